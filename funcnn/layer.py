@@ -192,7 +192,7 @@ def pull_back(vjp_fn: Vjp, dy: Array, input_grad: bool) -> tuple[Params, Array |
     """Call a ``vjp_fn``, which need not know the keyword ``input_grad`` if it is a user's own."""
     if input_grad:
         return vjp_fn(dy)
-    if _takes_input_grad(getattr(vjp_fn, "__code__", None), vjp_fn):
+    if _takes_input_grad(vjp_fn):
         return vjp_fn(dy, input_grad=False)
     return vjp_fn(dy)[0], None
 
@@ -270,5 +270,23 @@ def _takes_rng(apply: Callable[..., Any]) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=1024)
-def _takes_input_grad(code: Any, vjp_fn: Vjp) -> bool: ...
+def _takes_input_grad(vjp_fn: Vjp) -> bool:
+    """Whether a ``vjp_fn`` knows the keyword; read off the code object, since this is asked at each step."""
+    code = getattr(vjp_fn, "__code__", None)
+    if code is None:
+        return "input_grad" in inspect.signature(vjp_fn).parameters
+    return "input_grad" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _describe(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """The arguments of a call as one would write them: positions without keyword, options with theirs."""
+    parameters = inspect.signature(constructor).parameters
+    words = []
+    for name, value in arguments.items():
+        if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            words += [repr(item) for item in value]
+        elif parameters[name].default is inspect.Parameter.empty:
+            words.append(repr(value))
+        elif value is not parameters[name].default:
+            words.append(f"{name}={value.__name__ if inspect.isfunction(value) else repr(value)}")
+    return ", ".join(words)
