@@ -85,7 +85,7 @@ def layer(constructor: Callable[P, Any]) -> Callable[P, Layer]:
         ...         return x * params["w"], lambda dy: ({"w": (dy * x).sum(0)}, dy * params["w"])
         ...     return init, apply
         >>> scale(2.0)
-        scale(2.0)
+        scale(start=2.0)
     """
     signature = inspect.signature(constructor)
 
@@ -206,13 +206,27 @@ def add_path(error: Exception, name: str, x: Any) -> None:
         error.add_note(f"{PATH_NOTE}{name}, which was given an array of shape {np.shape(x)}")
 
 
-def parameter(kind: str, params: Params, name: str) -> Array:
-    """One of a layer's parameters, or an error that says whose parameters these may be."""
+def parameter(kind: str, params: Params, name: str, shape: tuple[int | None, ...]) -> Array:
+    """One of a layer's parameters, or an error that says whose parameters these may be.
+
+    Args:
+        kind: the layer's kind, for the message.
+        params: the layer's parameters.
+        name: which of them.
+        shape: what it must be, with None where any size will do.
+    """
     if name not in params:
         raise ValueError(
             f"{kind}: expected a parameter {name!r}, got {sorted(params)}; are these parameters of another model?"
         )
-    return np.asarray(params[name])
+    value = np.asarray(params[name])
+    if len(value.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape, strict=True)):
+        expected = tuple("any" if n is None else n for n in shape)
+        raise ValueError(
+            f"{kind}: expected parameter {name!r} of shape {expected}, got {value.shape}; "
+            "are these parameters of another model?"
+        )
+    return value
 
 
 def check_float(kind: str, x: Array) -> None:
@@ -220,9 +234,7 @@ def check_float(kind: str, x: Array) -> None:
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
     if x.dtype.kind != "f":
-        raise TypeError(
-            f"{kind}: expected floats, got {x.dtype}; scale images first: x.astype(np.float32) / 255"
-        )
+        raise TypeError(f"{kind}: expected floats, got {x.dtype}; scale images first: x.astype(np.float32) / 255")
     if x.ndim == 0:
         raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
 

@@ -60,7 +60,7 @@ def fold(rng: Rng, data: int | str) -> Key:
 
     Example:
         >>> fold(0, 5), fold((0, 5), "dropout_0")
-        ((0, 5), (0, 5, 2043951482))
+        ((0, 5), (0, 5, 1890476719))
     """
     return as_key((*as_key(rng), crc32(data.encode()) if isinstance(data, str) else data))
 

@@ -4,7 +4,6 @@ Parameters, gradients and optimizer states are trees of one structure, so an opt
 trees; a leaf is named by its path, ``stem/conv2d_0/w``, in every message, mask and file.
 """
 
-from builtins import map as builtin_map
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,18 @@ from numpy.typing import DTypeLike
 
 from funcnn.aliases import Array, Tree
 
-__all__ = ["cast", "count", "flatten", "leaves", "map", "map_with_path", "nbytes", "paths", "ravel", "unflatten"]
+__all__ = [
+    "cast",
+    "count",
+    "flatten",
+    "leaves",
+    "map",
+    "map_with_path",
+    "nbytes",
+    "paths",
+    "ravel",
+    "unflatten",
+]
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -246,7 +256,7 @@ def _check_same_keys(path: str, node: dict[str, Any], other: Tree) -> None:
         raise ValueError(
             "trees differ: "
             + "; ".join(
-                f"{where} has only {', '.join(builtin_map(lambda k: prefix + str(k), keys))}"
+                f"{where} has only {', '.join(f'{prefix}{key}' for key in keys)}"
                 for where, keys in (("the first", missing), ("another", extra))
                 if keys
             )

@@ -1,0 +1,155 @@
+"""Convolution as matrix products over windows that are never copied out one by one.
+
+An image lies in memory as (h, c, w, n), the batch innermost, so that whatever a kernel's tap sees is made of long
+runs. The columns of a window are copied once, shifted, into a buffer; its rows then need no copy at all::
+
+    buffer (h, kw*c, w_out*n)      rows r .. r+kh of it are one contiguous matrix of kh*kw*c rows:
+      row 0  | tap 0 | tap 1 |     all windows of output row r, ready for one product with the kernel.
+      row 1  | tap 0 | tap 1 |  <- the windows of output row 1 begin here, those of row 0 end further down:
+      row 2  | tap 0 | tap 1 |     they overlap, as a strided view, and nothing is stored twice.
+
+The kernel's gradient is a product of the same windows with ``dy``. The input's gradient is, for stride 1, again a
+convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from funcnn.aliases import Array
+from funcnn.kernels.windows import Padding, Pair, Window, pad
+
+__all__ = ["convolve", "input_gradient", "kernel_gradient"]
+
+BLOCK_BYTES = 512 * 1024
+"""How much of the windows is laid out at a time: about half of a core's second-level cache."""
+
+
+def convolve(x: Array, w: Array, window: Window, counts: Pair, padding: Padding, groups: int) -> Array:
+    """y[n, r, s, f] = sum over i, j, c of x[n, r*stride + i*dilation, s*stride + j*dilation, c] * w[i, j, c, f].
+
+    Args:
+        x: (batch, height, width, channels).
+        w: (kh, kw, channels / groups, filters).
+        window: the kernel's size, stride and dilation.
+        counts: rows and columns of the output.
+        padding: pixels of zeros around ``x``.
+        groups: filters of group g see the channels of group g only.
+
+    Returns:
+        y: (batch, rows, columns, filters).
+    """
+    filters = w.shape[3] // groups
+    matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
+    y = np.empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
+    for rows, windows in _blocks(x, window, counts, padding, groups):
+        np.matmul(matrix, windows, out=y[rows].transpose(1, 0, 2, 3))
+    return _batch_first(y.reshape(counts[0], groups * filters, counts[1], len(x)))
+
+
+def kernel_gradient(
+    x: Array, dy: Array, w_shape: tuple[int, ...], window: Window, padding: Padding, groups: int
+) -> Array:
+    """dw[i, j, c, f] = sum over n, r, s of x[n, r*stride + i*dilation, s*stride + j*dilation, c] * dy[n, r, s, f].
+
+    Args:
+        x: (batch, height, width, channels).
+        dy: (batch, rows, columns, filters).
+        w_shape: (kh, kw, channels / groups, filters).
+        window: as in ``convolve``.
+        padding: as in ``convolve``.
+        groups: as in ``convolve``.
+
+    Returns:
+        dw: of ``w_shape``.
+    """
+    n, rows, columns, filters = dy.shape
+    dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n).transpose(1, 0, 3, 2)
+    dw = np.zeros((groups, int(np.prod(w_shape[:3])), filters // groups), dy.dtype)
+    for block, windows in _blocks(x, window, (rows, columns), padding, groups):
+        dw += np.matmul(windows, dy[:, block]).sum(1)
+    return dw.transpose(1, 0, 2).reshape(w_shape)
+
+
+def input_gradient(
+    dy: Array, w: Array, x_shape: tuple[int, ...], window: Window, padding: Padding, groups: int
+) -> Array:
+    """dx[n, p, q, c] = sum of dy[n, r, s, f] * w[i, j, c, f] over all windows (r, s) and taps (i, j) that meet (p, q).
+
+    Args:
+        dy: (batch, rows, columns, filters).
+        w: (kh, kw, channels / groups, filters).
+        x_shape: (batch, height, width, channels).
+        window: as in ``convolve``.
+        padding: as in ``convolve``.
+        groups: as in ``convolve``.
+
+    Returns:
+        dx: of ``x_shape``.
+    """
+    if window.stride != (1, 1):
+        return _scattered_gradient(dy, w, x_shape, window, padding, groups)
+    kh, kw, channels, filters = w.shape
+    swapped = w[::-1, ::-1].reshape(kh, kw, channels, groups, filters // groups).transpose(0, 1, 4, 3, 2)
+    (top, bottom), (left, right) = padding
+    tall, wide = window.reach[0] - 1, window.reach[1] - 1
+    full: Padding = ((tall - top, tall - bottom), (wide - left, wide - right))
+    rotated = swapped.reshape(kh, kw, filters // groups, groups * channels)
+    return convolve(dy, rotated, window, (x_shape[1], x_shape[2]), full, groups)
+
+
+def _scattered_gradient(
+    dy: Array, w: Array, x_shape: tuple[int, ...], window: Window, padding: Padding, groups: int
+) -> Array:
+    """With a stride the windows leave gaps: give each tap its product with ``dy``, added where the tap looked."""
+    n, h, width, c = x_shape
+    _, rows, columns, filters = dy.shape
+    (top, bottom), (left, right) = padding
+    dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n)
+    dx = _batch_first(np.zeros((h + top + bottom, c, width + left + right, n), dy.dtype))
+    for i, j, index in window.taps((rows, columns)):
+        tap = np.ascontiguousarray(w[i, j].reshape(c // groups, groups, -1).transpose(1, 0, 2))
+        dx[index] += _batch_first(np.matmul(tap, dy).reshape(rows, c, columns, n))
+    return dx[:, top : top + h, left : left + width]
+
+
+def _blocks(x: Array, window: Window, counts: Pair, padding: Padding, groups: int) -> Iterator[tuple[slice, Array]]:
+    """Yield output rows a few at a time, with their windows as (groups, rows, kh*kw*c, columns*n)."""
+    image = _batch_last(pad(x, padding))
+    h, c, wide, n = image.shape
+    grouped = image.reshape(h, groups, c // groups, wide, n).transpose(1, 0, 2, 3, 4)
+    (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
+    # Rows of taps that stand apart cannot be one matrix of the buffer; then each output row gets its taps copied.
+    apart = dh > 1 and kh > 1
+    width = counts[1] * n
+    row_bytes = max(c * kw * width * image.itemsize * (kh if apart else sh), 1)
+    step = max(1, min(counts[0], BLOCK_BYTES // row_bytes))
+    height = step * kh if apart else (step - 1) * sh + kh
+    buffer = np.empty((groups, height, kw, c // groups, counts[1], n), image.dtype)
+    for first in range(0, counts[0], step):
+        rows = min(step, counts[0] - first)
+        for j in range(kw):
+            taps = grouped[..., j * dw : j * dw + sw * (counts[1] - 1) + 1 : sw, :]
+            if apart:
+                for i in range(kh):
+                    start = first * sh + i * dh
+                    buffer[:, i : rows * kh : kh, j] = taps[:, start : start + (rows - 1) * sh + 1 : sh]
+            else:
+                need = (rows - 1) * sh + kh
+                buffer[:, :need, j] = taps[:, first * sh : first * sh + need]
+        group, line, *_ = buffer.strides
+        cells = kw * (c // groups)
+        shape = (groups, rows, kh * cells, width)
+        strides = (group, line * (kh if apart else sh), line // max(cells, 1), image.itemsize)
+        yield slice(first, first + rows), as_strided(buffer, shape, strides, writeable=False)
+
+
+def _batch_last(x: Array) -> Array:
+    """(n, h, w, c) laid out in memory as (h, c, w, n)."""
+    return np.ascontiguousarray(x.transpose(1, 3, 2, 0))
+
+
+def _batch_first(x: Array) -> Array:
+    """The logical (n, h, w, c) of memory laid out as (h, c, w, n)."""
+    return x.transpose(3, 0, 2, 1)

@@ -1,0 +1,125 @@
+"""Pooling summarises each window by its largest, smallest or mean value, with one whole-array operation per tap.
+
+Going back, an extreme's gradient goes to the pixel that won, the first one where several tie, so that the sum of the
+gradient is kept; a mean's is shared out evenly. Windows that overlap add what they bring.
+"""
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.kernels.windows import Padding, Pair, Window, empty_like, pad
+
+__all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
+
+
+def extreme_pool(x: Array, pick: np.ufunc, window: Window, counts: Pair, padding: Padding) -> Array:
+    """The value of each window that ``np.maximum`` or ``np.minimum`` picks.
+
+    Args:
+        x: (batch, height, width, channels).
+        pick: ``np.maximum`` or ``np.minimum``.
+        window: size and stride.
+        counts: rows and columns of the output.
+        padding: pixels around ``x`` that are never picked.
+
+    Returns:
+        (batch, rows, columns, channels).
+    """
+    image = pad(x, padding, _never(pick))
+    first, *others = [image[index] for _, _, index in window.taps(counts)]
+    best = first.copy(order="K") if not others else pick(first, others[0])
+    for tap in others[1:]:
+        pick(best, tap, out=best)
+    return best
+
+
+def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Window, padding: Padding) -> Array:
+    """dx of ``extreme_pool``: each ``dy`` goes to the first pixel of its window that equals ``y``.
+
+    Args:
+        x: the input.
+        y: the output.
+        dy: like ``y``.
+        pick: as in ``extreme_pool``.
+        window: as in ``extreme_pool``.
+        padding: as in ``extreme_pool``.
+
+    Returns:
+        dx: like ``x``.
+    """
+    image = pad(x, padding, _never(pick))
+    dx = empty_like(image, image.shape)
+    dx[...] = 0
+    left_over = empty_like(y, y.shape)
+    left_over[...] = dy
+    for _, _, index in window.taps(y.shape[1:3]):
+        won = left_over * (image[index] == y)
+        dx[index] += won
+        left_over -= won
+    return _unpad(dx, padding)
+
+
+def mean_pool(x: Array, window: Window, counts: Pair, padding: Padding) -> Array:
+    """The mean of each window's pixels, those of the padding not counted.
+
+    Args:
+        x: (batch, height, width, channels).
+        window: size and stride.
+        counts: rows and columns of the output.
+        padding: pixels around ``x`` that are not part of any mean.
+
+    Returns:
+        (batch, rows, columns, channels).
+    """
+    image = pad(x, padding)
+    total = empty_like(x, (len(x), *counts, x.shape[3]))
+    total[...] = 0
+    for _, _, index in window.taps(counts):
+        total += image[index]
+    total /= _pixels(x, window, counts, padding)
+    return total
+
+
+def mean_gradient(x: Array, dy: Array, window: Window, padding: Padding) -> Array:
+    """dx of ``mean_pool``: each ``dy`` shared out evenly among the pixels of its window.
+
+    Args:
+        x: the input.
+        dy: like the output.
+        window: as in ``mean_pool``.
+        padding: as in ``mean_pool``.
+
+    Returns:
+        dx: like ``x``.
+    """
+    (top, bottom), (left, right) = padding
+    n, h, w, c = x.shape
+    dx = empty_like(x, (n, h + top + bottom, w + left + right, c))
+    dx[...] = 0
+    counts = dy.shape[1:3]
+    share = empty_like(x, dy.shape)
+    np.divide(dy, _pixels(x, window, counts, padding), out=share)
+    for _, _, index in window.taps(counts):
+        dx[index] += share
+    return _unpad(dx, padding)
+
+
+def _never(pick: np.ufunc) -> float:
+    """The value that loses against every other."""
+    return -np.inf if pick is np.maximum else np.inf
+
+
+def _pixels(x: Array, window: Window, counts: Pair, padding: Padding) -> Array:
+    """How many pixels of the image, not of the padding, each window holds: (rows, columns, 1)."""
+    image = pad(np.ones((1, *x.shape[1:3], 1), x.dtype), padding)
+    total = np.zeros((1, *counts, 1), x.dtype)
+    for _, _, index in window.taps(counts):
+        total += image[index]
+    pixels: Array = total[0]
+    return pixels
+
+
+def _unpad(dx: Array, padding: Padding) -> Array:
+    """The image without its border."""
+    (top, bottom), (left, right) = padding
+    return dx[:, top : dx.shape[1] - bottom, left : dx.shape[2] - right]

@@ -1,0 +1,132 @@
+"""A convolution is a dense layer that looks through a window: the same few weights at every place of the image.
+
+What one window learns, all know; a shifted image gives a shifted answer. The products are in ``kernels/convolution``,
+with the two gradients in the notation of this page.
+"""
+
+from typing import Any
+
+from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
+from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
+from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.layers.activation import as_activation, pull_through
+from funcnn.layers.linear import check_count
+from funcnn.rng import fold
+
+__all__ = ["conv2d"]
+
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
+
+@layer
+def conv2d(
+    filters: int,
+    kernel: Any,
+    stride: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    bias: bool = True,
+    activation: Any = None,
+    pad_mode: str = "zero",
+    w_init: Initializer = he_normal,
+    b_init: Initializer = zeros,
+) -> Layer:
+    """y = activation(z), z the cross-correlation of images with learned windows.
+
+    In numbers::
+
+        z[n, r, s, f] = b[f] + sum over i, j, c of x[n, r*stride + i*dilation, s*stride + j*dilation, c] w[i, j, c, f]
+
+    Going back, with dz the gradient of the loss by z::
+
+        dw = the sum of each window of x times its dz      db = the sum of dz      dx = each window's dz times w, added
+
+    Args:
+        filters: the number of output channels, ``>= 1``.
+        kernel: the window's size in taps, an int or a pair (height, width).
+        stride: pixels from one window to the next, an int or a pair.
+        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as
+            ``((top, bottom), (left, right))``.
+        dilation: pixels from one tap to the next, an int or a pair.
+        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
+            as channels make a depthwise convolution.
+        bias: whether to add ``b``.
+        activation: a layer without parameters, or its name, applied at once.
+        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the image.
+        w_init: the initializer of ``w``, of shape (kh, kw, channels / groups, filters).
+        b_init: the initializer of ``b``, of shape (filters,).
+
+    Returns:
+        A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
+
+    Raises:
+        ValueError: an argument is out of range or unknown; the window is larger than the image; the channels do not
+            divide into groups or differ from those of ``w``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = conv2d(8, 3, stride=2, padding="same", activation="relu")
+        >>> params = model.init((28, 28, 1), rng=0)
+        >>> params["w"].shape
+        (3, 3, 1, 8)
+        >>> y, _ = model.apply(params, np.zeros((5, 28, 28, 1), np.float32))
+        >>> y.shape
+        (5, 14, 14, 8)
+
+    Reference:
+        LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin & Visin 2016,
+        "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
+    """
+    check_count("conv2d", "filters", filters)
+    check_count("conv2d", "groups", groups)
+    if filters % groups:
+        raise ValueError(f"conv2d: filters must be a multiple of groups, got {filters} filters in {groups} groups")
+    if pad_mode not in ("zero", "edge"):
+        raise ValueError(f"conv2d: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
+    window = Window(
+        as_pair("conv2d", "kernel", kernel),
+        as_pair("conv2d", "stride", stride),
+        as_pair("conv2d", "dilation", dilation),
+        as_padding("conv2d", padding),
+    )
+    act = as_activation("conv2d", activation)
+
+    def init(shape: Shape, rng: Rng) -> Params:
+        if len(shape) != 3:
+            raise ValueError(f"conv2d: expected an example of shape (height, width, channels), got {shape}")
+        window.fit("conv2d", shape)
+        if shape[2] % groups:
+            raise ValueError(f"conv2d: {shape[2]} channels do not divide into {groups} groups")
+        taps = window.size[0] * window.size[1]
+        fans = taps * shape[2] // groups, taps * filters // groups
+        params = {"w": w_init((*window.size, shape[2] // groups, filters), fold(rng, "w"), *fans)}
+        return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        w = parameter("conv2d", params, "w", (*window.size, None, filters))
+        check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
+        counts, padding = window.fit("conv2d", x.shape)
+        edges = pad_mode == "edge"
+        image, zeros_around = (pad_edges(x, padding), NO_PADDING) if edges else (x, padding)
+        z = convolve(image, w, window, counts, zeros_around, groups)
+        if bias:
+            z += parameter("conv2d", params, "b", (filters,))
+        y, activation_vjp = act.apply({}, z)
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            check_gradient("conv2d", dy, y)
+            dz = pull_through(activation_vjp, dy)
+            grads = {"w": kernel_gradient(image, dz, w.shape, window, zeros_around, groups)}
+            if bias:
+                grads["b"] = dz.sum((0, 1, 2))
+            if not input_grad:
+                return grads, None
+            dx = input_gradient(dz, w, image.shape, window, zeros_around, groups)
+            return grads, unpad_edges(dx, padding) if edges else dx
+
+        return y, vjp_fn
+
+    return Layer(init, apply)

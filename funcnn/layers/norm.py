@@ -1,0 +1,102 @@
+"""Batch norm gives each channel mean 0 and variance 1 over the batch, then a learned scale and shift.
+
+It trains on the batch's own statistics, so its vjp looks across the batch: moving one number moves the mean and the
+variance that all others are measured by. It predicts on statistics that ``calibrate`` has measured once.
+"""
+
+import math
+
+import numpy as np
+
+from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
+
+__all__ = ["batch_norm"]
+
+
+@layer
+def batch_norm(eps: float = 1e-5) -> Layer:
+    """y = scale * (x - mean) / sqrt(var + eps) + shift, per channel (the last axis).
+
+    In training (``rng`` given) mean and var are those of the batch, over all axes but the last; going back, with
+    u = (x - mean) / sqrt(var + eps) and E the mean over those axes::
+
+        dscale = sum of dy u     dshift = sum of dy     dx = scale / sqrt(var + eps) * (dy - E[dy] - u E[dy u])
+
+    Predicting, mean and var are parameters, measured by ``calibrate``; they begin as NaN, "not measured". Their
+    gradient in training is 0, since training does not use them.
+
+    Args:
+        eps: added to the variance, ``> 0``, so that a constant channel gives ``shift`` and not 0 / 0.
+
+    Returns:
+        A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
+
+    Raises:
+        ValueError: ``eps`` is not positive; or, predicting, nothing has been measured.
+
+    Example:
+        >>> model = batch_norm()
+        >>> params = model.init((2,), rng=0)
+        >>> y, _ = model.apply(params, np.array([[1, 10], [3, 30]], np.float32), rng=0)
+        >>> y.round(3)
+        array([[-1., -1.],
+               [ 1.,  1.]], dtype=float32)
+
+    Reference:
+        Ioffe & Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
+    """
+    if not eps >= 1e-12:
+        raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
+
+    def init(shape: Shape, rng: Rng) -> Params:
+        if not shape:
+            raise ValueError("batch_norm: expected an example of shape (..., channels), got ()")
+        one, unknown = np.ones(shape[-1:], np.float32), np.full(shape[-1:], np.nan, np.float32)
+        return {"scale": one, "shift": np.zeros_like(one), "mean": unknown, "var": unknown.copy()}
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        scale, shift, mean, var = (parameter("batch_norm", params, n, (None,)) for n in params_in_order)
+        check_input("batch_norm", x, "batch, ..., channels", scale, channels=len(scale))
+        training = rng is not None
+        if training:
+            mean, var = _statistics(x)
+        elif np.isnan(mean).any() or np.isnan(var).any():
+            raise ValueError(
+                "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
+                "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
+            )
+        slope = 1 / np.sqrt(var + x.dtype.type(eps))
+        u = (x - mean) * slope
+        y = u * scale + shift
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            check_gradient("batch_norm", dy, y)
+            axes = tuple(range(dy.ndim - 1))
+            dshift, dscale = dy.sum(axes), (dy * u).sum(axes)
+            gain = scale * slope
+            if training:
+                grads = {"mean": np.zeros_like(gain), "var": np.zeros_like(gain)}
+                n = max(math.prod(x.shape[:-1]), 1)
+                dx = gain * (dy - dshift / n - u * (dscale / n)) if input_grad else None
+            else:
+                grads = {"mean": -gain * dshift, "var": -0.5 * scale * slope * slope * dscale}
+                dx = gain * dy if input_grad else None
+            return {"scale": dscale, "shift": dshift, **grads}, dx
+
+        return y, vjp_fn
+
+    def measure(params: Params, x: Array) -> Params:
+        mean, var = _statistics(x)
+        return {**params, "mean": mean, "var": var}
+
+    params_in_order = ("scale", "shift", "mean", "var")
+    return Layer(init, apply, measure=measure)
+
+
+def _statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and variance per channel, in two passes: the mean of squares minus the squared mean would cancel."""
+    axes = tuple(range(x.ndim - 1))
+    n = max(math.prod(x.shape[:-1]), 1)
+    mean = x.sum(axes) / n
+    return mean, np.square(x - mean).sum(axes) / n

@@ -1,0 +1,73 @@
+"""One table of every layer and combinator, in all variants: a new layer is a new row, and is checked by every law.
+
+The tests run through it, and so does ``python -m funcnn.testing``.
+"""
+
+import numpy as np
+
+from funcnn import combinators, layers
+from funcnn.aliases import Shape
+from funcnn.layer import Layer, elementwise, named
+
+__all__ = ["table_of_layers"]
+
+
+def table_of_layers() -> list[tuple[Layer, Shape]]:
+    """Every layer and combinator of the library, in all its variants, with an input shape: the rows of the tests.
+
+    Example:
+        >>> len(table_of_layers()) > 30
+        True
+    """
+    conv2d, dense, relu, tanh = layers.conv2d, layers.dense, layers.relu, layers.tanh
+    image, vector = (7, 6, 2), (5,)
+    return [
+        (dense(4), vector),
+        (dense(4, bias=False), vector),
+        (dense(4, activation=tanh), (3, 5)),
+        (dense(4, activation=relu), vector),
+        (conv2d(3, 3), image),
+        (conv2d(3, (2, 3), stride=(2, 1), padding="same"), image),
+        (conv2d(3, 1, bias=False), image),
+        (conv2d(4, 3, dilation=2, activation=relu), image),
+        (conv2d(4, (3, 2), dilation=(2, 1), stride=2, padding="same", groups=2), image),
+        (conv2d(2, 3, groups=2, padding=((0, 2), (1, 0))), image),
+        (conv2d(4, 3, groups=2, stride=(1, 2)), image),
+        (conv2d(3, 3, padding="same", pad_mode="edge", activation="tanh"), image),
+        (conv2d(3, 2, stride=3, padding=((4, 0), (0, 5)), pad_mode="edge"), image),
+        (layers.max_pool2d(2), image),
+        (layers.max_pool2d(3, stride=2, padding="same"), image),
+        (layers.max_pool2d((2, 3), stride=1, padding=((1, 0), (2, 1))), image),
+        (layers.max_pool2d(2, stride=3, ceil_mode=True), image),
+        (layers.min_pool2d(3, stride=2, ceil_mode=True), image),
+        (layers.avg_pool2d(2), image),
+        (layers.avg_pool2d(3, stride=2, padding="same"), image),
+        (layers.avg_pool2d((3, 2), stride=(1, 3), padding=((2, 1), (0, 1)), ceil_mode=True), image),
+        (layers.global_avg_pool2d, image),
+        (layers.flatten, image),
+        (layers.reshape(3, -1), image),
+        (layers.upsample2d((2, 3)), image),
+        (layers.dropout(0.3), image),
+        (layers.dropout(0.0), vector),
+        (layers.batch_norm(), image),
+        (layers.batch_norm(eps=1e-3), vector),
+        (layers.identity, vector),
+        (relu, vector),
+        (layers.leaky_relu(0.2), vector),
+        (layers.sigmoid, vector),
+        (tanh, vector),
+        (layers.softmax, (3, 5)),
+        (layers.log_softmax, (3, 5)),
+        (layers.swish, vector),
+        (elementwise(np.sin, lambda x, y: np.cos(x), name="elementwise"), vector),
+        (combinators.serial(), vector),
+        (combinators.serial(dense(4), tanh, layers.dropout(0.5), named("head", dense(2))), vector),
+        (combinators.serial(conv2d(3, 2), layers.max_pool2d(2), layers.flatten, dense(2)), image),
+        (combinators.serial(layers.flatten, layers.batch_norm(), dense(3)), image),
+        (combinators.residual(dense(4, activation=tanh), dense(5)), vector),
+        (combinators.add(dense(4), combinators.serial(dense(3), tanh, dense(4))), vector),
+        (combinators.add(relu), vector),
+        (combinators.concat(dense(4), layers.identity, layers.dropout(0.2)), vector),
+        (combinators.concat(conv2d(3, 3, padding="same"), layers.identity, axis=1), (4, 3, 3)),
+        (combinators.repeat(dense(5, activation=tanh), 3), vector),
+    ]

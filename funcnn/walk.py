@@ -1,0 +1,135 @@
+"""One walk over a model serves all who look inside: summaries, calibration, pictures of what each layer sees.
+
+A model cannot be stopped half-way, but it can be built again: ``rebuild`` puts another layer in place of each one, for
+example one that does the same and takes a note. No hooks, no modes; the model that was walked is left as it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from funcnn import tree
+from funcnn.aliases import Array, Params, Rng
+from funcnn.layer import Layer, Vjp, as_layer, named
+
+__all__ = ["Visit", "calibrate", "rebuild", "trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """What one layer was given and what it answered; the root has the path ``""``."""
+
+    path: str
+    layer: Layer
+    params: Params
+    x: Array
+    y: Array
+
+
+def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -> Layer:
+    """The same model with ``change(path, layer)`` in place of each layer.
+
+    Args:
+        model: a layer or a pair.
+        change: gets each layer after its children have been changed; the root has the path ``""``.
+        path: the path of ``model`` itself.
+
+    Returns:
+        A model with the same names and parameters. Nothing of ``model`` is changed.
+
+    Example:
+        >>> import funcnn as fn
+        >>> seen = []
+        >>> _ = rebuild(fn.serial(fn.dense(2), fn.relu), lambda path, layer: seen.append(path) or layer)
+        >>> seen
+        ['dense_0', 'relu_0', '']
+    """
+    root = as_layer(model)
+    if root.children and root.constructor is not None:
+        children = [
+            named(name, rebuild(child, change, f"{path}/{name}" if path else name))
+            for name, child in root.children.items()
+        ]
+        options = {name: value for name, value in root.arguments.items() if name != "layers"}
+        root = replace(root.constructor(*children, **options), name=root.name, arguments=root.arguments)
+    return change(path, root)
+
+
+def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
+    """Run a model and return what each layer was given and answered.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters.
+        x: (batch, *shape).
+        rng: as for ``apply``.
+
+    Returns:
+        A ``Visit`` per layer, in the order in which they finished: a combinator comes after its children.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> model = fn.serial(fn.dense(4), fn.relu)
+        >>> visits = trace(model, model.init((3,), 0), np.ones((5, 3), np.float32))
+        >>> [(visit.path, visit.y.shape) for visit in visits]
+        [('dense_0', (5, 4)), ('relu_0', (5, 4)), ('', (5, 4))]
+    """
+    visits: list[Visit] = []
+
+    def noting(path: str, layer: Layer) -> Layer:
+        def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+            y, vjp_fn = layer.apply(params, x, rng)
+            visits.append(Visit(path, layer, params, x, y))
+            return y, vjp_fn
+
+        return replace(layer, apply=apply)
+
+    rebuild(model, noting).apply(params, x, rng)
+    return visits
+
+
+def calibrate(model: Any, params: Params, x: Array) -> Params:
+    """Measure what the layers of a model predict with: the mean and variance that each ``batch_norm`` meets.
+
+    Layer by layer, each one fed by the layers before it as they will predict.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters.
+        x: (batch, *shape), a thousand or a few thousand training examples.
+
+    Returns:
+        The parameters with ``mean`` and ``var`` measured; all others are the same arrays.
+
+    Raises:
+        ValueError: ``x`` holds no example.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> model = fn.serial(fn.batch_norm())
+        >>> params = model.init((1,), rng=0)
+        >>> calibrate(model, params, np.array([[1.0], [3.0]], np.float32))["batch_norm_0"]["mean"]
+        array([2.], dtype=float32)
+
+    Reference:
+        Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
+    """
+    if not len(x):
+        raise ValueError("calibrate: expected some examples to measure, got none")
+    measured: dict[str, Array] = {}
+
+    def measuring(path: str, layer: Layer) -> Layer:
+        measure = layer.measure
+        if measure is None:
+            return layer
+
+        def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+            own = measure(params, x)
+            measured.update({f"{path}/{name}" if path else name: leaf for name, leaf in own.items()})
+            return layer.apply(own, x)
+
+        return replace(layer, apply=apply)
+
+    rebuild(model, measuring).apply(params, x)
+    calibrated: Params = tree.map_with_path(lambda path, leaf: measured.get(path, leaf), params)
+    return calibrated
