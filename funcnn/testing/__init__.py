@@ -6,8 +6,9 @@ One random direction tells a wrong derivative from a right one: for a tangent v 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,32 +138,38 @@ def check_layer(layer: Any, shape: Shape, rng: Rng = 0, batch: int = 3, toleranc
     """
     layer = as_layer(layer)
     key = as_key(rng)
+    subject = f"{layer!r} on {shape}"
     # A stream of its own: directions drawn from the same numbers as the input would be parallel to it.
     random = generator(fold(key, "x"))
     params32 = layer.init(shape, key)
+    findings = [_params_are_plain(params32)]
+    _verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is no tree of arrays
     x = random.standard_normal((batch, *shape))
     if x.size:
         params32 = calibrate(layer, params32, x.astype(np.float32))
     params = tree.cast(params32, np.float64)
-    findings = [_params_are_plain(params32)]
     for mode, used in (("training", key), ("predicting", None)):
         findings += _adjoint(layer, params, x, used, f" {mode}", tolerance)
         findings += _laws(layer, params, x, used, mode)
         findings += _laws(layer, params32, x.astype(np.float32), used, f"{mode}, float32")
         findings.append(_float32_is_close(layer, params, params32, x, used, mode))
     findings += _batches(layer, params, x, key)
-    return _verdict(Report(f"{layer!r} on {shape}", tuple(findings)))
+    return _verdict(Report(subject, tuple(findings)))
 
 
 def _adjoint(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str, tolerance: float) -> list[Finding]:
     """Law 1, for each parameter and for the input: the worst error of three random pairs (dy, v)."""
     random = generator(fold(0, "directions"))
-    worst = {f"params/{path}" if path else "params": 0.0 for path in tree.paths(params)} | {"x": 0.0}
+    shapes = {path: np.shape(leaf) for path, leaf in tree.flatten(_point(params, x)).items()}
+    worst = dict.fromkeys(shapes, 0.0)
     for _ in range(3):
         y, vjp_fn = layer.apply(params, x, rng)
         dy = random.standard_normal(y.shape)
         gradients = tree.flatten(_point(*vjp_fn(dy)))
         for subject, gradient in gradients.items():
+            if subject not in shapes or np.shape(gradient) != shapes[subject]:
+                worst[subject] = math.inf
+                continue
             tangent = random.standard_normal(np.shape(gradient))
             claimed = float(np.vdot(gradient, tangent))
             errors = []
@@ -173,7 +180,7 @@ def _adjoint(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str,
                 measured = float(np.vdot(dy, (ahead - behind) / (2 * step)))
                 size = max(float(np.linalg.norm(gradient)), abs(measured), BLIND * float(np.linalg.norm(dy)))
                 errors.append(abs(measured - claimed) / size if size else 0.0)
-            worst[subject] = max(worst.get(subject, math.inf), min(errors))
+            worst[subject] = max(worst[subject], min(errors))
     return [Finding("adjoint", f"{subject}{mode}", error, tolerance) for subject, error in worst.items()]
 
 
@@ -181,16 +188,21 @@ def _laws(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str) ->
     """Laws 2 to 5, memory order and ``input_grad``: each error is a count of what is wrong, or a difference."""
     params, x = tree.map(_read_only, params), _read_only(x)
     before = tree.map(np.copy, _point(params, x))
-    y, vjp_fn = layer.apply(params, x, rng)
-    dy = _read_only(generator(fold(0, "dy")).standard_normal(y.shape).astype(y.dtype))
-    first = tree.map(np.copy, _point(*vjp_fn(dy)))
-    again, again_vjp = layer.apply(params, x, rng)
-    with ThreadPoolExecutor(1) as pool:
+    with _expecting_an_answer("pure", mode):
+        y, vjp_fn = layer.apply(params, x, rng)
+        dy = _read_only(generator(fold(0, "dy")).standard_normal(y.shape).astype(y.dtype))
+        first = tree.map(np.copy, _point(*vjp_fn(dy)))
+        again, again_vjp = layer.apply(params, x, rng)
+    with _expecting_an_answer("reentrant", mode), ThreadPoolExecutor(1) as pool:
         elsewhere = _point(*pool.submit(vjp_fn, dy).result())
-    without, nothing = pull_back(vjp_fn, dy, input_grad=False)
+        here = _point(*vjp_fn(dy))
+    with _expecting_an_answer("input_grad", mode):
+        without, nothing = pull_back(vjp_fn, dy, input_grad=False)
     # The same numbers, the last axis outermost in memory and backwards.
     strided = np.asfortranarray(x[..., ::-1])[..., ::-1]
-    y_strided, strided_vjp = layer.apply(params, strided, rng)
+    with _expecting_an_answer("order", mode):
+        y_strided, strided_vjp = layer.apply(params, strided, rng)
+        _, dx_strided = strided_vjp(dy)
     close = 1e-12 if x.dtype == np.float64 else 1e-5
 
     def finding(law: str, *errors: float, tolerance: float = 0.0) -> Finding:
@@ -199,14 +211,14 @@ def _laws(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str) ->
     return [
         finding("pure", _differing(before, _point(params, x)), _differing({"y": y}, {"y": again})),
         finding("pure", _differing(first, _point(*again_vjp(dy)))),
-        finding("reentrant", _differing(first, _point(*vjp_fn(dy))), _differing(first, elsewhere)),
+        finding("reentrant", _differing(first, here), _differing(first, elsewhere)),
         finding("shape", _unlike(_point(params, x), first, np.shape)),
         finding("dtype", _unlike(_point(params, x), first, _dtype), float(y.dtype != x.dtype)),
         finding("input_grad", float(nothing is not None), _differing(first["params"], without)),
         finding(
             "order",
             _distance(y, y_strided),
-            _distance(first["x"], strided_vjp(dy)[1]),
+            _distance(first["x"], dx_strided),
             tolerance=close,
         ),
     ]
@@ -214,12 +226,14 @@ def _laws(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str) ->
 
 def _batches(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
     """Law 6, in inference, since a layer that trains may look across the batch; and that any batch size works."""
-    singles = np.concatenate([layer.apply(params, x[i : i + 1])[0] for i in range(len(x))])
+    with _expecting_an_answer("batch", "one by one"):
+        singles = np.concatenate([layer.apply(params, x[i : i + 1])[0] for i in range(len(x))])
     findings = [Finding("batch", "equals singles", _distance(layer.apply(params, x)[0], singles), 1e-12)]
     for size in (0, 1):
         for mode, rng in (("training", key), ("predicting", None)):
-            y, vjp_fn = layer.apply(params, x[:size], rng)
-            wrong = _unlike(_point(params, x[:size]), _point(*vjp_fn(np.ones_like(y))), np.shape)
+            with _expecting_an_answer("batch", f"of {size} {mode}"):
+                y, vjp_fn = layer.apply(params, x[:size], rng)
+                wrong = _unlike(_point(params, x[:size]), _point(*vjp_fn(np.ones_like(y))), np.shape)
             findings.append(Finding("batch", f"of {size} {mode}", wrong + float(len(y) != size), 0.0))
     return findings
 
@@ -290,6 +304,16 @@ def _distance(a: Array, b: Array | None) -> float:
     if b is None or a.shape != b.shape:
         return math.inf
     return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a))))) if a.size else 0.0
+
+
+@contextmanager
+def _expecting_an_answer(law: str, subject: str) -> Iterator[None]:
+    """Where a law demands an answer, an exception breaks it: of memory that cannot be written to, of a second call."""
+    try:
+        yield
+    except Exception as error:
+        finding = Finding(law, f"{subject}: {error!r}", math.inf, 0.0)
+        raise AssertionError(f"a law of the contract is broken\n{finding}") from error
 
 
 def _verdict(report: Report) -> Report:
