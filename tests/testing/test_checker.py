@@ -1,0 +1,224 @@
+"""Every layer of the library keeps every law, and the checker notices who does not."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn import combinators, layers
+from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.layer import Layer, Vjp
+from funcnn.testing import check_layer, check_vjp, table_of_layers
+
+TABLE = table_of_layers()
+
+
+def name(row: tuple[Layer, Shape]) -> str:
+    return f"{row[0]!r} on {row[1]}"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=name)
+def test_every_layer_keeps_every_law(row: tuple[Layer, Shape]) -> None:
+    layer, shape = row
+    report = check_layer(layer, shape)
+    laws = {finding.law for finding in report.findings}
+    assert laws == {"adjoint", "pure", "reentrant", "shape", "dtype", "batch", "params", "order", "input_grad"}
+
+
+def test_everything_public_is_in_the_table() -> None:
+    kinds: set[str] = set()
+    rows = [layer for layer, _ in TABLE]
+    for row in rows:
+        fn.rebuild(row, lambda path, layer: kinds.add(layer.kind) or layer)  # type: ignore[func-returns-value]
+    # ``repeat`` makes a ``serial`` of one layer several times, and is known by that.
+    if any(row.kind == "serial" and len(row.children) > 1 and len(same_layer(row)) == 1 for row in rows):
+        kinds.add("repeat")
+    public = {getattr(module, word) for module in (layers, combinators) for word in module.__all__}
+    constructors = {item.kind if isinstance(item, Layer) else item.__name__ for item in public}
+    assert len(constructors) == len(layers.__all__) + len(combinators.__all__)
+    assert constructors - kinds == set()
+
+
+def same_layer(row: Layer) -> set[Any]:
+    return {child.apply for child in row.children.values()}
+
+
+def scaled(layer: Layer, path: str, factor: float) -> Layer:
+    """The same layer, whose gradient at one path of {"params": ..., "x": ...} is wrong by a factor."""
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        y, vjp_fn = layer.apply(params, x, rng)
+
+        def spoiled(dy: Array) -> tuple[Params, Array | None]:
+            dparams, dx = vjp_fn(dy)
+            gradients = fn.tree.map_with_path(
+                lambda where, leaf: leaf * factor if where == path else leaf, {"params": dparams, "x": dx}
+            )
+            return gradients["params"], gradients["x"]
+
+        return y, spoiled
+
+    return replace(layer, apply=apply)
+
+
+def gradients() -> Iterator[Any]:
+    for layer, shape in TABLE:
+        for path in [*(f"params/{path}" for path in fn.tree.paths(layer.init(shape, 0))), "x"]:
+            yield pytest.param(layer, shape, path, id=f"{layer!r} {path}")
+
+
+@pytest.mark.parametrize(("layer", "shape", "path"), list(gradients()))
+def test_a_gradient_that_is_wrong_by_a_thousandth_fails(layer: Layer, shape: Shape, path: str) -> None:
+    with pytest.raises(AssertionError, match=failed("adjoint", re.escape(path))) as caught:
+        check_layer(scaled(layer, path, 1.001), shape)
+    # Those that are right are not blamed.
+    blamed = re.findall(r"adjoint +(\S+) .*FAILED", str(caught.value))
+    assert set(blamed) == {path}
+
+
+def test_check_vjp_fails_on_a_thousandth_too() -> None:
+    layer, x = fn.dense(3), np.ones((4, 2))
+    params = layer.init((2,), 0)
+    check_vjp(layer.apply, params, x)
+    for path in ("params/w", "params/b", "x"):
+        with pytest.raises(AssertionError, match=failed("adjoint", path)):
+            check_vjp(scaled(layer, path, 0.999).apply, params, x)
+
+
+def failed(law: str, subject: str = "") -> str:
+    """What a line of the report looks like that says so."""
+    return rf"  {law} +{subject}.*  FAILED"
+
+
+def writes_into_its_input(params: Params, x: Array) -> tuple[Array, Vjp]:
+    # The doubled input is the output, and it is the caller's array.
+    x += x
+    return x, lambda dy: ({}, 2 * dy)
+
+
+def writes_into_its_gradient(params: Params, x: Array) -> tuple[Array, Vjp]:
+    def vjp_fn(dy: Array) -> tuple[Params, Array]:
+        dy *= 2
+        return {}, dy
+
+    return 2 * x, vjp_fn
+
+
+def forgets_after_one_call(params: Params, x: Array) -> tuple[Array, Vjp]:
+    kept = [2.0]
+    return 2 * x, lambda dy: ({}, kept.pop() * dy)
+
+
+def counts_its_calls(params: Params, x: Array) -> tuple[Array, Vjp]:
+    factors = [2.0]
+
+    def vjp_fn(dy: Array) -> tuple[Params, Array]:
+        factors.append(factors[-1] * 2)
+        return {}, factors[-2] * dy
+
+    return 2 * x, vjp_fn
+
+
+def mixes_the_batch(params: Params, x: Array) -> tuple[Array, Vjp]:
+    return x + x.sum(0), lambda dy: ({}, dy + dy.sum(0))
+
+
+def needs_two_examples(params: Params, x: Array) -> tuple[Array, Vjp]:
+    if len(x) < 2:
+        raise ValueError("too few")
+    return 2 * x, lambda dy: ({}, 2 * dy)
+
+
+def answers_in_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
+    return x * np.float64(2), lambda dy: ({}, (2 * dy).astype(x.dtype))
+
+
+def pulls_back_in_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
+    return 2 * x, lambda dy: ({}, np.float64(2) * dy)
+
+
+def changing(params: Params, x: Array) -> tuple[Array, Vjp]:
+    # The noise is far below what the derivative is measured to.
+    return 2 * x + 1e-14 * np.random.default_rng().random(), lambda dy: ({}, 2 * dy)
+
+
+def sums_over_the_batch(params: Params, x: Array) -> tuple[Array, Vjp]:
+    return 2 * x, lambda dy: ({}, (2 * dy).sum(0))
+
+
+def reads_memory(params: Params, x: Array) -> tuple[Array, Vjp]:
+    factors = np.arange(1.0, x.size + 1).astype(x.dtype)
+    shaken = (x.ravel(order="K") * factors).reshape(x.shape)
+    return shaken, lambda dy: ({}, (dy.ravel() * factors).reshape(x.shape))
+
+
+def ignores_the_wish(params: Params, x: Array) -> tuple[Array, Vjp]:
+    return 2 * x, lambda dy, input_grad=True: ({}, 2 * dy)
+
+
+@pytest.mark.parametrize(
+    ("apply", "law"),
+    [
+        (writes_into_its_input, "pure"),
+        (writes_into_its_gradient, "pure"),
+        (changing, "pure"),
+        (forgets_after_one_call, "reentrant"),
+        (counts_its_calls, "reentrant"),
+        (mixes_the_batch, "batch"),
+        (needs_two_examples, "batch"),
+        (answers_in_float64, "dtype"),
+        (pulls_back_in_float64, "dtype"),
+        (sums_over_the_batch, "shape"),
+        (reads_memory, "order"),
+        (ignores_the_wish, "input_grad"),
+    ],
+)
+def test_a_layer_that_breaks_a_law_fails_by_its_name(apply: Callable[..., Any], law: str) -> None:
+    with pytest.raises(AssertionError, match=failed(law)):
+        check_layer(((lambda shape, rng: {}), apply), shape=(4, 3))
+
+
+def weighted(gradient: Callable[[Array, Array], Params]) -> tuple[Any, Any]:
+    """y = x w, with a gradient of the parameters that may be wrong in form."""
+    return (
+        lambda shape, rng: {"w": np.full(shape, 2, np.float32)},
+        lambda params, x: (x * params["w"], lambda dy: (gradient(x, dy), dy * params["w"])),
+    )
+
+
+@pytest.mark.parametrize(
+    ("gradient", "law"),
+    [
+        (lambda x, dy: {}, "shape"),
+        (lambda x, dy: {"weights": (x * dy).sum(0)}, "shape"),
+        (lambda x, dy: {"w": (x * dy).sum(0), "b": dy.sum(0)}, "shape"),
+        (lambda x, dy: {"w": x * dy}, "shape"),
+        (lambda x, dy: {"w": (x * dy).sum(0, keepdims=True)}, "shape"),
+        (lambda x, dy: {"w": (x * dy).sum(0).astype(np.float64)}, "dtype"),
+    ],
+    ids=["missing", "other name", "extra", "not summed", "extra axis", "dtype"],
+)
+def test_gradients_of_another_form_than_the_parameters_fail(gradient: Callable[..., Params], law: str) -> None:
+    check_layer(weighted(lambda x, dy: {"w": (x * dy).sum(0)}), shape=(4,))
+    with pytest.raises(AssertionError, match=failed(law)):
+        check_layer(weighted(gradient), shape=(4,))
+
+
+@pytest.mark.parametrize("value", [2.0, [2.0], np.ones(4), {}], ids=["float", "list", "float64", "empty dict"])
+def test_parameters_are_nested_dicts_of_float32_arrays(value: Any) -> None:
+    layer = (lambda shape, rng: {"w": value}), (lambda params, x: (2 * x, lambda dy: (params, 2 * dy)))
+    with pytest.raises(AssertionError, match=failed("params")):
+        check_layer(layer, shape=(4,))
+
+
+def test_a_report_prints_the_error_of_each_path() -> None:
+    report = check_layer(fn.dense(2), shape=(3,))
+    assert report.passed
+    assert report.largest_error < 1e-8
+    lines = str(report).splitlines()
+    assert lines[0] == "dense(2) on (3,)"
+    assert re.fullmatch(r"  adjoint    params/w training +\d\.\de-\d\d of 1\.0e-06  ok", lines[3])
