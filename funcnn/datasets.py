@@ -1,0 +1,177 @@
+"""Data to learn from, as pairs ``(x, labels)`` of arrays with one example per index.
+
+Images stay the bytes they are; ``x.astype(np.float32) / 255`` makes them the floats that a model takes.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from importlib import resources
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.metrics import check_labels
+
+__all__ = ["digits", "mnist", "one_hot"]
+
+Examples: TypeAlias = tuple[Array, Array]
+
+MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+# Of the decompressed files: mirrors compress the same data anew, with other bytes.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+def digits() -> tuple[Examples, Examples]:
+    """The first 10,000 training and the first 2,000 test images of MNIST, which come with the package.
+
+    Returns:
+        ``(train, test)``, each a pair ``(x, labels)``: ``x`` is uint8 of shape (n, 28, 28, 1), from 0 (paper) to 255
+        (ink); ``labels`` is int64 of shape (n,), the digit.
+
+    Example:
+        >>> (x, labels), test = digits()
+        >>> x.shape, labels[:5]
+        ((10000, 28, 28, 1), array([5, 0, 4, 1, 9]))
+
+    Reference:
+        LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998), section
+        III-A. Source and licence: ``funcnn/data/README.md``.
+    """
+    with resources.files("funcnn").joinpath("data/digits.npz").open("rb") as file, np.load(file) as data:
+        train, test = ((data[f"{part}_x"], data[f"{part}_labels"].astype(np.int64)) for part in ("train", "test"))
+    return train, test
+
+
+def mnist(path: str | Path | None = None) -> tuple[Examples, Examples]:
+    """All of MNIST: 60,000 training and 10,000 test images of handwritten digits.
+
+    Args:
+        path: the folder with the four files ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
+            ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz``. By default they are downloaded (11 MB,
+            with pooch: ``pip install "funcnn[download]"``) and kept in the user's cache folder.
+
+    Returns:
+        ``(train, test)`` as ``digits``.
+
+    Raises:
+        FileNotFoundError: one of the files is not in the folder.
+        ValueError: a file is cut short, damaged, or not the one of MNIST; a download that is leaves the cache.
+        ModuleNotFoundError: a download needs pooch, which is not installed.
+
+    Example:
+        >>> (x, labels), test = mnist()  # doctest: +SKIP
+        >>> x.shape  # doctest: +SKIP
+        (60000, 28, 28, 1)
+
+    Reference:
+        LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998), section
+        III-A.
+    """
+    folder = None if path is None else Path(path)
+    missing = [name for name in MNIST_SHA256 if folder and not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; leave out `path` to download the files")
+    train_images, train_labels, test_images, test_labels = (_mnist_file(name, folder) for name in MNIST_SHA256)
+    return _examples(train_images, train_labels), _examples(test_images, test_labels)
+
+
+def one_hot(labels: Array, classes: int) -> Array:
+    r"""y_ic = [c = label_i]: a row for each label, with a 1 in the column of its class and 0 elsewhere.
+
+    Args:
+        labels: integers in [0, classes), of any shape.
+        classes: how many classes there are. It is not read off the labels, where a class may happen to be absent.
+
+    Returns:
+        float32 of the shape of ``labels`` with the classes as one more axis, the last.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: a label is out of range.
+
+    Example:
+        >>> one_hot(np.array([2, 0]), 3)
+        array([[0., 0., 1.],
+               [1., 0., 0.]], dtype=float32)
+
+    Reference:
+        Bishop, Pattern Recognition and Machine Learning (2006), section 4.1.2: the 1-of-K coding.
+    """
+    columns: Array = check_labels(labels, classes)[..., None] == np.arange(classes)
+    return columns.astype(np.float32)
+
+
+def _mnist_file(name: str, folder: Path | None) -> tuple[Path, bytes]:
+    """One of the four files, from a folder or by download, and what it holds: the right bytes, decompressed."""
+    file = _download(MNIST_URL, name) if folder is None else folder / name
+    try:
+        content = _gunzip(file)
+        _check_sha256(file, content, MNIST_SHA256[name])
+    except ValueError:
+        if folder is None:
+            file.unlink()  # or else every later call would find the same bad file
+        raise
+    return file, content
+
+
+def _download(url: str, name: str) -> Path:
+    """The file in the user's cache, where it is put by the first call."""
+    try:
+        import pooch  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        message = f'downloading {name} needs pooch: pip install "funcnn[download]", or give the folder that has it'
+        raise ModuleNotFoundError(message, name="pooch") from error
+    cache = pooch.create(path=pooch.os_cache("funcnn"), base_url=url, registry={name: None})
+    return Path(cache.fetch(name))
+
+
+def _gunzip(file: Path) -> bytes:
+    """What a ``.gz`` file holds."""
+    try:
+        return gzip.decompress(file.read_bytes())
+    except EOFError as error:
+        raise ValueError(f"{file} is cut short: the end of its gzip stream is missing") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{file} is damaged or not a gzip file: {error}") from error
+
+
+def _check_sha256(file: Path, content: bytes, expected: str) -> None:
+    """Refuse any content but the one we know."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(f"{file} is another file: expected content of SHA-256 {expected}, got {found}")
+
+
+def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Examples:
+    """The pair that a file of images and a file of their labels make."""
+    x, y = _parse_idx(*images, axes=3), _parse_idx(*labels, axes=1)
+    if len(x) != len(y):
+        raise ValueError(f"{images[0]} holds {len(x)} images, but {labels[0]} holds {len(y)} labels")
+    return x[..., None], y.astype(np.int64)
+
+
+def _parse_idx(file: Path, content: bytes, axes: int) -> Array:
+    """The array of bytes in an IDX file: 0, 0, 8 for uint8, the number of axes, their sizes, the numbers."""
+    magic = bytes([0, 0, 8, axes])
+    if content[:4] != magic:
+        raise ValueError(
+            f"{file} is no IDX file of bytes on {axes} axes: expected it to begin with {magic.hex()}, "
+            f"got {content[:4].hex() or 'nothing'}"
+        )
+    header = 4 + 4 * axes
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
+    if len(content) != header + math.prod(shape):
+        raise ValueError(
+            f"{file} has the wrong length: expected {header + math.prod(shape)} bytes for shape {shape}, "
+            f"got {len(content)}"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -1,0 +1,76 @@
+import gzip
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from funcnn import datasets
+
+CONTENT = dict(
+    zip(
+        datasets.MNIST_SHA256,
+        (
+            bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20]),
+            bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]),
+            bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 30, 40]),
+            bytes([0, 0, 8, 1, 0, 0, 0, 1, 3]),
+        ),
+        strict=True,
+    )
+)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing on the terminal."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a server that stands in for the true one; downloads go to an empty cache beside it."""
+    import pooch
+
+    folder = tmp_path / "server"
+    folder.mkdir()
+    for name, content in CONTENT.items():
+        (folder / name).write_bytes(gzip.compress(content))
+        monkeypatch.setitem(datasets.MNIST_SHA256, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder)) as http:
+        monkeypatch.setattr(datasets, "MNIST_URL", f"http://127.0.0.1:{http.server_port}/")
+        Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
+        yield folder
+        http.shutdown()
+
+
+def test_mnist_is_downloaded_once(server: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        (x, labels), (x_test, labels_test) = datasets.mnist()
+        np.testing.assert_array_equal(x, [[[[10], [20]]]])
+        np.testing.assert_array_equal(x_test, [[[[30], [40]]]])
+        assert (labels, labels_test) == ([7], [3])
+        for file in server.iterdir():
+            file.unlink()  # so that only the cache can answer the second time
+    assert sorted(file.name for file in (tmp_path / "cache" / "funcnn").iterdir()) == sorted(CONTENT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>sign in</html>", gzip.compress(b"other"), gzip.compress(b"cut")[:-3]],
+    ids=["no gzip", "other", "cut short"],
+)
+def test_a_bad_download_is_refused_and_forgotten(server: Path, tmp_path: Path, content: bytes) -> None:
+    name = list(CONTENT)[1]
+    good = (server / name).read_bytes()
+    (server / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        datasets.mnist()
+    assert not (tmp_path / "cache" / "funcnn" / name).exists()
+    (server / name).write_bytes(good)
+    assert datasets.mnist()[0][1] == [7]

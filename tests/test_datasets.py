@@ -1,0 +1,146 @@
+import gzip
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from funcnn import datasets
+from funcnn.datasets import digits, mnist, one_hot
+
+FULL_DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+# Of the bytes of both parts, images before labels.
+DIGITS_SHA256 = "1e69420d546ce587b9fb07b6d2eafc89ce39cc8c539be4352f4e4eb1fafe84a4"
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.MNIST_SHA256
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The content of an IDX file of bytes."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+CONTENT = {
+    TRAIN_IMAGES: idx(np.arange(24).reshape(3, 4, 2)),
+    TRAIN_LABELS: idx(np.array([7, 0, 9])),
+    TEST_IMAGES: idx(np.full((1, 4, 2), 255)),
+    TEST_LABELS: idx(np.array([4])),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small MNIST that counts as the true one."""
+    for name, content in CONTENT.items():
+        replace(tmp_path / name, content, monkeypatch)
+    return tmp_path
+
+
+def replace(file: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a file and make it the expected one."""
+    file.write_bytes(gzip.compress(content))
+    monkeypatch.setitem(datasets.MNIST_SHA256, file.name, hashlib.sha256(content).hexdigest())
+
+
+def test_digits_are_the_known_images() -> None:
+    (x, labels), (x_test, labels_test) = digits()
+    assert (x.shape, x_test.shape) == ((10_000, 28, 28, 1), (2_000, 28, 28, 1))
+    assert {x.dtype, x_test.dtype} == {np.dtype(np.uint8)}
+    assert {labels.dtype, labels_test.dtype} == {np.dtype(np.int64)}
+    np.testing.assert_array_equal(labels[:10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4])
+    np.testing.assert_array_equal(labels_test[:10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9])
+    everything = b"".join(part.tobytes() for part in (x, labels.astype(np.uint8), x_test, labels_test.astype(np.uint8)))
+    assert hashlib.sha256(everything).hexdigest() == DIGITS_SHA256
+
+
+if FULL_DATA.is_dir():  # 11 MB that a checkout alone does not have
+
+    def test_digits_are_the_first_images_of_mnist() -> None:
+        for (x, labels), (x_all, labels_all), n in zip(digits(), mnist(FULL_DATA), (60_000, 10_000), strict=True):
+            assert x_all.shape == (n, 28, 28, 1)
+            np.testing.assert_array_equal(x, x_all[: len(x)])
+            np.testing.assert_array_equal(labels, labels_all[: len(labels)])
+
+
+def test_mnist_reads_the_four_files(folder: Path) -> None:
+    for path in (folder, str(folder)):
+        (x, labels), (x_test, labels_test) = mnist(path)
+        np.testing.assert_array_equal(x, np.arange(24).reshape(3, 4, 2, 1))
+        np.testing.assert_array_equal(x_test, np.full((1, 4, 2, 1), 255))
+        np.testing.assert_array_equal(labels, [7, 0, 9])
+        np.testing.assert_array_equal(labels_test, [4])
+        assert (x.dtype, labels.dtype) == (np.uint8, np.int64)
+        x[0] = 0  # what was read belongs to the caller
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    (folder / TRAIN_LABELS).unlink()
+    (folder / TEST_LABELS).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{folder} lacks {TRAIN_LABELS}, {TEST_LABELS}"):
+        mnist(folder)
+
+
+def test_truncated_and_damaged_files_are_named(folder: Path) -> None:
+    file = folder / TEST_IMAGES
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=f"{file} is (cut short|damaged|another file)"):
+            mnist(folder)
+    for content in (b"<html>not found</html>", whole[:12] + b"\xff" + whole[13:], whole[:-5] + b"\0" + whole[-4:]):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{file} is (damaged or not a gzip file|cut short)"):
+            mnist(folder)
+
+
+def test_other_content_than_that_of_mnist_is_refused(folder: Path) -> None:
+    file = folder / TRAIN_LABELS
+    file.write_bytes(gzip.compress(idx(np.array([7, 0, 8]))))
+    with pytest.raises(ValueError, match=f"{file} is another file: expected content of SHA-256"):
+        mnist(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (TRAIN_IMAGES, CONTENT[TRAIN_LABELS], "no IDX file of bytes on 3 axes.*begin with 00000803, got 00000801"),
+        (TRAIN_LABELS, b"", "no IDX file of bytes on 1 axes.*begin with 00000801, got nothing"),
+        (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:-1], r"expected 40 bytes for shape \[3, 4, 2\], got 39"),
+        (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES] + b"!", r"expected 40 bytes for shape \[3, 4, 2\], got 41"),
+        (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:9], "has the wrong length"),
+        (TRAIN_LABELS, idx(np.array([1, 2])), rf"holds 3 images, but .*{TRAIN_LABELS} holds 2 labels"),
+    ],
+)
+def test_files_that_are_no_pair_of_images_and_labels_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, message: str
+) -> None:
+    replace(folder / name, content, monkeypatch)
+    with pytest.raises(ValueError, match=f"{name}.*{message}|{message}"):
+        mnist(folder)
+
+
+def test_a_download_without_pooch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "funcnn\[download\]"'):
+        mnist()
+
+
+def test_one_hot() -> None:
+    y = one_hot(np.array([[2, 0], [1, 1]], np.uint8), 3)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (np.array([0, 3]), ValueError, "labels from 0 to 2, got 3"),
+        (np.array([0, -1]), ValueError, "labels from 0 to 2, got -1"),
+        (np.array([0.0, 1.0]), TypeError, "expected integer labels, got float64"),
+        (np.array([True, False]), TypeError, "expected integer labels, got bool"),
+    ],
+)
+def test_one_hot_refuses_what_is_no_class(labels: np.ndarray, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        one_hot(labels, 3)
