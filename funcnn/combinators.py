@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.layer import NO_PARAMS, Layer, Vjp, add_path, as_layer, check_gradient, layer, pull_back
+from funcnn.layer import Layer, Vjp, add_path, as_layer, check_gradient, layer, pull_back
 from funcnn.rng import as_key, fold
 
 __all__ = ["add", "concat", "repeat", "residual", "serial"]
@@ -61,7 +61,7 @@ def serial(*layers: Any) -> Layer:
         vjps: list[Vjp] = []
         for name, child in children.items():
             try:
-                x, vjp = child.apply(params.get(name, NO_PARAMS), x, child_key(key, name))
+                x, vjp = child.apply(params.get(name, {}), x, child_key(key, name))
             except Exception as error:
                 add_path(error, name, x)
                 raise
@@ -293,7 +293,7 @@ def _branches(
         answers = []
         for name, child in children.items():
             with located(name, x):
-                answers.append(child.apply(params.get(name, NO_PARAMS), x, child_key(key, name)))
+                answers.append(child.apply(params.get(name, {}), x, child_key(key, name)))
         y, split = merge([answer for answer, _ in answers])
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

@@ -8,7 +8,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias
 
 import numpy as np
@@ -22,7 +21,6 @@ Init: TypeAlias = Callable[[Shape, Rng], Params]
 Apply: TypeAlias = Callable[..., tuple[Array, Vjp]]
 P = ParamSpec("P")
 
-NO_PARAMS: Params = MappingProxyType({})  # type: ignore[assignment]  # a dict nobody can write to
 PATH_NOTE = "in layer "
 
 

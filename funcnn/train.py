@@ -1,0 +1,400 @@
+"""Training is a loop over a step: run the model, ask for the gradient, let the optimizer move the parameters.
+
+The step is a pure function of (parameters, optimizer state, batch, key), so ``fit`` is only that loop with a record of
+how it went; replace it by your own whenever you want something else.
+"""
+
+import math
+import operator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from funcnn.aliases import Array, Params, Rng, Tree
+from funcnn.layer import as_layer, pull_back
+from funcnn.optim import Optimizer, apply_updates
+from funcnn.rng import as_key, fold, generator
+from funcnn.walk import calibrate
+
+__all__ = ["Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "predict", "progress", "split", "value_and_grad"]
+
+Loss: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
+Metric: TypeAlias = Callable[[Array, Array], float]
+Data: TypeAlias = tuple[Array, Array]
+Record: TypeAlias = dict[str, float]
+
+CALIBRATION_EXAMPLES = 1000
+"""On so many examples ``fit`` measures what batch norm predicts with; DESIGN.md, "Batch norm", has the numbers."""
+
+
+class Fit(NamedTuple):
+    """What ``fit`` returns: the parameters, the optimizer's state, and a record for each evaluated epoch."""
+
+    params: Params
+    opt_state: Tree
+    history: list[Record]
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; ``result`` holds the last parameters, state and history that were good."""
+
+    def __init__(self, message: str, result: Fit) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]]:
+    """The function that gives a model's loss and its gradient by the parameters.
+
+    Args:
+        model: a layer or a pair.
+        loss: ``loss(y, target) -> (value, dy)``.
+
+    Returns:
+        ``f(params, x, target, rng=None) -> (value, grads)``; with ``rng``, in training mode.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = fn.dense(1)
+        >>> params = {"w": np.array([[2.0]]), "b": np.array([0.0])}
+        >>> value, grads = value_and_grad(model, fn.mean_squared_error)(params, np.ones((1, 1)), np.zeros((1, 1)))
+        >>> value, grads["w"]
+        (4.0, array([[4.]]))
+    """
+    apply = as_layer(model).apply
+
+    def f(params: Params, x: Array, target: Array, rng: Rng | None = None) -> tuple[float, Params]:
+        y, vjp_fn = apply(params, x, rng)
+        value, dy = loss(y, target)
+        grads, _ = pull_back(vjp_fn, dy, input_grad=False)
+        return value, grads
+
+    return f
+
+
+def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Any]:
+    """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
+
+    Args:
+        data: a tuple of arrays with one length, such as ``(x, labels)``, or one array.
+        batch_size: examples in a batch, ``>= 1``.
+        epochs: passes over the data, ``>= 0``.
+        rng: the key of the order: epoch e is shuffled by ``fold(rng, e)``; None for no shuffling.
+        start: leave out so many batches, to go on where a run stopped: those that follow are the same.
+
+    Returns:
+        An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``.
+
+    Raises:
+        ValueError: the arrays differ in length or are empty, or a number is out of range.
+
+    Example:
+        >>> [x.tolist() for x in batches(np.arange(5), 2)]
+        [[0, 1], [2, 3], [4]]
+    """
+    arrays = data if isinstance(data, tuple) else (data,)
+    n = check_examples(arrays)
+    per_epoch = math.ceil(n / _whole("batch_size", batch_size, 1))
+    steps = range(_whole("start", start, 0), per_epoch * _whole("epochs", epochs, 0))
+    key = None if rng is None else as_key(rng)
+
+    def draw() -> Iterator[Any]:
+        order, shuffled = np.arange(n), None
+        for step in steps:
+            epoch, batch = divmod(step, per_epoch)
+            if key is not None and epoch != shuffled:
+                order, shuffled = generator(fold(key, epoch)).permutation(n), epoch
+            index = order[batch * batch_size : (batch + 1) * batch_size]
+            picked = tuple(array[index] for array in arrays)
+            yield picked if isinstance(data, tuple) else picked[0]
+
+    return draw()
+
+
+def split(data: Data, share: float, rng: Rng) -> tuple[Data, Data]:
+    """Split off a random share of the examples; each class gives the same share of its own.
+
+    Args:
+        data: ``(x, target)``; integer labels (n,) or one-hot rows are classes, other targets are split as they come.
+        share: of the second part, in (0, 1); it gets at least one example, and so does the first.
+        rng: the key of the split.
+
+    Returns:
+        ``(rest, part)``, each like ``data``; class by class, ``part`` has ``share`` of it, to within one example.
+
+    Raises:
+        ValueError: ``share`` is outside (0, 1), lengths differ, or there are fewer than two examples.
+
+    Example:
+        >>> rest, part = split((np.arange(8), np.array([0, 0, 0, 0, 1, 1, 1, 1])), 0.25, rng=0)
+        >>> part[1].tolist()
+        [0, 1]
+    """
+    x, target = data
+    n = check_examples(data)
+    if not 0 < share < 1:
+        raise ValueError(f"split: share must lie between 0 and 1, got {share!r}")
+    if n < 2:
+        raise ValueError(f"split: expected at least two examples, got {n}")
+    order = generator(rng).permutation(n)
+    classes = np.asarray(target).argmax(1) if _is_one_hot(target) else np.asarray(target)
+    if classes.ndim == 1 and classes.dtype.kind in "iub":
+        order = order[np.argsort(classes[order], kind="stable")]
+    size = min(max(round(share * n), 1), n - 1)
+    # Sorted by class, evenly spaced places meet each class in proportion.
+    chosen = np.zeros(n, bool)
+    chosen[((np.arange(size) + 0.5) * n / size).astype(int)] = True
+    part, rest = order[chosen], np.sort(order[~chosen])
+    return (x[rest], target[rest]), (x[part], target[part])
+
+
+def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Array:
+    """y for any number of examples, some at a time.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters.
+        x: (n, *shape), also with n = 1 or 0.
+        batch_size: examples at a time; a matter of memory only.
+
+    Returns:
+        y: (n, ...).
+
+    Example:
+        >>> import funcnn as fn
+        >>> predict(fn.relu, {}, np.array([[-1.0], [1.0]]), batch_size=1)
+        array([[0.],
+               [1.]])
+    """
+    apply = as_layer(model).apply
+    step = _whole("batch_size", batch_size, 1)
+    return np.concatenate([apply(params, x[i : i + step])[0] for i in range(0, max(len(x), 1), step)])
+
+
+def evaluate(
+    model: Any,
+    params: Params,
+    data: Data,
+    loss: Loss,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = 256,
+) -> Record:
+    """The loss and the metrics of a model's predictions, over all examples at once.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters.
+        data: ``(x, target)``.
+        loss: ``loss(y, target) -> (value, dy)``.
+        metrics: ``{name: metric}``, each ``metric(y, target) -> number``.
+        batch_size: examples predicted at a time.
+
+    Returns:
+        ``{"loss": ..., name: ...}``.
+
+    Raises:
+        ValueError: lengths differ, or there is no example.
+
+    Example:
+        >>> import funcnn as fn
+        >>> data = np.array([[1.0], [3.0]]), np.array([[1.0], [1.0]])
+        >>> evaluate(fn.identity, {}, data, fn.mean_squared_error)
+        {'loss': 2.0}
+    """
+    check_examples(data)
+    x, target = data
+    y = predict(model, params, x, batch_size)
+    return {"loss": loss(y, target)[0]} | {name: float(metric(y, target)) for name, metric in (metrics or {}).items()}
+
+
+def fit(
+    model: Any,
+    params: Params,
+    optimizer: Optimizer,
+    train: Data,
+    loss: Loss,
+    epochs: int,
+    batch_size: int = 32,
+    rng: Rng = 0,
+    metrics: Mapping[str, Metric] | None = None,
+    validation: Data | None = None,
+    validation_split: float = 0.0,
+    opt_state: Tree | None = None,
+    start: int = 0,
+    show_every: int = 1,
+    verbose: bool = True,
+) -> Fit:
+    """Train a model, and keep a record of how it went.
+
+    Args:
+        model: a layer or a pair.
+        params: where to start from; ``model.init(shape, rng)``.
+        optimizer: ``adam(1e-3)``, for example.
+        train: ``(x, target)``.
+        loss: ``loss(y, target) -> (value, dy)``.
+        epochs: passes over the training data, ``>= 0``.
+        batch_size: examples in a step.
+        rng: the key of everything random: the split, the batches, and step s trains under ``fold(rng, s)``.
+        metrics: ``{name: metric}``, evaluated beside the loss.
+        validation: ``(x, target)`` that are not trained on.
+        validation_split: instead, the share of ``train`` to split off for it, shuffled, class by class.
+        opt_state: to go on with an earlier run, the state it ended with; ``optimizer.init(params)`` by default.
+        start: to go on with an earlier run, how many steps it made: the result is that of one run, to the bit.
+        show_every: epochs between evaluations; the first, before training, and the last are always made.
+        verbose: whether to print a line for each evaluation, and a progress line if the output is a terminal.
+
+    Returns:
+        ``Fit(params, opt_state, history)``. A record has ``epoch``, ``seconds`` since the start, ``train_loss``,
+        ``train_<metric>`` and the same for ``validation_``, all evaluated in prediction mode on all examples; layers
+        like ``batch_norm`` are calibrated for it on training examples, and so are the parameters returned.
+
+    Raises:
+        NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last good state.
+        ValueError: lengths differ, there is no example, or both kinds of validation data are given.
+
+    Example:
+        >>> import funcnn as fn
+        >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> model = fn.dense(1)
+        >>> result = fit(model, model.init((1,), 0), fn.adam(0.1), (x, 2 * x), fn.mean_squared_error, 50, verbose=False)
+        >>> result.history[-1]["train_loss"] < 1e-3
+        True
+    """
+    key = as_key(rng)
+    train, validation = _validation_data(train, validation, validation_split, key)
+    run = as_layer(model)
+    gradient = value_and_grad(run, loss)
+    opt_state = optimizer.init(params) if opt_state is None else opt_state
+    sample = _calibration_sample(train[0], key)
+    per_epoch = math.ceil(len(train[0]) / _whole("batch_size", batch_size, 1))
+    every = _whole("show_every", show_every, 1)
+    parts = {"train": train} | ({} if validation is None else {"validation": validation})
+    begun, history = time.perf_counter(), list[Record]()
+    show = progress(per_epoch * epochs - start) if verbose else None
+    good = Fit(params, opt_state, history)
+
+    def record(epoch: int) -> None:
+        nonlocal params
+        params = calibrate(run, params, sample)
+        scores: Record = {"epoch": epoch, "seconds": time.perf_counter() - begun}
+        for name, (x, target) in parts.items():
+            y = predict(run, params, x)
+            scores[f"{name}_loss"] = _finite(loss(y, target)[0], f"after epoch {epoch}", good)
+            scores |= {f"{name}_{key}": float(metric(y, target)) for key, metric in (metrics or {}).items()}
+        history.append(scores)
+        if verbose:
+            print(f"epoch {epoch}/{epochs}  {describe(scores)}", flush=True)
+
+    if not start:
+        record(0)
+    for step, (x, target) in enumerate(batches(train, batch_size, epochs, fold(key, "batches"), start), start):
+        value, grads = gradient(params, x, target, fold(key, step))
+        _finite(value, f"in step {step}", good)
+        good = Fit(params, opt_state, history)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        params = apply_updates(params, updates)
+        if show is not None:
+            show(step + 1 - start, f"loss {value:.4f}")
+        epoch, rest = divmod(step + 1, per_epoch)
+        if not rest and (epoch % every == 0 or epoch == epochs):
+            record(epoch)
+    return Fit(params, opt_state, history)
+
+
+def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
+    """One line that says how far a loop has come, how fast it goes and how long it will take.
+
+    Args:
+        total: how many steps the loop has.
+        stream: where to write; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
+
+    Returns:
+        ``show(done, text)``, to be called after each step; it writes ten times a second at most, and wipes its line
+        after the last step.
+
+    Example:
+        >>> show = progress(100)
+        >>> show(1, "loss 2.3026")
+    """
+    out = sys.stderr if stream is None else stream
+    begun = shown = time.perf_counter()
+
+    def show(done: int, text: str) -> None:
+        nonlocal shown
+        now = time.perf_counter()
+        if not out.isatty() or (now - shown < 0.1 and done < total):
+            return
+        shown = now
+        rate = done / max(now - begun, 1e-9)
+        left = round((total - done) / rate) if rate else 0
+        line = f"step {done}/{total}  {text}  {rate:.1f} steps/s  {left // 60}:{left % 60:02d} left"
+        out.write(f"\r{line:<79}\r" if done < total else f"\r{'':<79}\r")
+        out.flush()
+
+    return show
+
+
+def describe(record: Record) -> str:
+    """A record as one line: losses and metrics with four digits, and the time.
+
+    Example:
+        >>> describe({"epoch": 1, "seconds": 2.0, "train_loss": 0.25, "train_accuracy": 0.9})
+        'train loss 0.2500, train accuracy 0.9000; 2.0 s'
+    """
+    words = [
+        f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name not in ("epoch", "seconds")
+    ]
+    return ", ".join(words) + f"; {record['seconds']:.1f} s"
+
+
+def check_examples(arrays: tuple[Array, ...]) -> int:
+    """How many examples there are; refuse arrays that disagree about it, and none at all."""
+    sizes = [len(array) for array in arrays]
+    if len(set(sizes)) != 1:
+        raise ValueError(f"the arrays hold different numbers of examples, {sizes}; one x goes with one target")
+    if not sizes[0]:
+        raise ValueError("the data set is empty")
+    return sizes[0]
+
+
+def _validation_data(train: Data, validation: Data | None, share: float, rng: Rng) -> tuple[Data, Data | None]:
+    """The data to train on and, if any, those to validate on."""
+    check_examples(train)
+    if validation is not None:
+        check_examples(validation)
+        if share:
+            raise ValueError("fit: give validation data or validation_split, not both")
+        return train, validation
+    return split(train, share, fold(rng, "split")) if share else (train, None)
+
+
+def _calibration_sample(x: Array, rng: Rng) -> Array:
+    """Some training examples at random: the first ones may all be of one class."""
+    return x[generator(fold(rng, "calibrate")).permutation(len(x))[:CALIBRATION_EXAMPLES]]
+
+
+def _finite(value: float, when: str, good: Fit) -> float:
+    """Stop at a loss that is no number, before it spoils the parameters."""
+    if not math.isfinite(value):
+        raise NonFiniteLossError(
+            f"the loss is {value} {when}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...). "
+            "The last good parameters, optimizer state and history are in this error's .result",
+            good,
+        )
+    return value
+
+
+def _is_one_hot(target: Array) -> bool:
+    """Whether the targets are rows with a single 1."""
+    target = np.asarray(target)
+    return target.ndim == 2 and target.shape[1] > 1 and bool(((target != 0).sum(1) == 1).all())
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """A whole number that is not too small."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+    return operator.index(value)
