@@ -116,12 +116,14 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
     """
     if not len(x):
         raise ValueError("calibrate: expected some examples to measure, got none")
+    measuring_layers: list[str] = []
     measured: dict[str, Array] = {}
 
     def measuring(path: str, layer: Layer) -> Layer:
         measure = layer.measure
         if measure is None:
             return layer
+        measuring_layers.append(path)
 
         def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
             own = measure(params, x)
@@ -130,6 +132,9 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
 
         return replace(layer, apply=apply)
 
-    rebuild(model, measuring).apply(params, x)
+    rebuilt = rebuild(model, measuring)
+    if not measuring_layers:
+        return params
+    rebuilt.apply(params, x)
     calibrated: Params = tree.map_with_path(lambda path, leaf: measured.get(path, leaf), params)
     return calibrated
