@@ -1,0 +1,219 @@
+"""Combinators: names, keys, paths in errors, and gradients checked by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn.aliases import Array, Params, Rng
+from funcnn.layer import Layer, Vjp
+from funcnn.rng import fold
+
+
+def times(factor: float) -> Any:
+    """y = factor * x, as a bare pair."""
+    return (lambda shape, rng: {}), (lambda params, x: (factor * x, lambda dy: ({}, factor * dy)))
+
+
+def test_children_are_called_by_kind_and_count() -> None:
+    model = fn.serial(
+        fn.conv2d(2, 1), fn.relu, fn.conv2d(2, 1), fn.named("head", fn.dense(1)), fn.dense(1), times(2), times(3)
+    )
+    names = ["conv2d_0", "relu_0", "conv2d_1", "head", "dense_1", "layer_0", "layer_1"]
+    assert list(model.children) == names
+
+
+def test_adding_a_relu_renames_nothing() -> None:
+    plain, bent = fn.serial(fn.dense(3), fn.dense(2)), fn.serial(fn.dense(3), fn.relu, fn.dense(2))
+    a, b = plain.init((4,), 0), bent.init((4,), 0)
+    assert fn.tree.paths(a) == fn.tree.paths(b)
+    # The children's keys are folded from their names, so their first weights stay too.
+    assert all(np.array_equal(p, q) for p, q in zip(fn.tree.leaves(a), fn.tree.leaves(b), strict=True))
+
+
+def test_each_child_begins_with_weights_of_its_own() -> None:
+    params = fn.repeat(fn.dense(3), 2).init((3,), 0)
+    assert not np.array_equal(params["dense_0"]["w"], params["dense_1"]["w"])
+
+
+def test_layers_without_parameters_leave_no_entry() -> None:
+    assert fn.serial(fn.relu, fn.serial(fn.tanh), fn.flatten).init((3,), 0) == {}
+    assert fn.add(fn.relu, fn.dense(3)).init((3,), 0).keys() == {"dense_0"}
+
+
+@pytest.mark.parametrize("build", [fn.serial, fn.residual, fn.add, fn.concat])
+def test_two_children_of_one_name_are_refused(build: Any) -> None:
+    with pytest.raises(ValueError, match=r"two layers are called 'a'; give one of them another name with named\("):
+        build(fn.named("a", fn.relu), fn.named("a", fn.tanh))
+
+
+def test_serial_is_the_chain_rule() -> None:
+    model = fn.serial(times(2), fn.dense(1, bias=False), times(5))
+    params = {"dense_0": {"w": np.array([[3.0], [4.0]])}}
+    y, vjp_fn = model.apply(params, np.array([[1.0, 10.0]]))
+    assert y.tolist() == [[5 * (2 * 3 + 20 * 4)]]
+    grads, dx = vjp_fn(np.array([[1.0]]))
+    assert grads["dense_0"]["w"].tolist() == [[10], [100]]
+    assert dx is not None
+    assert dx.tolist() == [[30, 40]]
+
+
+def test_an_empty_serial_is_the_identity() -> None:
+    y, vjp_fn = fn.serial().apply({}, np.ones((2, 3)))
+    assert y.tolist() == np.ones((2, 3)).tolist()
+    assert vjp_fn(y)[0] == {}
+
+
+def test_residual_add_and_concat_by_hand() -> None:
+    x, dy = np.array([[1.0, -2.0]]), np.array([[1.0, 10.0]])
+    y, vjp_fn = fn.residual(times(3), times(2)).apply({}, x)
+    assert (y.tolist(), vjp_fn(dy)[1].tolist()) == ([[7, -14]], [[7, 70]])  # type: ignore[union-attr]
+    y, vjp_fn = fn.add(times(3), times(2), fn.relu).apply({}, x)
+    assert (y.tolist(), vjp_fn(dy)[1].tolist()) == ([[6, -10]], [[6, 50]])  # type: ignore[union-attr]
+    y, vjp_fn = fn.concat(times(3), fn.relu).apply({}, x)
+    assert y.tolist() == [[3, -6, 1, 0]]
+    _, dx = vjp_fn(np.array([[1.0, 10.0, 100.0, 1000.0]]))
+    assert dx is not None
+    assert dx.tolist() == [[103, 30]]
+
+
+def test_concat_splits_unequal_parts_along_any_axis() -> None:
+    model = fn.concat(fn.upsample2d((2, 1)), fn.identity, axis=1)
+    y, vjp_fn = model.apply({}, np.arange(4.0).reshape(1, 2, 2, 1))
+    assert y[0, :, :, 0].tolist() == [[0, 1], [0, 1], [2, 3], [2, 3], [0, 1], [2, 3]]
+    _, dx = vjp_fn(np.arange(12.0).reshape(y.shape))
+    assert dx is not None
+    assert dx[0, :, :, 0].tolist() == [[0 + 2 + 8, 1 + 3 + 9], [4 + 6 + 10, 5 + 7 + 11]]
+
+
+def key_teller(told: list[Any]) -> Layer:
+    """A layer that notes the key it is given."""
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        told.append(rng)
+        return x, lambda dy: ({}, dy)
+
+    return fn.as_layer(((lambda shape, rng: {}), apply))
+
+
+@pytest.mark.parametrize("build", [fn.serial, fn.residual, fn.add, fn.concat])
+def test_the_key_of_a_child_is_folded_with_its_name_and_none_stays_none(build: Any) -> None:
+    told: list[Any] = []
+    model = build(fn.named("a", key_teller(told)), fn.named("b", key_teller(told)))
+    x = np.ones((1, 2))
+    model.apply({}, x, rng=(0, 7))
+    model.apply({}, x, rng=3)
+    model.apply({}, x)
+    assert told == [fold((0, 7), "a"), fold((0, 7), "b"), fold(3, "a"), fold(3, "b"), None, None]
+
+
+def test_the_input_gradient_is_not_computed_where_nobody_wants_it() -> None:
+    asked: list[bool] = []
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            asked.append(input_grad)
+            return {"w": np.zeros(1)}, dy if input_grad else None
+
+        return x, vjp_fn
+
+    learning = fn.as_layer(((lambda shape, rng: {"w": np.zeros(1, np.float32)}), apply))
+    model = fn.serial(fn.relu, fn.serial(learning, learning))
+    params = {"serial_0": {"layer_0": {"w": np.zeros(1)}, "layer_1": {"w": np.zeros(1)}}}
+    y, vjp_fn = model.apply(params, np.ones((2, 3)))
+    grads, dx = vjp_fn(np.ones_like(y), input_grad=False)
+    assert dx is None
+    assert fn.tree.paths(grads) == fn.tree.paths(params)
+    # From the last to the first: only the first layer that learns is spared, and the relu before it is not asked.
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize("build", [fn.serial, fn.residual, fn.add, fn.concat])
+def test_gradients_stand_in_the_order_of_the_parameters(build: Any) -> None:
+    model = build(fn.named("z", fn.dense(3)), fn.named("a", fn.dense(3)))
+    params = model.init((3,), 0)
+    y, vjp_fn = model.apply(params, np.ones((2, 3), np.float32))
+    assert list(vjp_fn(np.ones_like(y))[0]) == list(params) == ["z", "a"]
+
+
+def test_keyword_typos_are_not_swallowed() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'axes'"):
+        fn.concat(fn.relu, axes=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: fn.add(), "add: expected at least one layer"),
+        (lambda: fn.concat(), "concat: expected at least one layer"),
+        (lambda: fn.concat(fn.relu, axis=0), "concat: axis 0 is the batch axis"),
+        (lambda: fn.repeat(fn.relu, 0), "repeat: times must be a whole number >= 1, got 0"),
+        (lambda: fn.repeat(fn.relu, 2.0), "repeat: times must be a whole number >= 1, got 2.0"),  # type: ignore[arg-type]
+        (lambda: fn.repeat(fn.named("a", fn.relu), 2), "two layers are called 'a'"),
+    ],
+)
+def test_impossible_combinations_are_refused_when_built(build: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (fn.residual(fn.dense(4)), r"they must keep its shape, got \(1, 4\)"),
+        (fn.add(fn.dense(4), fn.dense(3)), r"add: the branches answer different shapes, \[\(1, 4\), \(1, 3\)\]"),
+        (fn.concat(fn.relu, fn.reshape(3, 1)), r"concat: shapes \[\(1, 3\), \(1, 3, 1\)\] differ in more than axis -1"),
+        (fn.concat(fn.relu, axis=2), r"concat: no axis 2 to join in arrays of shape \(1, 3\)"),
+    ],
+)
+def test_branches_that_do_not_fit_are_refused(model: Layer, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.serial(model).init((3,), 0)
+    with pytest.raises(ValueError, match=r"in layer outer/.*_0, which was given an array of shape"):
+        fn.serial(fn.named("outer", fn.serial(model))).init((3,), 0)
+
+
+@pytest.mark.parametrize("wrong", [3, "28", (3.0,), (-1, 2), None])
+def test_init_wants_the_shape_of_one_example(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="init: shape is that of one example, a tuple of ints such as"):
+        fn.serial(fn.relu).init(wrong, 0)
+
+
+NESTED = fn.serial(fn.named("stem", fn.serial(fn.dense(4), fn.relu)), fn.named("head", fn.dense(2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"stem": {"dense_0": {"w": np.zeros((3, 5))}}},
+            r"dense: expected parameter 'w' of shape \('any', 4\), got \(3, 5\)",
+        ),
+        ({"stem": {"dense_0": {"w": np.zeros((3, 4))}}}, r"dense: expected a parameter 'b', got \['w'\]"),
+        ({"stem": {"conv2d_0": {}}}, r"no layer is called \['conv2d_0'\], there are \['dense_0', 'relu_0'\]"),
+        ({"stem": {}}, r"dense: expected a parameter 'w', got \[\]"),
+        ({"trunk": {}}, r"no layer is called \['trunk'\], there are \['stem', 'head'\]"),
+    ],
+)
+def test_parameters_of_another_model_are_refused_with_their_path(change: Params, message: str) -> None:
+    params = fn.tree.cast(NESTED.init((3,), 0), np.float64) | change
+    with pytest.raises(ValueError, match=message) as caught:
+        NESTED.apply(params, np.ones((2, 3)))
+    assert "another model" in str(caught.value)
+    if "stem" in change:
+        assert caught.value.__notes__[0].startswith("in layer stem")
+
+
+def test_an_error_on_the_way_back_names_the_layer() -> None:
+    def apply(params: Params, x: Array) -> tuple[Array, Vjp]:
+        def vjp_fn(dy: Array) -> tuple[Params, Array]:
+            raise RuntimeError("broken")
+
+        return x, vjp_fn
+
+    for build in (fn.serial, fn.residual, fn.add, fn.concat):
+        model = fn.serial(fn.named("outer", build(fn.named("inner", ((lambda shape, rng: {}), apply)))))
+        y, vjp_fn = model.apply({}, np.ones((1, 2)))
+        with pytest.raises(RuntimeError, match=r"in layer outer/inner"):
+            vjp_fn(y)
