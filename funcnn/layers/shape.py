@@ -21,6 +21,7 @@ def _flatten(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, V
         >>> _flatten({}, np.zeros((5, 2, 3, 4)))[0].shape
         (5, 24)
     """
+    check_float("flatten", x)
     return _reshaped("flatten", x, (len(x), math.prod(x.shape[1:])))
 
 
