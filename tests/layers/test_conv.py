@@ -1,0 +1,164 @@
+"""``conv2d``: windows counted by hand, and what it refuses; its arithmetic is tested in tests/kernels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+IMAGE = np.arange(1.0, 10.0).reshape(1, 3, 3, 1)
+KERNEL = np.array([[1.0, 10.0], [100.0, 1000.0]]).reshape(2, 2, 1, 1)
+
+
+def test_cross_correlation_and_its_gradients_by_hand() -> None:
+    y, vjp_fn = fn.conv2d(1, 2, bias=False).apply({"w": KERNEL}, IMAGE)
+    # The kernel is not turned: its first tap meets the upper left pixel.
+    assert y[0, :, :, 0].tolist() == [[5421, 6532], [8754, 9865]]
+    dy = np.array([[1.0, 0.0], [0.0, 2.0]]).reshape(1, 2, 2, 1)
+    grads, dx = vjp_fn(dy)
+    assert grads["w"][:, :, 0, 0].tolist() == [[1 + 2 * 5, 2 + 2 * 6], [4 + 2 * 8, 5 + 2 * 9]]
+    assert dx is not None
+    assert dx[0, :, :, 0].tolist() == [[1, 10, 0], [100, 1002, 20], [0, 200, 2000]]
+
+
+def test_the_gradient_of_the_bias_is_a_sum() -> None:
+    params = {"w": KERNEL, "b": np.array([0.5])}
+    y, vjp_fn = fn.conv2d(1, 2).apply(params, np.repeat(IMAGE, 3, axis=0))
+    assert y[2, 0, 0, 0] == 5421.5
+    assert vjp_fn(np.ones_like(y))[0]["b"].tolist() == [12]
+
+
+def test_same_padding_puts_the_odd_pixel_at_the_end() -> None:
+    y, _ = fn.conv2d(1, 2, padding="same", bias=False).apply({"w": KERNEL}, IMAGE)
+    assert y[0, :, :, 0].tolist() == [[5421, 6532, 603], [8754, 9865, 906], [87, 98, 9]]
+    y, _ = fn.conv2d(1, 2, stride=2, padding="same", bias=False).apply({"w": KERNEL}, IMAGE)
+    assert y[0, :, :, 0].tolist() == [[5421, 603], [87, 9]]
+
+
+def test_explicit_padding_is_per_side() -> None:
+    y, _ = fn.conv2d(1, 2, padding=((1, 0), (0, 0)), bias=False).apply({"w": KERNEL}, IMAGE)
+    assert y[0, 0, :, 0].tolist() == [2100, 3200]
+    y, _ = fn.conv2d(1, 2, padding=((0, 0), (0, 1)), bias=False, pad_mode="edge").apply({"w": KERNEL}, IMAGE)
+    assert y[0, :, 2, 0].tolist() == [3 + 30 + 600 + 6000, 6 + 60 + 900 + 9000]
+
+
+def test_a_stride_of_two_takes_every_other_window() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 6, 6, 1))
+    dense_windows, _ = fn.conv2d(1, 2, bias=False).apply({"w": KERNEL}, x)
+    strided, _ = fn.conv2d(1, 2, stride=(2, 3), bias=False).apply({"w": KERNEL}, x)
+    # The same products, summed by another BLAS call.
+    np.testing.assert_allclose(strided, dense_windows[:, ::2, ::3], rtol=1e-12)
+
+
+def test_six_pixels_kernel_three_stride_two_padding_one_make_three() -> None:
+    model = fn.conv2d(1, 3, stride=2, padding=((1, 1), (1, 1)))
+    y, _ = model.apply(model.init((6, 6, 2), 0), np.zeros((4, 6, 6, 2), np.float32))
+    assert y.shape == (4, 3, 3, 1)
+
+
+def test_groups_see_their_own_channels_only() -> None:
+    model = fn.conv2d(2, 1, groups=2, bias=False)
+    y, _ = model.apply({"w": np.array([2.0, 3.0]).reshape(1, 1, 1, 2)}, np.array([10.0, 100.0]).reshape(1, 1, 1, 2))
+    assert y.ravel().tolist() == [20, 300]
+
+
+def test_a_fused_activation_is_the_layer_behind() -> None:
+    random = np.random.default_rng(0)
+    x, w, b = random.standard_normal((2, 5, 5, 2)), random.standard_normal((3, 3, 2, 4)), random.standard_normal(4)
+    fused, apart = fn.conv2d(4, 3, activation=fn.tanh), fn.serial(fn.conv2d(4, 3), fn.tanh)
+    y, vjp_fn = fused.apply({"w": w, "b": b}, x)
+    same, same_vjp = apart.apply({"conv2d_0": {"w": w, "b": b}}, x)
+    assert np.array_equal(y, same)
+    dy = random.standard_normal(y.shape)
+    (grads, dx), (same_grads, same_dx) = vjp_fn(dy), same_vjp(dy)
+    assert np.array_equal(dx, same_dx)
+    assert fn.tree.map(np.array_equal, grads, same_grads["conv2d_0"]) == {"w": True, "b": True}
+
+
+def test_weights_are_scaled_by_what_one_filter_sees() -> None:
+    w = fn.conv2d(200, 3, groups=2).init((9, 9, 40), 0)["w"]
+    assert w.shape == (3, 3, 20, 200)
+    assert w.var() == pytest.approx(2 / (3 * 3 * 20), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filters": 0}, "filters must be a whole number >= 1, got 0"),
+        ({"kernel": (3, 0)}, r"kernel must be a whole number >= 1 or a pair \(height, width\), got \(3, 0\)"),
+        ({"kernel": 2.5}, "kernel must be a whole number >= 1 or a pair"),
+        ({"stride": 0}, "stride must be a whole number >= 1 or a pair"),
+        ({"dilation": (1, 1, 1)}, "dilation must be a whole number >= 1 or a pair"),
+        ({"groups": 2, "filters": 3}, "filters must be a multiple of groups, got 3 filters in 2 groups"),
+        (
+            {"padding": "full"},
+            r"unknown padding 'full', expected 'valid', 'same' or \(\(top, bottom\), \(left, right\)\)",
+        ),
+        ({"padding": 1}, "unknown padding 1, expected"),
+        ({"padding": ((1, 1), (1, -1))}, "unknown padding .* expected"),
+        ({"pad_mode": "wrap"}, "unknown pad_mode 'wrap', expected 'zero' or 'edge'"),
+        ({"activation": "rleu"}, "unknown activation 'rleu', expected one of .*; did you mean 'relu'"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"conv2d: {message}"):
+        fn.conv2d(**{"filters": 4, "kernel": 3} | options)
+
+
+def test_a_kernel_larger_than_its_image_is_refused_with_sizes_and_path() -> None:
+    model = fn.serial(fn.conv2d(2, 3), fn.named("deep", fn.conv2d(2, 3, dilation=2)))
+    message = r"conv2d: a window of \(5, 5\) pixels is larger than its input of \(4, 6\) pixels with padding 'valid'"
+    with pytest.raises(ValueError, match=message) as caught:
+        model.init((6, 8, 1), 0)
+    assert caught.value.__notes__ == ["in layer deep, which was given an array of shape (1, 4, 6, 2)"]
+    params = model.init((9, 9, 1), 0)
+    with pytest.raises(ValueError, match=message) as caught:
+        model.apply(params, np.zeros((7, 6, 8, 1), np.float32))
+    assert caught.value.__notes__ == ["in layer deep, which was given an array of shape (7, 4, 6, 2)"]
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (
+            np.ones((2, 9, 9, 3), np.float32),
+            ValueError,
+            r"expected 1 channels .*got 3 in an input of shape \(2, 9, 9, 3\)",
+        ),
+        (np.ones((9, 9, 1), np.float32), ValueError, r"axes \(batch, height, width, channels\), got shape \(9, 9, 1\)"),
+        (np.ones((2, 9, 9, 1), np.uint8), TypeError, "expected floats, got uint8; scale images first"),
+        (np.ones((2, 9, 9, 1)), TypeError, "input is float64, parameters are float32"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_with_their_path(x: Any, error: type[Exception], message: str) -> None:
+    model = fn.serial(fn.named("stem", fn.serial(fn.conv2d(2, 3))))
+    with pytest.raises(error, match=f"conv2d: .*{message}") as caught:
+        model.apply(model.init((9, 9, 1), 0), x)
+    assert caught.value.__notes__ == [f"in layer stem/conv2d_0, which was given an array of shape {x.shape}"]
+
+
+def test_the_hint_for_integer_images_works_when_taken_literally() -> None:
+    model, x = fn.conv2d(2, 3), np.full((1, 4, 4, 1), 255, np.uint8)
+    params = model.init((4, 4, 1), 0)
+    with pytest.raises(TypeError, match="scale images first: ") as caught:
+        model.apply(params, x)
+    scaled = eval(str(caught.value).split("scale images first: ")[1], {"x": x, "np": np})
+    assert (scaled.dtype, scaled.max()) == (np.float32, 1)
+    model.apply(params, scaled)
+
+
+def test_parameters_of_another_kernel_are_refused() -> None:
+    params = fn.conv2d(2, 5).init((9, 9, 1), 0)
+    message = r"conv2d: expected parameter 'w' of shape \(3, 3, 'any', 2\), got \(5, 5, 1, 2\); are these parameters of"
+    with pytest.raises(ValueError, match=message):
+        fn.conv2d(2, 3).apply(params, np.ones((1, 9, 9, 1), np.float32))
+
+
+def test_an_example_is_an_image_whose_channels_divide_into_groups() -> None:
+    with pytest.raises(
+        ValueError, match=r"conv2d: expected an example of shape \(height, width, channels\), got \(9, 9\)"
+    ):
+        fn.conv2d(2, 3).init((9, 9), 0)
+    with pytest.raises(ValueError, match="conv2d: 3 channels do not divide into 2 groups"):
+        fn.conv2d(2, 3, groups=2).init((9, 9, 3), 0)

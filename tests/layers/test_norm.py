@@ -1,0 +1,99 @@
+"""Batch norm: both statistics by hand, the constant channel, and prediction before calibration."""
+
+import math
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+X = np.array([[1.0, 7.0], [3.0, 7.0]])
+PARAMS = {
+    "scale": np.array([2.0, 1.0]),
+    "shift": np.array([10.0, 20.0]),
+    "mean": np.zeros(2),
+    "var": np.array([4.0, 1.0]),
+}
+
+
+def test_training_uses_the_statistics_of_the_batch() -> None:
+    y, vjp_fn = fn.batch_norm(eps=1e-3).apply(PARAMS, X, rng=0)
+    u = 1 / math.sqrt(1.001)
+    np.testing.assert_allclose(y, [[10 - 2 * u, 20], [10 + 2 * u, 20]], rtol=1e-15)
+    grads, dx = vjp_fn(np.array([[1.0, 1.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(grads["scale"], [-u, 0], rtol=1e-15)
+    assert grads["shift"].tolist() == [1, 1]
+    assert (grads["mean"].tolist(), grads["var"].tolist()) == ([0, 0], [0, 0])
+    # dx = gain * (dy - 1/2 - u * (-u / 2)), by the formula of the docstring.
+    left = 2 * u * (0.5 - u * u / 2)
+    np.testing.assert_allclose(dx, [[left, 0.5 / math.sqrt(1e-3)], [-left, -0.5 / math.sqrt(1e-3)]], rtol=1e-11)
+
+
+def test_a_training_gradient_that_is_constant_or_along_the_input_moves_nothing() -> None:
+    # Training, y does not change when x is shifted or (but for eps) stretched.
+    x = np.random.default_rng(0).standard_normal((50, 3))
+    params = fn.tree.cast(fn.batch_norm().init((3,), 0), np.float64)
+    y, vjp_fn = fn.batch_norm(eps=1e-12).apply(params, x, rng=0)
+    for dy in (np.ones_like(y), y):
+        _, dx = vjp_fn(dy)
+        np.testing.assert_allclose(dx, 0, atol=1e-10)
+
+
+def test_predicting_uses_measured_statistics_and_a_batch_of_one_works() -> None:
+    y, vjp_fn = fn.batch_norm(eps=1e-5).apply(PARAMS, X[:1])
+    slope = 1 / math.sqrt(4 + 1e-5)
+    np.testing.assert_allclose(y, [[10 + 2 * slope, 20 + 7 / math.sqrt(1 + 1e-5)]], rtol=1e-15)
+    _, dx = vjp_fn(np.array([[1.0, 0.0]]))
+    np.testing.assert_allclose(dx, [[2 * slope, 0]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_channel_gives_the_shift(dtype: type) -> None:
+    params = fn.tree.cast(PARAMS, dtype)
+    y, vjp_fn = fn.batch_norm().apply(params, np.full((4, 2), 1e3, dtype), rng=0)
+    assert y.tolist() == [[10, 20]] * 4
+    assert np.isfinite(vjp_fn(y)[1]).all()
+
+
+def test_a_large_mean_does_not_swallow_the_variance() -> None:
+    x = (1000 + np.random.default_rng(0).standard_normal((1000, 1))).astype(np.float32)
+    model = fn.batch_norm()
+    params = fn.calibrate(model, model.init((1,), 0), x)
+    # In float32 the mean of squares minus the squared mean would be off by about 0.06.
+    assert params["var"].item() == pytest.approx(x.astype(float).var(), rel=1e-4)
+    assert params["mean"].item() == pytest.approx(x.astype(float).mean(), rel=1e-6)
+
+
+def test_statistics_are_per_channel_over_all_other_axes() -> None:
+    x = np.random.default_rng(0).standard_normal((4, 5, 6, 2)) * [1, 50] + [3, -8]
+    params = fn.tree.cast(fn.batch_norm().init((5, 6, 2), 0), np.float64)
+    y, _ = fn.batch_norm(1e-12).apply(params, x, rng=0)
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-13)
+    np.testing.assert_allclose(y.var((0, 1, 2)), 1, rtol=1e-11)
+
+
+def test_predicting_before_calibration_says_what_to_call() -> None:
+    model = fn.serial(fn.named("stem", fn.serial(fn.batch_norm())))
+    params = model.init((3,), 0)
+    with pytest.raises(
+        ValueError, match=r"batch_norm: mean and var have not been measured.*fn\.calibrate\(model, params, x\)"
+    ):
+        model.apply(params, np.ones((2, 3), np.float32))
+    with pytest.raises(ValueError, match="in layer stem/batch_norm_0, which was given"):
+        model.apply(params, np.ones((2, 3), np.float32))
+    # Training needs no measurement, as the message says.
+    model.apply(params, np.ones((2, 3), np.float32), rng=0)
+
+
+def test_inputs_and_arguments_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch_norm: expected 2 channels .*got 3 in an input of shape \(4, 3\)"):
+        fn.batch_norm().apply(PARAMS, np.ones((4, 3)), rng=0)
+    with pytest.raises(
+        ValueError, match=r"batch_norm: expected an input of axes \(batch, \.\.\., channels\), got shape \(2,\)"
+    ):
+        fn.batch_norm().apply(PARAMS, np.ones(2), rng=0)
+    with pytest.raises(TypeError, match="batch_norm: expected floats, got uint8; scale images first"):
+        fn.batch_norm().apply(PARAMS, np.ones((4, 2), np.uint8), rng=0)
+    for eps in (0.0, -1.0, 1e-100, math.nan):
+        with pytest.raises(ValueError, match="batch_norm: eps must be at least 1e-12"):
+            fn.batch_norm(eps)

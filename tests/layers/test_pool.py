@@ -1,0 +1,101 @@
+"""Pooling layers: windows counted by hand, and what they refuse; their arithmetic is tested in tests/kernels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+RAMP = np.arange(1.0, 17.0).reshape(1, 4, 4, 1)
+POOLS = [fn.max_pool2d, fn.min_pool2d, fn.avg_pool2d]
+
+
+def pooled(layer: fn.Layer, x: Any) -> Any:
+    return layer.apply({}, x)[0][0, :, :, 0].tolist()
+
+
+def test_the_stride_is_the_window_by_default() -> None:
+    assert pooled(fn.max_pool2d(2), RAMP) == [[6, 8], [14, 16]]
+    assert pooled(fn.min_pool2d(2), RAMP) == [[1, 3], [9, 11]]
+    assert pooled(fn.avg_pool2d(2), RAMP) == [[3.5, 5.5], [11.5, 13.5]]
+    assert pooled(fn.max_pool2d((1, 4)), RAMP) == [[4], [8], [12], [16]]
+
+
+def test_overlapping_windows_add_their_gradients() -> None:
+    _, vjp_fn = fn.max_pool2d(3, stride=1).apply({}, np.pad([[9.0]], 2)[None, :, :, None])
+    _, dx = vjp_fn(np.ones((1, 3, 3, 1)))
+    assert dx is not None
+    assert dx[0, 2, 2, 0] == dx.sum() == 9
+
+
+def test_padding_never_wins() -> None:
+    assert pooled(fn.max_pool2d(3, padding="same"), -RAMP) == [[-1, -3], [-9, -11]]
+    assert pooled(fn.min_pool2d(2, stride=2, padding=((1, 1), (1, 1))), RAMP) == [[1, 2, 4], [5, 6, 8], [13, 14, 16]]
+
+
+def test_padding_is_not_counted_in_an_average() -> None:
+    assert pooled(fn.avg_pool2d(3, padding="same"), np.ones((1, 4, 4, 1))) == [[1, 1], [1, 1]]
+    y, vjp_fn = fn.avg_pool2d(2, padding=((1, 0), (0, 0)), stride=3).apply({}, RAMP)
+    assert y[0, :, :, 0].tolist() == [[1.5], [11.5]]
+    _, dx = vjp_fn(np.array([[2.0], [4.0]]).reshape(1, 2, 1, 1))
+    assert dx is not None
+    assert dx[0, :, :, 0].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
+
+
+def test_ceil_mode_counts_a_window_that_hangs_over_the_edge() -> None:
+    assert pooled(fn.max_pool2d(3), RAMP) == [[11]]
+    assert pooled(fn.max_pool2d(3, ceil_mode=True), RAMP) == [[11, 12], [15, 16]]
+    assert pooled(fn.avg_pool2d(3, ceil_mode=True), RAMP) == [[6, 8], [14, 16]]
+    # A window that would begin behind the image does not count: three pixels, one window of two, and then nothing.
+    assert pooled(fn.max_pool2d(2, stride=3, ceil_mode=True), RAMP[:, :3, :3]) == [[6]]
+
+
+def test_global_average_by_hand() -> None:
+    y, vjp_fn = fn.global_avg_pool2d.apply({}, np.arange(12.0).reshape(1, 2, 3, 2))
+    assert y.tolist() == [[5, 6]]
+    _, dx = vjp_fn(np.array([[6.0, 12.0]]))
+    assert dx is not None
+    assert dx.reshape(6, 2).tolist() == [[1, 2]] * 6
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window must be a whole number >= 1 or a pair"),
+        ({"stride": (1, 0)}, "stride must be a whole number >= 1 or a pair"),
+        ({"padding": "full"}, "unknown padding 'full', expected 'valid', 'same' or"),
+        (
+            {"padding": ((0, 2), (0, 0))},
+            r"padding must be smaller than the window \(2, 2\), got \(\(0, 2\), \(0, 0\)\)",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused(pool: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"{pool.__name__}: {message}"):
+        pool(**{"window": 2} | options)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_window_larger_than_its_image_is_refused_with_sizes_and_path(pool: Any) -> None:
+    model = fn.serial(fn.max_pool2d(2), fn.named("last", pool(5)))
+    message = rf"{pool.__name__}: a window of \(5, 5\) pixels is larger than its input of \(4, 3\) pixels"
+    with pytest.raises(ValueError, match=message):
+        model.init((8, 7, 1), 0)
+    with pytest.raises(ValueError, match=r"in layer last, which was given an array of shape \(2, 4, 3, 1\)"):
+        model.apply({}, np.zeros((2, 8, 7, 1)))
+
+
+@pytest.mark.parametrize("layer", [*(pool(2) for pool in POOLS), fn.global_avg_pool2d], ids=repr)
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.ones((4, 4, 1)), ValueError, r"axes \(batch, height, width, channels\), got shape \(4, 4, 1\)"),
+        (np.ones((1, 4, 4, 1), np.uint8), TypeError, "expected floats, got uint8; scale images first"),
+        (np.ones((1, 0, 4, 1)), ValueError, "larger than its input|at least one pixel"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(layer: Any, x: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"{layer.kind}: .*({message})"):
+        layer.apply({}, x)
