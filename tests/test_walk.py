@@ -100,6 +100,12 @@ def test_calibrate_changes_nothing_else() -> None:
         fn.calibrate(model, params, x[:0])
 
 
+def test_calibrate_of_a_model_that_measures_nothing_is_the_same_parameters() -> None:
+    params = MODEL.init((3,), 0)
+    calibrated = fn.calibrate(MODEL, params, np.ones((2, 3), np.float32))
+    assert all(a is b for a, b in zip(fn.tree.leaves(calibrated), fn.tree.leaves(params), strict=True))
+
+
 def test_calibrate_of_a_batch_norm_alone() -> None:
     model = fn.batch_norm()
     params = fn.calibrate(model, model.init((1,), 0), np.array([[1.0], [5.0]], np.float32))

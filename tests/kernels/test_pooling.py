@@ -69,3 +69,15 @@ def test_the_first_of_tied_pixels_gets_the_whole_gradient(kind: str) -> None:
     _, vjp_fn = LAYERS[kind](2).apply({}, np.ones((1, 2, 4, 1)))
     _, dx = vjp_fn(np.array([5.0, 7.0]).reshape(1, 1, 2, 1))
     np.testing.assert_array_equal(dx[0, :, :, 0], [[5, 0, 7, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("kind", sorted(LAYERS))
+def test_the_memory_order_of_the_input_is_kept(kind: str, padding: str) -> None:
+    x = oracle.arranged(np.random.default_rng(0).standard_normal((2, 7, 6, 3)), "batch innermost")
+    y, vjp_fn = LAYERS[kind](3, 2, padding).apply({}, x)
+    _, dx = vjp_fn(np.ones_like(y))
+    assert dx is not None
+    for array in (y, dx):
+        # Channels outermost, then rows, then columns, the batch innermost, as in the input.
+        assert np.argsort(array.strides).tolist() == np.argsort(x.strides).tolist()
