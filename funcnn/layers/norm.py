@@ -5,11 +5,13 @@ variance that all others are measured by. It predicts on statistics that ``calib
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.pieces import Piecework, alone, summed
 
 __all__ = ["batch_norm"]
 
@@ -55,48 +57,67 @@ def batch_norm(eps: float = 1e-5) -> Layer:
         one, unknown = np.ones(shape[-1:], np.float32), np.full(shape[-1:], np.nan, np.float32)
         return {"scale": one, "shift": np.zeros_like(one), "mean": unknown, "var": unknown.copy()}
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+    def piecework(params: Params, x: Array, rng: Rng | None) -> Piecework[Any]:
         scale, shift, mean, var = (parameter("batch_norm", params, n, (None,)) for n in params_in_order)
         check_input("batch_norm", x, "batch, ..., channels", scale, channels=len(scale))
-        training = rng is not None
+        training, n = rng is not None, 1
         if training:
-            mean, var = _statistics(x)
+            n, mean, var = yield from _statistics(x)
         elif np.isnan(mean).any() or np.isnan(var).any():
             raise ValueError(
                 "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
                 "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
             )
         slope = 1 / np.sqrt(var + x.dtype.type(eps))
-        u = (x - mean) * slope
-        y = u * scale + shift
+        gain = scale * slope
+        centred = x - mean
+        y = centred * gain
+        y += shift
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+        def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
-            axes = tuple(range(dy.ndim - 1))
-            dshift, dscale = dy.sum(axes), (dy * u).sum(axes)
-            gain = scale * slope
+            dshift, dscale = dy.sum(tuple(range(dy.ndim - 1))), slope * _products(dy, centred)
+            grads = {"scale": dscale, "shift": dshift, "mean": -gain * dshift, "var": -0.5 * slope * gain * dscale}
             if training:
-                grads = {"mean": np.zeros_like(gain), "var": np.zeros_like(gain)}
-                n = max(math.prod(x.shape[:-1]), 1)
-                dx = gain * (dy - dshift / n - u * (dscale / n)) if input_grad else None
-            else:
-                grads = {"mean": -gain * dshift, "var": -0.5 * scale * slope * slope * dscale}
-                dx = gain * dy if input_grad else None
-            return {"scale": dscale, "shift": dshift, **grads}, dx
+                grads |= {"mean": np.zeros_like(gain), "var": np.zeros_like(gain)}
+            if not input_grad:
+                return grads, None
+            dx = gain * dy
+            if training:
+                all_dshift, all_dscale = yield summed(np.stack([dshift, dscale]))
+                pull = centred * (gain * slope * all_dscale / n)
+                pull += gain * all_dshift / n
+                dx -= pull
+            return grads, dx
 
-        return y, vjp_fn
+        return y, backward
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        y, backward = alone(piecework(params, x, rng))
+        return y, lambda dy, input_grad=True: alone(backward(dy, input_grad))
 
     def measure(params: Params, x: Array) -> Params:
-        mean, var = _statistics(x)
+        _, mean, var = alone(_statistics(x))
         return {**params, "mean": mean, "var": var}
 
     params_in_order = ("scale", "shift", "mean", "var")
-    return Layer(init, apply, measure=measure)
+    return Layer(init, apply, measure=measure, across_batch=True, piecework=piecework)
 
 
-def _statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance per channel, in two passes: the mean of squares minus the squared mean would cancel."""
+def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:
+    """How many numbers a channel has in all pieces, their mean and variance.
+
+    In two passes: the mean of squares minus the squared mean would cancel.
+    """
     axes = tuple(range(x.ndim - 1))
-    n = max(math.prod(x.shape[:-1]), 1)
-    mean = x.sum(axes) / n
-    return mean, np.square(x - mean).sum(axes) / n
+    numbers = np.array(math.prod(x.shape[:-1]))
+    n = max(int((yield summed(numbers))), 1)
+    mean = (yield summed(x.sum(axes))) / n
+    centred = x - mean
+    return n, mean, (yield summed(_products(centred, centred))) / n
+
+
+def _products(a: Array, b: Array) -> Array:
+    """The sum of a * b per channel."""
+    total: Array = (a * b).sum(tuple(range(a.ndim - 1)))
+    return total
