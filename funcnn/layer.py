@@ -24,6 +24,19 @@ P = ParamSpec("P")
 PATH_NOTE = "in layer "
 
 
+@dataclass(frozen=True)
+class InPlace:
+    """An activation that may overwrite its input, since going back it needs its output only.
+
+    Args:
+        write: ``write(z, out)`` computes y; ``out`` may be ``z``.
+        slope: ``slope(y) -> dy/dz``, as floats or, where it is 0 or 1, as bools.
+    """
+
+    write: Callable[[Array, Array], Any]
+    slope: Callable[[Array], Array]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """The pair, and what describes it; ``init, apply = layer`` unpacks it.
@@ -38,6 +51,7 @@ class Layer:
         constructor: rebuilds the layer, as ``constructor(*children, **options)`` in the case of a combinator.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
         across_batch: whether an example's answer may depend on the others; a bare pair might, so it is taken to.
+        in_place: of an activation whose slope its answer alone tells; layers with ``activation=`` then fuse it.
         piecework: the same as ``apply``, as a coroutine that works on a piece of the batch; see ``funcnn.pieces``.
 
     Example:
@@ -57,6 +71,7 @@ class Layer:
     constructor: Callable[..., "Layer"] | None = None
     measure: Callable[[Params, Array], Params] | None = None
     across_batch: bool = False
+    in_place: "InPlace | None" = None
     piecework: Callable[..., Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:

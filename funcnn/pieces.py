@@ -60,10 +60,10 @@ def cut(x: Array) -> list[Array]:
         >>> [len(piece) for piece in cut(np.zeros((80, 28, 28, 1), np.float32))]
         [32, 32, 16]
     """
+    if not isinstance(x, np.ndarray) or x.nbytes < SMALL_BATCH_BYTES:
+        return [x]
     n = len(x)
     size = min(IMAGES if x.ndim > 2 else ROWS, max(LEAST, -(-n // 2)))
-    if x.nbytes < SMALL_BATCH_BYTES or n <= size:
-        return [x]
     return [x[first : first + size] for first in range(0, n, size)]
 
 

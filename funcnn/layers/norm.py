@@ -4,38 +4,49 @@ It trains on the batch's own statistics, so its vjp looks across the batch: movi
 variance that all others are measured by. It predicts on statistics that ``calibrate`` has measured once.
 """
 
-import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.kernels.channels import (
+    blocks,
+    centred_moments,
+    channel_products,
+    channel_sums,
+    merged,
+    scale_and_shift,
+)
+from funcnn.kernels.windows import empty_like
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.pieces import Piecework, alone, summed
+from funcnn.layers.activation import as_activation, fuse
+from funcnn.pieces import Meeting, Piecework, alone, summed
 
 __all__ = ["batch_norm"]
 
 
 @layer
-def batch_norm(eps: float = 1e-5) -> Layer:
-    """y = scale * (x - mean) / sqrt(var + eps) + shift, per channel (the last axis).
+def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
+    """y = activation(scale * (x - mean) / sqrt(var + eps) + shift), per channel (the last axis).
 
     In training (``rng`` given) mean and var are those of the batch, over all axes but the last; going back, with
-    u = (x - mean) / sqrt(var + eps) and E the mean over those axes::
+    u = (x - mean) / sqrt(var + eps), E the mean over those axes and dz the gradient before the activation::
 
-        dscale = sum of dy u     dshift = sum of dy     dx = scale / sqrt(var + eps) * (dy - E[dy] - u E[dy u])
+        dscale = sum of dz u     dshift = sum of dz     dx = scale / sqrt(var + eps) * (dz - E[dz] - u E[dz u])
 
     Predicting, mean and var are parameters, measured by ``calibrate``; they begin as NaN, "not measured". Their
     gradient in training is 0, since training does not use them.
 
     Args:
-        eps: added to the variance, ``> 0``, so that a constant channel gives ``shift`` and not 0 / 0.
+        eps: added to the variance, ``>= 1e-12``, so that a constant channel gives ``shift`` and not 0 / 0.
+        activation: a layer without parameters, or its name, applied at once.
 
     Returns:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
 
     Raises:
-        ValueError: ``eps`` is not positive; or, predicting, nothing has been measured.
+        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured.
 
     Example:
         >>> model = batch_norm()
@@ -50,6 +61,8 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     """
     if not eps >= 1e-12:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
+
+    overwrite, finish = fuse(as_activation("batch_norm", activation))
 
     def init(shape: Shape, rng: Rng) -> Params:
         if not shape:
@@ -70,24 +83,27 @@ def batch_norm(eps: float = 1e-5) -> Layer:
             )
         slope = 1 / np.sqrt(var + x.dtype.type(eps))
         gain = scale * slope
-        centred = x - mean
-        y = centred * gain
-        y += shift
+        z = empty_like(x, x.shape)
+        for block in blocks(x):
+            overwrite(scale_and_shift(x[block], mean, gain, shift, out=z[block]))
+        y, pull = finish(z)
 
         def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
-            dshift, dscale = dy.sum(tuple(range(dy.ndim - 1))), slope * _products(dy, centred)
+            dz = pull(dy)
+            dshift, dscale = channel_sums(dz), slope * channel_products(dz, x, mean)
             grads = {"scale": dscale, "shift": dshift, "mean": -gain * dshift, "var": -0.5 * slope * gain * dscale}
+            all_dshift, all_dscale = np.zeros_like(gain), np.zeros_like(gain)
             if training:
-                grads |= {"mean": np.zeros_like(gain), "var": np.zeros_like(gain)}
+                grads |= {"mean": all_dshift, "var": all_dscale}
+                all_dshift, all_dscale = (yield summed(np.stack([dshift, dscale]))) / x.dtype.type(n)
             if not input_grad:
                 return grads, None
-            dx = gain * dy
-            if training:
-                all_dshift, all_dscale = yield summed(np.stack([dshift, dscale]))
-                pull = centred * (gain * slope * all_dscale / n)
-                pull += gain * all_dshift / n
-                dx -= pull
+            dx = empty_like(x, x.shape)
+            for block in blocks(x):
+                part = scale_and_shift(x[block], mean, -slope * all_dscale, -all_dshift, out=dx[block])
+                part += dz[block]
+                part *= gain
             return grads, dx
 
         return y, backward
@@ -105,19 +121,6 @@ def batch_norm(eps: float = 1e-5) -> Layer:
 
 
 def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:
-    """How many numbers a channel has in all pieces, their mean and variance.
-
-    In two passes: the mean of squares minus the squared mean would cancel.
-    """
-    axes = tuple(range(x.ndim - 1))
-    numbers = np.array(math.prod(x.shape[:-1]))
-    n = max(int((yield summed(numbers))), 1)
-    mean = (yield summed(x.sum(axes))) / n
-    centred = x - mean
-    return n, mean, (yield summed(_products(centred, centred))) / n
-
-
-def _products(a: Array, b: Array) -> Array:
-    """The sum of a * b per channel."""
-    total: Array = (a * b).sum(tuple(range(a.ndim - 1)))
-    return total
+    """How many numbers a channel has in all pieces, their mean and variance."""
+    n, mean, squares = yield Meeting(centred_moments(x), lambda parts: [reduce(merged, parts)] * len(parts))
+    return max(n, 1), mean.astype(x.dtype), (squares / max(n, 1)).astype(x.dtype)
