@@ -42,7 +42,9 @@ def main(options):
     print(confusion)
 
     fn.save(out / "digits.npz", params)
-    fn.plot.learning_curves(history, "loss").figure.savefig(out / "learning_curves.png")
+    curves = fn.plot.learning_curves(history, "loss")
+    curves.set_yscale("log")
+    curves.figure.savefig(out / "learning_curves.png")
     fn.plot.learning_curves(history, "accuracy").figure.savefig(out / "accuracy.png")
     fn.plot.confusion_matrix(confusion).figure.savefig(out / "confusion_matrix.png")
     again = fn.load(out / "digits.npz", like=params)

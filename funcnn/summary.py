@@ -103,7 +103,7 @@ def summary(model: Any, params: Params, shape: Shape) -> Summary:
         26 learned parameters; 104 bytes
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
-    visits = trace(model, params, probe(shape), rng=0)
+    visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     return Summary(tuple(_row(visit) for visit in visits if not visit.layer.children), tree.nbytes(params))
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Tree
-from funcnn.layer import as_layer, pull_back
+from funcnn.layer import Layer, as_layer, pull_back
 from funcnn.optim import Optimizer, apply_updates
 from funcnn.rng import as_key, fold, generator
 from funcnn.walk import calibrate
@@ -89,6 +89,7 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``.
 
     Raises:
+        TypeError: the data are no arrays, but lists for instance.
         ValueError: the arrays differ in length or are empty, or a number is out of range.
 
     Example:
@@ -96,8 +97,8 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         [[0, 1], [2, 3], [4]]
     """
     arrays = data if isinstance(data, tuple) else (data,)
-    n = check_examples(arrays)
-    per_epoch = math.ceil(n / _whole("batch_size", batch_size, 1))
+    n, batch_size = check_examples(arrays), _whole("batch_size", batch_size, 1)
+    per_epoch = math.ceil(n / batch_size)
     steps = range(_whole("start", start, 0), per_epoch * _whole("epochs", epochs, 0))
     key = None if rng is None else as_key(rng)
 
@@ -126,6 +127,7 @@ def split(data: Data, share: float, rng: Rng) -> tuple[Data, Data]:
         ``(rest, part)``, each like ``data``; class by class, ``part`` has ``share`` of it, to within one example.
 
     Raises:
+        TypeError: the data are no pair of arrays.
         ValueError: ``share`` is outside (0, 1), lengths differ, or there are fewer than two examples.
 
     Example:
@@ -133,20 +135,19 @@ def split(data: Data, share: float, rng: Rng) -> tuple[Data, Data]:
         >>> part[1].tolist()
         [0, 1]
     """
-    x, target = data
-    n = check_examples(data)
+    x, target = check_data("split", data)
+    n = len(x)
     if not 0 < share < 1:
         raise ValueError(f"split: share must lie between 0 and 1, got {share!r}")
     if n < 2:
         raise ValueError(f"split: expected at least two examples, got {n}")
     order = generator(rng).permutation(n)
-    classes = np.asarray(target).argmax(1) if _is_one_hot(target) else np.asarray(target)
+    classes = target.argmax(1) if _is_one_hot(target) else target
     if classes.ndim == 1 and classes.dtype.kind in "iub":
         order = order[np.argsort(classes[order], kind="stable")]
-    size = min(max(round(share * n), 1), n - 1)
-    # Sorted by class, evenly spaced places meet each class in proportion.
-    chosen = np.zeros(n, bool)
-    chosen[((np.arange(size) + 0.5) * n / size).astype(int)] = True
+    share = min(max(share, 1 / n), 1 - 1 / n)
+    # Sorted by class: one is chosen wherever the share of all examples so far passes a half, 1.5, 2.5 and so on.
+    chosen = np.diff(np.ceil(share * np.arange(n + 1) - 0.5)) > 0
     part, rest = order[chosen], np.sort(order[~chosen])
     return (x[rest], target[rest]), (x[part], target[part])
 
@@ -196,7 +197,8 @@ def evaluate(
         ``{"loss": ..., name: ...}``.
 
     Raises:
-        ValueError: lengths differ, or there is no example.
+        TypeError: the data are no pair of arrays, or the metrics no dict.
+        ValueError: lengths differ, there is no example, or a metric is called "loss".
 
     Example:
         >>> import funcnn as fn
@@ -204,10 +206,11 @@ def evaluate(
         >>> evaluate(fn.identity, {}, data, fn.mean_squared_error)
         {'loss': 2.0}
     """
-    check_examples(data)
-    x, target = data
+    x, target = check_data("evaluate", data)
+    metrics = check_metrics(metrics)
     y = predict(model, params, x, batch_size)
-    return {"loss": loss(y, target)[0]} | {name: float(metric(y, target)) for name, metric in (metrics or {}).items()}
+    # The loss comes first: where it is no number, a metric may have no answer.
+    return {"loss": float(loss(y, target)[0])} | {name: float(metric(y, target)) for name, metric in metrics.items()}
 
 
 def fit(
@@ -253,7 +256,9 @@ def fit(
 
     Raises:
         NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last good state.
-        ValueError: lengths differ, there is no example, or both kinds of validation data are given.
+        TypeError: the data are no pairs of arrays, the metrics no dict, or the optimizer is none.
+        ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
+            given, or ``start`` without ``opt_state``.
 
     Example:
         >>> import funcnn as fn
@@ -263,36 +268,35 @@ def fit(
         >>> result.history[-1]["train_loss"] < 1e-3
         True
     """
-    key = as_key(rng)
-    train, validation = _validation_data(train, validation, validation_split, key)
-    run = as_layer(model)
-    gradient = value_and_grad(run, loss)
-    opt_state = optimizer.init(params) if opt_state is None else opt_state
-    sample = _calibration_sample(train[0], key)
+    run, key, metrics = as_layer(model), as_key(rng), check_metrics(metrics)
+    parts = _parts(train, validation, validation_split, key)
+    train, sample = parts["train"], _calibration_sample(parts["train"], key)
+    epochs, every, start = _whole("epochs", epochs, 0), _whole("show_every", show_every, 1), _whole("start", start, 0)
     per_epoch = math.ceil(len(train[0]) / _whole("batch_size", batch_size, 1))
-    every = _whole("show_every", show_every, 1)
-    parts = {"train": train} | ({} if validation is None else {"validation": validation})
-    begun, history = time.perf_counter(), list[Record]()
+    stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
+    opt_state = _first_state(optimizer, params, start) if opt_state is None else opt_state
     show = progress(per_epoch * epochs - start) if verbose else None
+    begun, history = time.perf_counter(), list[Record]()
     good = Fit(params, opt_state, history)
 
     def record(epoch: int) -> None:
         nonlocal params
-        params = calibrate(run, params, sample)
+        finite_loss = _finite(loss, f"after epoch {epoch}", good)
+        params = _calibrated(run, params, sample, finite_loss, key)
         scores: Record = {"epoch": epoch, "seconds": time.perf_counter() - begun}
-        for name, (x, target) in parts.items():
-            y = predict(run, params, x)
-            scores[f"{name}_loss"] = _finite(loss(y, target)[0], f"after epoch {epoch}", good)
-            scores |= {f"{name}_{key}": float(metric(y, target)) for key, metric in (metrics or {}).items()}
+        for part, data in parts.items():
+            found = evaluate(run, params, data, finite_loss, metrics)
+            scores |= {f"{part}_{name}": value for name, value in found.items()}
         history.append(scores)
-        if verbose:
+        if show is not None:
+            show(0, "")
             print(f"epoch {epoch}/{epochs}  {describe(scores)}", flush=True)
 
     if not start:
         record(0)
-    for step, (x, target) in enumerate(batches(train, batch_size, epochs, fold(key, "batches"), start), start):
+    for step, (x, target) in enumerate(stream, start):
+        gradient = value_and_grad(run, _finite(loss, f"in step {step}", good))
         value, grads = gradient(params, x, target, fold(key, step))
-        _finite(value, f"in step {step}", good)
         good = Fit(params, opt_state, history)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = apply_updates(params, updates)
@@ -313,7 +317,7 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
 
     Returns:
         ``show(done, text)``, to be called after each step; it writes ten times a second at most, and wipes its line
-        after the last step.
+        after the last step, or if ``text`` is empty.
 
     Example:
         >>> show = progress(100)
@@ -324,14 +328,14 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
 
     def show(done: int, text: str) -> None:
         nonlocal shown
-        now = time.perf_counter()
-        if not out.isatty() or (now - shown < 0.1 and done < total):
+        now, running = time.perf_counter(), done < total and text != ""
+        if not out.isatty() or (running and now - shown < 0.1):
             return
         shown = now
         rate = done / max(now - begun, 1e-9)
         left = round((total - done) / rate) if rate else 0
         line = f"step {done}/{total}  {text}  {rate:.1f} steps/s  {left // 60}:{left % 60:02d} left"
-        out.write(f"\r{line:<79}\r" if done < total else f"\r{'':<79}\r")
+        out.write(f"\r{line if running else '':<79}\r")
         out.flush()
 
     return show
@@ -351,7 +355,11 @@ def describe(record: Record) -> str:
 
 
 def check_examples(arrays: tuple[Array, ...]) -> int:
-    """How many examples there are; refuse arrays that disagree about it, and none at all."""
+    """How many examples there are; refuse what is no array, arrays that disagree, and no example at all."""
+    for array in arrays:
+        if not isinstance(array, np.ndarray) or not array.ndim:
+            got = "one without axes" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
+            raise TypeError(f"expected arrays with one example per index, got {got}; use np.asarray(...)")
     sizes = [len(array) for array in arrays]
     if len(set(sizes)) != 1:
         raise ValueError(f"the arrays hold different numbers of examples, {sizes}; one x goes with one target")
@@ -360,37 +368,85 @@ def check_examples(arrays: tuple[Array, ...]) -> int:
     return sizes[0]
 
 
-def _validation_data(train: Data, validation: Data | None, share: float, rng: Rng) -> tuple[Data, Data | None]:
+def check_data(what: str, data: Data) -> Data:
+    """Refuse data that are no pair ``(x, target)`` of arrays with one length."""
+    if not isinstance(data, tuple) or len(data) != 2:
+        got = f"a tuple of {len(data)}" if isinstance(data, tuple) else f"a {type(data).__name__}"
+        raise TypeError(f"{what}: expected data as a tuple (x, target) of two arrays, got {got}")
+    check_examples(data)
+    return data
+
+
+def check_metrics(metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+    """Refuse metrics without a name, and one whose number would take the place of the loss."""
+    metrics = {} if metrics is None else metrics
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f'expected metrics as a dict {{"accuracy": accuracy}}, got a {type(metrics).__name__}')
+    if "loss" in metrics:
+        raise ValueError("a metric may not be called 'loss': the loss is recorded under that name")
+    return metrics
+
+
+def _parts(train: Data, validation: Data | None, share: float, rng: Rng) -> dict[str, Data]:
     """The data to train on and, if any, those to validate on."""
-    check_examples(train)
+    check_data("fit", train)
     if validation is not None:
-        check_examples(validation)
+        check_data("fit, validation", validation)
         if share:
             raise ValueError("fit: give validation data or validation_split, not both")
-        return train, validation
-    return split(train, share, fold(rng, "split")) if share else (train, None)
+    elif share:
+        train, validation = split(train, share, fold(rng, "split"))
+    return {"train": train} | ({} if validation is None else {"validation": validation})
 
 
-def _calibration_sample(x: Array, rng: Rng) -> Array:
+def _first_state(optimizer: Optimizer, params: Params, start: int) -> Tree:
+    """The state of an optimizer that has not made a step."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: expected an optimizer such as adam(1e-3), got {optimizer!r}")
+    if start:
+        raise ValueError(f"fit: start={start} goes on with an earlier run, so it needs the opt_state of that run too")
+    return optimizer.init(params)
+
+
+def _calibration_sample(data: Data, rng: Rng) -> Data:
     """Some training examples at random: the first ones may all be of one class."""
-    return x[generator(fold(rng, "calibrate")).permutation(len(x))[:CALIBRATION_EXAMPLES]]
+    x, target = data
+    index = generator(fold(rng, "calibrate")).permutation(len(x))[:CALIBRATION_EXAMPLES]
+    return x[index], target[index]
 
 
-def _finite(value: float, when: str, good: Fit) -> float:
-    """Stop at a loss that is no number, before it spoils the parameters."""
-    if not math.isfinite(value):
-        raise NonFiniteLossError(
-            f"the loss is {value} {when}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...). "
-            "The last good parameters, optimizer state and history are in this error's .result",
-            good,
-        )
-    return value
+def _calibrated(model: Layer, params: Params, sample: Data, finite_loss: Loss, rng: Rng) -> Params:
+    """The parameters, ready to predict with."""
+    x, target = sample
+    try:
+        return calibrate(model, params, x)
+    except ValueError:
+        # What became NaN looks to a batch norm like what was never measured; then the loss in training says so.
+        finite_loss(model.apply(params, x, rng)[0], target)
+        raise
+
+
+def _finite(loss: Loss, when: str, good: Fit) -> Loss:
+    """The same loss, but it stops where its value is no number, before that spoils the parameters."""
+
+    def finite_loss(y: Array, target: Array) -> tuple[float, Array]:
+        value, dy = loss(y, target)
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"the loss is {value} {when}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...), or "
+                "look for NaN in the data. The last good parameters, optimizer state and history are in this error's "
+                ".result",
+                good,
+            )
+        return value, dy
+
+    return finite_loss
 
 
 def _is_one_hot(target: Array) -> bool:
     """Whether the targets are rows with a single 1."""
-    target = np.asarray(target)
-    return target.ndim == 2 and target.shape[1] > 1 and bool(((target != 0).sum(1) == 1).all())
+    rows = target.ndim == 2 and target.shape[1] > 1
+    return rows and bool(np.isin(target, (0, 1)).all() and (target.sum(1) == 1).all())
 
 
 def _whole(name: str, value: Any, least: int) -> int:
