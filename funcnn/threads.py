@@ -9,10 +9,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import cache
+from functools import cache, partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -20,6 +20,9 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["num_threads", "run", "use_threads"]
 
 T = TypeVar("T")
+
+HELPERS = 7
+"""How many helpers there are at least, since ``use_threads`` may ask for more threads than there are cores."""
 
 _chosen: ContextVar[int | None] = ContextVar("threads", default=None)
 _lock = threading.Lock()
@@ -83,31 +86,57 @@ def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
     threads = min(num_threads(), len(tasks))
     if threads <= 1:
         return [task() for task in tasks]
-    queue = deque(enumerate(tasks))
-    results: dict[int, T] = {}
-    errors: dict[int, BaseException] = {}
+    errand = _Errand(tasks)
+    with _one_blas_thread():
+        for _ in range(threads - 1):
+            # A copied context brings the caller's np.errstate along, and keeps what work() sets to itself.
+            _helpers().put(partial(copy_context().run, errand.help))
+        copy_context().run(errand.work)
+        errand.wait()
+    if errand.errors:
+        raise errand.errors[min(errand.errors)]
+    return [errand.results[number] for number in range(len(tasks))]
 
-    def work() -> None:
+
+class _Errand:
+    """A list of tasks on its way: whoever is free takes the next."""
+
+    def __init__(self, tasks: Sequence[Callable[[], Any]]) -> None:
+        self.queue = deque(enumerate(tasks))
+        self.results: dict[int, Any] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.lock, self.begun, self.closed = threading.Lock(), 0, False
+        self.finished: SimpleQueue[None] = SimpleQueue()
+
+    def work(self) -> None:
+        """Take tasks until none is left."""
         _chosen.set(1)
-        while queue:
+        while self.queue:
             try:
-                number, task = queue.popleft()
+                number, task = self.queue.popleft()
             except IndexError:  # another thread was quicker
                 return
             try:
-                results[number] = task()
+                self.results[number] = task()
             except BaseException as error:
-                errors[number] = error
-                queue.clear()
+                self.errors[number] = error
+                self.queue.clear()
 
-    with _one_blas_thread():
-        # A copied context brings the caller's np.errstate along, and keeps what work() sets to itself.
-        helpers = [_pool().submit(copy_context().run, work) for _ in range(threads - 1)]
-        copy_context().run(work)
-        wait([helper for helper in helpers if not helper.cancel()])
-    if errors:
-        raise errors[min(errors)]
-    return [results[number] for number in range(len(tasks))]
+    def help(self) -> None:
+        """Work, unless all is done already: a helper may come late, if it was busy elsewhere."""
+        with self.lock:
+            if self.closed:
+                return
+            self.begun += 1
+        self.work()
+        self.finished.put(None)
+
+    def wait(self) -> None:
+        """Let no more helpers in, and wait for those that came."""
+        with self.lock:
+            self.closed = True
+        for _ in range(self.begun):
+            self.finished.get()
 
 
 @contextmanager
@@ -143,9 +172,17 @@ def _blas() -> list[Any]:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    """The helpers, started when they are first needed."""
-    return ThreadPoolExecutor(max(_default(), 8) - 1, thread_name_prefix="funcnn")
+def _helpers() -> "SimpleQueue[Callable[[], Any]]":
+    """Where the helpers, started when they are first needed, fetch what they are to do."""
+    orders: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            orders.get()()
+
+    for number in range(max(_default(), HELPERS + 1) - 1):
+        threading.Thread(target=serve, name=f"funcnn-{number}", daemon=True).start()
+    return orders
 
 
 @cache
@@ -167,7 +204,7 @@ def _checked(name: str, count: Any) -> int:
 def _after_fork() -> None:
     """A forked child has none of the helpers, and must not inherit a lock or a limit that someone else held."""
     global _lock, _limited
-    _pool.cache_clear()
+    _helpers.cache_clear()
     _lock, _limited = threading.Lock(), 0
     _give_back()
 
