@@ -23,7 +23,7 @@ Slots: TypeAlias = dict[str, Array]
 Rule: TypeAlias = Callable[[Array, Slots, Array, Numbers], tuple[Array, Slots]]
 
 BLOCK = 16 * 1024
-"""Numbers in a block: 64 KB, of which a rule like Adam's holds half a dozen at a time; larger ones malloc would map anew."""
+"""Numbers in a block: a rule like Adam's holds half a dozen blocks of 64 KB at a time."""
 
 ALONE = 128 * 1024
 """Up to so many parameters one thread is done before another has begun."""
