@@ -139,10 +139,20 @@ def test_a_split_is_random_and_its_key_decides() -> None:
     assert part(0) == part(0) != part(1)
 
 
-def test_other_targets_are_split_as_they_come() -> None:
-    for target in (RNG.standard_normal((100, 3)), RNG.standard_normal(100), np.array([[0.0, 5.0], [-3.0, 0.0]] * 50)):
-        rest, part = fn.train.split((np.arange(100), target), 0.2, rng=0)
-        assert (len(rest[0]), len(part[0])) == (80, 20)
+@pytest.mark.parametrize(
+    "target",
+    [
+        RNG.standard_normal(100),
+        RNG.standard_normal((100, 3)),
+        np.array([[0.3, 0.7], [0.6, 0.4]] * 50),
+        np.array([[0, 1, 1], [1, 1, 0]] * 50),
+    ],
+)
+def test_other_targets_are_split_as_they_come(target: Array) -> None:
+    _, (as_they_come, _) = fn.train.split((np.arange(100), np.zeros(100)), 0.2, rng=0)
+    (rest, _), (part, _) = fn.train.split((np.arange(100), target), 0.2, rng=0)
+    assert part.tolist() == as_they_come.tolist()
+    assert (len(rest), len(part)) == (80, 20)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
@@ -240,7 +250,12 @@ def test_evaluate_is_over_all_examples_not_a_mean_over_batches() -> None:
     data = np.array([[1.0], [0.0], [4.0]]), np.zeros((3, 1))
     scores = fn.evaluate(fn.identity, {}, data, fn.mean_squared_error, {"worst": lambda y, t: y.max()}, batch_size=2)
     assert scores == {"loss": 17 / 3, "worst": 4.0}
-    assert all(type(value) is float for value in scores.values())
+
+
+def test_scores_are_plain_numbers_whatever_a_loss_of_ones_own_answers() -> None:
+    loss: Any = lambda y, t: (np.float32(1), y)  # noqa: E731
+    scores = fn.evaluate(fn.identity, {}, DATA, loss, {"top": lambda y, t: y.max()})
+    assert [type(value) for value in scores.values()] == [float, float]
 
 
 def evaluate_in_fit(model: Any, params: Any, data: Any, loss: Any, metrics: Any) -> Any:
@@ -348,6 +363,10 @@ def test_nothing_to_do_evaluates_once() -> None:
 def test_one_example_and_batches_larger_than_the_data(n: int, batch_size: Any) -> None:
     result = fit(MODEL, PARAMS, fn.sgd(0.1), (X[:n], LABELS[:n]), epochs=2, batch_size=batch_size)
     assert fn.current_step(result.opt_state) == 2
+
+
+def test_a_number_of_epochs_of_eight_bits_does_not_wrap_around() -> None:
+    assert fit(epochs=np.uint8(70), show_every=70, verbose=True).history[-1]["epoch"] == 70
 
 
 def test_one_example_trains_through_batch_norm() -> None:

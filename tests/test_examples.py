@@ -1,0 +1,114 @@
+"""The examples run as a user runs them, and a run that is killed and resumed ends with the same bits."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+# The examples import the funcnn that is tested here, installed or not.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+FILES = {"training.npz", "digits.npz", "learning_curves.png", "accuracy.png", "confusion_matrix.png"}
+# Large batches, for speed: what is tested is not how well it learns.
+OPTIONS = ["--epochs", "2", "--batch", "256"]
+
+
+def start(example: str, *options: Any) -> subprocess.Popen[str]:
+    """An example as a process of its own."""
+    command = [sys.executable, str(EXAMPLES / example), *map(str, options)]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(example: str, *options: Any) -> str:
+    """What an example prints; it must end well and write nothing to stderr."""
+    process = start(example, *options)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, ""), err
+    return out
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the main job prints and writes in two epochs without a break."""
+    out = tmp_path_factory.mktemp("straight") / "new" / "folder"
+    return run("mnist_cnn.py", *OPTIONS, "--out", out), out
+
+
+def test_the_main_job_prints_and_writes_what_it_promises(straight: tuple[str, Path]) -> None:
+    text, out = straight
+    lines = text.splitlines()
+    assert {path.name for path in out.iterdir()} == FILES
+    for picture in out.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert lines[0].split() == ["path", "layer", "input", "output", "parameters", "multiply-adds"]
+    columns = ["train loss", "train accuracy", "validation loss", "validation accuracy"]
+    for epoch in range(3):
+        (line,) = [line for line in lines if line.startswith(f"epoch {epoch}/2  ")]
+        assert [word.rpartition(" ")[0] for word in line.split("  ")[1].split(";")[0].split(", ")] == columns
+    assert lines[-2].startswith("wrote ")
+    assert all(name in lines[-2] for name in FILES)
+    assert lines[-1] == "the checkpoint, loaded again, predicts the same bits"
+
+
+def test_its_test_accuracy_is_that_of_the_checkpoint_and_of_the_confusion_matrix(straight: tuple[str, Path]) -> None:
+    text, _ = straight
+    (line,) = [line for line in text.splitlines() if line.startswith("test accuracy")]
+    accuracy = float(line.split()[2].rstrip("%"))
+    # Two epochs of large batches; chance would be 10 %.
+    assert 70 < accuracy <= 100
+    matrix = text[text.index("[[") : text.index("]]") + 2]
+    counts = np.array([row.strip(" []").split() for row in matrix.splitlines()], int)
+    assert counts.sum() == 2000
+    assert counts.trace() / 20 == pytest.approx(accuracy, abs=0.005 + 1e-9)
+
+
+def test_a_run_killed_after_its_first_epoch_and_resumed_ends_with_the_same_bits(
+    straight: tuple[str, Path], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "training.npz"
+    process = start("mnist_cnn.py", *OPTIONS, "--out", tmp_path)
+    # A checkpoint appears whole under its name; whether the kill comes just then or later must not matter.
+    try:
+        deadline = time.monotonic() + 60
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    epochs_before = len(fn.load(checkpoint)["history"]["epoch"]) - 1
+
+    text = run("mnist_cnn.py", *OPTIONS, "--out", tmp_path, "--resume")
+    assert "epoch 1/2" not in text
+    assert ("epoch 2/2" in text) == (epochs_before == 1)
+    for name in ("training.npz", "digits.npz"):
+        resumed, expected = (fn.load(folder / name) for folder in (tmp_path, straight[1]))
+        histories = [tree.pop("history", {}) for tree in (resumed, expected)]
+        assert [history.pop("seconds", None) is None for history in histories] == [name == "digits.npz"] * 2
+        assert fn.tree.map(np.ndarray.tolist, histories[0]) == fn.tree.map(np.ndarray.tolist, histories[1])
+        # The parameters and the state of the optimizer.
+        assert fn.tree.paths(resumed) == fn.tree.paths(expected)
+        for ours, theirs in zip(fn.tree.leaves(resumed), fn.tree.leaves(expected), strict=True):
+            assert ours.dtype == theirs.dtype
+            assert ours.tobytes() == theirs.tobytes()
+    pictures = [(folder / "confusion_matrix.png").read_bytes() for folder in (tmp_path, straight[1])]
+    assert pictures[0] == pictures[1]
+
+
+def test_the_custom_layer_passes_its_check_and_learns() -> None:
+    lines = run("custom_layer.py").splitlines()
+    verdicts = {line.split()[-1] for line in lines if line.startswith("  ")}
+    assert verdicts == {"ok"}
+    (last,) = [line for line in lines if line.startswith("epoch 400/400")]
+    # It begins at 38; noise-free sines can be learned to any depth.
+    assert float(last.split("train loss ")[1].split(";")[0]) < 0.01
+    assert lines[-1].startswith("a of the first snake went from 2.00 to ")
