@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["num_threads", "run", "use_threads"]
+__all__ = ["num_threads", "use_threads"]
 
 T = TypeVar("T")
 

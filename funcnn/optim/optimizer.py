@@ -38,6 +38,7 @@ class Optimizer:
         stage: the rule for one array, if it was lifted from one.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import sgd
         >>> optimizer = sgd(0.1)
         >>> params = {"w": np.array([1.0, 2.0])}
@@ -84,6 +85,7 @@ def lift(
         ValueError: a rate is negative or not finite.
 
     Example:
+        >>> import numpy as np
         >>> halve = lift("halve", lambda g, slots, p, now: (g / 2, slots))
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
@@ -122,6 +124,7 @@ def transform(
         ValueError: a rate is negative or not finite.
 
     Example:
+        >>> import numpy as np
         >>> nothing = transform("nothing", lambda grads, slots, params, now: (grads, slots))
         >>> nothing.init({"w": np.ones(2)})
         {}
@@ -154,6 +157,7 @@ def chain(*transforms: Optimizer) -> Optimizer:
         ValueError: there is none.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import clip_by_global_norm, sgd
         >>> optimizer = chain(clip_by_global_norm(1.0), sgd(0.1))
         >>> params = {"w": np.array([1.0, 1.0])}
@@ -215,6 +219,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
         ValueError: an update has another shape than its parameter, or the trees differ.
 
     Example:
+        >>> import numpy as np
         >>> apply_updates({"w": np.array([1.0, 2.0])}, {"w": np.array([0.5, -0.5])})
         {'w': array([1.5, 1.5])}
     """
@@ -239,6 +244,7 @@ def current_step(state: State) -> int:
         ValueError: nothing in the state counts steps.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import adam
         >>> current_step(adam(1e-3).init({"w": np.zeros(2)}))
         0
@@ -262,6 +268,7 @@ def current_rate(state: State) -> float:
         ValueError: the chain has no ``scale_by_rate``.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import sgd
         >>> optimizer = sgd(lambda step: 0.1 / (step + 1))
         >>> params = grads = {"w": np.zeros(2)}
