@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.layer import Layer, Vjp, add_path, as_layer, check_gradient, layer, pull_back
+from funcnn.pieces import Meeting, Piecework, added, cut, join, split_like, together
 from funcnn.rng import as_key, fold
 
 __all__ = ["add", "concat", "repeat", "residual", "serial"]
@@ -58,32 +59,21 @@ def serial(*layers: Any) -> Layer:
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         check_children(params, children)
         key = None if rng is None else as_key(rng)
-        vjps: list[Vjp] = []
-        for name, child in children.items():
-            try:
-                x, vjp = child.apply(params.get(name, {}), x, child_key(key, name))
-            except Exception as error:
-                add_path(error, name, x)
-                raise
-            vjps.append(vjp)
-        # Before the first child with parameters there is nothing to learn, only the input's gradient to pass on.
-        first = next((i for i, name in enumerate(children) if name in params), len(vjps))
+        pieces = cut(x)
+        keys = [key if key is None or len(pieces) == 1 else fold(key, number) for number in range(len(pieces))]
+        answers = together([_forward(children, params, *piece) for piece in zip(pieces, keys, strict=True)])
+        y = join([y for y, _ in answers])
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            grads: Params = {}
-            gradient: Array | None = dy
-            for i, name in reversed(list(enumerate(children))):
-                if gradient is None or (i < first and not input_grad):
-                    return in_order(grads, params), None
-                with located(name, gradient):
-                    own, gradient = pull_back(vjps[i], gradient, input_grad or i > first)
-                if own:
-                    grads[name] = own
-            return in_order(grads, params), gradient if input_grad else None
+            check_gradient("serial", dy, y)
+            parts = split_like(dy, pieces)
+            pulled = together([back(part, input_grad) for part, (_, back) in zip(parts, answers, strict=True)])
+            grads = added([grads for grads, _ in pulled])
+            return grads, join([dx for _, dx in pulled]) if input_grad else None
 
-        return x, vjp_fn
+        return y, vjp_fn
 
-    return Layer(init, apply, children=children)
+    return Layer(init, apply, children=children, across_batch=any_across(children))
 
 
 @layer
@@ -126,7 +116,7 @@ def residual(*layers: Any) -> Layer:
 
         return x + y, vjp_fn
 
-    return Layer(inner.init, apply, children=inner.children)
+    return Layer(inner.init, apply, children=inner.children, across_batch=inner.across_batch)
 
 
 @layer
@@ -234,6 +224,11 @@ def name_children(layers: tuple[Any, ...]) -> dict[str, Layer]:
     return children
 
 
+def any_across(children: Mapping[str, Layer]) -> bool:
+    """Whether one of the children looks across the batch, and hence the combinator does."""
+    return any(child.across_batch for child in children.values())
+
+
 def probe(shape: Shape) -> Array:
     """One example of zeros: running it through a layer tells the layer's output shape."""
     if not isinstance(shape, tuple | list) or not all(isinstance(n, int | np.integer) and n >= 0 for n in shape):
@@ -251,11 +246,6 @@ def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     unknown = [name for name in params if name not in children]
     if unknown:
         raise ValueError(f"parameters of another model: no layer is called {unknown}, there are {[*children]}")
-
-
-def in_order(grads: Params, params: Params) -> Params:
-    """The gradients in the order in which the parameters stand, so that both print alike."""
-    return {name: grads[name] for name in params if name in grads}
 
 
 @contextmanager
@@ -311,4 +301,64 @@ def _branches(
 
         return y, vjp_fn
 
-    return Layer(init, apply, children=children)
+    return Layer(init, apply, children=children, across_batch=any_across(children))
+
+
+def _forward(
+    children: Mapping[str, Layer], params: Params, x: Array, key: Key | None
+) -> Piecework[tuple[Array, Callable[[Array, bool], Piecework[tuple[Params, Array]]]]]:
+    """One piece of the batch through all children, and the coroutine that brings its gradient back."""
+    vjps: list[Any] = []
+    for name, child in children.items():
+        with located(name, x):
+            own, own_key = params.get(name, {}), child_key(key, name)
+            if child.across_batch:
+                x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
+            else:
+                x, vjp = child.apply(own, x, own_key)
+        vjps.append(vjp)
+    # Before the first child with parameters there is nothing to learn, only the input's gradient to pass on.
+    first = next((i for i, name in enumerate(children) if name in params), len(vjps))
+
+    def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array]]:
+        grads: Params = {}
+        gradient: Any = dy
+        for i, (name, child) in reversed(list(enumerate(children.items()))):
+            if i < first and not input_grad:
+                break
+            with located(name, gradient):
+                wanted = input_grad or i > first
+                if child.across_batch:
+                    own, gradient = yield from vjps[i](gradient, wanted)
+                else:
+                    own, gradient = pull_back(vjps[i], gradient, wanted)
+            if own:
+                grads[name] = own
+        return {name: grads[name] for name in params if name in grads}, gradient
+
+    return x, backward
+
+
+def _gathered(child: Layer) -> Callable[..., Piecework[Any]]:
+    """A child that looks across the batch and does not say how: all pieces wait until it has seen the whole."""
+
+    def piecework(params: Params, x: Array, key: Key | None) -> Piecework[Any]:
+        def apply(pieces: list[tuple[Array, Key | None]]) -> list[tuple[Array, Vjp]]:
+            y, vjp = child.apply(params, join([piece for piece, _ in pieces]), pieces[0][1])
+            return [(part, vjp) for part in split_like(y, [piece for piece, _ in pieces])]
+
+        y, vjp = yield Meeting((x, key), apply)
+
+        def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
+            def pull(pieces: list[Array]) -> list[tuple[Params, Array | None]]:
+                grads, dx = pull_back(vjp, join(pieces), input_grad)
+                parts = [None] * len(pieces) if dx is None else split_like(dx, pieces)
+                # The gradient is that of the whole batch, so one piece brings it for all.
+                return [(grads if number == 0 else {}, part) for number, part in enumerate(parts)]
+
+            own: tuple[Params, Array | None] = yield Meeting(dy, pull)
+            return own
+
+        return y, backward
+
+    return piecework

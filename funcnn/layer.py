@@ -24,6 +24,19 @@ P = ParamSpec("P")
 PATH_NOTE = "in layer "
 
 
+@dataclass(frozen=True)
+class InPlace:
+    """An activation that may overwrite its input, since going back it needs its output only.
+
+    Args:
+        write: ``write(z, out)`` computes y; ``out`` may be ``z``.
+        slope: ``slope(y) -> dy/dz``, as floats or, where it is 0 or 1, as bools.
+    """
+
+    write: Callable[[Array, Array], Any]
+    slope: Callable[[Array], Array]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """The pair, and what describes it; ``init, apply = layer`` unpacks it.
@@ -37,6 +50,9 @@ class Layer:
         arguments: what the constructor was called with, for ``repr``, summaries and model files.
         constructor: rebuilds the layer, as ``constructor(*children, **options)`` in the case of a combinator.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
+        across_batch: whether an example's answer may depend on the others; a bare pair might, so it is taken to.
+        in_place: of an activation whose slope its answer alone tells; layers with ``activation=`` then fuse it.
+        piecework: the same as ``apply``, as a coroutine that works on a piece of the batch; see ``funcnn.pieces``.
 
     Example:
         >>> import funcnn as fn
@@ -54,6 +70,9 @@ class Layer:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     constructor: Callable[..., "Layer"] | None = None
     measure: Callable[[Params, Array], Params] | None = None
+    across_batch: bool = False
+    in_place: "InPlace | None" = None
+    piecework: Callable[..., Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
@@ -120,7 +139,8 @@ def as_layer(pair: Any) -> Layer:
         hint = f"; call it: {pair.__name__}(...)" if inspect.isfunction(pair) else ""
         raise TypeError(f"a layer is a Layer or a tuple of two functions (init, apply), got {pair!r}{hint}")
     init, apply = pair
-    return Layer(init, apply if _takes_rng(apply) else lambda params, x, rng=None: apply(params, x))
+    full = apply if _takes_rng(apply) else lambda params, x, rng=None: apply(params, x)
+    return Layer(init, full, across_batch=True)
 
 
 def named(name: str, layer: Any) -> Layer:

@@ -55,6 +55,11 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
     return change(path, root)
 
 
+def watched(layer: Layer, apply: Callable[..., Any]) -> Layer:
+    """The layer with another ``apply``, which is shown the batch as a whole and not in pieces."""
+    return replace(layer, apply=apply, across_batch=True, piecework=None)
+
+
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
     """Run a model and return what each layer was given and answered.
 
@@ -82,7 +87,7 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
             visits.append(Visit(path, layer, params, x, y))
             return y, vjp_fn
 
-        return replace(layer, apply=apply)
+        return watched(layer, apply)
 
     rebuild(model, noting).apply(params, x, rng)
     return visits
@@ -130,7 +135,7 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
             measured.update({f"{path}/{name}" if path else name: leaf for name, leaf in own.items()})
             return layer.apply(own, x)
 
-        return replace(layer, apply=apply)
+        return watched(layer, apply)
 
     rebuilt = rebuild(model, measuring)
     if not measuring_layers:

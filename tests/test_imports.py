@@ -13,8 +13,8 @@ import funcnn
 ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
-    {"aliases", "tree", "rng"},
-    {"layer", "kernels", "initializers", "losses", "metrics", "schedules"},
+    {"aliases", "tree", "rng", "threads"},
+    {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules"},
     {"layers", "optim"},
     {"combinators", "walk"},
     {"train", "checkpoint", "summary", "plot", "datasets", "testing"},

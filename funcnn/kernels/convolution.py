@@ -12,21 +12,29 @@ The kernel's gradient is a product of the same windows with ``dy``. The input's 
 convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from funcnn.aliases import Array
-from funcnn.kernels.windows import Padding, Pair, Window, pad
+from funcnn.kernels.windows import Padding, Pair, Window
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
-BLOCK_BYTES = 512 * 1024
-"""How much of the windows is laid out at a time: about half of a core's second-level cache."""
+BLOCK_BYTES = 1024 * 1024
+"""How much of the windows is laid out at a time: what a core's second-level cache holds, or half of it."""
 
 
-def convolve(x: Array, w: Array, window: Window, counts: Pair, padding: Padding, groups: int) -> Array:
+def convolve(
+    x: Array,
+    w: Array,
+    window: Window,
+    counts: Pair,
+    padding: Padding,
+    groups: int,
+    finish: Callable[[Array], None] = lambda rows: None,
+) -> Array:
     """y[n, r, s, f] = sum over i, j, c of x[n, r*stride + i*dilation, s*stride + j*dilation, c] * w[i, j, c, f].
 
     Args:
@@ -36,6 +44,8 @@ def convolve(x: Array, w: Array, window: Window, counts: Pair, padding: Padding,
         counts: rows and columns of the output.
         padding: pixels of zeros around ``x``.
         groups: filters of group g see the channels of group g only.
+        finish: is given some rows of y at a time as (rows, filters, columns * batch), while they are in the cache, to
+            change them in place: a bias, an activation.
 
     Returns:
         y: (batch, rows, columns, filters).
@@ -43,8 +53,10 @@ def convolve(x: Array, w: Array, window: Window, counts: Pair, padding: Padding,
     filters = w.shape[3] // groups
     matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
     y = np.empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
+    flat = y.reshape(counts[0], groups * filters, counts[1] * len(x))
     for rows, windows in _blocks(x, window, counts, padding, groups):
         np.matmul(matrix, windows, out=y[rows].transpose(1, 0, 2, 3))
+        finish(flat[rows])
     return _batch_first(y.reshape(counts[0], groups * filters, counts[1], len(x)))
 
 
@@ -116,33 +128,52 @@ def _scattered_gradient(
 
 def _blocks(x: Array, window: Window, counts: Pair, padding: Padding, groups: int) -> Iterator[tuple[slice, Array]]:
     """Yield output rows a few at a time, with their windows as (groups, rows, kh*kw*c, columns*n)."""
-    image = _batch_last(pad(x, padding))
+    image = _batch_last(x)
     h, c, wide, n = image.shape
-    grouped = image.reshape(h, groups, c // groups, wide, n).transpose(1, 0, 2, 3, 4)
+    channels = c // groups
+    if window.size == window.stride == (1, 1) and padding == ((0, 0), (0, 0)):
+        # A window of one pixel is the pixel itself, and all of them at once are the image.
+        yield slice(0, h), image.reshape(h, groups, channels, wide * n).transpose(1, 0, 2, 3)
+        return
+    image = image.reshape(h, groups, channels, wide, n)
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
     # Rows of taps that stand apart cannot be one matrix of the buffer; then each output row gets its taps copied.
     apart = dh > 1 and kh > 1
-    width = counts[1] * n
-    row_bytes = max(c * kw * width * image.itemsize * (kh if apart else sh), 1)
-    step = max(1, min(counts[0], BLOCK_BYTES // row_bytes))
-    height = step * kh if apart else (step - 1) * sh + kh
-    buffer = np.empty((groups, height, kw, c // groups, counts[1], n), image.dtype)
+    line_bytes = max(c * kw * counts[1] * n * image.itemsize, 1)
+    step = max(1, min(counts[0], BLOCK_BYTES // (line_bytes * (kh if apart else sh))))
+    lines = step * kh if apart else (step - 1) * sh + kh
+    # Columns of a tap that look beyond the image stay zero from here on; nothing is ever copied there.
+    buffer = np.zeros((groups, lines, kw, channels, counts[1], n), image.dtype)
+    columns = [_inside(j * dw - padding[1][0], sw, counts[1], wide) for j in range(kw)]
     for first in range(0, counts[0], step):
         rows = min(step, counts[0] - first)
-        for j in range(kw):
-            taps = grouped[..., j * dw : j * dw + sw * (counts[1] - 1) + 1 : sw, :]
-            if apart:
-                for i in range(kh):
-                    start = first * sh + i * dh
-                    buffer[:, i : rows * kh : kh, j] = taps[:, start : start + (rows - 1) * sh + 1 : sh]
-            else:
-                need = (rows - 1) * sh + kh
-                buffer[:, :need, j] = taps[:, first * sh : first * sh + need]
-        group, line, *_ = buffer.strides
-        cells = kw * (c // groups)
-        shape = (groups, rows, kh * cells, width)
-        strides = (group, line * (kh if apart else sh), line // max(cells, 1), image.itemsize)
-        yield slice(first, first + rows), as_strided(buffer, shape, strides, writeable=False)
+        top = first * sh - padding[0][0]
+        # (line of the buffer, its step, pixel row, its step, how many): the copies that lay out this block.
+        jobs = [(i, kh, top + i * dh, sh, rows) for i in range(kh)] if apart else [(0, 1, top, 1, (rows - 1) * sh + kh)]
+        for line, line_step, pixel, pixel_step, count in jobs:
+            lo, hi, source = _inside(pixel, pixel_step, count, h)
+            target = buffer[:, line::line_step][:, :count].swapaxes(0, 1)
+            target[:lo] = target[hi:] = 0
+            for j, (left, right, picked) in enumerate(columns):
+                target[lo:hi, :, j, :, left:right] = image[source, :, :, picked]
+        group, line_stride, *_ = buffer.strides
+        cells = kw * channels
+        yield (
+            slice(first, first + rows),
+            as_strided(
+                buffer,
+                (groups, rows, kh * cells, counts[1] * n),
+                (group, line_stride * (kh if apart else sh), line_stride // max(cells, 1), image.itemsize),
+                writeable=False,
+            ),
+        )
+
+
+def _inside(first: int, step: int, count: int, size: int) -> tuple[int, int, slice]:
+    """Which of the ``count`` places first, first + step, ... lie in [0, size): from, to, and their slice."""
+    lo = min(max(-(first // step), 0), count)
+    hi = max(min(-((first - size) // step), count), lo)
+    return lo, hi, slice(first + lo * step, first + hi * step, step) if hi > lo else slice(0, 0)
 
 
 def _batch_last(x: Array) -> Array:

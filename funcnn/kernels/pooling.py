@@ -4,9 +4,12 @@ Going back, an extreme's gradient goes to the pixel that won, the first one wher
 gradient is kept; a mean's is shared out evenly. Windows that overlap add what they bring.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.kernels.channels import BLOCK_BYTES
 from funcnn.kernels.windows import Padding, Pair, Window, empty_like, pad
 
 __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
@@ -26,11 +29,13 @@ def extreme_pool(x: Array, pick: np.ufunc, window: Window, counts: Pair, padding
         (batch, rows, columns, channels).
     """
     image = pad(x, padding, _never(pick))
-    first, *others = [image[index] for _, _, index in window.taps(counts)]
-    best = first.copy(order="K") if not others else pick(first, others[0])
-    for tap in others[1:]:
-        pick(best, tap, out=best)
-    return best
+    # Rows before columns: whole rows of pixels are long runs in memory, and halve what the columns have to do.
+    for axis in (1, 2):
+        taps = [image[_along(axis, window, tap, counts)] for tap in range(window.size[axis - 1])]
+        image = taps[0] if len(taps) == 1 else pick(taps[0], taps[1])
+        for tap in taps[2:]:
+            pick(image, tap, out=image)
+    return image.copy(order="K") if window.size == (1, 1) else image
 
 
 def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Window, padding: Padding) -> Array:
@@ -48,14 +53,27 @@ def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Wind
         dx: like ``x``.
     """
     image = pad(x, padding, _never(pick))
+    apart = all(step >= size for step, size in zip(window.stride, window.size, strict=True))
+    tiled = apart and window.stride == window.size and image.shape[1:3] == _tiles(window, y.shape[1:3])
     dx = empty_like(image, image.shape)
-    dx[...] = 0
-    left_over = empty_like(y, y.shape)
-    left_over[...] = dy
-    for _, _, index in window.taps(y.shape[1:3]):
-        won = left_over * (image[index] == y)
-        dx[index] += won
-        left_over -= won
+    if not tiled:
+        dx[...] = 0
+    *others, last = window.taps(y.shape[1:3])
+    for rows in _row_blocks(y):
+        left_over = empty_like(y, y[rows].shape)
+        left_over[...] = dy[rows]
+        best = y[rows]
+        for _, _, tap in others:
+            target = dx[tap][rows]
+            won = np.multiply(left_over, image[tap][rows] == best, out=target if apart else None)
+            if not apart:
+                target += won
+            left_over -= won
+        # Somebody has won: what nobody before took is the last one's.
+        if apart:
+            dx[last[2]][rows] = left_over
+        else:
+            dx[last[2]][rows] += left_over
     return _unpad(dx, padding)
 
 
@@ -123,3 +141,21 @@ def _unpad(dx: Array, padding: Padding) -> Array:
     """The image without its border."""
     (top, bottom), (left, right) = padding
     return dx[:, top : dx.shape[1] - bottom, left : dx.shape[2] - right]
+
+
+def _along(axis: int, window: Window, tap: int, counts: Pair) -> tuple[slice, ...]:
+    """The pixels that one tap of a window meets along one axis."""
+    step, count = window.stride[axis - 1], counts[axis - 1]
+    return (*[slice(None)] * axis, slice(tap, tap + step * (count - 1) + 1, step))
+
+
+def _tiles(window: Window, counts: Pair) -> Pair:
+    """The pixels that windows side by side cover without a gap."""
+    return window.size[0] * counts[0], window.size[1] * counts[1]
+
+
+def _row_blocks(y: Array) -> Iterator[tuple[slice, slice]]:
+    """Rows of images, as many at a time as the cache holds while three or four arrays of that size are worked on."""
+    step = max(1, y.shape[1] * BLOCK_BYTES // max(y.nbytes, 1))
+    for first in range(0, y.shape[1], step):
+        yield slice(None), slice(first, first + step)

@@ -5,22 +5,24 @@ all numbers of the last axis together, and so its slope is a whole matrix, which
 """
 
 import difflib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng
-from funcnn.layer import Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
+from funcnn.layer import InPlace, Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
 
 __all__ = [
     "as_activation", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
 ]  # fmt: skip
 
 
-def _logistic(x: Array) -> Array:
+def _logistic(x: Array, out: Array | None = None) -> Array:
     """1 / (1 + e^-x), with the exponential of a number that is never positive, so it cannot overflow."""
     e = np.exp(-np.abs(x))
-    y: Array = np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
+    y: Array = np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
     return y
 
 
@@ -37,13 +39,20 @@ def _identity(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, 
 identity = Layer(no_params, _identity, kind="identity")
 """y = x."""
 
-relu = elementwise(lambda x: np.maximum(x, 0), lambda x, y: y > 0, name="relu")
+
+def _in_place(name: str, write: Callable[[Array, Array], Any], slope: Callable[[Array], Array]) -> Layer:
+    """An elementwise layer that can be fused: its slope is told by its answer."""
+    plain = elementwise(lambda x: write(x, np.empty_like(x)), lambda x, y: slope(y), name)
+    return replace(plain, in_place=InPlace(write, slope))
+
+
+relu = _in_place("relu", lambda x, out: np.maximum(x, 0, out=out), lambda y: y > 0)
 """y = max(x, 0);  dx = dy where x > 0, else 0."""
 
-sigmoid = elementwise(_logistic, lambda x, y: y * (1 - y), name="sigmoid")
+sigmoid = _in_place("sigmoid", _logistic, lambda y: y * (1 - y))
 """y = 1 / (1 + e^-x);  dx = dy * y (1 - y)."""
 
-tanh = elementwise(np.tanh, lambda x, y: 1 - y * y, name="tanh")
+tanh = _in_place("tanh", lambda x, out: np.tanh(x, out=out), lambda y: 1 - y * y)
 """y = tanh(x);  dx = dy * (1 - y^2)."""
 
 
@@ -170,9 +179,31 @@ def as_activation(kind: str, activation: Any) -> Layer:
     return known[activation]
 
 
-def pull_through(activation_vjp: Vjp, dy: Array) -> Array:
-    """dz of a fused activation: the layer that takes ``activation=`` always needs it, for its own parameters."""
-    _, dz = activation_vjp(dy)
-    if dz is None:
-        raise TypeError("an activation's vjp_fn must return (dparams, dx), got None for dx")
-    return dz
+def fuse(activation: Layer) -> tuple[Callable[[Array], Any], Callable[[Array], tuple[Array, Callable[[Array], Array]]]]:
+    """Split an activation into what can be done in place, to parts of z, and what is left for the whole.
+
+    Args:
+        activation: what ``as_activation`` gave.
+
+    Returns:
+        ``(overwrite, finish)``: ``overwrite(part)`` may be called on each part of z once, then
+        ``finish(z) -> (y, pull)`` gives the answer, and ``pull(dy) -> dz`` the way back.
+    """
+    in_place = activation.in_place
+    if activation is identity:
+        return (lambda part: None), (lambda z: (z, lambda dy: dy))
+    if in_place is not None:
+        return (lambda part: in_place.write(part, part)), (lambda y: (y, lambda dy: dy * in_place.slope(y)))
+
+    def finish(z: Array) -> tuple[Array, Callable[[Array], Array]]:
+        y, vjp_fn = activation.apply({}, z)
+
+        def pull(dy: Array) -> Array:
+            _, dz = vjp_fn(dy)
+            if dz is None:
+                raise TypeError("an activation's vjp_fn must return (dparams, dx), got None for dx")
+            return dz
+
+        return y, pull
+
+    return (lambda part: None), finish

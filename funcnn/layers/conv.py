@@ -8,10 +8,11 @@ from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.kernels.channels import channel_sums
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import as_activation, pull_through
+from funcnn.layers.activation import as_activation, fuse
 from funcnn.layers.linear import check_count
 from funcnn.rng import fold
 
@@ -92,7 +93,7 @@ def conv2d(
         as_pair("conv2d", "dilation", dilation),
         as_padding("conv2d", padding),
     )
-    act = as_activation("conv2d", activation)
+    overwrite, finish = fuse(as_activation("conv2d", activation))
 
     def init(shape: Shape, rng: Rng) -> Params:
         if len(shape) != 3:
@@ -111,17 +112,21 @@ def conv2d(
         counts, padding = window.fit("conv2d", x.shape)
         edges = pad_mode == "edge"
         image, zeros_around = (pad_edges(x, padding), NO_PADDING) if edges else (x, padding)
-        z = convolve(image, w, window, counts, zeros_around, groups)
-        if bias:
-            z += parameter("conv2d", params, "b", (filters,))
-        y, activation_vjp = act.apply({}, z)
+        b = parameter("conv2d", params, "b", (filters,))[:, None] if bias else None
+
+        def finish_rows(rows: Array) -> None:
+            if b is not None:
+                rows += b
+            overwrite(rows)
+
+        y, pull = finish(convolve(image, w, window, counts, zeros_around, groups, finish_rows))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient("conv2d", dy, y)
-            dz = pull_through(activation_vjp, dy)
+            dz = pull(dy)
             grads = {"w": kernel_gradient(image, dz, w.shape, window, zeros_around, groups)}
             if bias:
-                grads["b"] = dz.sum((0, 1, 2))
+                grads["b"] = channel_sums(dz)
             if not input_grad:
                 return grads, None
             dx = input_gradient(dz, w, image.shape, window, zeros_around, groups)

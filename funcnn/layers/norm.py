@@ -4,36 +4,49 @@ It trains on the batch's own statistics, so its vjp looks across the batch: movi
 variance that all others are measured by. It predicts on statistics that ``calibrate`` has measured once.
 """
 
-import math
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.kernels.channels import (
+    blocks,
+    centred_moments,
+    channel_products,
+    channel_sums,
+    merged,
+    scale_and_shift,
+)
+from funcnn.kernels.windows import empty_like
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.layers.activation import as_activation, fuse
+from funcnn.pieces import Meeting, Piecework, alone, summed
 
 __all__ = ["batch_norm"]
 
 
 @layer
-def batch_norm(eps: float = 1e-5) -> Layer:
-    """y = scale * (x - mean) / sqrt(var + eps) + shift, per channel (the last axis).
+def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
+    """y = activation(scale * (x - mean) / sqrt(var + eps) + shift), per channel (the last axis).
 
     In training (``rng`` given) mean and var are those of the batch, over all axes but the last; going back, with
-    u = (x - mean) / sqrt(var + eps) and E the mean over those axes::
+    u = (x - mean) / sqrt(var + eps), E the mean over those axes and dz the gradient before the activation::
 
-        dscale = sum of dy u     dshift = sum of dy     dx = scale / sqrt(var + eps) * (dy - E[dy] - u E[dy u])
+        dscale = sum of dz u     dshift = sum of dz     dx = scale / sqrt(var + eps) * (dz - E[dz] - u E[dz u])
 
     Predicting, mean and var are parameters, measured by ``calibrate``; they begin as NaN, "not measured". Their
     gradient in training is 0, since training does not use them.
 
     Args:
-        eps: added to the variance, ``> 0``, so that a constant channel gives ``shift`` and not 0 / 0.
+        eps: added to the variance, ``>= 1e-12``, so that a constant channel gives ``shift`` and not 0 / 0.
+        activation: a layer without parameters, or its name, applied at once.
 
     Returns:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
 
     Raises:
-        ValueError: ``eps`` is not positive; or, predicting, nothing has been measured.
+        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured.
 
     Example:
         >>> model = batch_norm()
@@ -49,54 +62,65 @@ def batch_norm(eps: float = 1e-5) -> Layer:
     if not eps >= 1e-12:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
 
+    overwrite, finish = fuse(as_activation("batch_norm", activation))
+
     def init(shape: Shape, rng: Rng) -> Params:
         if not shape:
             raise ValueError("batch_norm: expected an example of shape (..., channels), got ()")
         one, unknown = np.ones(shape[-1:], np.float32), np.full(shape[-1:], np.nan, np.float32)
         return {"scale": one, "shift": np.zeros_like(one), "mean": unknown, "var": unknown.copy()}
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+    def piecework(params: Params, x: Array, rng: Rng | None) -> Piecework[Any]:
         scale, shift, mean, var = (parameter("batch_norm", params, n, (None,)) for n in params_in_order)
         check_input("batch_norm", x, "batch, ..., channels", scale, channels=len(scale))
-        training = rng is not None
+        training, n = rng is not None, 1
         if training:
-            mean, var = _statistics(x)
+            n, mean, var = yield from _statistics(x)
         elif np.isnan(mean).any() or np.isnan(var).any():
             raise ValueError(
                 "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
                 "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
             )
         slope = 1 / np.sqrt(var + x.dtype.type(eps))
-        u = (x - mean) * slope
-        y = u * scale + shift
+        gain = scale * slope
+        z = empty_like(x, x.shape)
+        for block in blocks(x):
+            overwrite(scale_and_shift(x[block], mean, gain, shift, out=z[block]))
+        y, pull = finish(z)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+        def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
-            axes = tuple(range(dy.ndim - 1))
-            dshift, dscale = dy.sum(axes), (dy * u).sum(axes)
-            gain = scale * slope
+            dz = pull(dy)
+            dshift, dscale = channel_sums(dz), slope * channel_products(dz, x, mean)
+            grads = {"scale": dscale, "shift": dshift, "mean": -gain * dshift, "var": -0.5 * slope * gain * dscale}
+            all_dshift, all_dscale = np.zeros_like(gain), np.zeros_like(gain)
             if training:
-                grads = {"mean": np.zeros_like(gain), "var": np.zeros_like(gain)}
-                n = max(math.prod(x.shape[:-1]), 1)
-                dx = gain * (dy - dshift / n - u * (dscale / n)) if input_grad else None
-            else:
-                grads = {"mean": -gain * dshift, "var": -0.5 * scale * slope * slope * dscale}
-                dx = gain * dy if input_grad else None
-            return {"scale": dscale, "shift": dshift, **grads}, dx
+                grads |= {"mean": all_dshift, "var": all_dscale}
+                all_dshift, all_dscale = (yield summed(np.stack([dshift, dscale]))) / x.dtype.type(n)
+            if not input_grad:
+                return grads, None
+            dx = empty_like(x, x.shape)
+            for block in blocks(x):
+                part = scale_and_shift(x[block], mean, -slope * all_dscale, -all_dshift, out=dx[block])
+                part += dz[block]
+                part *= gain
+            return grads, dx
 
-        return y, vjp_fn
+        return y, backward
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        y, backward = alone(piecework(params, x, rng))
+        return y, lambda dy, input_grad=True: alone(backward(dy, input_grad))
 
     def measure(params: Params, x: Array) -> Params:
-        mean, var = _statistics(x)
+        _, mean, var = alone(_statistics(x))
         return {**params, "mean": mean, "var": var}
 
     params_in_order = ("scale", "shift", "mean", "var")
-    return Layer(init, apply, measure=measure)
+    return Layer(init, apply, measure=measure, across_batch=True, piecework=piecework)
 
 
-def _statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance per channel, in two passes: the mean of squares minus the squared mean would cancel."""
-    axes = tuple(range(x.ndim - 1))
-    n = max(math.prod(x.shape[:-1]), 1)
-    mean = x.sum(axes) / n
-    return mean, np.square(x - mean).sum(axes) / n
+def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:
+    """How many numbers a channel has in all pieces, their mean and variance."""
+    n, mean, squares = yield Meeting(centred_moments(x), lambda parts: [reduce(merged, parts)] * len(parts))
+    return max(n, 1), mean.astype(x.dtype), (squares / max(n, 1)).astype(x.dtype)

@@ -43,8 +43,8 @@ def dropout(rate: float) -> Layer:
         check_float("dropout", x)
         if rng is None or rate == 0:
             return identity.apply({}, x)
-        scale = x.dtype.type(1 / (1 - rate))
-        mask = np.where(generator(rng).random(x.shape, np.float32) >= rate, scale, x.dtype.type(0))
+        kept = generator(rng).random(x.shape, np.float32) >= rate
+        mask = kept * x.dtype.type(1 / (1 - rate))
         y = x * mask
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

@@ -6,12 +6,11 @@ of the next, so that every known optimizer is a chain of two or three.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from funcnn import tree
-from funcnn.aliases import Array, Tree
+from funcnn.aliases import Tree
+from funcnn.optim.leafwise import Memory, Numbers, Rule, Stage, State, check_like, run
 from funcnn.schedules import Schedule, as_schedule
 
 __all__ = [
@@ -24,9 +23,6 @@ __all__ = [
     "transform",
 ]
 
-State: TypeAlias = dict[str, Any]
-Numbers: TypeAlias = Mapping[str, float]
-Rule: TypeAlias = Callable[[Array, dict[str, Array], Array, Numbers], tuple[Array, dict[str, Array]]]
 TreeRule: TypeAlias = Callable[[Tree, dict[str, Tree], Tree, Numbers], tuple[Tree, dict[str, Tree]]]
 
 
@@ -39,8 +35,10 @@ class Optimizer:
         update: ``update(grads, state, params) -> (updates, state)``; ``apply_updates`` adds the updates.
         kind: the name under which ``chain`` keeps its state.
         transforms: the parts, if it is a chain.
+        stage: the rule for one array, if it was lifted from one.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import sgd
         >>> optimizer = sgd(0.1)
         >>> params = {"w": np.array([1.0, 2.0])}
@@ -53,6 +51,7 @@ class Optimizer:
     update: Callable[[Tree, State, Tree], tuple[Tree, State]]
     kind: str = "optimizer"
     transforms: tuple["Optimizer", ...] = ()
+    stage: Stage | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
@@ -86,36 +85,18 @@ def lift(
         ValueError: a rate is negative or not finite.
 
     Example:
+        >>> import numpy as np
         >>> halve = lift("halve", lambda g, slots, p, now: (g / 2, slots))
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
+    stage = Stage(_memory(kind, slots, rates, counts), rule, mask)
 
-    def tree_rule(grads: Tree, trees: dict[str, Tree], params: Tree, now: Numbers) -> tuple[Tree, dict[str, Tree]]:
-        kept: dict[str, dict[str, Array]] = {}
+    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        updates, (new,) = run([stage], grads, [state], params)
+        return updates, new
 
-        def at_leaf(path: str, p: Array, g: Array, *old: Array) -> Array:
-            update, new = rule(g, dict(zip(slots, old, strict=True)), p, now)
-            # NumPy answers with scalars where arrays without axes go in.
-            kept[path] = {slot: np.asarray(array) for slot, array in new.items()}
-            return np.asarray(update)
-
-        def at_chosen_leaf(path: str, p: Array, g: Array, chosen: bool, *old: Array) -> Array:
-            if not isinstance(chosen, bool | np.bool_):
-                got = type(chosen).__name__
-                raise TypeError(f"{kind}: expected a mask of one bool for each parameter, got {got} at {path!r}")
-            if chosen:
-                return at_leaf(path, p, g, *old)
-            kept[path] = dict(zip(slots, old, strict=True))
-            return g
-
-        if mask is None:
-            updates = tree.map_with_path(at_leaf, params, grads, *trees.values())
-        else:
-            updates = tree.map_with_path(at_chosen_leaf, params, grads, mask(params), *trees.values())
-        return updates, {slot: _collect(slot, kept, params) for slot in slots}
-
-    return transform(kind, tree_rule, slots=slots, rates=rates, counts=counts)
+    return Optimizer(stage.memory.init, update, kind, stage=stage)
 
 
 def transform(
@@ -143,36 +124,22 @@ def transform(
         ValueError: a rate is negative or not finite.
 
     Example:
+        >>> import numpy as np
         >>> nothing = transform("nothing", lambda grads, slots, params, now: (grads, slots))
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
-    rates = rates or {}
-    schedules = {name: as_schedule(name, rate) for name, rate in rates.items()}
-    counted = ("step", *rates) if counts or any(callable(rate) for rate in rates.values()) else ()
-
-    def init(params: Tree) -> State:
-        tree.map_with_path(_check_parameter, params)
-        state: State = {slot: tree.map(np.zeros_like, params) for slot in slots}
-        # A rate that was not used yet is not known yet.
-        return state | {name: np.array(0) if name == "step" else np.array(np.nan) for name in counted}
+    memory = _memory(kind, slots, rates, counts)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        if not isinstance(state, dict) or state.keys() != {*slots, *counted}:
-            raise ValueError(
-                f"{kind}: expected a state of {sorted({*slots, *counted})}, got "
-                f"{sorted(state) if isinstance(state, dict) else type(state).__name__}; use init(params)"
-            )
+        now = memory.numbers(state)
         check_like("a gradient", grads, params)
         for slot in slots:
             check_like(f"state {slot!r}", state[slot], params)
-        step = int(state["step"]) if counted else 0
-        now = {"step": step} | {name: schedule(step) for name, schedule in schedules.items()}
         updates, new = rule(grads, {slot: state[slot] for slot in slots}, params, now)
-        after = now | {"step": step + 1}
-        return updates, new | {name: np.array(after[name]) for name in counted}
+        return updates, memory.after(now, new)
 
-    return Optimizer(init, update, kind)
+    return Optimizer(memory.init, update, kind)
 
 
 def chain(*transforms: Optimizer) -> Optimizer:
@@ -190,6 +157,7 @@ def chain(*transforms: Optimizer) -> Optimizer:
         ValueError: there is none.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import clip_by_global_norm, sgd
         >>> optimizer = chain(clip_by_global_norm(1.0), sgd(0.1))
         >>> params = {"w": np.array([1.0, 1.0])}
@@ -219,10 +187,18 @@ def chain(*transforms: Optimizer) -> Optimizer:
                 "is it the state of another optimizer? use init(params)"
             )
         new: State = {}
-        for name, part in parts.items():
-            grads, kept = part.update(grads, state.get(name, {}), params)
-            if kept:
-                new[name] = kept
+        # Neighbours that are rules for one array go over the parameters together, in a single walk.
+        for together, group in groupby(parts.items(), key=lambda item: item[1].stage is not None):
+            names, members = zip(*group, strict=True)
+            states = [state.get(name, {}) for name in names]
+            if together:
+                grads, kept = run([part.stage for part in members], grads, states, params)
+            else:
+                kept = []
+                for part, own in zip(members, states, strict=True):
+                    grads, after = part.update(grads, own, params)
+                    kept.append(after)
+            new |= {name: own for name, own in zip(names, kept, strict=True) if own}
         return grads, new
 
     return Optimizer(init, update, "chain", tuple(parts.values()))
@@ -243,11 +219,15 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
         ValueError: an update has another shape than its parameter, or the trees differ.
 
     Example:
+        >>> import numpy as np
         >>> apply_updates({"w": np.array([1.0, 2.0])}, {"w": np.array([0.5, -0.5])})
         {'w': array([1.5, 1.5])}
     """
-    check_like("an update", updates, params)
-    return tree.map(lambda p, u: np.asarray(p + u), params, updates)
+    new, _ = run([ADD], updates, [{}], params, what="an update")
+    return new
+
+
+ADD = Stage(Memory("apply_updates", (), {}, ()), lambda update, slots, p, now: (p + update, {}))
 
 
 def current_step(state: State) -> int:
@@ -264,6 +244,7 @@ def current_step(state: State) -> int:
         ValueError: nothing in the state counts steps.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import adam
         >>> current_step(adam(1e-3).init({"w": np.zeros(2)}))
         0
@@ -287,6 +268,7 @@ def current_rate(state: State) -> float:
         ValueError: the chain has no ``scale_by_rate``.
 
     Example:
+        >>> import numpy as np
         >>> from funcnn.optim import sgd
         >>> optimizer = sgd(lambda step: 0.1 / (step + 1))
         >>> params = grads = {"w": np.zeros(2)}
@@ -299,31 +281,9 @@ def current_rate(state: State) -> float:
     return float(state["scale_by_rate"]["rate"])
 
 
-def check_like(what: str, given: Tree, params: Tree) -> None:
-    """Refuse a tree whose leaves have not the shapes and dtypes of the parameters: broadcasting would hide it."""
-
-    def check(path: str, p: Array, leaf: Array) -> None:
-        where = path or "the root"
-        p, leaf = np.asarray(p), np.asarray(leaf)
-        if leaf.shape != p.shape:
-            raise ValueError(f"{where}: expected {what} of the parameter's shape {p.shape}, got {leaf.shape}")
-        if leaf.dtype != p.dtype:
-            raise TypeError(
-                f"{where}: expected {what} of the parameter's dtype {p.dtype}, got {leaf.dtype}; "
-                f"use tree.cast(..., np.{p.dtype})"
-            )
-
-    tree.map_with_path(check, params, given)
-
-
-def _check_parameter(path: str, p: Array) -> None:
-    """Refuse what cannot move by small steps."""
-    if np.asarray(p).dtype.kind != "f":
-        raise TypeError(
-            f"{path or 'the root'}: expected parameters of floats, got {np.asarray(p).dtype}; use tree.cast"
-        )
-
-
-def _collect(slot: str, kept: Mapping[str, Mapping[str, Array]], params: Tree) -> Tree:
-    """The tree of one slot, from what the rule kept at each path."""
-    return tree.map_with_path(lambda path, _: kept[path][slot], params)
+def _memory(kind: str, slots: tuple[str, ...], rates: Mapping[str, float | Schedule] | None, counts: bool) -> Memory:
+    """The memory of a transform, which counts steps if it is told to or if a rate depends on them."""
+    rates = rates or {}
+    schedules = {name: as_schedule(name, rate) for name, rate in rates.items()}
+    counted = ("step", *rates) if counts or any(callable(rate) for rate in rates.values()) else ()
+    return Memory(kind, slots, schedules, counted)

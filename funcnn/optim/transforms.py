@@ -11,7 +11,8 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Tree
-from funcnn.optim.optimizer import Numbers, Optimizer, lift, transform
+from funcnn.optim.leafwise import Numbers
+from funcnn.optim.optimizer import Optimizer, lift, transform
 from funcnn.schedules import Schedule, check_rate
 
 __all__ = [
@@ -122,9 +123,14 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
 
     def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
         t = now["step"] + 1
-        m = b1 * slots["m"] + (1 - b1) * g
-        v = b2 * slots["v"] + (1 - b2) * g * g
-        return m / (1 - b1**t) / (np.sqrt(v) / math.sqrt(1 - b2**t) + eps), {"m": m, "v": v}
+        m = b1 * slots["m"]
+        m += (1 - b1) * g
+        v = b2 * slots["v"]
+        v += (1 - b2) * g * g
+        u = np.sqrt(v)
+        u *= (1 - b1**t) / math.sqrt(1 - b2**t)
+        u += (1 - b1**t) * eps
+        return m / u, {"m": m, "v": v}
 
     return lift("scale_by_adam", rule, slots=("m", "v"), counts=True)
 

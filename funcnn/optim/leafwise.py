@@ -1,0 +1,210 @@
+"""One walk over memory for a whole chain of rules: each block of a parameter meets all of them while in the cache.
+
+A rule is written for one array and knows nothing of this. An update reads and writes every number that an optimizer
+keeps, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from funcnn import threads, tree
+from funcnn.aliases import Array, Tree
+from funcnn.schedules import Schedule
+
+__all__ = ["Memory", "Numbers", "Rule", "Stage", "State", "check_like", "run"]
+
+State: TypeAlias = dict[str, Any]
+Numbers: TypeAlias = Mapping[str, float]
+Slots: TypeAlias = dict[str, Array]
+Rule: TypeAlias = Callable[[Array, Slots, Array, Numbers], tuple[Array, Slots]]
+
+BLOCK = 16 * 1024
+"""Numbers in a block: a rule like Adam's holds half a dozen blocks of 64 KB at a time."""
+
+ALONE = 128 * 1024
+"""Up to so many parameters one thread is done before another has begun."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a transform keeps from one step to the next: ``slots``, which are trees like the parameters, and numbers."""
+
+    kind: str
+    slots: tuple[str, ...]
+    schedules: Mapping[str, Schedule]
+    counted: tuple[str, ...]
+
+    def init(self, params: Tree) -> State:
+        """The state before the first step."""
+        tree.map_with_path(_check_parameter, params)
+        state: State = {slot: tree.map(np.zeros_like, params) for slot in self.slots}
+        # A rate that was not used yet is not known yet.
+        return state | {name: np.array(0) if name == "step" else np.array(np.nan) for name in self.counted}
+
+    def numbers(self, state: State) -> Numbers:
+        """The step and the rates of this update, as Python numbers."""
+        if not isinstance(state, dict) or state.keys() != {*self.slots, *self.counted}:
+            raise ValueError(
+                f"{self.kind}: expected a state of {sorted({*self.slots, *self.counted})}, got "
+                f"{sorted(state) if isinstance(state, dict) else type(state).__name__}; use init(params)"
+            )
+        step = int(state["step"]) if self.counted else 0
+        return {"step": step} | {name: schedule(step) for name, schedule in self.schedules.items()}
+
+    def after(self, now: Numbers, slots: dict[str, Tree]) -> State:
+        """The state after this update."""
+        then = {**now, "step": now["step"] + 1}
+        return slots | {name: np.array(then[name]) for name in self.counted}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rule for one array, with its memory and the mask of the parameters that it is for."""
+
+    memory: Memory
+    rule: Rule
+    mask: Callable[[Tree], Tree] | None = None
+
+    def chosen(self, params: Tree) -> dict[str, bool]:
+        """For each path, whether the rule applies."""
+        if self.mask is None:
+            return {}
+        mask = tree.flatten(tree.map(lambda p, chosen: chosen, params, self.mask(params)))
+        for path, chosen in mask.items():
+            if not isinstance(chosen, bool | np.bool_):
+                raise TypeError(
+                    f"{self.memory.kind}: expected a mask of one bool for each parameter, "
+                    f"got {type(chosen).__name__} at {path!r}"
+                )
+        return mask
+
+
+def run(
+    stages: Sequence[Stage], grads: Tree, states: Sequence[State], params: Tree, what: str = "a gradient"
+) -> tuple[Tree, list[State]]:
+    """The updates and the new states of rules that follow each other.
+
+    Args:
+        stages: the rules, in order; the update of one is the gradient of the next.
+        grads: a tree like ``params``.
+        states: of each stage, its state.
+        params: the parameters.
+        what: what ``grads`` are, for messages.
+
+    Returns:
+        ``(updates, states)``, in new memory.
+
+    Raises:
+        TypeError: a dtype differs from the parameter's, or a mask is not one of bools.
+        ValueError: a tree or a shape differs, or a state is another optimizer's.
+    """
+    now = [stage.memory.numbers(state) for stage, state in zip(stages, states, strict=True)]
+    chosen = [stage.chosen(params) for stage in stages]
+    flat = {path: np.asarray(p) for path, p in tree.flatten(params).items()}
+    gradients = check_like(what, grads, params)
+    old = [
+        {slot: check_like(f"state {slot!r}", state[slot], params) for slot in stage.memory.slots}
+        for stage, state in zip(stages, states, strict=True)
+    ]
+    jobs, leaves = [], []
+    for path, p in flat.items():
+        active = [
+            (number, stage.rule, now[number]) for number, stage in enumerate(stages) if chosen[number].get(path, True)
+        ]
+        kept = [{slot: trees[slot][path].reshape(-1) for slot in trees} for trees in old]
+        leaf = _Leaf(path, p.shape, gradients[path].reshape(-1), p.reshape(-1), kept, active)
+        leaves.append(leaf)
+        jobs += [partial(leaf.work, start) for start in range(0, max(p.size, 1), BLOCK)]
+    if sum(p.size for p in flat.values()) > ALONE:
+        threads.run(jobs)
+    else:
+        for job in jobs:
+            job()
+    updates = {leaf.path: leaf.update.reshape(leaf.shape) for leaf in leaves}
+    new = [
+        stage.memory.after(
+            numbers,
+            {
+                slot: _like(params, {leaf.path: leaf.kept[number][slot].reshape(leaf.shape) for leaf in leaves})
+                for slot in stage.memory.slots
+            },
+        )
+        for number, (stage, numbers) in enumerate(zip(stages, now, strict=True))
+    ]
+    return _like(params, updates), new
+
+
+class _Leaf:
+    """One parameter on its way through the rules; blocks of it may be worked on side by side."""
+
+    def __init__(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        gradient: Array,
+        p: Array,
+        old: list[Slots],
+        active: list[tuple[int, Rule, Numbers]],
+    ) -> None:
+        self.path, self.shape, self.gradient, self.p, self.old, self.active = path, shape, gradient, p, old, active
+        changed = {number for number, _, _ in active}
+        self.single = p.size <= BLOCK
+        self.update = gradient if self.single else np.empty_like(p)
+        # What no rule touches stays what it is; the rest gets memory of its own, block by block if there are several.
+        self.kept = [
+            slots if self.single or number not in changed else {slot: np.empty_like(p) for slot in slots}
+            for number, slots in enumerate(old)
+        ]
+
+    def work(self, start: int) -> None:
+        """Let one block meet all the rules."""
+        block = slice(start, start + BLOCK)
+        update, p = self.gradient[block], self.p[block]
+        for number, rule, now in self.active:
+            update, new = rule(update, {slot: array[block] for slot, array in self.old[number].items()}, p, now)
+            if self.single:
+                self.kept[number] = new
+            else:
+                for slot, array in new.items():
+                    self.kept[number][slot][block] = array
+        if self.single:
+            self.update = update
+        else:
+            self.update[block] = update
+
+
+def check_like(what: str, given: Tree, params: Tree) -> dict[str, Array]:
+    """The leaves of a tree by path; refused if shapes or dtypes are not the parameters': broadcasting would hide it."""
+    flat: dict[str, Array] = {}
+
+    def check(path: str, p: Any, leaf: Any) -> None:
+        where = path or "the root"
+        p, leaf = np.asarray(p), np.asarray(leaf)
+        if leaf.shape != p.shape:
+            raise ValueError(f"{where}: expected {what} of the parameter's shape {p.shape}, got {leaf.shape}")
+        if leaf.dtype != p.dtype:
+            raise TypeError(
+                f"{where}: expected {what} of the parameter's dtype {p.dtype}, got {leaf.dtype}; "
+                f"use tree.cast(..., np.{p.dtype})"
+            )
+        flat[path] = leaf
+
+    tree.map_with_path(check, params, given)
+    return flat
+
+
+def _check_parameter(path: str, p: Array) -> None:
+    """Refuse what cannot move by small steps."""
+    if np.asarray(p).dtype.kind != "f":
+        raise TypeError(
+            f"{path or 'the root'}: expected parameters of floats, got {np.asarray(p).dtype}; use tree.cast"
+        )
+
+
+def _like(params: Tree, flat: Mapping[str, Array]) -> Tree:
+    """The tree with these leaves, in the order in which the parameters stand."""
+    return tree.map_with_path(lambda path, _: flat[path], params)
