@@ -7,6 +7,7 @@ way back it calls them in reverse, handing ``dx`` of one to the one before as it
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -237,8 +238,8 @@ def probe(shape: Shape) -> Array:
 
 
 def child_key(key: Key | None, name: str) -> Key | None:
-    """The key of a child, or None: inference stays inference all the way down."""
-    return None if key is None else fold(key, name)
+    """``fold(key, name)`` for a key that has been checked, or None: inference stays inference all the way down."""
+    return None if key is None else (*key, crc32(name.encode()))
 
 
 def check_children(params: Params, children: Mapping[str, Layer]) -> None:

@@ -50,10 +50,9 @@ def flatten(tree: Tree) -> dict[str, Any]:
         if not isinstance(node, dict):
             flat[path] = _leaf(path, node)
             return
-        for key in node:
-            _check_key(path, key)
-        for key in sorted(node):
-            visit(f"{path}/{key}" if path else key, node[key])
+        prefix = f"{path}/" if path else ""
+        for key in sorted(node, key=lambda key: _check_key(path, key)):
+            visit(prefix + key, node[key])
 
     visit("", tree)
     return flat

@@ -105,9 +105,9 @@ def run(
     now = [stage.memory.numbers(state) for stage, state in zip(stages, states, strict=True)]
     chosen = [stage.chosen(params) for stage in stages]
     flat = {path: np.asarray(p) for path, p in tree.flatten(params).items()}
-    gradients = check_like(what, grads, params)
+    gradients = check_like(what, grads, params, flat)
     old = [
-        {slot: check_like(f"state {slot!r}", state[slot], params) for slot in stage.memory.slots}
+        {slot: check_like(f"state {slot!r}", state[slot], params, flat) for slot in stage.memory.slots}
         for stage, state in zip(stages, states, strict=True)
     ]
     jobs, leaves = [], []
@@ -177,13 +177,15 @@ class _Leaf:
             self.update[block] = update
 
 
-def check_like(what: str, given: Tree, params: Tree) -> dict[str, Array]:
+def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """The leaves of a tree by path; refused if shapes or dtypes are not the parameters': broadcasting would hide it."""
-    flat: dict[str, Array] = {}
-
-    def check(path: str, p: Any, leaf: Any) -> None:
-        where = path or "the root"
-        p, leaf = np.asarray(p), np.asarray(leaf)
+    flat = tree.flatten(params) if flat is None else flat
+    leaves = tree.flatten(given)
+    if leaves.keys() != flat.keys():
+        tree.map(lambda p, leaf: None, params, given)  # raises, and names what differs
+    for path, p in flat.items():
+        leaf = leaves[path] = np.asarray(leaves[path])
+        where, p = path or "the root", np.asarray(p)
         if leaf.shape != p.shape:
             raise ValueError(f"{where}: expected {what} of the parameter's shape {p.shape}, got {leaf.shape}")
         if leaf.dtype != p.dtype:
@@ -191,10 +193,7 @@ def check_like(what: str, given: Tree, params: Tree) -> dict[str, Array]:
                 f"{where}: expected {what} of the parameter's dtype {p.dtype}, got {leaf.dtype}; "
                 f"use tree.cast(..., np.{p.dtype})"
             )
-        flat[path] = leaf
-
-    tree.map_with_path(check, params, given)
-    return flat
+    return leaves
 
 
 def _check_parameter(path: str, p: Array) -> None:
@@ -205,6 +204,8 @@ def _check_parameter(path: str, p: Array) -> None:
         )
 
 
-def _like(params: Tree, flat: Mapping[str, Array]) -> Tree:
+def _like(params: Tree, flat: Mapping[str, Array], path: str = "") -> Tree:
     """The tree with these leaves, in the order in which the parameters stand."""
-    return tree.map_with_path(lambda path, _: flat[path], params)
+    if not isinstance(params, dict):
+        return flat[path]
+    return {name: _like(node, flat, f"{path}/{name}" if path else name) for name, node in params.items()}
