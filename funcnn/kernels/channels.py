@@ -20,11 +20,13 @@ BLOCK_BYTES = 256 * 1024
 def blocks(x: Array) -> Iterator[tuple[slice, ...]]:
     """Indices that cut an array along the axis outermost in memory, into parts of ``BLOCK_BYTES``.
 
+    The channels, the last axis, are never cut: what is done per channel needs all of them in each part.
+
     Example:
         >>> list(blocks(np.zeros((4, 2))))
         [(slice(0, 4, None),)]
     """
-    axis = max(range(x.ndim), key=lambda i: (abs(x.strides[i]) if x.shape[i] > 1 else 0, -i)) if x.size else 0
+    axis = max(range(x.ndim - 1), key=lambda i: (abs(x.strides[i]) if x.shape[i] > 1 else 0, -i), default=0)
     size = x.shape[axis]
     step = max(1, size * BLOCK_BYTES // max(x.nbytes, 1))
     for first in range(0, size, step):
