@@ -11,7 +11,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.kernels.windows import empty_like
 
-__all__ = ["blocks", "centred_moments", "channel_products", "channel_sums", "scale_and_shift"]
+__all__ = ["blocks", "centred_moments", "channel_sums", "merged", "scale_and_shift", "sums_and_products"]
 
 BLOCK_BYTES = 256 * 1024
 """How much of one array is worked on at a time; three or four such blocks fit a core's second-level cache."""
@@ -46,19 +46,19 @@ def channel_sums(x: Array) -> Array:
     return total
 
 
-def channel_products(a: Array, b: Array, mean: Array) -> Array:
-    """The sum of a * (b - mean) over all axes but the last, with one mean for each channel.
+def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """The sum of dy, and that of dy * (x - mean), over all axes but the last, in one walk.
 
     Example:
-        >>> channel_products(np.ones((3, 1)), np.full((3, 1), 2.0), np.array([1.0]))
-        array([3.])
+        >>> sums_and_products(np.ones((3, 1)), np.full((3, 1), 2.0), np.array([0.5]))
+        (array([3.]), array([4.5]))
     """
-    total = np.zeros(a.shape[-1], a.dtype)
-    for block in blocks(a):
-        part = b[block] - mean
-        part *= a[block]
-        total += _sum(part)
-    return total
+    sums, products = np.zeros(dy.shape[-1], dy.dtype), np.zeros(dy.shape[-1], dy.dtype)
+    for block in blocks(dy):
+        part = dy[block]
+        sums += _sum(part)
+        products += np.einsum("...c,...c->c", part, x[block] - mean)
+    return sums, products
 
 
 def centred_moments(x: Array) -> tuple[int, Array, Array]:
@@ -88,7 +88,10 @@ def centred_moments(x: Array) -> tuple[int, Array, Array]:
         if n:
             mean = _sum(part) / x.dtype.type(n)
             part = part - mean
-            moments = merged(moments, (n, mean.astype(np.float64), _sum(np.square(part, out=part)).astype(np.float64)))
+            squares = np.einsum("...c,...c->c", part, part).astype(np.float64)
+            # The mean was rounded; what is left of it tells by how much.
+            rest = _sum(part).astype(np.float64) / n
+            moments = merged(moments, (n, mean + rest, squares - n * np.square(rest)))
     return moments
 
 
@@ -116,5 +119,5 @@ def scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array, out: Arra
 
 def _sum(x: Array) -> Array:
     """The sum over all axes but the last."""
-    total: Array = x.sum(tuple(range(x.ndim - 1)))
+    total: Array = np.einsum("...c->c", x)
     return total

@@ -54,9 +54,9 @@ def convolve(
     matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
     y = np.empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
     flat = y.reshape(counts[0], groups * filters, counts[1] * len(x))
-    for rows, windows in _blocks(x, window, counts, padding, groups):
-        np.matmul(matrix, windows, out=y[rows].transpose(1, 0, 2, 3))
-        finish(flat[rows])
+    for rows, columns, windows in _blocks(x, window, counts, padding, groups):
+        np.matmul(matrix, windows, out=y[rows, ..., columns].transpose(1, 0, 2, 3))
+        finish(flat[rows, :, columns])
     return _batch_first(y.reshape(counts[0], groups * filters, counts[1], len(x)))
 
 
@@ -79,8 +79,8 @@ def kernel_gradient(
     n, rows, columns, filters = dy.shape
     dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n).transpose(1, 0, 3, 2)
     dw = np.zeros((groups, int(np.prod(w_shape[:3])), filters // groups), dy.dtype)
-    for block, windows in _blocks(x, window, (rows, columns), padding, groups):
-        dw += np.matmul(windows, dy[:, block]).sum(1)
+    for block, places, windows in _blocks(x, window, (rows, columns), padding, groups):
+        dw += np.matmul(windows, dy[:, block, places]).sum(1)
     return dw.transpose(1, 0, 2).reshape(w_shape)
 
 
@@ -126,47 +126,67 @@ def _scattered_gradient(
     return dx[:, top : top + h, left : left + width]
 
 
-def _blocks(x: Array, window: Window, counts: Pair, padding: Padding, groups: int) -> Iterator[tuple[slice, Array]]:
-    """Yield output rows a few at a time, with their windows as (groups, rows, kh*kw*c, columns*n)."""
+def _blocks(
+    x: Array, window: Window, counts: Pair, padding: Padding, groups: int
+) -> Iterator[tuple[slice, slice, Array]]:
+    """Yield parts of the output: rows, columns * n, and their windows as (groups, rows, kh*kw*c, columns*n)."""
     image = _batch_last(x)
     h, c, wide, n = image.shape
-    channels = c // groups
+    image = image.reshape(h, groups, c // groups, wide, n)
     if window.size == window.stride == (1, 1) and padding == ((0, 0), (0, 0)):
         # A window of one pixel is the pixel itself, and all of them at once are the image.
-        yield slice(0, h), image.reshape(h, groups, channels, wide * n).transpose(1, 0, 2, 3)
+        yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, -1, wide * n).transpose(1, 0, 2, 3)
         return
-    image = image.reshape(h, groups, channels, wide, n)
+    rows, columns = _part_sizes(c * n * x.itemsize, window, counts)
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
     # Rows of taps that stand apart cannot be one matrix of the buffer; then each output row gets its taps copied.
     apart = dh > 1 and kh > 1
-    line_bytes = max(c * kw * counts[1] * n * image.itemsize, 1)
-    step = max(1, min(counts[0], BLOCK_BYTES // (line_bytes * (kh if apart else sh))))
-    lines = step * kh if apart else (step - 1) * sh + kh
-    # Columns of a tap that look beyond the image stay zero from here on; nothing is ever copied there.
-    buffer = np.zeros((groups, lines, kw, channels, counts[1], n), image.dtype)
-    columns = [_inside(j * dw - padding[1][0], sw, counts[1], wide) for j in range(kw)]
-    for first in range(0, counts[0], step):
-        rows = min(step, counts[0] - first)
-        top = first * sh - padding[0][0]
-        # (line of the buffer, its step, pixel row, its step, how many): the copies that lay out this block.
-        jobs = [(i, kh, top + i * dh, sh, rows) for i in range(kh)] if apart else [(0, 1, top, 1, (rows - 1) * sh + kh)]
-        for line, line_step, pixel, pixel_step, count in jobs:
-            lo, hi, source = _inside(pixel, pixel_step, count, h)
-            target = buffer[:, line::line_step][:, :count].swapaxes(0, 1)
-            target[:lo] = target[hi:] = 0
-            for j, (left, right, picked) in enumerate(columns):
-                target[lo:hi, :, j, :, left:right] = image[source, :, :, picked]
-        group, line_stride, *_ = buffer.strides
-        cells = kw * channels
-        yield (
-            slice(first, first + rows),
-            as_strided(
-                buffer,
-                (groups, rows, kh * cells, counts[1] * n),
-                (group, line_stride * (kh if apart else sh), line_stride // max(cells, 1), image.itemsize),
-                writeable=False,
-            ),
-        )
+    lines = rows * kh if apart else (rows - 1) * sh + kh
+    space = np.empty((groups, lines, kw, c // groups, columns, n), x.dtype)
+    for left in range(0, counts[1], columns):
+        wanted = min(columns, counts[1] - left)
+        buffer = space.reshape(-1)[: space.size // columns * wanted].reshape(*space.shape[:4], wanted, n)
+        taps = [_inside(left * sw + j * dw - padding[1][0], sw, wanted, wide) for j in range(kw)]
+        for j, (lo, hi, _) in enumerate(taps):
+            buffer[:, :, j, :, :lo] = buffer[:, :, j, :, hi:] = 0
+        for top in range(0, counts[0], rows):
+            high = min(rows, counts[0] - top)
+            first = top * sh - padding[0][0]
+            # (line of the buffer, step; pixel row, step; how many): what must be copied for these output rows.
+            if apart:
+                jobs = [(i, kh, first + i * dh, sh, high) for i in range(kh)]
+            else:
+                jobs = [(0, 1, first, 1, (high - 1) * sh + kh)]
+            for line, line_step, pixel, pixel_step, count in jobs:
+                above, below, picked = _inside(pixel, pixel_step, count, h)
+                target = buffer[:, line::line_step][:, :count].swapaxes(0, 1)
+                target[:above] = target[below:] = 0
+                for j, (lo, hi, source) in enumerate(taps):
+                    target[above:below, :, j, :, lo:hi] = image[picked, :, :, source]
+            yield (
+                slice(top, top + high),
+                slice(left * n, (left + wanted) * n),
+                as_strided(
+                    buffer,
+                    (groups, high, kh * kw * (c // groups), wanted * n),
+                    (buffer.strides[0], buffer.strides[1] * (kh if apart else sh), buffer.strides[3], x.itemsize),
+                    writeable=False,
+                ),
+            )
+
+
+def _part_sizes(pixel_bytes: int, window: Window, counts: Pair) -> Pair:
+    """How many output rows and columns to lay out at a time, for a buffer of about ``BLOCK_BYTES``.
+
+    Rows share what they have in common, columns do not, so a part has at least four times a window's height if it can.
+    """
+    (kh, kw), (sh, _), (dh, _) = window.size, window.stride, window.dilation
+    column_bytes = max(pixel_bytes * kw, 1)
+    columns = max(1, min(counts[1], BLOCK_BYTES // (column_bytes * 5 * kh)))
+    # Parts of one size: a narrow last one would be slow.
+    columns = -(-counts[1] // -(-counts[1] // columns))
+    per_row = kh if dh > 1 else sh
+    return max(1, min(counts[0], (BLOCK_BYTES // (column_bytes * columns) - kh) // per_row)), columns
 
 
 def _inside(first: int, step: int, count: int, size: int) -> tuple[int, int, slice]:

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.kernels.channels import (
-    blocks,
-    centred_moments,
-    channel_products,
-    channel_sums,
-    merged,
-    scale_and_shift,
-)
+from funcnn.kernels.channels import blocks, centred_moments, merged, scale_and_shift, sums_and_products
 from funcnn.kernels.windows import empty_like
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
 from funcnn.layers.activation import as_activation, fuse
@@ -91,7 +84,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
             dz = pull(dy)
-            dshift, dscale = channel_sums(dz), slope * channel_products(dz, x, mean)
+            dshift, products = sums_and_products(dz, x, mean)
+            dscale = slope * products
             grads = {"scale": dscale, "shift": dshift, "mean": -gain * dshift, "var": -0.5 * slope * gain * dscale}
             all_dshift, all_dscale = np.zeros_like(gain), np.zeros_like(gain)
             if training:

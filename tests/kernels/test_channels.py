@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from funcnn.aliases import Array
 from funcnn.kernels import channels
-from funcnn.kernels.channels import blocks, centred_moments, channel_products, channel_sums, merged, scale_and_shift
+from funcnn.kernels.channels import blocks, centred_moments, channel_sums, merged, scale_and_shift, sums_and_products
 
 # Up to 125 numbers of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -64,8 +64,10 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
     mean, other = np.arange(c) / 7, np.cos(x).copy(order)  # type: ignore[call-overload]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channels, "BLOCK_BYTES", size)
-        sums, products, (n, centre, squares) = channel_sums(x), channel_products(x, other, mean), centred_moments(x)
+        sums, (n, centre, squares) = channel_sums(x), centred_moments(x)
+        same_sums, products = sums_and_products(x, other, mean)
     np.testing.assert_allclose(sums, x.sum(axes), **CLOSE)
+    np.testing.assert_allclose(same_sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(products, (x * (other - mean)).sum(axes), **CLOSE)
     assert n == (x.size // c if c else 0)
     expected = x.mean(axes) if n else np.zeros(c)
