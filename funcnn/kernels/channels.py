@@ -57,7 +57,7 @@ def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     for block in blocks(dy):
         part = dy[block]
         sums += _sum(part)
-        products += np.einsum("...c,...c->c", part, x[block] - mean)
+        products += _sum_of_products(part, x[block] - mean)
     return sums, products
 
 
@@ -88,7 +88,7 @@ def centred_moments(x: Array) -> tuple[int, Array, Array]:
         if n:
             mean = _sum(part) / x.dtype.type(n)
             part = part - mean
-            squares = np.einsum("...c,...c->c", part, part).astype(np.float64)
+            squares = _sum_of_products(part, part).astype(np.float64)
             # The mean was rounded; what is left of it tells by how much.
             rest = _sum(part).astype(np.float64) / n
             moments = merged(moments, (n, mean + rest, squares - n * np.square(rest)))
@@ -118,6 +118,14 @@ def scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array, out: Arra
 
 
 def _sum(x: Array) -> Array:
-    """The sum over all axes but the last."""
-    total: Array = np.einsum("...c->c", x)
+    """The sum over all axes but the last; ``einsum`` is several times faster at it than ``sum``."""
+    axes = list(range(x.ndim))
+    total: Array = np.einsum(x, axes, axes[-1:])
+    return total
+
+
+def _sum_of_products(a: Array, b: Array) -> Array:
+    """The sum of a * b over all axes but the last."""
+    axes = list(range(a.ndim))
+    total: Array = np.einsum(a, axes, b, axes, axes[-1:])
     return total
