@@ -135,7 +135,7 @@ def _blocks(
     image = image.reshape(h, groups, c // groups, wide, n)
     if window.size == window.stride == (1, 1) and padding == ((0, 0), (0, 0)):
         # A window of one pixel is the pixel itself, and all of them at once are the image.
-        yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, -1, wide * n).transpose(1, 0, 2, 3)
+        yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, c // groups, wide * n).transpose(1, 0, 2, 3)
         return
     rows, columns = _part_sizes(c * n * x.itemsize, window, counts)
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
