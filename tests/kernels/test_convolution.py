@@ -94,10 +94,12 @@ def test_the_size_of_a_block_changes_nothing(
     assert_close(small_dx, dx)
 
 
-def test_blocks_of_one_byte_hold_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_one_byte_hold_one_row_and_one_column_each(monkeypatch: pytest.MonkeyPatch) -> None:
     x, window = np.zeros((2, 5, 4, 1)), kernels.Window((2, 2))
-    whole = [rows for rows, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
+    whole = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
     monkeypatch.setattr(kernels, "BLOCK_BYTES", 1)
-    rows = [rows for rows, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
-    assert whole == [slice(0, 4)]
-    assert rows == [slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4)]
+    parts = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
+    assert whole == [[slice(0, 4), slice(0, 6)]]
+    assert parts == [
+        [slice(row, row + 1), slice(2 * column, 2 * column + 2)] for column in range(3) for row in range(4)
+    ]
