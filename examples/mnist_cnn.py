@@ -109,7 +109,7 @@ def table_to_records(table):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A small convolutional network learns handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=12, help="passes over the training images (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the training images (%(default)s)")
     parser.add_argument("--batch", type=int, default=64, help="images in a training step (%(default)s)")
     parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at the start (%(default)s)")
     parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
