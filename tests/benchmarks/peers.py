@@ -1,0 +1,232 @@
+"""PyTorch's sides, each with its best settings: all cores, fused or foreach updates, inference mode to predict.
+
+The weights are ours, handed over in PyTorch's order of axes, so that both sides compute the same numbers.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tests.benchmarks.accuracy import BATCH, Examples, learned, scaled
+from tests.benchmarks.sides import Setting
+from tests.benchmarks.worker import Orders, Step, cores, peak_memory, timed
+from tests.benchmarks.workloads import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    MaxPool,
+    Network,
+    Workload,
+    batch_of,
+    inputs,
+)
+
+Objective: TypeAlias = Callable[[torch.Tensor, torch.Tensor], Any]
+Trainer: TypeAlias = Callable[[torch.Tensor, torch.Tensor, int], None]
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "softmax_cross_entropy": functional.cross_entropy,
+    "mean_squared_error": functional.mse_loss,
+}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda tensors, **how: torch.optim.SGD(tensors, lr=0.01, **how),
+    "momentum": lambda tensors, **how: torch.optim.SGD(tensors, lr=0.01, momentum=0.9, **how),
+    "adam": lambda tensors, **how: torch.optim.Adam(tensors, lr=1e-3, **how),
+}
+UPDATES: tuple[dict[str, bool], ...] = ({"fused": True}, {"foreach": True})
+"""The two fast ways of PyTorch's optimizers: the worker times both and keeps the faster."""
+
+
+def stepping(setting: Setting, workload: Workload, weights: Any) -> Orders:
+    """The orders of a worker that times a workload."""
+    torch.set_num_threads(cores())
+    import_the_rest()
+    x, target = inputs(workload)
+    if workload.network is None:
+        tensors = parameters(x, target)
+        before = peak_memory(restart=True)
+        return timed(updating(setting, tensors), None if setting.compiled else before)
+    model = model_of(workload.network, weights, setting, predict=workload.task == "predict")
+    images, labels = as_tensor(x, setting), torch.from_numpy(target)
+    del x, target
+    before = peak_memory(restart=True)
+    if workload.task == "predict":
+        steps = [predicting(setting, workload, model, images)]
+    else:
+        ways = trainers(workload.network, model, objective_of(setting, workload.network, model))
+        steps = [batch_by_batch(workload, train, images, labels) for train in ways]
+    # To compile takes more memory than any step.
+    return timed(steps, None if setting.compiled else before)
+
+
+def import_the_rest() -> None:
+    """One update of one number: PyTorch imports 70 MB of its modules when it first updates, which no step costs."""
+    number = torch.ones(1, requires_grad=True)
+    torch.autograd.backward(number)
+    for how in UPDATES:
+        OPTIMIZERS["adam"]([number], **how).step()
+
+
+def learning(setting: Setting, network: Network, weights: Any, training: Examples, test: Examples) -> Orders:
+    """The orders of a worker that learns a data set."""
+    torch.set_num_threads(cores())
+    model = model_of(network, weights, setting, predict=False)
+
+    @torch.inference_mode()
+    def predict(x: torch.Tensor) -> Any:
+        model.eval()
+        y = torch.cat([model(part) for part in torch.split(x, 256)])
+        model.train()
+        return y.numpy()
+
+    x, labels = scaled(training)
+    test_x, test_labels = scaled(test)
+    examples = as_tensor(x, setting), torch.from_numpy(labels)
+    objective = objective_of(setting, network, model)
+    # Compiles before the clock runs; the gradients are thrown away.
+    objective(examples[0][:BATCH], examples[1][:BATCH]).backward()
+    train = trainers(network, model, objective)[0]
+    return learned(train, predict, examples, (as_tensor(test_x, setting), test_labels))
+
+
+def objective_of(setting: Setting, network: Network, model: nn.Module) -> Objective:
+    """The loss of a batch."""
+    loss_of = LOSSES[network.loss]
+    return compiled(lambda x, target: loss_of(model(x), target), setting)
+
+
+def trainers(network: Network, model: nn.Module, objective: Objective) -> list[Trainer]:
+    """A training step of a batch, with gradient and update, for each way to update."""
+
+    def trainer(optimizer: torch.optim.Optimizer) -> Trainer:
+        def train(x: torch.Tensor, target: torch.Tensor, i: int) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            objective(x, target).backward()
+            optimizer.step()
+
+        return train
+
+    return [trainer(OPTIMIZERS[network.optimizer](model.parameters(), **how)) for how in UPDATES]
+
+
+def batch_by_batch(workload: Workload, train: Trainer, x: torch.Tensor, target: torch.Tensor) -> Step:
+    """The step that trains on the batch of its number."""
+    return lambda i: train(x[batch_of(workload, i)], target[batch_of(workload, i)], i)
+
+
+def predicting(setting: Setting, workload: Workload, model: nn.Module, x: torch.Tensor) -> Step:
+    """Prediction of one batch after the other."""
+    if setting.compiled:
+        # Folds batch norm into the convolutions and packs their weights, once and for all.
+        torch._inductor.config.freezing = True
+    run = compiled(model, setting)
+
+    @torch.inference_mode()
+    def step(i: int) -> None:
+        run(x[batch_of(workload, i)])
+
+    return step
+
+
+def parameters(params: Any, grads: Any) -> list[torch.Tensor]:
+    """Tensors with their gradients set."""
+    tensors = [torch.from_numpy(p).requires_grad_() for layer in params.values() for p in layer.values()]
+    for tensor, g in zip(tensors, (g for layer in grads.values() for g in layer.values()), strict=True):
+        tensor.grad = torch.from_numpy(g)
+    return tensors
+
+
+def updating(setting: Setting, tensors: list[torch.Tensor]) -> list[Step]:
+    """The optimizer's update alone, in place as PyTorch does it, for each way to update."""
+
+    def step_with(how: dict[str, bool]) -> Step:
+        update = compiled(OPTIMIZERS["adam"](tensors, **how).step, setting)
+        return lambda i: update()
+
+    # The compiler cannot look into a fused update, and fuses that of foreach itself.
+    return [step_with(how) for how in (UPDATES[1:] if setting.compiled else UPDATES)]
+
+
+def compiled(run: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
+    """The function, compiled if the setting says so; compilation happens in the first steps, which are not timed."""
+    return torch.compile(run, mode=setting.mode, dynamic=False) if setting.compiled else run
+
+
+def as_tensor(x: Any, setting: Setting) -> torch.Tensor:
+    """Our images in PyTorch's order of axes, and in the memory order of the setting; rows of numbers as they are."""
+    if x.ndim < 4:
+        return torch.from_numpy(x)
+    order = torch.channels_last if setting.channels_last else torch.contiguous_format
+    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=order)
+
+
+def model_of(network: Network, weights: Any, setting: Setting, predict: bool) -> Any:
+    """The network as a PyTorch module, with our weights; running statistics are kept only to predict with."""
+    modules: list[nn.Module] = []
+    seen: Counter[str] = Counter()
+    channels = 1
+
+    def next_weights(kind: str) -> Any:
+        seen[kind] += 1
+        return weights[f"{kind}_{seen[kind] - 1}"]
+
+    for part in network.parts:
+        match part:
+            case Conv():
+                own = next_weights("conv2d")
+                w = own["w"].transpose(3, 2, 0, 1)
+                conv = nn.Conv2d(
+                    w.shape[1] * part.groups, part.filters, part.kernel, part.stride, part.padding, part.dilation,
+                    part.groups, bias=not part.norm,
+                )  # fmt: skip
+                modules.append(loaded(conv, weight=w, **({} if part.norm else {"bias": own["b"]})))
+                if part.norm:
+                    own = next_weights("batch_norm")
+                    norm = nn.BatchNorm2d(part.filters, track_running_stats=predict)
+                    measured = {"running_mean": own["mean"], "running_var": own["var"]} if predict else {}
+                    modules.append(loaded(norm, weight=own["scale"], bias=own["shift"], **measured))
+                modules += activation(part.activation)
+                channels = part.filters
+            case MaxPool():
+                modules.append(nn.MaxPool2d(part.size))
+            case GlobalAveragePool():
+                modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+                channels = 1
+            case Flatten():
+                modules.append(nn.Flatten())
+            case Dropout():
+                modules.append(nn.Dropout(part.rate))
+            case Dense():
+                own = next_weights("dense")
+                # PyTorch flattens an image channel by channel, we pixel by pixel; behind one layer both are the same.
+                w = own["w"].reshape(-1, channels, part.units).transpose(2, 1, 0).reshape(part.units, -1)
+                modules.append(loaded(nn.Linear(w.shape[1], part.units), weight=w, bias=own["b"]))
+                modules += activation(part.activation)
+                channels = 1
+    model: Any = nn.Sequential(*modules).train(not predict)
+    return model.to(memory_format=torch.channels_last) if setting.channels_last else model
+
+
+def activation(name: str | None) -> list[nn.Module]:
+    """The activation as modules; in place where PyTorch can, which saves it memory and time."""
+    known: dict[str | None, list[nn.Module]] = {
+        None: [],
+        "relu": [nn.ReLU(inplace=True)],
+        "sigmoid": [nn.Sigmoid()],
+    }
+    return known[name]
+
+
+def loaded(module: nn.Module, **arrays: Any) -> nn.Module:
+    """The module with these parameters and buffers."""
+    with torch.no_grad():
+        for name, array in arrays.items():
+            getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    return module

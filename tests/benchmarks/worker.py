@@ -1,0 +1,170 @@
+"""A worker is a process that does one side's work and nothing else, when it is told to.
+
+Two libraries in one process disturb each other: their thread pools spin for the same cores, and whichever allocates
+first decides how memory lies. So each side lives alone, and a pipe carries orders one way and answers the other.
+"""
+
+import gc
+import multiprocessing
+import os
+import pkgutil
+import re
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+Step: TypeAlias = Callable[[int], None]
+"""Does the step of a number; the numbers choose the batch."""
+
+Orders: TypeAlias = dict[str, Callable[..., Any]]
+"""What a worker can be told to do, by name."""
+
+PAUSE = 0.1
+"""Seconds of silence after each order: OpenBLAS's threads spin for some 30 ms before they sleep, OpenMP's for less."""
+
+MEMORY_STEPS = 3
+
+
+class WorkerError(RuntimeError):
+    """A worker could not do what it was told; the message says why in one line."""
+
+
+class Worker:
+    """A process of its own, to be used in a ``with`` statement.
+
+    Args:
+        orders: the name, ``"package.module:function"``, of what makes the orders; only the worker imports it.
+        *args: its arguments, anything that can be sent.
+    """
+
+    def __init__(self, orders: str, *args: Any) -> None:
+        # A fresh interpreter: a fork would inherit what the parent has imported and allocated.
+        context = multiprocessing.get_context("spawn")
+        self._connection, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end,))
+        self._process.start()
+        far_end.close()
+        self._connection.send((orders, args))
+
+    def ask(self, order: str, *args: Any) -> Any:
+        """Send an order, wait until it is done, return the answer.
+
+        Raises:
+            WorkerError: it failed.
+        """
+        try:
+            self._connection.send((order, args))
+            done, answer = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise WorkerError("the process died") from error
+        if not done:
+            raise WorkerError(answer)
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._connection.close()
+        self._process.join(10)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """The worker's life: make the orders, then follow them until the pipe closes."""
+    orders, failure = _made(*connection.recv())
+    while True:
+        try:
+            order, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = (False, failure) if failure else (True, orders[order](*arguments))
+        except Exception as error:
+            answer = (False, _in_one_line(error))
+        time.sleep(PAUSE)
+        connection.send(answer)
+
+
+def _made(orders: str, args: tuple[Any, ...]) -> tuple[Orders, str]:
+    """The orders, or why there are none."""
+    try:
+        return pkgutil.resolve_name(orders)(*args), ""
+    except Exception as error:
+        return {}, _in_one_line(error)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What went wrong; the whole story goes to the terminal."""
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def timed(steps: list[Step], before: int | None) -> Orders:
+    """The orders of a worker that is timed: ``prepare`` once, then ``burst`` again and again.
+
+    Args:
+        steps: they do the same; the fastest is kept.
+        before: the memory held before the steps were made; None if that of the steps is not to be measured.
+    """
+    chosen: list[tuple[float, int]] = []
+
+    def prepare() -> int | None:
+        """Warm up; the answer is the memory that the first steps took, in bytes."""
+        for i in range(MEMORY_STEPS):
+            steps[0](i)
+        after = peak_memory()
+        for step in steps:
+            run_for(step, 0.2)
+        chosen.append(min((min(run_for(step, 0.1) for _ in range(3)), i) for i, step in enumerate(steps)))
+        return None if before is None or after is None else max(after - before, 0)
+
+    def burst(seconds: float) -> float:
+        """Seconds per step, over about so many seconds, after one step that is not timed."""
+        expected, index = chosen[0]
+        step, count = steps[index], max(round(seconds / expected), 2)
+        step(0)
+        begun = time.perf_counter()
+        for i in range(count):
+            step(i)
+        return (time.perf_counter() - begun) / count
+
+    return {"prepare": prepare, "burst": burst}
+
+
+def run_for(step: Step, seconds: float) -> float:
+    """Run steps for some time, at least one; seconds per step."""
+    begun, count = time.perf_counter(), 0
+    while not count or time.perf_counter() - begun < seconds:
+        step(count)
+        count += 1
+    return (time.perf_counter() - begun) / count
+
+
+def peak_memory(restart: bool = False) -> int | None:
+    """The most memory this process has held, in bytes, without the code and files it maps; None where Linux is not.
+
+    Args:
+        restart: forget the peak so far, which imports have left behind.
+    """
+    process = Path("/proc/self")
+    if not os.access(process / "clear_refs", os.W_OK):
+        return None
+    if restart:
+        gc.collect()
+        (process / "clear_refs").write_text("5")
+    status = (process / "status").read_text()
+    kilobytes = {name: int(n) for name, n in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)}
+    # Libraries are read in page by page as they are used; that is not what a step costs.
+    return 1024 * (kilobytes["VmHWM"] - kilobytes["RssFile"])
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

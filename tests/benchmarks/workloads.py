@@ -1,0 +1,190 @@
+"""The workloads as data: networks that belong to no library, so that each side builds exactly the same one.
+
+A row of the benchmark is a network, a batch and a task: a training step, a prediction, or the optimizer's update alone.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+CLASSES = 10
+BATCHES = 8
+"""So many different batches are held in memory, and each step is given the next one."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution; with ``norm`` it has no bias, and batch norm stands before the activation."""
+
+    filters: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    norm: bool = False
+    activation: str | None = "relu"
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest of each square; the squares do not overlap."""
+
+    size: int = 2
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """The mean over all pixels."""
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """An image as one row of numbers."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Zeros at random, in training."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer and its activation."""
+
+    units: int
+    activation: str | None = None
+
+
+Part: TypeAlias = Conv | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with the way it is trained; ``shape`` is that of one example: height, width, channels."""
+
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
+    loss: Literal["softmax_cross_entropy", "mean_squared_error"] = "softmax_cross_entropy"
+    optimizer: Literal["sgd", "momentum", "adam"] = "adam"
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether there is an image for PyTorch to lay out, and arithmetic worth comparing with a product's."""
+        return any(isinstance(part, Conv) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A row of the benchmark; an update has no network."""
+
+    name: str
+    task: Literal["train", "predict", "update"]
+    network: Network | None = None
+    batch: int = 0
+
+
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+NORMED_32, NORMED_64 = (Conv(n, padding=1, norm=True) for n in (32, 64))
+NETWORKS = {
+    "mlp": Network((784,), (Dense(256, "relu"), Dense(128, "relu"), Dense(CLASSES))),
+    "q_viper": Network(
+        MNIST, (Conv(4), Conv(8), MaxPool(), Flatten(), Dense(64, "relu"), Dropout(0.1), Dense(CLASSES))
+    ),
+    "scratch_2023": Network(
+        MNIST,
+        (
+            Conv(4, kernel=5, activation=None), Flatten(),
+            Dense(256, "relu"), Dense(128, "relu"), Dense(32, "relu"), Dense(CLASSES, "sigmoid"),
+        ),
+        loss="mean_squared_error",
+        optimizer="sgd",
+    ),
+    "keras_mnist": Network(
+        MNIST, (Conv(32), MaxPool(), Conv(64), MaxPool(), Flatten(), Dropout(0.5), Dense(CLASSES))
+    ),
+    "cifar_bn": Network(
+        CIFAR,
+        (
+            NORMED_32, NORMED_32, MaxPool(), NORMED_64, NORMED_64, MaxPool(),
+            Flatten(), Dense(128, "relu"), Dense(CLASSES),
+        ),
+        optimizer="momentum",
+    ),
+    "strided": Network(
+        CIFAR,
+        (
+            Conv(32, stride=2, padding=1), Conv(32, padding=1, groups=32), Conv(64, kernel=1),
+            Conv(64, padding=2, dilation=2), GlobalAveragePool(), Dense(CLASSES),
+        ),
+        optimizer="momentum",
+    ),
+}  # fmt: skip
+
+TRAINING_BATCHES = {"mlp": 128, "q_viper": 32, "scratch_2023": 16, "keras_mnist": 128, "cifar_bn": 64, "strided": 64}
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        *(Workload(name, "train", NETWORKS[name], batch) for name, batch in TRAINING_BATCHES.items()),
+        *(
+            Workload(f"predict_{batch}_{name}", "predict", NETWORKS[name], batch)
+            for batch in (1, 256)
+            for name in ("keras_mnist", "cifar_bn")
+        ),
+        Workload("adam", "update"),
+    )
+}
+
+
+def inputs(workload: Workload) -> tuple[Any, Any]:
+    """What the steps are given: examples and targets, or for an update the parameters and their gradients."""
+    if workload.network is None:
+        return tensors(seed=0), tensors(seed=1)
+    rng = np.random.default_rng(0)
+    n = BATCHES * workload.batch
+    x = rng.standard_normal((n, *workload.network.shape), np.float32)
+    labels = rng.integers(0, CLASSES, n)
+    if workload.network.loss == "mean_squared_error":
+        return x, np.eye(CLASSES, dtype=np.float32)[labels]
+    return x, labels
+
+
+def tensors(seed: int) -> dict[str, dict[str, Any]]:
+    """Ten million numbers in 160 arrays: 80 times the weights and biases of a layer."""
+    rng = np.random.default_rng(seed)
+    return {
+        f"layer_{i}": {
+            "w": rng.standard_normal((350, 350), np.float32),
+            "b": rng.standard_normal(2500, np.float32),
+        }
+        for i in range(80)
+    }
+
+
+def batch_of(workload: Workload, step: int) -> slice:
+    """The examples of a step: a view, not a copy."""
+    start = step % BATCHES * workload.batch
+    return slice(start, start + workload.batch)
+
+
+def without_dropout(network: Network) -> Network:
+    """The network without chance, whose gradients two libraries can agree on."""
+    return replace(network, parts=tuple(part for part in network.parts if not isinstance(part, Dropout)))
+
+
+def operations(workload: Workload, multiply_adds: list[int]) -> int | None:
+    """The additions and multiplications of a step's products; None where no convolution makes them the bulk.
+
+    Args:
+        workload: the row.
+        multiply_adds: of each layer that has weights, for one example, first layer first.
+    """
+    if workload.network is None or not workload.network.is_convolutional:
+        return None
+    # Training multiplies three times, forward and for two gradients; that of the input itself is wanted by nobody.
+    products = sum(multiply_adds) if workload.task == "predict" else 3 * sum(multiply_adds) - multiply_adds[0]
+    return 2 * workload.batch * math.ceil(products)
