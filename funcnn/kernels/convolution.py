@@ -13,6 +13,7 @@ convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -137,10 +138,12 @@ def _blocks(
         # A window of one pixel is the pixel itself, and all of them at once are the image.
         yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, c // groups, wide * n).transpose(1, 0, 2, 3)
         return
-    rows, columns = _part_sizes(c * n * x.itemsize, window, counts)
     (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
-    # Rows of taps that stand apart cannot be one matrix of the buffer; then each output row gets its taps copied.
-    apart = dh > 1 and kh > 1
+    # A dilated kernel sees every dh-th row only: the output rows fall into dh classes, each without dilation.
+    classes = dh if sh == 1 else 1
+    # With a stride as well, taps stand apart in the buffer too; then each output row gets its own copies.
+    apart = dh > 1 and sh > 1 and kh > 1
+    rows, columns = _part_sizes(c * n * x.itemsize, window, (-(-counts[0] // classes), counts[1]), apart)
     lines = rows * kh if apart else (rows - 1) * sh + kh
     space = np.empty((groups, lines, kw, c // groups, columns, n), x.dtype)
     for left in range(0, counts[1], columns):
@@ -149,14 +152,15 @@ def _blocks(
         taps = [_inside(left * sw + j * dw - padding[1][0], sw, wanted, wide) for j in range(kw)]
         for j, (lo, hi, _) in enumerate(taps):
             buffer[:, :, j, :, :lo] = buffer[:, :, j, :, hi:] = 0
-        for top in range(0, counts[0], rows):
-            high = min(rows, counts[0] - top)
+        tops = [range(start, counts[0], classes)[::rows] for start in range(classes)]
+        for top in chain.from_iterable(tops):
+            high = min(rows, -(-(counts[0] - top) // classes))
             first = top * sh - padding[0][0]
             # (line of the buffer, step; pixel row, step; how many): what must be copied for these output rows.
             if apart:
                 jobs = [(i, kh, first + i * dh, sh, high) for i in range(kh)]
             else:
-                jobs = [(0, 1, first, 1, (high - 1) * sh + kh)]
+                jobs = [(0, 1, first, classes, (high - 1) * sh + kh)]
             for line, line_step, pixel, pixel_step, count in jobs:
                 above, below, picked = _inside(pixel, pixel_step, count, h)
                 target = buffer[:, line::line_step][:, :count].swapaxes(0, 1)
@@ -164,7 +168,7 @@ def _blocks(
                 for j, (lo, hi, source) in enumerate(taps):
                     target[above:below, :, j, :, lo:hi] = image[picked, :, :, source]
             yield (
-                slice(top, top + high),
+                slice(top, top + (high - 1) * classes + 1, classes),
                 slice(left * n, (left + wanted) * n),
                 as_strided(
                     buffer,
@@ -175,17 +179,17 @@ def _blocks(
             )
 
 
-def _part_sizes(pixel_bytes: int, window: Window, counts: Pair) -> Pair:
+def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool) -> Pair:
     """How many output rows and columns to lay out at a time, for a buffer of about ``BLOCK_BYTES``.
 
     Rows share what they have in common, columns do not, so a part has at least four times a window's height if it can.
     """
-    (kh, kw), (sh, _), (dh, _) = window.size, window.stride, window.dilation
+    (kh, kw), (sh, _) = window.size, window.stride
     column_bytes = max(pixel_bytes * kw, 1)
     columns = max(1, min(counts[1], BLOCK_BYTES // (column_bytes * 5 * kh)))
     # Parts of one size: a narrow last one would be slow.
     columns = -(-counts[1] // -(-counts[1] // columns))
-    per_row = kh if dh > 1 else sh
+    per_row = kh if apart else sh
     return max(1, min(counts[0], (BLOCK_BYTES // (column_bytes * columns) - kh) // per_row)), columns
 
 

@@ -99,7 +99,7 @@ def test_blocks_of_one_byte_hold_one_row_and_one_column_each(monkeypatch: pytest
     whole = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
     monkeypatch.setattr(kernels, "BLOCK_BYTES", 1)
     parts = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
-    assert whole == [[slice(0, 4), slice(0, 6)]]
+    assert whole == [[slice(0, 4, 1), slice(0, 6)]]
     assert parts == [
-        [slice(row, row + 1), slice(2 * column, 2 * column + 2)] for column in range(3) for row in range(4)
+        [slice(row, row + 1, 1), slice(2 * column, 2 * column + 2)] for column in range(3) for row in range(4)
     ]
