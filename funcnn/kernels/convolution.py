@@ -150,33 +150,34 @@ def _blocks(
         wanted = min(columns, counts[1] - left)
         buffer = space.reshape(-1)[: space.size // columns * wanted].reshape(*space.shape[:4], wanted, n)
         taps = [_inside(left * sw + j * dw - padding[1][0], sw, wanted, wide) for j in range(kw)]
-        for j, (lo, hi, _) in enumerate(taps):
-            buffer[:, :, j, :, :lo] = buffer[:, :, j, :, hi:] = 0
-        tops = [range(start, counts[0], classes)[::rows] for start in range(classes)]
-        for top in chain.from_iterable(tops):
+        for top in chain.from_iterable(range(start, counts[0], classes)[::rows] for start in range(classes)):
             high = min(rows, -(-(counts[0] - top) // classes))
             first = top * sh - padding[0][0]
-            # (line of the buffer, step; pixel row, step; how many): what must be copied for these output rows.
             if apart:
-                jobs = [(i, kh, first + i * dh, sh, high) for i in range(kh)]
+                for i in range(kh):
+                    _fill(buffer[:, i::kh], image, taps, _inside(first + i * dh, sh, high, h), high)
             else:
-                jobs = [(0, 1, first, classes, (high - 1) * sh + kh)]
-            for line, line_step, pixel, pixel_step, count in jobs:
-                above, below, picked = _inside(pixel, pixel_step, count, h)
-                target = buffer[:, line::line_step][:, :count].swapaxes(0, 1)
-                target[:above] = target[below:] = 0
-                for j, (lo, hi, source) in enumerate(taps):
-                    target[above:below, :, j, :, lo:hi] = image[picked, :, :, source]
+                need = (high - 1) * sh + kh
+                _fill(buffer, image, taps, _inside(first, classes, need, h), need)
+            shape = groups, high, kh * kw * (c // groups), wanted * n
+            steps = buffer.strides[0], buffer.strides[1] * (kh if apart else sh), buffer.strides[3], x.itemsize
             yield (
                 slice(top, top + (high - 1) * classes + 1, classes),
                 slice(left * n, (left + wanted) * n),
-                as_strided(
-                    buffer,
-                    (groups, high, kh * kw * (c // groups), wanted * n),
-                    (buffer.strides[0], buffer.strides[1] * (kh if apart else sh), buffer.strides[3], x.itemsize),
-                    writeable=False,
-                ),
+                as_strided(buffer, shape, steps, writeable=False),
             )
+
+
+def _fill(
+    buffer: Array, image: Array, taps: list[tuple[int, int, slice]], rows: tuple[int, int, slice], count: int
+) -> None:
+    """Copy what each tap of a row sees into the first ``count`` lines of a buffer, and zeros where that is no pixel."""
+    lines = buffer[:, :count].swapaxes(0, 1)
+    above, below, picked_rows = rows
+    lines[:above] = lines[below:] = 0
+    for j, (left, right, picked) in enumerate(taps):
+        lines[:, :, j, :, :left] = lines[:, :, j, :, right:] = 0
+        lines[above:below, :, j, :, left:right] = image[picked_rows, :, :, picked]
 
 
 def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool) -> Pair:
