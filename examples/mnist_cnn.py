@@ -1,7 +1,7 @@
 """A small convolutional network learns handwritten digits, with the training step written out.
 
     python examples/mnist_cnn.py                          the 10,000 digits that come with funcnn: 98 % in half a minute
-    python examples/mnist_cnn.py --data DIR --epochs 8    all 60,000 of MNIST, as .gz files in DIR: 99 %
+    python examples/mnist_cnn.py --data DIR --epochs 6    all 60,000 of MNIST, as .gz files in DIR: 99 %
 
 It may be killed at any time: ``--resume`` goes on after the last finished epoch, and ends with the same bits.
 """
