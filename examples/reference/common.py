@@ -1,0 +1,231 @@
+"""The frame of the reference experiments: what a published system reported, beside funcnn with the same network.
+
+A script lists its experiments and calls ``main``, which prints a table *reported / ours*; ``--json`` keeps it as data.
+Time per epoch always includes predicting all training and held-out examples, as in most of the systems.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import funcnn as fn
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a score is, whether less of it is better, and how it is written."""
+
+    name: str
+    less_is_better: bool
+    spec: str
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether the first score is better than the second."""
+        return one < other if self.less_is_better else one > other
+
+
+TEST_ERROR = Measure("test error", True, ".2%")
+TEST_ACCURACY = Measure("test accuracy", False, ".2%")
+VALIDATION_ACCURACY = Measure("validation accuracy", False, ".2%")
+TRAIN_ACCURACY = Measure("training accuracy", False, ".2%")
+TEST_LOSS = Measure("test loss", True, ".3g")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended; None where nothing was reported. ``reached`` is our epoch that first equalled their score."""
+
+    score: float | None
+    parameters: int | None = None
+    epochs: int | None = None
+    seconds_per_epoch: float | None = None
+    reached: int | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A published experiment, and the function ``run(options, reported) -> Result`` that does the same here."""
+
+    name: str
+    measure: Measure
+    reported: Result
+    run: Callable[[argparse.Namespace, Result], Result]
+    remark: str = ""
+
+
+def learn(
+    model: Any,
+    optimizer: fn.Optimizer,
+    train: Any,
+    held_out: Any,
+    loss: fn.Loss,
+    *,
+    epochs: int,
+    batch_size: int,
+    measure: Measure,
+    reported: Result,
+    metric: Callable[..., float] = fn.metrics.accuracy,
+    on: str = "validation",
+    rng: int = 0,
+) -> tuple[Result, fn.Fit]:
+    """Train with ``fit``, and put what the table needs into a ``Result``: the score is that of the last epoch.
+
+    Args:
+        model, optimizer, train, loss, epochs, batch_size, rng: as for ``fn.fit``.
+        held_out: the examples that the score is measured on, unless ``on`` is ``"train"``.
+        measure: what the score is.
+        reported: what it is compared with.
+        metric: ``metric(y, target)``, of which the score is made.
+        on: ``"validation"`` for ``held_out``, ``"train"`` where only a training score was reported.
+
+    Returns:
+        ``(result, fit)``; ``fit`` has the parameters and the history, with the metric as ``"validation_score"``.
+    """
+    params = model.init(train[0].shape[1:], rng=rng)
+    fit = fn.fit(
+        model, params, optimizer, train, loss, epochs, batch_size, rng,
+        metrics={"score": metric}, validation=held_out, verbose=False,
+    )  # fmt: skip
+    scores = [record[f"{on}_score"] for record in fit.history]
+    target = reported.score
+    reached = [i for i, score in enumerate(scores) if target is not None and not measure.better(target, score)]
+    # The first record, before training, costs a prediction of all examples that belongs to no epoch.
+    seconds = fit.history[-1]["seconds"] - fit.history[0]["seconds"]
+    result = Result(
+        scores[-1], fn.summary(model, params, train[0].shape[1:]).parameters, epochs, seconds / max(epochs, 1),
+        reached[0] if reached else None,
+    )  # fmt: skip
+    return result, fit
+
+
+def digits(options: argparse.Namespace, train: int, test: int) -> Any:
+    """The first so many training and test images, in [0, 1]: of MNIST in ``--data``, or of the embedded digits."""
+    whole = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
+    parts = [(x[:n].astype(np.float32) / 255, labels[:n]) for (x, labels), n in zip(whole, (train, test), strict=True)]
+    got = [len(x) for x, _ in parts]
+    if got != [train, test]:
+        print(f"  note: {train:,} and {test:,} images need --data; with the embedded digits, {got[0]:,} and {got[1]:,}")
+    return tuple(parts)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all scripts share; a script may add its own."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument(
+        "--quick", action="store_true", help="a few seconds: fewer examples and epochs, scores mean little"
+    )
+    made.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
+    made.add_argument("--only", metavar="WORD", help="only the experiments whose name contains this word")
+    made.add_argument("--json", metavar="FILE", help="write the table to this file too, for table.py")
+    made.add_argument("--seed", type=int, default=0, help="everything random follows from it (%(default)s)")
+    return made
+
+
+def main(system: str, experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
+    """Run the experiments one by one, print the table, and write it as JSON if asked to."""
+    chosen = [experiment for experiment in experiments if (options.only or "").lower() in experiment.name.lower()]
+    if not chosen:
+        raise SystemExit(f"--only {options.only}: expected one of {', '.join(e.name for e in experiments)}")
+    rows = []
+    for experiment in chosen:
+        print(f"== {experiment.name}", flush=True)
+        if experiment.remark:
+            print(f"  {experiment.remark}", flush=True)
+        ours = experiment.run(options, experiment.reported)
+        rows.append(row(experiment, ours))
+    print(f"\n{system}: reported / ours{', quick: the scores mean little' if options.quick else ''}; {machine()}")
+    print(as_text(rows))
+    if options.json:
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
+        content = {"system": system, "quick": options.quick, "machine": machine(), "rows": rows}
+        Path(options.json).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
+    """One line of the table, as data."""
+    measure, theirs = experiment.measure, experiment.reported
+    both = theirs.score is not None and ours.score is not None
+    return {
+        "experiment": experiment.name,
+        "measure": measure.name,
+        "spec": measure.spec,
+        "reported": asdict(theirs),
+        "ours": asdict(ours),
+        "better": measure.better(ours.score, theirs.score) if both else None,
+        "speed_up": ratio(theirs.seconds_per_epoch, ours.seconds_per_epoch),
+    }
+
+
+def ratio(theirs: float | None, ours: float | None) -> float | None:
+    """How many of our epochs pass in one of theirs."""
+    return theirs / ours if theirs and ours else None
+
+
+HEAD = [
+    "experiment",
+    "measure",
+    "reported",
+    "ours",
+    "better",
+    "parameters",
+    "epochs",
+    "s/epoch",
+    "speed-up",
+    "reached in",
+]
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One line of the table, as words under ``HEAD``; a dash where nothing was reported."""
+    theirs, ours = row["reported"], row["ours"]
+
+    def written(value: float | None, spec: str) -> str:
+        return "-" if value is None else format(value, spec)
+
+    def pair(name: str, spec: str) -> str:
+        return f"{written(theirs[name], spec)} / {written(ours[name], spec)}"
+
+    return [
+        row["experiment"],
+        row["measure"],
+        written(theirs["score"], row["spec"]),
+        written(ours["score"], row["spec"]),
+        {True: "yes", False: "NO", None: "-"}[row["better"]],
+        pair("parameters", ","),
+        pair("epochs", ","),
+        f"{seconds(theirs['seconds_per_epoch'])} / {seconds(ours['seconds_per_epoch'])}",
+        "-"
+        if row["speed_up"] is None
+        else f"{row['speed_up']:,.1f}"
+        if row["speed_up"] < 10
+        else f"{row['speed_up']:,.0f}",
+        "-" if ours["reached"] is None else f"epoch {ours['reached']}",
+    ]
+
+
+def seconds(value: float | None) -> str:
+    """A time with two or three digits."""
+    return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def as_text(rows: list[dict[str, Any]]) -> str:
+    """The table for a terminal."""
+    lines = [HEAD, *map(cells, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
+
+
+def machine() -> str:
+    """Where the times were taken."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, threads: {fn.num_threads()}, "
+        f"NumPy {np.__version__}, Python {platform.python_version()}"
+    )
