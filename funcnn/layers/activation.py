@@ -6,7 +6,7 @@ all numbers of the last axis together, and so its slope is a whole matrix, which
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -179,31 +179,42 @@ def as_activation(kind: str, activation: Any) -> Layer:
     return known[activation]
 
 
-def fuse(activation: Layer) -> tuple[Callable[[Array], Any], Callable[[Array], tuple[Array, Callable[[Array], Array]]]]:
-    """Split an activation into what can be done in place, to parts of z, and what is left for the whole.
+@dataclass(frozen=True)
+class Fused:
+    """An activation at the end of another layer, which owns z and lets it be overwritten.
 
     Args:
-        activation: what ``as_activation`` gave.
-
-    Returns:
-        ``(overwrite, finish)``: ``overwrite(part)`` may be called on each part of z once, then
-        ``finish(z) -> (y, pull)`` gives the answer, and ``pull(dy) -> dz`` the way back.
+        part: ``part(z)`` does in place what can be done to a part of z alone, while it is in the cache.
+        finish: ``finish(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the way back.
     """
-    in_place = activation.in_place
-    if activation is identity:
-        return (lambda part: None), (lambda z: (z, lambda dy: dy))
+
+    part: Callable[[Array], Any]
+    finish: Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+
+    def __call__(self, z: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """All of it at once."""
+        self.part(z)
+        return self.finish(z)
+
+
+def fuse(kind: str, activation: Any) -> Fused:
+    """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
+    layer = as_activation(kind, activation)
+    in_place = layer.in_place
+    if layer is identity:
+        return Fused(lambda z: None, lambda z: (z, lambda dy: dy))
     if in_place is not None:
-        return (lambda part: in_place.write(part, part)), (lambda y: (y, lambda dy: dy * in_place.slope(y)))
+        return Fused(lambda z: in_place.write(z, z), lambda y: (y, lambda dy: dy * in_place.slope(y)))
 
     def finish(z: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, vjp_fn = activation.apply({}, z)
+        y, vjp_fn = layer.apply({}, z)
 
         def pull(dy: Array) -> Array:
             _, dz = vjp_fn(dy)
             if dz is None:
-                raise TypeError("an activation's vjp_fn must return (dparams, dx), got None for dx")
+                raise TypeError(f"{kind}: an activation's vjp_fn must return (dparams, dx), got None for dx")
             return dz
 
         return y, pull
 
-    return (lambda part: None), finish
+    return Fused(lambda z: None, finish)

@@ -12,7 +12,7 @@ from funcnn.kernels.channels import channel_sums
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import as_activation, fuse
+from funcnn.layers.activation import fuse
 from funcnn.layers.linear import check_count
 from funcnn.rng import fold
 
@@ -93,7 +93,7 @@ def conv2d(
         as_pair("conv2d", "dilation", dilation),
         as_padding("conv2d", padding),
     )
-    overwrite, finish = fuse(as_activation("conv2d", activation))
+    activate = fuse("conv2d", activation)
 
     def init(shape: Shape, rng: Rng) -> Params:
         if len(shape) != 3:
@@ -117,9 +117,9 @@ def conv2d(
         def finish_rows(rows: Array) -> None:
             if b is not None:
                 rows += b
-            overwrite(rows)
+            activate.part(rows)
 
-        y, pull = finish(convolve(image, w, window, counts, zeros_around, groups, finish_rows))
+        y, pull = activate.finish(convolve(image, w, window, counts, zeros_around, groups, finish_rows))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient("conv2d", dy, y)

@@ -10,7 +10,7 @@ from typing import Any
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import as_activation, fuse
+from funcnn.layers.activation import fuse
 from funcnn.rng import fold
 
 __all__ = ["dense"]
@@ -59,7 +59,7 @@ def dense(
         Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating errors", equations 4 to 6.
     """
     check_count("dense", "units", units)
-    overwrite, finish = fuse(as_activation("dense", activation))
+    activate = fuse("dense", activation)
 
     def init(shape: Shape, rng: Rng) -> Params:
         inputs = shape[-1] if shape else 0
@@ -74,8 +74,7 @@ def dense(
         z = x @ w
         if bias:
             z += parameter("dense", params, "b", (units,))
-        overwrite(z)
-        y, pull = finish(z)
+        y, pull = activate(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient("dense", dy, y)

@@ -13,7 +13,7 @@ from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.kernels.channels import blocks, centred_moments, merged, scale_and_shift, sums_and_products
 from funcnn.kernels.windows import empty_like
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import as_activation, fuse
+from funcnn.layers.activation import fuse
 from funcnn.pieces import Meeting, Piecework, alone, summed
 
 __all__ = ["batch_norm"]
@@ -55,7 +55,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     if not eps >= 1e-12:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
 
-    overwrite, finish = fuse(as_activation("batch_norm", activation))
+    activate = fuse("batch_norm", activation)
 
     def init(shape: Shape, rng: Rng) -> Params:
         if not shape:
@@ -78,8 +78,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         gain = scale * slope
         z = empty_like(x, x.shape)
         for block in blocks(x):
-            overwrite(scale_and_shift(x[block], mean, gain, shift, out=z[block]))
-        y, pull = finish(z)
+            activate.part(scale_and_shift(x[block], mean, gain, shift, out=z[block]))
+        y, pull = activate.finish(z)
 
         def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
