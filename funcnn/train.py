@@ -97,9 +97,9 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         [[0, 1], [2, 3], [4]]
     """
     arrays = data if isinstance(data, tuple) else (data,)
-    n, batch_size = check_examples(arrays), _whole("batch_size", batch_size, 1)
+    n, batch_size = check_examples(arrays), check_whole("batch_size", batch_size, 1)
     per_epoch = math.ceil(n / batch_size)
-    steps = range(_whole("start", start, 0), per_epoch * _whole("epochs", epochs, 0))
+    steps = range(check_whole("start", start, 0), per_epoch * check_whole("epochs", epochs, 0))
     key = None if rng is None else as_key(rng)
 
     def draw() -> Iterator[Any]:
@@ -171,7 +171,7 @@ def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Arra
                [1.]])
     """
     apply = as_layer(model).apply
-    step = _whole("batch_size", batch_size, 1)
+    step = check_whole("batch_size", batch_size, 1)
     return np.concatenate([apply(params, x[i : i + step])[0] for i in range(0, max(len(x), 1), step)])
 
 
@@ -271,8 +271,12 @@ def fit(
     run, key, metrics = as_layer(model), as_key(rng), check_metrics(metrics)
     parts = _parts(train, validation, validation_split, key)
     train, sample = parts["train"], _calibration_sample(parts["train"], key)
-    epochs, every, start = _whole("epochs", epochs, 0), _whole("show_every", show_every, 1), _whole("start", start, 0)
-    per_epoch = math.ceil(len(train[0]) / _whole("batch_size", batch_size, 1))
+    epochs, every, start = (
+        check_whole("epochs", epochs, 0),
+        check_whole("show_every", show_every, 1),
+        check_whole("start", start, 0),
+    )
+    per_epoch = math.ceil(len(train[0]) / check_whole("batch_size", batch_size, 1))
     stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
     opt_state = _first_state(optimizer, params, start) if opt_state is None else opt_state
     show = progress(per_epoch * epochs - start) if verbose else None
@@ -449,7 +453,7 @@ def _is_one_hot(target: Array) -> bool:
     return rows and bool(np.isin(target, (0, 1)).all() and (target.sum(1) == 1).all())
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def check_whole(name: str, value: Any, least: int) -> int:
     """A whole number that is not too small."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")

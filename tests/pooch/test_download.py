@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import importlib
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,10 @@ import pytest
 
 from funcnn import datasets
 
+MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
 CONTENT = dict(
     zip(
-        datasets.MNIST_SHA256,
+        MODULE.MNIST_SHA256,
         (
             bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20]),
             bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]),
@@ -39,11 +41,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     for name, content in CONTENT.items():
         (folder / name).write_bytes(gzip.compress(content))
-        monkeypatch.setitem(datasets.MNIST_SHA256, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(MODULE.MNIST_SHA256, name, hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder)) as http:
-        monkeypatch.setattr(datasets, "MNIST_URL", f"http://127.0.0.1:{http.server_port}/")
+        monkeypatch.setattr(MODULE, "MNIST_URL", f"http://127.0.0.1:{http.server_port}/")
         Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         yield folder
         http.shutdown()

@@ -1,6 +1,6 @@
-"""Data to learn from, as pairs ``(x, labels)`` of arrays with one example per index.
+"""Handwritten digits, the first data set of whoever learns to recognise images: 28 x 28 pixels of one of ten classes.
 
-Images stay the bytes they are; ``x.astype(np.float32) / 255`` makes them the floats that a model takes.
+They stay the bytes they are; ``x.astype(np.float32) / 255`` makes them the floats that a model takes.
 """
 
 import gzip
@@ -9,16 +9,13 @@ import math
 import zlib
 from importlib import resources
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.metrics import check_labels
+from funcnn.train import Data
 
-__all__ = ["digits", "mnist", "one_hot"]
-
-Examples: TypeAlias = tuple[Array, Array]
+__all__ = ["digits", "mnist"]
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 # Of the decompressed files: mirrors compress the same data anew, with other bytes.
@@ -30,7 +27,7 @@ MNIST_SHA256 = {
 }
 
 
-def digits() -> tuple[Examples, Examples]:
+def digits() -> tuple[Data, Data]:
     """The first 10,000 training and the first 2,000 test images of MNIST, which come with the package.
 
     Returns:
@@ -51,7 +48,7 @@ def digits() -> tuple[Examples, Examples]:
     return train, test
 
 
-def mnist(path: str | Path | None = None) -> tuple[Examples, Examples]:
+def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
     """All of MNIST: 60,000 training and 10,000 test images of handwritten digits.
 
     Args:
@@ -82,32 +79,6 @@ def mnist(path: str | Path | None = None) -> tuple[Examples, Examples]:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; leave out `path` to download the files")
     train_images, train_labels, test_images, test_labels = (_mnist_file(name, folder) for name in MNIST_SHA256)
     return _examples(train_images, train_labels), _examples(test_images, test_labels)
-
-
-def one_hot(labels: Array, classes: int) -> Array:
-    r"""y_ic = [c = label_i]: a row for each label, with a 1 in the column of its class and 0 elsewhere.
-
-    Args:
-        labels: integers in [0, classes), of any shape.
-        classes: how many classes there are. It is not read off the labels, where a class may happen to be absent.
-
-    Returns:
-        float32 of the shape of ``labels`` with the classes as one more axis, the last.
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: a label is out of range.
-
-    Example:
-        >>> one_hot(np.array([2, 0]), 3)
-        array([[0., 0., 1.],
-               [1., 0., 0.]], dtype=float32)
-
-    Reference:
-        Bishop, Pattern Recognition and Machine Learning (2006), section 4.1.2: the 1-of-K coding.
-    """
-    columns: Array = check_labels(labels, classes)[..., None] == np.arange(classes)
-    return columns.astype(np.float32)
 
 
 def _mnist_file(name: str, folder: Path | None) -> tuple[Path, bytes]:
@@ -151,7 +122,7 @@ def _check_sha256(file: Path, content: bytes, expected: str) -> None:
         raise ValueError(f"{file} is another file: expected content of SHA-256 {expected}, got {found}")
 
 
-def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Examples:
+def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Data:
     """The pair that a file of images and a file of their labels make."""
     x, y = _parse_idx(*images, axes=3), _parse_idx(*labels, axes=1)
     if len(x) != len(y):

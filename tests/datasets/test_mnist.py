@@ -1,18 +1,19 @@
 import gzip
 import hashlib
+import importlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from funcnn import datasets
-from funcnn.datasets import digits, mnist, one_hot
+from funcnn.datasets import digits, mnist
 
-FULL_DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
+FULL_DATA = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 # Of the bytes of both parts, images before labels.
 DIGITS_SHA256 = "1e69420d546ce587b9fb07b6d2eafc89ce39cc8c539be4352f4e4eb1fafe84a4"
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = datasets.MNIST_SHA256
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = MODULE.MNIST_SHA256
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def replace(file: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a file and make it the expected one."""
     file.write_bytes(gzip.compress(content))
-    monkeypatch.setitem(datasets.MNIST_SHA256, file.name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(MODULE.MNIST_SHA256, file.name, hashlib.sha256(content).hexdigest())
 
 
 def test_digits_are_the_known_images() -> None:
@@ -124,23 +125,3 @@ def test_a_download_without_pooch_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "funcnn\[download\]"'):
         mnist()
-
-
-def test_one_hot() -> None:
-    y = one_hot(np.array([[2, 0], [1, 1]], np.uint8), 3)
-    assert y.dtype == np.float32
-    np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]]])
-
-
-@pytest.mark.parametrize(
-    ("labels", "error", "message"),
-    [
-        (np.array([0, 3]), ValueError, "labels from 0 to 2, got 3"),
-        (np.array([0, -1]), ValueError, "labels from 0 to 2, got -1"),
-        (np.array([0.0, 1.0]), TypeError, "expected integer labels, got float64"),
-        (np.array([True, False]), TypeError, "expected integer labels, got bool"),
-    ],
-)
-def test_one_hot_refuses_what_is_no_class(labels: np.ndarray, error: type, message: str) -> None:
-    with pytest.raises(error, match=message):
-        one_hot(labels, 3)
