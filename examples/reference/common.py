@@ -139,7 +139,7 @@ def main(system: str, experiments: Sequence[Experiment], options: argparse.Names
         if experiment.remark:
             print(f"  {experiment.remark}", flush=True)
         ours = experiment.run(options, experiment.reported)
-        rows.append(row(experiment, ours))
+        rows.append(row(experiment, ours) | ({"better": None} if options.quick else {}))
     print(f"\n{system}: reported / ours{', quick: the scores mean little' if options.quick else ''}; {machine()}")
     print(as_text(rows))
     if options.json:

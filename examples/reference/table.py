@@ -1,0 +1,64 @@
+"""The table of the reference systems, reported against ours, as it stands in the README.
+
+    python examples/reference/table.py                       reads what the scripts kept; runs those that have not run
+    python examples/reference/table.py --again --data DIR    runs all of them anew
+    python examples/reference/table.py --write README.md     puts the table into a page, between its two marks
+
+Each script s*.py beside this one keeps its results as a JSON file in the folder ``--out``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import HEAD, cells
+
+MARKS = "<!-- reference systems -->", "<!-- end of reference systems -->"
+
+
+def main(options: argparse.Namespace) -> None:
+    systems = [results(script, options) for script in sorted(Path(__file__).parent.glob("s[0-9]*.py"))]
+    table = as_markdown(systems)
+    print(table)
+    if options.write:
+        page = Path(options.write)
+        before, mark, rest = page.read_text().partition(MARKS[0])
+        _, end, after = rest.partition(MARKS[1])
+        if not mark or not end:
+            raise SystemExit(f"{page} has no place for the table: it needs the lines {MARKS[0]} and {MARKS[1]}")
+        page.write_text(f"{before}{mark}\n\n{table}\n\n{end}{after}")
+
+
+def results(script: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What a script found: from the file that it wrote, or else by running it."""
+    file = Path(options.out) / f"{script.stem}{'-quick' if options.quick else ''}.json"
+    if options.again or not file.exists():
+        command = [sys.executable, str(script), "--json", str(file)]
+        command += ["--quick"] if options.quick else []
+        command += ["--data", options.data] if options.data else []
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def as_markdown(systems: list[dict[str, Any]]) -> str:
+    """One table for all systems, and under it where the times were taken."""
+    lines = ["| system | " + " | ".join(HEAD) + " |", "| --- |" + " --- |" * len(HEAD)]
+    for system in systems:
+        lines += [f"| {system['system']} | " + " | ".join(cells(row)) + " |" for row in system["rows"]]
+    machines = sorted({system["machine"] for system in systems})
+    quick = " They are from quick runs, whose scores mean little." if any(s["quick"] for s in systems) else ""
+    return "\n".join(lines) + f"\n\nOur times: {'; '.join(machines)}.{quick}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="quick runs, kept apart from full ones")
+    parser.add_argument("--again", action="store_true", help="run every script, even if its results are there")
+    parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
+    parser.add_argument("--out", metavar="DIR", default="runs/reference", help="where results are kept (%(default)s)")
+    parser.add_argument("--write", metavar="FILE", help="also put the table into this page")
+    main(parser.parse_args())
