@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-import funcnn as fn
 from tests.benchmarks.sides import workers
 from tests.benchmarks.worker import Orders
 from tests.benchmarks.workloads import NETWORKS, TRAINING_BATCHES, Workload
@@ -34,10 +33,12 @@ def time_to_accuracy(sides: list[str], folder: str, epochs: int) -> dict[str, di
     Returns:
         For each side, the seconds of training until each goal was reached; None if it was not.
     """
+    # PyTorch's workers import this file too, and are to be without funcnn.
+    from funcnn import datasets
     from tests.benchmarks.ours import weights_of
 
     weights = weights_of(Workload(RECIPE, "train", NETWORKS[RECIPE], BATCH))
-    training, test = fn.datasets.mnist(folder)
+    training, test = datasets.mnist(folder)
     quarter = len(training[0]) // BATCH // 4
     reached: dict[str, dict[str, float | None]] = {side: dict.fromkeys(map(_percent, GOALS)) for side in sides}
     seconds = dict.fromkeys(sides, 0.0)
