@@ -1,0 +1,75 @@
+"""The faults of s3: each formula as it was published, and the same numbers done right."""
+
+import numpy as np
+import pytest
+from fault_helpers import answers, draw, measured, told_apart
+
+import funcnn as fn
+from funcnn.aliases import Array
+
+
+def test_s3_2_squared_error_has_a_gradient_for_each_element() -> None:
+    y, target = np.array([[1.0], [-1.0], [0.5]]), np.zeros((3, 1))
+    value, dy = fn.mean_squared_error(y, target)
+    right = measured(lambda y: fn.mean_squared_error(y, target)[0], y)
+    told_apart(value, (1 + 1 + 0.25) / 3, abs(np.mean(y)))
+    told_apart(dy, right, np.full((3, 1), 2 * np.mean(y - target)))
+    told_apart(dy, right, 2 * (target - y) / 3)
+    # Errors of opposite sign do not cancel.
+    assert 2 * np.mean(y[:2] - target[:2]) == 0
+    assert fn.mean_squared_error(y[:2], target[:2])[1].tolist() == [[1], [-1]]
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def test_s3_3_certain_and_wrong_is_expensive_and_a_row_has_many_elements() -> None:
+    def faulty(p: Array, t: Array) -> float:
+        """No clipping, what is no number is left out, and n is the number of rows."""
+        return float(np.nansum(-t * np.log(p) - (1 - t) * np.log(1 - p)) / len(t))
+
+    p, t = np.array([[1.0], [0.0], [0.5]]), np.array([[1.0], [0.0], [1.0]])
+    value, dy = fn.binary_cross_entropy(p, t)
+    told_apart(value, np.log(2) / 3, faulty(p.T, t.T))
+    told_apart(fn.binary_cross_entropy(p.T, t.T)[0], np.log(2) / 3, faulty(p.T, t.T))
+    assert np.isfinite(dy).all()
+    # Certain and wrong costs as much as float64 can tell; the faulty formula makes it infinite and divides by zero.
+    wrong, dwrong = fn.binary_cross_entropy(np.array([[0.0]]), np.array([[1.0]]))
+    told_apart(wrong, -np.log(np.finfo(float).eps), faulty(np.array([[0.0]]), np.array([[1.0]])))
+    assert np.isfinite(dwrong).all()
+    # A prediction that is no number is not hidden.
+    assert faulty(np.array([[np.nan]]), np.ones((1, 1))) == 0
+    assert np.isnan(fn.binary_cross_entropy(np.array([[np.nan]]), np.ones((1, 1)))[0])
+
+
+@pytest.mark.parametrize("inputs", [100, 1000])
+def test_s3_4_weights_are_centred_and_know_their_inputs(inputs: int) -> None:
+    w = fn.dense(200).init((inputs,), 0)["w"]
+    faulty = np.random.default_rng(0).random(w.shape)
+    deviation = np.sqrt(2 / inputs)
+    # 20,000 draws and more: their mean is known to 0.7 % of the deviation, their deviation to 0.5 %.
+    assert abs(w.mean()) < 0.03 * deviation < faulty.mean()
+    assert w.std() == pytest.approx(deviation, rel=0.02)
+    assert faulty.std() > 2 * deviation
+
+
+def test_s3_5_the_slope_of_swish() -> None:
+    x = np.array([[1.3]])
+    sigmoid = 1 / (1 + np.exp(-x))
+    y, _, slope = answers(fn.swish, {}, x)
+    sigmoid_of_swish = 1 / (1 + np.exp(-y))
+    faulty = sigmoid_of_swish + y * (1 - y)
+    assert faulty.item() == pytest.approx(0.713, abs=5e-4)
+    told_apart(slope, measured(lambda x: (x / (1 + np.exp(-x))).sum(), x), faulty)
+    told_apart(slope, y + sigmoid * (1 - y), faulty)
+
+
+def test_s3_7_the_loss_is_an_argument_and_names_are_compared_by_their_letters() -> None:
+    model, data = fn.dense(1), (draw(8, 2), (draw(8, 1) > 0).astype(float))
+    params = fn.tree.cast(model.init((2,), 0), np.float64)
+    y, _ = model.apply(params, data[0])
+    for loss in (fn.mean_squared_error, fn.sigmoid_cross_entropy):
+        history = fn.fit(model, params, fn.sgd(0.1), data, loss, 0, verbose=False).history
+        other = fn.sigmoid_cross_entropy if loss is fn.mean_squared_error else fn.mean_squared_error
+        told_apart(history[0]["train_loss"], loss(y, data[1])[0], other(y, data[1])[0])
+    name, padding = "".join(["re", "lu"]), "".join(["sa", "me"])
+    layer = fn.conv2d(1, 3, activation=name, padding=padding)
+    assert layer.apply(layer.init((5, 5, 1), 0), np.zeros((1, 5, 5, 1), np.float32))[0].shape == (1, 5, 5, 1)
