@@ -19,7 +19,18 @@ from funcnn.optim import Optimizer, apply_updates
 from funcnn.rng import as_key, fold, generator
 from funcnn.walk import calibrate
 
-__all__ = ["Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "predict", "progress", "split", "value_and_grad"]
+__all__ = [
+    "Fit",
+    "NonFiniteLossError",
+    "batches",
+    "evaluate",
+    "fit",
+    "k_fold",
+    "predict",
+    "progress",
+    "split",
+    "value_and_grad",
+]
 
 Loss: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
 Metric: TypeAlias = Callable[[Array, Array], float]
@@ -141,15 +152,52 @@ def split(data: Data, share: float, rng: Rng) -> tuple[Data, Data]:
         raise ValueError(f"split: share must lie between 0 and 1, got {share!r}")
     if n < 2:
         raise ValueError(f"split: expected at least two examples, got {n}")
-    order = generator(rng).permutation(n)
-    classes = target.argmax(1) if _is_one_hot(target) else target
-    if classes.ndim == 1 and classes.dtype.kind in "iub":
-        order = order[np.argsort(classes[order], kind="stable")]
+    order = _in_classes(target, rng)
     share = min(max(share, 1 / n), 1 - 1 / n)
     # Sorted by class: one is chosen wherever the share of all examples so far passes a half, 1.5, 2.5 and so on.
     chosen = np.diff(np.ceil(share * np.arange(n + 1) - 0.5)) > 0
     part, rest = order[chosen], np.sort(order[~chosen])
     return (x[rest], target[rest]), (x[part], target[part])
+
+
+def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
+    """Cut the examples into parts, and set aside one after the other: each example validates once, and trains else.
+
+    Args:
+        data: ``(x, target)``; integer labels (n,) or one-hot rows are classes, other targets are split as they come.
+        folds: how many parts, from 2 to the number of examples.
+        rng: the key of the split.
+
+    Returns:
+        An iterator over ``folds`` pairs ``(train, validation)``, each like ``data``. The sizes of any two validation
+        parts differ by one example at most, and so do their numbers of examples of any class.
+
+    Raises:
+        TypeError: the data are no pair of arrays.
+        ValueError: lengths differ, or ``folds`` is out of range.
+
+    Example:
+        >>> data = np.arange(4), np.array([0, 0, 1, 1])
+        >>> [(train[1].tolist(), validation[1].tolist()) for train, validation in k_fold(data, 2, rng=0)]
+        [([0, 1], [0, 1]), ([0, 1], [0, 1])]
+
+    Reference:
+        Kohavi, A study of cross-validation and bootstrap for accuracy estimation and model selection (1995), section 2.
+    """
+    x, target = check_data("k_fold", data)
+    folds = check_whole("folds", folds, 2)
+    if folds > len(x):
+        raise ValueError(f"k_fold: expected at least one example for each fold, got {len(x)} for {folds}")
+    order = _in_classes(target, rng)
+
+    def pairs() -> Iterator[tuple[Data, Data]]:
+        for fold_number in range(folds):
+            # Sorted by class, they are dealt out like cards.
+            part = order[fold_number::folds]
+            rest = np.setdiff1d(order, part)
+            yield (x[rest], target[rest]), (x[part], target[part])
+
+    return pairs()
 
 
 def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Array:
@@ -445,6 +493,15 @@ def _finite(loss: Loss, when: str, good: Fit) -> Loss:
         return value, dy
 
     return finite_loss
+
+
+def _in_classes(target: Array, rng: Rng) -> Array:
+    """The indices of the examples in random order, and if the targets are classes, one class after the other."""
+    order = generator(rng).permutation(len(target))
+    classes = target.argmax(1) if _is_one_hot(target) else target
+    if classes.ndim == 1 and classes.dtype.kind in "iub":
+        order = order[np.argsort(classes[order], kind="stable")]
+    return order
 
 
 def _is_one_hot(target: Array) -> bool:

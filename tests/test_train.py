@@ -166,6 +166,54 @@ def test_one_example_cannot_be_split() -> None:
         fn.train.split((X[:1], LABELS[:1]), 0.5, 0)
 
 
+# --- k_fold ----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=2, max_size=60),
+    folds=st.integers(2, 8),
+    dtype=st.sampled_from([np.int64, np.uint8, np.float32]),
+    rng=st.integers(0, 3),
+)
+def test_each_example_validates_once_and_each_fold_has_its_share(
+    labels: list[int], folds: int, dtype: type, rng: int
+) -> None:
+    folds = min(folds, len(labels))
+    classes, index = np.array(labels), np.arange(len(labels))
+    # Floats stand for one-hot rows, as above.
+    target = np.eye(5, dtype=dtype)[classes] if dtype is np.float32 else classes.astype(dtype)
+    pairs = list(fn.k_fold((index, target), folds, rng))
+    assert len(pairs) == folds
+    for (train, train_target), (part, part_target) in pairs:
+        assert sorted([*train, *part]) == index.tolist()
+        assert np.array_equal(train_target, target[train])
+        assert np.array_equal(part_target, target[part])
+    assert sorted(np.concatenate([part for _, (part, _) in pairs])) == index.tolist()
+    sizes = np.array([np.bincount(classes[part], minlength=5) for _, (part, _) in pairs])
+    assert np.ptp(sizes, axis=0).max() <= 1
+    assert np.ptp(sizes.sum(axis=1)) <= 1
+
+
+def test_folds_are_random_and_their_key_decides() -> None:
+    def parts(rng: int) -> list[list[int]]:
+        return [sorted(part.tolist()) for _, (part, _) in fn.k_fold((np.arange(90), np.zeros(90, int)), 3, rng)]
+
+    assert parts(0) == parts(0) != parts(1)
+
+
+@pytest.mark.parametrize(
+    ("data", "folds", "error", "message"),
+    [
+        (DATA, 1, ValueError, "folds must be a whole number >= 2, got 1"),
+        (DATA, 31, ValueError, "k_fold: expected at least one example for each fold, got 30 for 31"),
+        (X, 2, TypeError, "k_fold: expected data as a tuple"),
+    ],
+)
+def test_k_fold_refuses_before_the_first_fold(data: Any, folds: int, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        fn.k_fold(data, folds, 0)
+
+
 # --- value_and_grad --------------------------------------------------------------------------------------------------
 
 
