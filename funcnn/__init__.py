@@ -12,6 +12,7 @@ from funcnn import rng as rng
 from funcnn import testing as testing
 from funcnn import train as train
 from funcnn import tree as tree
+from funcnn.architecture import *  # noqa: F403
 from funcnn.checkpoint import *  # noqa: F403
 from funcnn.combinators import *  # noqa: F403
 from funcnn.layer import *  # noqa: F403

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.layer import Layer, Vjp, add_path, as_layer, check_gradient, layer, pull_back
+from funcnn.layer import Layer, OtherParameters, Vjp, add_path, as_layer, check_gradient, layer, pull_back
 from funcnn.pieces import Meeting, Piecework, added, cut, join, split_like, together
 from funcnn.rng import as_key, fold
 
@@ -246,7 +246,7 @@ def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Refuse parameters under a name that no child has: they are another model's."""
     unknown = [name for name in params if name not in children]
     if unknown:
-        raise ValueError(f"parameters of another model: no layer is called {unknown}, there are {[*children]}")
+        raise OtherParameters(f"parameters of another model: no layer is called {unknown}, there are {[*children]}")
 
 
 @contextmanager

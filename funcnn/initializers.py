@@ -4,12 +4,16 @@ A unit that sums n inputs multiplies their variance by n times that of its weigh
 weights' variance so that signals keep their size on the way through the network, and gradients on the way back.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array, Rng, Shape
+from funcnn.layer import describe
 from funcnn.rng import generator
 
 __all__ = [
@@ -18,8 +22,36 @@ __all__ = [
 ]  # fmt: skip
 
 Initializer: TypeAlias = Callable[[Shape, Rng, int, int], Array]
+P = ParamSpec("P")
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Recipe:
+    """An initializer that remembers how it was made, as a ``Layer`` does: for ``repr`` and model files."""
+
+    draw: Initializer
+    constructor: Callable[..., Initializer]
+    arguments: Mapping[str, Any]
+
+    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        return self.draw(shape, rng, fan_in, fan_out)
+
+    def __repr__(self) -> str:
+        return f"{self.constructor.__name__}({describe(self.constructor, self.arguments)})"
+
+
+def remembered(constructor: Callable[P, Initializer]) -> Callable[P, Initializer]:
+    """The same constructor, whose initializers are ``Recipe``s."""
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def build(*args: P.args, **kwargs: P.kwargs) -> Initializer:
+        return Recipe(constructor(*args, **kwargs), build, signature.bind(*args, **kwargs).arguments)
+
+    return build
+
+
+@remembered
 def constant(value: float) -> Initializer:
     """w = value.
 
@@ -50,6 +82,7 @@ def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     return np.ones(shape, np.float32)
 
 
+@remembered
 def normal(deviation: float = 0.01) -> Initializer:
     """w ~ N(0, deviation^2), whatever the fan: for networks of others that begin so.
 
@@ -62,6 +95,7 @@ def normal(deviation: float = 0.01) -> Initializer:
     )
 
 
+@remembered
 def uniform(low: float, high: float) -> Initializer:
     """w ~ U[low, high), whatever the fan: for networks of others that begin so.
 
@@ -72,6 +106,7 @@ def uniform(low: float, high: float) -> Initializer:
     return lambda shape, rng, fan_in, fan_out: generator(rng).uniform(low, high, shape).astype(np.float32)
 
 
+@remembered
 def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     """Var(w) = scale / n, with n the number of inputs, of outputs, or their mean.
 

@@ -24,6 +24,10 @@ P = ParamSpec("P")
 PATH_NOTE = "in layer "
 
 
+class OtherParameters(ValueError):
+    """The parameters are not those of this layer or model, whatever the input may be."""
+
+
 @dataclass(frozen=True)
 class InPlace:
     """An activation that may overwrite its input, since going back it needs its output only.
@@ -80,7 +84,7 @@ class Layer:
     def __repr__(self) -> str:
         if self.constructor is None:
             return self.kind
-        return f"{self.kind}({_describe(self.constructor, self.arguments)})"
+        return f"{self.kind}({describe(self.constructor, self.arguments)})"
 
 
 def layer(constructor: Callable[P, Any]) -> Callable[P, Layer]:
@@ -234,13 +238,13 @@ def parameter(kind: str, params: Params, name: str, shape: tuple[int | None, ...
         shape: what it must be, with None where any size will do.
     """
     if name not in params:
-        raise ValueError(
+        raise OtherParameters(
             f"{kind}: expected a parameter {name!r}, got {sorted(params)}; are these parameters of another model?"
         )
     value = np.asarray(params[name])
     if len(value.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape, strict=True)):
         expected = tuple("any" if n is None else n for n in shape)
-        raise ValueError(
+        raise OtherParameters(
             f"{kind}: expected parameter {name!r} of shape {expected}, got {value.shape}; "
             "are these parameters of another model?"
         )
@@ -308,7 +312,7 @@ def _takes_input_grad(vjp_fn: Vjp) -> bool:
     return "input_grad" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def _describe(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+def describe(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     """The arguments of a call as one would write them: positions without keyword, options with theirs."""
     parameters = inspect.signature(constructor).parameters
     words = []

@@ -17,7 +17,7 @@ FLOORS = [
     {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules"},
     {"layers", "optim"},
     {"combinators", "walk"},
-    {"train", "checkpoint", "summary", "plot", "datasets", "testing"},
+    {"train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing"},
     {"__init__"},
 ]
 HEAVY = {"matplotlib", "scipy", "pooch", "torch"}

@@ -108,11 +108,11 @@ def conv2d(
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w = parameter("conv2d", params, "w", (*window.size, None, filters))
+        b = parameter("conv2d", params, "b", (filters,))[:, None] if bias else None
         check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
         counts, padding = window.fit("conv2d", x.shape)
         edges = pad_mode == "edge"
         image, zeros_around = (pad_edges(x, padding), NO_PADDING) if edges else (x, padding)
-        b = parameter("conv2d", params, "b", (filters,))[:, None] if bias else None
 
         def finish_rows(rows: Array) -> None:
             if b is not None:

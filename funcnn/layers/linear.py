@@ -70,10 +70,11 @@ def dense(
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w = parameter("dense", params, "w", (None, units))
+        b = parameter("dense", params, "b", (units,)) if bias else None
         check_input("dense", x, "batch, ..., inputs", w, channels=w.shape[0])
         z = x @ w
-        if bias:
-            z += parameter("dense", params, "b", (units,))
+        if b is not None:
+            z += b
         y, pull = activate(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

@@ -1,0 +1,395 @@
+"""Architectures as JSON, and model files: what comes back is the same model, and nothing foreign is ever run."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn import initializers
+
+TABLE = fn.testing.table_of_layers()
+IMAGES = np.random.default_rng(0).random((4, 8, 8, 2), np.float32)
+
+
+@fn.layer
+def snake(start: float = 1.0) -> Any:
+    """y = x + sin(a x)^2 / a with a learned a."""
+
+    def init(shape: Any, rng: Any) -> Any:
+        return {"a": np.full(shape[-1:], start, np.float32)}
+
+    def apply(params: Any, x: Any) -> Any:
+        a = params["a"]
+        return x + np.sin(a * x) ** 2 / a, lambda dy: ({"a": dy.sum(0)}, dy * (1 + np.sin(2 * a * x)))
+
+    return init, apply
+
+
+@fn.layer
+def twice(layer: Any, *others: Any, **options: Any) -> Any:
+    """A layer whose arguments have the names that the format uses, and more of them than it expects."""
+    return fn.serial(layer, layer, *others)
+
+
+def flat(shape: Any, rng: Any, fan_in: int, fan_out: int) -> Any:
+    """An initializer of a user's."""
+    return np.full(shape, 0.5, np.float32)
+
+
+sine = fn.elementwise(np.sin, lambda x, y: np.cos(x), name="sine")
+pair = (lambda shape, rng: {}, lambda params, x: (x, lambda dy: ({}, dy)))
+
+EVERYTHING = fn.serial(
+    fn.named("stem", fn.conv2d(6, (3, 3), padding=((1, 1), (2, 0)), pad_mode="edge", activation=fn.leaky_relu(0.2))),
+    fn.batch_norm(activation="relu"),
+    fn.repeat(fn.residual(fn.conv2d(6, 3, padding="same"), fn.batch_norm(), fn.relu), 2),
+    fn.concat(fn.identity, fn.named("branch", fn.avg_pool2d(1)), axis=3),
+    fn.add(
+        fn.conv2d(4, 1, w_init=initializers.normal(0.2), b_init=initializers.constant(0.1)),
+        fn.conv2d(4, 1, w_init=initializers.variance_scaling(1.0, "average", "uniform")),
+    ),
+    fn.dropout(0.2),
+    fn.global_avg_pool2d,
+    fn.named("head", fn.dense(3, activation=fn.softmax, w_init=initializers.glorot_normal)),
+)
+
+
+def trained() -> Any:
+    """Parameters of ``EVERYTHING`` with measured statistics."""
+    return fn.calibrate(EVERYTHING, EVERYTHING.init((8, 8, 2), 0), IMAGES)
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Equal paths, dtypes and bytes."""
+    if fn.tree.paths(one) != fn.tree.paths(other):
+        return False
+    leaves = zip(fn.tree.leaves(one), fn.tree.leaves(other), strict=True)
+    return all((a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()) for a, b in leaves)
+
+
+def with_architecture(path: Path, text: str | bytes) -> Path:
+    """The model file with another text in it."""
+    members = {}
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"architecture.json": text}).items():
+            archive.writestr(name, content)
+    return path
+
+
+# The text
+
+
+def test_the_text_is_exactly_this() -> None:
+    model = fn.serial(
+        fn.named("stem", fn.conv2d(8, (3, 5), padding=((1, 1), (0, 0)), activation="relu", b_init=flat)),
+        fn.residual(fn.relu, fn.leaky_relu(0.2)),
+        fn.flatten,
+        fn.dense(2, bias=True, activation=fn.tanh, w_init=initializers.he_uniform, b_init=initializers.constant(1)),
+        snake(float("inf")),
+    )
+    assert fn.to_json(model).splitlines() == [
+        "{",
+        '  "format": "funcnn model",',
+        '  "version": 1,',
+        '  "model": {"layer": "serial", "arguments": {"layers": [',
+        '    {"layer": "conv2d", "name": "stem", "arguments": {"filters": 8, "kernel": [3, 5], '
+        '"padding": [[1, 1], [0, 0]], "activation": "relu", "b_init": {"function": "flat"}}},',
+        '    {"layer": "residual", "arguments": {"layers": [',
+        '      {"layer": "relu"},',
+        '      {"layer": "leaky_relu", "arguments": {"slope": 0.2}}',
+        "    ]}},",
+        '    {"layer": "flatten"},',
+        '    {"layer": "dense", "arguments": {"units": 2, "activation": {"layer": "tanh"}, '
+        '"w_init": {"function": "he_uniform"}, "b_init": {"function": "constant", "arguments": {"value": 1}}}},',
+        '    {"layer": "snake", "arguments": {"start": {"float": "inf"}}}',
+        "  ]}}",
+        "}",
+    ]
+
+
+@pytest.mark.parametrize(("layer", "shape"), TABLE, ids=[repr(layer) for layer, _ in TABLE])
+def test_every_layer_of_the_library_comes_back(layer: fn.Layer, shape: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((3, *shape), np.float32)
+    params = fn.calibrate(layer, layer.init(shape, 0), x)
+    fn.save_model(tmp_path / "model.npz", layer, params)
+    # A curve of one's own, even if one of the table's, is handed in.
+    again, found = fn.load_model(tmp_path / "model.npz", {"elementwise": layer} if layer.kind == "elementwise" else {})
+    assert repr(again) == repr(layer)
+    assert fn.to_json(again) == fn.to_json(layer)
+    assert same_bits(found, params)
+    assert fn.predict(again, found, x).tobytes() == fn.predict(layer, params, x).tobytes()
+    assert same_bits(again.init(shape, 7), layer.init(shape, 7))
+
+
+def test_a_nested_model_comes_back_with_its_names_and_goes_on_learning(tmp_path: Path) -> None:
+    params = trained()
+    fn.save_model(tmp_path / "model.npz", EVERYTHING, params)
+    model, found = fn.load_model(tmp_path / "model.npz")
+    assert repr(model) == repr(EVERYTHING)
+    assert list(found) == list(params)
+    assert [*model.children] == [*EVERYTHING.children]
+    assert model.children["stem"].name == "stem"
+    assert same_bits(found, params)
+    assert np.isfinite(found["batch_norm_0"]["mean"]).all()
+    assert fn.predict(model, found, IMAGES).tobytes() == fn.predict(EVERYTHING, params, IMAGES).tobytes()
+    gradients = [
+        fn.value_and_grad(m, fn.categorical_cross_entropy)(p, IMAGES, np.array([0, 1, 2, 0]), rng=3)
+        for m, p in ((model, found), (EVERYTHING, params))
+    ]
+    assert gradients[0][0] == gradients[1][0]
+    assert same_bits(gradients[0][1], gradients[1][1])
+
+
+def test_weights_are_still_read_by_numpy_and_by_load(tmp_path: Path) -> None:
+    params = trained()
+    path = tmp_path / "model.npz"
+    fn.save_model(path, EVERYTHING, params)
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["head/w"], params["head"]["w"])
+    assert same_bits(fn.load(path, like=params), params)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("architecture.json").decode() == fn.to_json(EVERYTHING)
+    with_architecture(path, b"\xff")
+    with pytest.raises(ValueError, match="damaged"):
+        fn.load_model(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, 3, -0.0, 1e-30, float("-inf"), "text", None, (1, (2, 3)), [1, [2]], {"a": (1, [2])}, np.int64(3),
+        np.float32(0.1), np.float64(0.1), (), fn.relu, [fn.relu, fn.dense(2)], flat,
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_arguments_come_back_as_what_they_were(value: Any) -> None:
+    @fn.layer
+    def keeps(value: Any = 0.0, size: int = 1) -> Any:
+        return pair
+
+    again = fn.from_json(fn.to_json(keeps(value)), {"keeps": keeps, "flat": flat})
+    # NumPy's whole numbers become Python's, which are handled alike everywhere.
+    expected = 3 if isinstance(value, np.integer) else value
+    assert repr(again.arguments["value"]) == repr(expected)
+    assert type(again.arguments["value"]) is type(expected)
+
+
+def test_what_is_default_is_not_written_and_what_only_equals_it_is() -> None:
+    @fn.layer
+    def keeps(a: Any = 0.0, b: Any = (1, 2), c: Any = 1) -> Any:
+        return pair
+
+    assert "arguments" not in fn.to_json(keeps(0.0, (1, 2), c=1))
+    assert '"arguments": {"a": -0.0, "c": true}' in fn.to_json(keeps(-0.0, c=True))
+
+
+def test_changed_children_are_written_and_not_those_they_replaced() -> None:
+    model = fn.rebuild(fn.serial(fn.dense(2), fn.relu), lambda path, own: fn.tanh if own.kind == "relu" else own)
+    assert '{"layer": "tanh"' in fn.to_json(model)
+    assert '"relu"}' not in fn.to_json(model)
+
+
+# Layers of one's own
+
+
+def test_own_layers_are_handed_in_by_name(tmp_path: Path) -> None:
+    block = fn.named("block", twice(fn.dense(3, w_init=flat), snake(), sine, depth=(1, 2)))
+    model = fn.serial(block, fn.dense(1, activation=sine))
+    params = model.init((3,), 0)
+    path = tmp_path / "model.npz"
+    fn.save_model(path, model, params)
+    own = {"snake": snake, "twice": twice, "sine": sine, "flat": flat}
+    again, found = fn.load_model(path, own)
+    x = IMAGES[..., 0].reshape(-1, 8)[:, :3]
+    assert repr(again) == repr(model)
+    assert again.apply(found, x)[0].tobytes() == model.apply(params, x)[0].tobytes()
+    for name in own:
+        rest = {other: thing for other, thing in own.items() if other != name}
+        with pytest.raises(ValueError, match=rf"model\.npz: layer .*pass it in: layers={{'{name}': {name}}}"):
+            fn.load_model(path, rest)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({}, r"layer snake_0: this funcnn has no 'snake'; if it is your own, pass it in: layers={'snake': snake}"),
+        ({"snake": snake()}, "layer snake_0: 'snake' is a ready layer .* hand in the constructor"),
+        ({"snake": pair}, "makes no layers; hand in a constructor decorated with @fn.layer"),
+        ({"snake": snake.__wrapped__}, "snake makes no layers; hand in a constructor decorated with @fn.layer"),  # type: ignore[attr-defined]
+        ({"snake": initializers.normal}, "snake_0: normal takes no \\['start'\\], it takes \\['deviation'\\]"),
+        ({"snake": snake, "dense": snake}, r"\['dense'\] are names of funcnn's own"),
+    ],
+)
+def test_the_wrong_thing_handed_in_is_refused(layers: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.from_json(fn.to_json(fn.serial(snake(2.0))), layers)
+
+
+def shadow() -> Any:
+    """A constructor with the name of one of funcnn's."""
+
+    @fn.layer
+    def dense(units: int) -> Any:
+        return pair
+
+    return dense(3)
+
+
+def other_snake() -> Any:
+    """Another constructor of the same name."""
+
+    @fn.layer
+    def snake() -> Any:
+        return pair
+
+    return snake()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (pair, "the model is a bare pair .* decorate it with @fn.layer"),
+        (fn.serial(fn.residual(fn.relu, pair)), "layer residual_0/layer_0 is a bare pair"),
+        (fn.serial(shadow()), "layer dense_0 is called 'dense' and is not funcnn's dense; give yours another name"),
+        (fn.serial(snake(), fn.named("b", other_snake())), "layer b is another 'snake' than one before"),
+        (fn.layer(lambda: pair)(), "is a lambda"),
+        (fn.serial(fn.dense(2, w_init=lambda *_: np.ones(2))), r"layer dense_0\.w_init is a lambda"),
+        (
+            fn.serial(snake(np.ones(2))),
+            r"layer snake_0\.start is array\(\[1., 1.\]\), a ndarray; an architecture holds",
+        ),  # type: ignore[arg-type]
+        (fn.elementwise(np.sin, lambda x, y: np.cos(x), name="relu"), "'relu' and is not funcnn's relu"),
+    ],
+)
+def test_what_could_not_be_read_back_is_refused_and_nothing_is_written(
+    model: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.save_model(tmp_path / "model.npz", model, {})
+    assert not os.listdir(tmp_path)
+
+
+# What is damaged, foreign or does not fit
+
+
+def text(model: Any, **changed: Any) -> str:
+    return json.dumps({"format": "funcnn model", "version": 1, "model": model} | changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "it is no JSON"),
+        ("[" * 100_000, "it is no JSON"),
+        ("[1]", 'expected a JSON object with "format": "funcnn model"'),
+        ('{"layers": []}', 'expected a JSON object with "format": "funcnn model"'),
+        (text({"layer": "relu"}, version=2), "format version 2 is newer than this funcnn, which reads 1; upgrade"),
+        (text({"layer": "relu"}, version=True), "expected a version of the format, 1 to 1, got True"),
+        (text({"layer": "relu"}, weights=1), r"the architecture takes no \['weights'\]"),
+        ('{"format": "funcnn model", "version": 1}', r"the architecture lacks \['model'\]"),
+        (text("relu"), "expected the model to be a layer, got 'relu'"),
+        (text({"layer": "conv3d"}), "the model: this funcnn has no 'conv3d'"),
+        (text({"layer": ["relu"]}), r"this funcnn has no \['relu'\]"),
+        (text({"layer": "relu", "code": "1"}), r"the model takes no \['code'\]"),
+        (text({"layer": "relu", "arguments": {}}), "'relu' is a ready layer and takes no arguments"),
+        (text({"layer": "relu", "name": "a/b"}), "a layer's name"),
+        (text({"layer": "he_normal"}), "makes no layers"),
+        (text({"layer": "constant", "arguments": {"value": 1}}), "made a Recipe and no layer"),
+        (text({"layer": "dense", "arguments": {"unit": 3}}), r"dense takes no \['unit'\], it takes \['units', 'bias'"),
+        (text({"layer": "dense", "arguments": [3]}), r"expected the arguments of dense by name, got \[3\]"),
+        (text({"layer": "dense"}), "dense cannot be made: missing a required argument: 'units'"),
+        (text({"layer": "dense", "arguments": {"units": -3}}), "dense cannot be made: dense: units must be a whole"),
+        (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is nothing that an architecture holds"),
+        (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is nothing that an architecture holds"),
+        (text({"layer": "serial", "arguments": {"layers": 3}}), "serial takes several values for"),
+        (
+            text({"layer": "serial", "arguments": {"layers": [{"layer": "relu"}, {"layer": "dense", "name": "a"}]}}),
+            "layer a: dense cannot be made",
+        ),
+    ],
+)
+def test_text_that_is_no_model_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.from_json(content)
+    path = tmp_path / "model.npz"
+    fn.save_model(path, fn.relu, {})
+    with pytest.raises(ValueError, match=rf"model\.npz: .*{message}"):
+        fn.load_model(with_architecture(path, content))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os.system", "eval", "__import__", "numpy.load", "np", "repeat", "named", "layer", "Layer", "Initializer", "save"],
+)
+@pytest.mark.parametrize("tag", ["layer", "function"])
+def test_no_name_outside_the_layers_means_anything(name: str, tag: str) -> None:
+    with pytest.raises(ValueError, match="this funcnn has no"):
+        fn.from_json(text({"layer": "dense", "arguments": {"units": {tag: name, "arguments": {}}}}))
+
+
+def test_functions_are_called_only_to_make_layers_and_initializers() -> None:
+    drawn = {"function": "ones", "arguments": {"shape": [10**6, 10**6], "rng": 0, "fan_in": 1, "fan_out": 1}}
+    with pytest.raises(ValueError, match="ones makes no layers"):
+        fn.from_json(text({"layer": "dense", "arguments": {"units": drawn}}))
+
+
+def test_a_checkpoint_without_a_model_says_so(tmp_path: Path) -> None:
+    fn.save(tmp_path / "weights.npz", {"w": np.ones(2)})
+    with pytest.raises(ValueError, match=r"weights\.npz holds arrays and no model.* call load"):
+        fn.load_model(tmp_path / "weights.npz")
+    (tmp_path / "weights.npz").write_bytes(b"%PDF")
+    with pytest.raises(ValueError, match=r"weights\.npz is not a checkpoint"):
+        fn.load_model(tmp_path / "weights.npz")
+    with pytest.raises(FileNotFoundError):
+        fn.load_model(tmp_path / "none.npz")
+
+
+MODEL = fn.serial(fn.conv2d(3, 3), fn.batch_norm(), fn.residual(fn.relu), fn.flatten, fn.dense(4))
+PARAMS = MODEL.init((5, 5, 2), 0)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, r"in layer conv2d_0: conv2d: expected a parameter 'w', got \[\]"),
+        (PARAMS | {"dense_1": {}}, r"no layer is called \['dense_1'\]"),
+        (PARAMS | {"dense_0": {"w": np.ones((27, 5)), "b": np.ones(4)}}, r"in layer dense_0: .*shape \('any', 4\)"),
+        (PARAMS | {"dense_0": {"w": np.ones((27, 4))}}, "in layer dense_0: dense: expected a parameter 'b'"),
+        (PARAMS | {"conv2d_0": {"w": np.ones((3, 3, 2, 3))}}, "in layer conv2d_0: conv2d: expected a parameter 'b'"),
+        (PARAMS | {"batch_norm_0": {"scale": np.ones(3)}}, "in layer batch_norm_0: .*expected a parameter 'shift'"),
+        (PARAMS | {"residual_0": {"relu_0": {"w": np.ones(1)}}}, r"residual_0/relu_0: relu has no parameters, got"),
+        (PARAMS | {"dense_0": np.ones(1)}, "in layer dense_0: expected a dict of parameters, got ndarray"),
+    ],
+)
+def test_parameters_of_another_model_are_neither_written_nor_read(params: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    with pytest.raises(ValueError, match=message):
+        fn.save_model(path, MODEL, params)
+    assert not os.listdir(tmp_path)
+    fn.save(path, params)
+    with pytest.raises(
+        ValueError, match=rf"model\.npz: .*{message}.*; save and load the parameters with their own|dict"
+    ):
+        fn.load_model(with_architecture(path, fn.to_json(MODEL)))
+
+
+def test_a_failed_save_leaves_the_old_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.npz"
+    fn.save_model(path, MODEL, PARAMS)
+    before = path.read_bytes()
+
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fn.save_model(path, fn.dense(1), {"w": np.ones((1, 1)), "b": np.ones(1)})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model.npz"]
