@@ -21,6 +21,7 @@ from funcnn.losses import *  # noqa: F403
 from funcnn.optim import *  # noqa: F403
 from funcnn.schedules import *  # noqa: F403
 from funcnn.summary import *  # noqa: F403
+from funcnn.targets import *  # noqa: F403
 from funcnn.threads import num_threads as num_threads
 from funcnn.threads import use_threads as use_threads
 from funcnn.train import *  # noqa: F403

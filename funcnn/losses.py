@@ -1,15 +1,17 @@
 """A loss is one number that says how wrong a batch of predictions is, together with the direction that makes it worse.
 
 ``loss(y, target) -> (value, dy)``: ``value`` is a mean over the batch and ``dy`` its gradient, where backpropagation
-starts; minus ``dy`` is the way to better predictions.
+starts; minus ``dy`` is the way to better predictions. Weights w make the mean of losses l one of Σ w l / Σ w.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Shape
+from funcnn.targets import check_weights
 
 __all__ = [
     "Loss",
@@ -23,19 +25,21 @@ __all__ = [
 Loss: TypeAlias = Callable[[Array, Any], tuple[float, Array]]
 
 
-def mean_squared_error(y: Array, target: Any) -> tuple[float, Array]:
+def mean_squared_error(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean((y - t)²);  dy = 2 (y - t) / n, with n the number of elements.
 
     Args:
         y: predictions, floats of shape (batch, ...).
         target: numbers of exactly that shape.
+        weights: how much each example counts, of shape (batch,), or of more of the first axes of ``y``; all the same
+            by default.
 
     Returns:
         ``(value, dy)``: a Python float, the mean over all elements, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or ``target`` no array of numbers.
-        ValueError: the shapes differ, or the batch is empty.
+        TypeError: ``y`` is no array of floats, or the target or the weights are no numbers.
+        ValueError: the shapes differ, the batch is empty, or weights are negative, not finite or all zero.
 
     Example:
         >>> mean_squared_error(np.array([[1.0], [3.0]]), [[0.0], [1.0]])
@@ -46,11 +50,12 @@ def mean_squared_error(y: Array, target: Any) -> tuple[float, Array]:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 1.2, there as half of a sum.
     """
     t = _target_like("mean_squared_error", y, target)
+    shares = _shares(weights, y.shape, y.dtype)
     error = y - t
-    return _mean(error * error, 2 * error)
+    return _mean(error * error, 2 * error, shares)
 
 
-def binary_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
+def binary_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(-t log p - (1 - t) log(1 - p));  dy = (p - t) / (p (1 - p)) / n, with p = clip(y, eps, 1 - eps).
 
     The gradient is taken at the clipped probability, so that an output stuck at exactly 0 or 1 still learns. Where
@@ -59,13 +64,16 @@ def binary_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
     Args:
         y: probabilities in [0, 1], floats of shape (batch, ...); eps is that of their dtype.
         target: numbers in [0, 1] of exactly that shape.
+        weights: how much each example counts, of shape (batch,), or of more of the first axes of ``y``; all the same
+            by default.
 
     Returns:
         ``(value, dy)``: a Python float, the mean over all n elements, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or ``target`` no array of numbers.
-        ValueError: the shapes differ, the batch is empty, or a number is outside [0, 1].
+        TypeError: ``y`` is no array of floats, or the target or the weights are no numbers.
+        ValueError: the shapes differ, the batch is empty, a number is outside [0, 1], or weights are negative, not
+            finite or all zero.
 
     Example:
         >>> value, dy = binary_cross_entropy(np.array([[0.5], [0.8]]), [[0], [1]])
@@ -78,10 +86,11 @@ def binary_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
     """
     p = _clipped("binary_cross_entropy", "sigmoid_cross_entropy", y)
     t = _binary_target("binary_cross_entropy", y, target)
-    return _mean(-t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p)))
+    shares = _shares(weights, y.shape, y.dtype)
+    return _mean(-t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p)), shares)
 
 
-def sigmoid_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
+def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(max(y, 0) - y t + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
 
     It is ``binary_cross_entropy`` of ``sigmoid(y)``, written so that nothing overflows: each exponent is negative.
@@ -89,13 +98,16 @@ def sigmoid_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
     Args:
         y: logits, floats of shape (batch, ...).
         target: numbers in [0, 1] of exactly that shape.
+        weights: how much each example counts, of shape (batch,), or of more of the first axes of ``y``; all the same
+            by default.
 
     Returns:
         ``(value, dy)``: a Python float, the mean over all n elements, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or ``target`` no array of numbers.
-        ValueError: the shapes differ, the batch is empty, or a target is outside [0, 1].
+        TypeError: ``y`` is no array of floats, or the target or the weights are no numbers.
+        ValueError: the shapes differ, the batch is empty, a target is outside [0, 1], or weights are negative, not
+            finite or all zero.
 
     Example:
         >>> value, dy = sigmoid_cross_entropy(np.array([[0.0], [1e4]]), [[0], [0]])
@@ -107,12 +119,13 @@ def sigmoid_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.90 and 4.91.
     """
     t = _binary_target("sigmoid_cross_entropy", y, target)
+    shares = _shares(weights, y.shape, y.dtype)
     small = np.exp(-np.abs(y))
     sigmoid = np.where(y >= 0, 1, small) / (1 + small)
-    return _mean(np.maximum(y, 0) - y * t + np.log1p(small), sigmoid - t)
+    return _mean(np.maximum(y, 0) - y * t + np.log1p(small), sigmoid - t, shares)
 
 
-def softmax_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
+def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(log Σ exp(y) - Σ t y);  dy = (softmax(y) - t) / n, with sums over the classes and n rows.
 
     It is ``categorical_cross_entropy`` of ``softmax(y)``, written so that nothing overflows.
@@ -121,14 +134,16 @@ def softmax_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
         y: logits, floats of shape (batch, ..., classes).
         target: integer labels of shape (batch, ...), from 0 to classes - 1; or probabilities of the shape of ``y``
             whose rows sum to one, one-hot rows for instance.
+        weights: how much each example counts, of shape (batch,), or each row, of more of the axes (batch, ...); all
+            the same by default. ``class_weights(labels, classes)[labels]`` makes every class count the same.
 
     Returns:
         ``(value, dy)``: a Python float, the mean over all n rows, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or labels are no integers.
-        ValueError: the shapes do not fit, the batch is empty, a label is out of range, or a row of probabilities is
-            no distribution.
+        TypeError: ``y`` is no array of floats, labels are no integers, or weights no numbers.
+        ValueError: the shapes do not fit, the batch is empty, a label is out of range, a row of probabilities is no
+            distribution, or weights are negative, not finite or all zero.
 
     Example:
         >>> value, dy = softmax_cross_entropy(np.zeros((2, 2)), np.array([0, 1]))
@@ -140,13 +155,14 @@ def softmax_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
     """
     t = _distribution("softmax_cross_entropy", y, target)
+    shares = _shares(weights, y.shape[:-1], y.dtype)
     shifted = y - y.max(-1, keepdims=True)
     exponential = np.exp(shifted)
     total = exponential.sum(-1, keepdims=True)
-    return _mean(np.log(total[..., 0]) - (t * shifted).sum(-1), exponential / total - t)
+    return _mean(np.log(total[..., 0]) - (t * shifted).sum(-1), exponential / total - t, shares)
 
 
-def categorical_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
+def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(-Σ t log p);  dy = -t / p / n, with p = clip(y, eps, 1 - eps), sums over the classes and n rows.
 
     The gradient is taken at the clipped probability, as in ``binary_cross_entropy``. Where the outputs come from a
@@ -156,14 +172,16 @@ def categorical_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
         y: probabilities in [0, 1], floats of shape (batch, ..., classes); eps is that of their dtype.
         target: integer labels of shape (batch, ...), from 0 to classes - 1; or probabilities of the shape of ``y``
             whose rows sum to one, one-hot rows for instance.
+        weights: how much each example counts, of shape (batch,), or each row, of more of the axes (batch, ...); all
+            the same by default. ``class_weights(labels, classes)[labels]`` makes every class count the same.
 
     Returns:
         ``(value, dy)``: a Python float, the mean over all n rows, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or labels are no integers.
-        ValueError: the shapes do not fit, the batch is empty, a label or a probability is out of range, or a row of
-            the target is no distribution.
+        TypeError: ``y`` is no array of floats, labels are no integers, or weights no numbers.
+        ValueError: the shapes do not fit, the batch is empty, a label or a probability is out of range, a row of the
+            target is no distribution, or weights are negative, not finite or all zero.
 
     Example:
         >>> value, dy = categorical_cross_entropy(np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([0, 1]))
@@ -176,12 +194,26 @@ def categorical_cross_entropy(y: Array, target: Any) -> tuple[float, Array]:
     """
     p = _clipped("categorical_cross_entropy", "softmax_cross_entropy", y)
     t = _distribution("categorical_cross_entropy", y, target)
-    return _mean(-(t * np.log(p)).sum(-1), -t / p)
+    shares = _shares(weights, y.shape[:-1], y.dtype)
+    return _mean(-(t * np.log(p)).sum(-1), -t / p, shares)
 
 
-def _mean(losses: Array, gradients: Array) -> tuple[float, Array]:
+def _shares(weights: Any, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
+    """Which share of the mean each loss has, in an array that broadcasts to their shape; None if all are equal."""
+    if weights is None:
+        return None
+    w = check_weights(weights, shape)
+    w = w / w.max()  # so that no sum overflows
+    shares: Array = w / (w.sum() * math.prod(shape[w.ndim :]))
+    return shares.astype(dtype).reshape(w.shape + (1,) * (len(shape) - w.ndim))
+
+
+def _mean(losses: Array, gradients: Array, shares: Array | None) -> tuple[float, Array]:
     """The mean of the losses of all elements, or of all rows, and its gradient: the one place that divides by n."""
-    return float(losses.mean()), gradients / losses.size
+    if shares is None:
+        return float(losses.mean()), gradients / losses.size
+    per_gradient = shares.reshape(shares.shape + (1,) * (gradients.ndim - losses.ndim))
+    return float((shares * losses).sum()), per_gradient * gradients
 
 
 def _check_prediction(kind: str, y: Array) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"aliases", "tree", "rng", "threads"},
-    {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules"},
+    {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules", "targets"},
     {"layers", "optim"},
     {"combinators", "walk"},
     {"train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing"},

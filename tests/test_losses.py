@@ -1,8 +1,8 @@
-"""Every loss is a row of one table and obeys the same laws; the rest are values by hand and refusals."""
+"""Every loss, weighted or not, is a row of one table and obeys the same laws; then values by hand and refusals."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from funcnn.losses import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
+from funcnn.targets import class_weights
 
 
 def _logits(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -46,7 +47,7 @@ class Row:
     """A loss, how its predictions and targets are drawn, and predictions as extreme as they come."""
 
     name: str
-    loss: Loss
+    loss: Callable[..., tuple[float, Any]]
     y: Callable[[np.random.Generator, tuple[int, ...]], Any]
     target: Callable[[np.random.Generator, tuple[int, ...]], Any]
     extremes: tuple[float, float]
@@ -63,7 +64,21 @@ LOSSES = [
     Row("categorical_cross_entropy, labels", categorical_cross_entropy, _rows, _labels, (0.0, 1.0)),
     Row("categorical_cross_entropy, rows", categorical_cross_entropy, _rows, _rows, (0.0, 1.0)),
 ]
-every_loss = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.name)
+
+
+def _weighted(row: Row) -> Row:
+    """The same loss with the weights 1 and 2 in turn, one for each row."""
+
+    def loss(y: Any, target: Any) -> tuple[float, Any]:
+        weights = 1 + np.arange(math.prod(y.shape[:-1])).reshape(y.shape[:-1]) % 2
+        weights.flags.writeable = False
+        return row.loss(y, target, weights=weights)
+
+    return replace(row, name=f"{row.name}, weighted", loss=loss)
+
+
+every_loss = pytest.mark.parametrize("row", [*LOSSES, *map(_weighted, LOSSES)], ids=lambda row: row.name)
+unweighted_losses = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.name)
 SHAPES = [(1, 3), (5, 2), (2, 3, 4)]
 
 
@@ -149,6 +164,57 @@ def test_nan_passes_through(row: Row) -> None:
     y, target = _draw(row, (4, 3))
     y[0, 0] = np.nan
     assert math.isnan(row.loss(y, target)[0])
+
+
+@unweighted_losses
+def test_a_whole_weight_counts_an_example_so_often(row: Row) -> None:
+    y, target = _draw(row, (4, 3, 2))
+    times = np.array([1, 0, 3, 2])
+    value, dy = row.loss(y, target, weights=times)
+    repeated, dy_repeated = row.loss(np.repeat(y, times, axis=0), np.repeat(target, times, axis=0))
+    # Only the order of additions differs.
+    assert value == pytest.approx(repeated, rel=1e-13)
+    for i, first in enumerate(np.cumsum(times) - times):
+        np.testing.assert_allclose(dy[i], dy_repeated[first : first + times[i]].sum(0), rtol=1e-13)
+
+
+@unweighted_losses
+@pytest.mark.parametrize("scale", [1, 5e-324, 1e308])
+def test_only_the_ratio_of_weights_matters(row: Row, scale: float) -> None:
+    y, target = _draw(row, (4, 3), np.float32)
+    value, dy = row.loss(y, target)
+    weighted, dy_weighted = row.loss(y, target, weights=np.full(4, scale))
+    assert dy_weighted.dtype == np.float32
+    # One float32 multiplication instead of a division, and another order of additions.
+    assert weighted == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(dy_weighted, dy, rtol=1e-6)
+
+
+@unweighted_losses
+def test_the_weight_of_an_example_is_that_of_all_its_parts(row: Row) -> None:
+    y, target = _draw(row, (4, 3, 2))
+    w = np.array([0.5, 0.0, 2.0, 1.0])
+    value, dy = row.loss(y, target, weights=w)
+    same, dy_same = row.loss(y, target, weights=np.repeat(w[:, None], 3, axis=1))
+    # 1 / 12 may be rounded before or after it is multiplied.
+    assert value == pytest.approx(same, rel=1e-14)
+    np.testing.assert_allclose(dy, dy_same, rtol=1e-14)
+
+
+def test_weights_by_hand() -> None:
+    y = np.array([[1.0, 2.0], [3.0, 5.0]])
+    value, dy = mean_squared_error(y, np.ones((2, 2)), weights=[3, 1])
+    assert value == (3 * (0 + 1) + 1 * (4 + 16)) / (2 * 4)
+    np.testing.assert_array_equal(dy, [[0.0, 2 * 3 / 8], [2 * 2 / 8, 2 * 4 / 8]])
+    value, dy = mean_squared_error(y, np.ones((2, 2)), weights=[[False, True], [False, False]])
+    assert value == 1.0
+    np.testing.assert_array_equal(dy, [[0.0, 2.0], [0.0, 0.0]])
+
+
+def test_class_weights_make_a_rare_class_count_as_much_as_a_frequent_one() -> None:
+    y, labels = np.log(np.array([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.8, 0.2]])), np.array([0, 0, 0, 1])
+    value, _ = softmax_cross_entropy(y, labels, weights=class_weights(labels, 2)[labels])
+    assert value == pytest.approx((-math.log(0.5) - math.log(0.2)) / 2, rel=1e-14)
 
 
 def test_s3_2_errors_of_opposite_sign_do_not_cancel() -> None:
@@ -311,3 +377,24 @@ def test_every_loss_refuses_what_is_no_batch_of_floats(loss: Loss) -> None:
         loss(Y[:0], Y[:0])
     with pytest.raises(ValueError, match="at least one example"):
         loss(np.array(0.5), 0.5)
+
+
+@pytest.mark.parametrize("loss", ALL)
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ([1, 1, 1], ValueError, r"expected weights of shape \(4,\).*, got \(3,\); give each example one weight"),
+        ([[1]] * 4, ValueError, r"expected weights of shape \(4,\).*, got \(4, 1\)"),
+        (1.0, ValueError, r"got \(\)"),
+        ([1, 1, 1, -1], ValueError, "finite and not negative, got values from -1 to 1"),
+        ([1, 1, 1, np.inf], ValueError, "finite and not negative, got values from 1.0 to inf"),
+        ([1, 1, 1, np.nan], ValueError, "finite and not negative"),
+        ([0, 0, 0, 0], ValueError, "all weights are zero"),
+        (list("abcd"), TypeError, "expected weights as numbers, got an array of <U1"),
+    ],
+)
+def test_every_loss_refuses_weights_that_are_none(
+    loss: Callable[..., Any], weights: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        loss(Y, Y, weights=weights)

@@ -1,0 +1,347 @@
+"""Metrics of decisions: each example is taken for one class, and only which class was right matters.
+
+Nearly all of them are read off the confusion matrix; they differ in what a mistake costs where classes are rare.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.metrics.inputs import check_scores, predicted_classes, true_classes
+from funcnn.targets import check_weights
+
+__all__ = [
+    "accuracy",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "error_rate",
+    "f1",
+    "matthews_correlation",
+    "precision",
+    "recall",
+    "top_k_accuracy",
+]
+
+Average: TypeAlias = Literal["macro", "micro", "weighted"]
+
+
+def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
+    """The share of examples whose highest score is that of their class: mean over i of [argmax_c y_ic = label_i].
+
+    With one score for each example, its class is 1 where the score is above the threshold, and 0 elsewhere.
+
+    Args:
+        y: scores, logits or probabilities, of shape (n, classes), of equal scores the first counts; or one score for
+            each example, of shape (n,) or (n, 1).
+        labels: integers of shape (n,), or one-hot of shape (n, classes); for one score zeros and ones of any type, of
+            shape (n,) or (n, 1).
+        threshold: for one score only. Without it the scores must be probabilities, and 0.5 is the threshold; for
+            logits it is 0.
+        weights: how much each example counts, of shape (n,); all the same by default.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        TypeError: labels of shape (n,) are not integers, or scores or weights are no numbers.
+        ValueError: the shapes do not fit, there is no example, a label is out of range, a score is NaN, single scores
+            are no probabilities and have no threshold, or weights are negative, not finite or all zero.
+
+    Example:
+        >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
+        0.6666666666666666
+        >>> accuracy(np.array([[2.2], [-1.4], [0.8]]), np.array([[1], [0], [0]]), threshold=0)
+        0.6666666666666666
+
+    Reference:
+        Bishop, Pattern Recognition and Machine Learning (2006), section 1.5.1: minimising the misclassification rate.
+    """
+    predicted, true, w, _ = _decided(y, labels, threshold, weights)
+    return float(w[predicted == true].sum() / w.sum())
+
+
+def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
+    """The share of examples whose highest score is not that of their class: 1 - accuracy.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        TypeError, ValueError: as ``accuracy``.
+
+    Example:
+        >>> error_rate(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
+        0.3333333333333333
+
+    Reference:
+        Bishop, Pattern Recognition and Machine Learning (2006), equation 1.78.
+    """
+    predicted, true, w, _ = _decided(y, labels, threshold, weights)
+    return float(w[predicted != true].sum() / w.sum())
+
+
+def balanced_accuracy(
+    y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None
+) -> float:
+    """The accuracy within each class, averaged over the classes: mean over t of C_tt / Σ_p C_tp.
+
+    Guessing gets 1 / classes, however rare a class is. Classes without an example are left out of the mean.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        TypeError, ValueError: as ``accuracy``.
+
+    Example:
+        >>> balanced_accuracy(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
+        0.75
+
+    Reference:
+        Brodersen et al., The balanced accuracy and its posterior distribution (2010), section II.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights)
+    true = matrix.sum(axis=1)
+    return float((matrix.diagonal()[true > 0] / true[true > 0]).mean())
+
+
+def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = None) -> float:
+    """The share of examples whose class is among those of the k highest scores.
+
+    Args:
+        y: scores of shape (n, classes); of equal scores the first counts, so that k = 1 is ``accuracy``.
+        labels: integers of shape (n,), or one-hot of shape (n, classes).
+        k: how many guesses, from 1 to classes.
+        weights: how much each example counts, of shape (n,); all the same by default.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        TypeError: as ``accuracy``, or k is no integer.
+        ValueError: as ``accuracy``, there is only one score for each example, or k is out of range.
+
+    Example:
+        >>> top_k_accuracy(np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]), np.array([1, 2]), k=2)
+        0.5
+
+    Reference:
+        Russakovsky et al. (2015), ImageNet Large Scale Visual Recognition Challenge, section 4.1.
+    """
+    y = check_scores(y)
+    if y.ndim == 1:
+        raise ValueError("expected scores of shape (n, classes), got one for each example; use accuracy")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"expected k as an integer, got {k!r}")
+    if not 1 <= k <= y.shape[1]:
+        raise ValueError(f"expected k from 1 to the number of classes, {y.shape[1]}, got {k}")
+    true, w = true_classes(labels, y)[:, None], check_weights(weights, (len(y),))
+    score = np.take_along_axis(y, true, axis=1)
+    ahead = (y > score) | ((y == score) & (np.arange(y.shape[1]) < true))
+    return float(w[ahead.sum(axis=1) < k].sum() / w.sum())
+
+
+def confusion_matrix(
+    y: Array,
+    labels: Array,
+    classes: int | None = None,
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+) -> Array:
+    """C_tp = how many examples of class t were taken for class p.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+        classes: the size of the matrix; by default the number of scores, and 2 for one score. More are needed if the
+            data have classes for which the model has no score.
+
+    Returns:
+        int64 counts of shape (classes, classes): a row for each true class, a column for each predicted one; with
+        weights, float64 sums of them.
+
+    Raises:
+        TypeError, ValueError: as ``accuracy``; or ``classes`` is smaller than the number of scores.
+
+    Example:
+        >>> confusion_matrix(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
+        array([[1, 1],
+               [0, 1]])
+
+    Reference:
+        Stehman, Selecting and interpreting measures of thematic classification accuracy (1997), table 1.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights, classes)
+    return matrix.astype(np.int64) if weights is None else matrix
+
+
+def precision(
+    y: Array,
+    labels: Array,
+    average: Average | None = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+) -> Any:
+    """Of the examples taken for a class, the share that is of it: P_c = C_cc / Σ_t C_tc.
+
+    A class that nothing was taken for has a precision of 0.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+        average: "macro", the mean over the classes that occur, as true or as predicted ones; "weighted", their mean
+            by how many examples are of each; "micro", over all examples at once, which is the accuracy; None, no
+            average. With two classes, None and ``[1]`` give what is called the precision of a yes-or-no question.
+
+    Returns:
+        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+
+    Raises:
+        TypeError, ValueError: as ``accuracy``; or there is no such average.
+
+    Example:
+        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> precision(y, labels), precision(y, labels, average=None)
+        (0.75, array([1. , 0.5]))
+
+    Reference:
+        Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights)
+    return _averaged(matrix.diagonal(), matrix.sum(axis=0), matrix, average)
+
+
+def recall(
+    y: Array,
+    labels: Array,
+    average: Average | None = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+) -> Any:
+    """Of the examples of a class, the share that was taken for it: R_c = C_cc / Σ_p C_cp.
+
+    A class without examples that others were taken for has a recall of 0. ``balanced_accuracy`` leaves it out.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+        average: as in ``precision``.
+
+    Returns:
+        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+
+    Raises:
+        TypeError, ValueError: as ``precision``.
+
+    Example:
+        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> recall(y, labels), recall(y, labels, average=None)
+        (0.75, array([0.5, 1. ]))
+
+    Reference:
+        Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights)
+    return _averaged(matrix.diagonal(), matrix.sum(axis=1), matrix, average)
+
+
+def f1(
+    y: Array,
+    labels: Array,
+    average: Average | None = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+) -> Any:
+    """The harmonic mean of precision and recall: F_c = 2 C_cc / (Σ_t C_tc + Σ_p C_cp).
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+        average: as in ``precision``; "macro" is the mean of the classes' F, not the F of mean precision and recall.
+
+    Returns:
+        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+
+    Raises:
+        TypeError, ValueError: as ``precision``.
+
+    Example:
+        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> f1(y, labels, average=None)
+        array([0.66666667, 0.66666667])
+
+    Reference:
+        van Rijsbergen, Information Retrieval (1979), chapter 7, with equal weight on both; Opitz & Burst, Macro F1
+        and Macro F1 (2019), on the two ways to average.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights)
+    return _averaged(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), matrix, average)
+
+
+def matthews_correlation(
+    y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None
+) -> float:
+    """The correlation of predicted and true classes: cov(t, p) / sqrt(cov(t, t) cov(p, p)) over their one-hot rows.
+
+    Args:
+        y, labels, threshold, weights: as in ``accuracy``.
+
+    Returns:
+        A number from -1 to 1: 1 if all are right, 0 for guessing, and 0 where all examples are of one class or are
+        taken for one.
+
+    Raises:
+        TypeError, ValueError: as ``accuracy``.
+
+    Example:
+        >>> matthews_correlation(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
+        0.5
+
+    Reference:
+        Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004), equation 8.
+    """
+    matrix = _weighted_matrix(y, labels, threshold, weights)
+    total, true, predicted = matrix.sum(), matrix.sum(axis=1), matrix.sum(axis=0)
+    spread = np.sqrt((true @ (total - true)) * (predicted @ (total - predicted)))
+    return float((np.trace(matrix) * total - true @ predicted) / spread) if spread else 0.0
+
+
+def _decided(
+    y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
+) -> tuple[Array, Array, Array, int]:
+    """What all of these metrics start from: the predicted and true classes, the weights, and how many classes."""
+    y = check_scores(y)
+    scored = 2 if y.ndim == 1 else y.shape[1]
+    size = scored if classes is None else classes
+    if size < scored:
+        raise ValueError(f"classes={classes} is less than the {scored} scores of each example")
+    return predicted_classes(y, threshold), true_classes(labels, y, size), check_weights(weights, (len(y),)), size
+
+
+def _weighted_matrix(
+    y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
+) -> Array:
+    """The confusion matrix in float64, in which each example counts as much as it weighs."""
+    predicted, true, w, size = _decided(y, labels, threshold, weights, classes)
+    return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size)
+
+
+def _averaged(hits: Array, out_of: Array, matrix: Array, average: Average | None) -> Any:
+    """The quotients hits / out_of of all classes, 0 where both are, or their average over the classes that occur."""
+    if average not in ("macro", "micro", "weighted", None):
+        raise ValueError(f'expected average to be "macro", "micro", "weighted" or None, got {average!r}')
+    if average == "micro":
+        return float(hits.sum() / out_of.sum())
+    true = matrix.sum(axis=1)
+    occurs = true + matrix.sum(axis=0) > 0
+    quotients = np.divide(hits, out_of, out=np.where(occurs, 0.0, np.nan), where=out_of > 0)
+    if average is None:
+        return quotients
+    return float(np.average(quotients[occurs], weights=true[occurs] if average == "weighted" else None))
