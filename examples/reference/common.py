@@ -40,13 +40,17 @@ TEST_LOSS = Measure("test loss", True, ".3g")
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; None where nothing was reported. ``reached`` is our epoch that first equalled their score."""
+    """How a run ended; None where nothing was reported.
+
+    ``reached`` is our first epoch with their final score, and ``seconds_to_reach`` how long it took until then.
+    """
 
     score: float | None
     parameters: int | None = None
     epochs: int | None = None
     seconds_per_epoch: float | None = None
     reached: int | None = None
+    seconds_to_reach: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,17 @@ def learn(
     )  # fmt: skip
     scores = [record[f"{on}_score"] for record in fit.history]
     target = reported.score
-    reached = [i for i, score in enumerate(scores) if target is not None and not measure.better(target, score)]
+    reached = next((i for i, s in enumerate(scores) if target is not None and not measure.better(target, s)), None)
     # The first record, before training, costs a prediction of all examples that belongs to no epoch.
-    seconds = fit.history[-1]["seconds"] - fit.history[0]["seconds"]
+    clock = [record["seconds"] - fit.history[0]["seconds"] for record in fit.history]
     result = Result(
-        scores[-1], fn.summary(model, params, train[0].shape[1:]).parameters, epochs, seconds / max(epochs, 1),
-        reached[0] if reached else None,
-    )  # fmt: skip
+        score=scores[-1],
+        parameters=fn.summary(model, params, train[0].shape[1:]).parameters,
+        epochs=epochs,
+        seconds_per_epoch=clock[-1] / max(epochs, 1),
+        reached=reached,
+        seconds_to_reach=None if reached is None else clock[reached],
+    )
     return result, fit
 
 
@@ -160,26 +168,19 @@ def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
         "ours": asdict(ours),
         "better": measure.better(ours.score, theirs.score) if both else None,
         "speed_up": ratio(theirs.seconds_per_epoch, ours.seconds_per_epoch),
+        "sooner": ratio((theirs.epochs or 0) * (theirs.seconds_per_epoch or 0), ours.seconds_to_reach),
     }
 
 
 def ratio(theirs: float | None, ours: float | None) -> float | None:
-    """How many of our epochs pass in one of theirs."""
+    """How many times our time goes into theirs."""
     return theirs / ours if theirs and ours else None
 
 
 HEAD = [
-    "experiment",
-    "measure",
-    "reported",
-    "ours",
-    "better",
-    "parameters",
-    "epochs",
-    "s/epoch",
-    "speed-up",
-    "reached in",
-]
+    "experiment", "measure", "reported", "ours", "better", "parameters", "epochs", "s/epoch", "speed-up",
+    "their score in", "sooner",
+]  # fmt: skip
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -201,18 +202,20 @@ def cells(row: dict[str, Any]) -> list[str]:
         pair("parameters", ","),
         pair("epochs", ","),
         f"{seconds(theirs['seconds_per_epoch'])} / {seconds(ours['seconds_per_epoch'])}",
-        "-"
-        if row["speed_up"] is None
-        else f"{row['speed_up']:,.1f}"
-        if row["speed_up"] < 10
-        else f"{row['speed_up']:,.0f}",
-        "-" if ours["reached"] is None else f"epoch {ours['reached']}",
+        times(row["speed_up"]),
+        "-" if ours["reached"] is None else f"epoch {ours['reached']}, {seconds(ours['seconds_to_reach'])} s",
+        times(row["sooner"]),
     ]
 
 
 def seconds(value: float | None) -> str:
     """A time with two or three digits."""
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def times(value: float | None) -> str:
+    """A ratio of times."""
+    return "-" if value is None else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -83,9 +83,9 @@ def images(network, n_train, n_test, options, reported):
 def pooled_digits(options):
     """1,000 and 1,000 digits, 2 x 2 pixels averaged into one, standardised by the training images' mean and spread."""
     parts = digits(options, *((200, 200) if options.quick else (1000, 1000)))
-    small = [(fn.avg_pool2d(2).apply({}, x)[0], labels) for x, labels in parts]
-    mean, deviation = small[0][0].mean(), small[0][0].std()
-    return with_one_hot([((x - mean) / deviation, labels) for x, labels in small])
+    small = [(fn.datasets.average_pool_images(x, 2), labels) for x, labels in parts]
+    measured = fn.datasets.statistics(small[0][0], axis=None)
+    return with_one_hot([(fn.datasets.standardize(x, measured), labels) for x, labels in small])
 
 
 def pooled(options, reported):
