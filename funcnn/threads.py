@@ -84,9 +84,10 @@ def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
         ['a', 'b']
     """
     threads = min(num_threads(), len(tasks))
-    if threads <= 1:
+    if len(tasks) <= 1:
         return [task() for task in tasks]
     errand = _Errand(tasks)
+    # Also for a single thread: BLAS rounds differently when it shares a product out among threads of its own.
     with _one_blas_thread():
         for _ in range(threads - 1):
             # A copied context brings the caller's np.errstate along, and keeps what work() sets to itself.
