@@ -172,9 +172,15 @@ def _blas() -> list[Any]:
     return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
-@cache
 def _helpers() -> "SimpleQueue[Callable[[], Any]]":
     """Where the helpers, started when they are first needed, fetch what they are to do."""
+    with _lock:
+        return _started()
+
+
+@cache
+def _started() -> "SimpleQueue[Callable[[], Any]]":
+    """Start the helpers; two threads must not do so at once."""
     orders: SimpleQueue[Callable[[], Any]] = SimpleQueue()
 
     def serve() -> None:
@@ -205,7 +211,7 @@ def _checked(name: str, count: Any) -> int:
 def _after_fork() -> None:
     """A forked child has none of the helpers, and must not inherit a lock or a limit that someone else held."""
     global _lock, _limited
-    _helpers.cache_clear()
+    _started.cache_clear()
     _lock, _limited = threading.Lock(), 0
     _give_back()
 
