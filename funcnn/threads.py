@@ -148,7 +148,7 @@ def _one_blas_thread() -> Iterator[None]:
         if not _limited:
             _restore[:] = [(library, library.get_num_threads()) for library in _blas()]
             for library, _ in _restore:
-                library.set_num_threads(1)
+                _set(library, 1)
         _limited += 1
     try:
         yield
@@ -162,8 +162,20 @@ def _one_blas_thread() -> Iterator[None]:
 def _give_back() -> None:
     """Let BLAS have as many threads as it had."""
     for library, threads in _restore:
-        library.set_num_threads(threads)
+        _set(library, threads)
     _restore.clear()
+
+
+def _set(library: Any, threads: int) -> None:
+    """Set a library's number of threads, for all threads and from any.
+
+    From version 3.8 on, threadpoolctl obeys only the thread that set a number first, until that thread steps back. The
+    last of our callers need not be the first, and the user's own threads want their turn after us.
+    """
+    step_back = getattr(library, "clear_controlling_thread", lambda force=False: None)
+    step_back(force=True)
+    library.set_num_threads(threads)
+    step_back()
 
 
 @cache
