@@ -25,7 +25,7 @@ HELPERS = 7
 """How many helpers there are at least, since ``use_threads`` may ask for more threads than there are cores."""
 
 _chosen: ContextVar[int | None] = ContextVar("threads", default=None)
-_lock = threading.Lock()
+_lock = threading.RLock()
 _limited = 0
 _restore: list[tuple[Any, int]] = []
 
@@ -221,12 +221,14 @@ def _checked(name: str, count: Any) -> int:
 
 
 def _after_fork() -> None:
-    """A forked child has none of the helpers, and must not inherit a lock or a limit that someone else held."""
-    global _lock, _limited
+    """A forked child has none of the helpers, and must not inherit a limit that someone else needed."""
+    global _limited
     _started.cache_clear()
-    _lock, _limited = threading.Lock(), 0
+    _limited = 0
     _give_back()
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # Whoever forks holds the lock: no other thread is then at BLAS, and threadpoolctl's own lock is free in the child.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
