@@ -1,6 +1,8 @@
 """The faults of s1: each formula as it was published, and the same numbers done right."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -381,6 +383,17 @@ def test_s1_24_decay_spares_biases() -> None:
     assert not updates["b"].any()
 
 
+def test_s1_25_accuracy_of_single_outputs_compares_them_with_the_labels() -> None:
+    y, labels = np.array([[0.9], [0.8], [0.2], [0.6]]), np.array([[1], [0], [0], [1]])
+    told_apart(fn.metrics.accuracy(y, labels), 0.75, np.mean(y > 0.7))
+
+
+def test_s1_25_regression_is_measured_by_how_far_off_it_is() -> None:
+    y, target = np.array([[2.5], [0.0], [2.0], [8.0]]), np.array([[3.0], [-0.5], [2.0], [7.0]])
+    # 1 - 1.5 / 29.1875, by hand: near, but only one of four to the sixth digit.
+    told_apart(fn.metrics.r2(y, target), 1 - 1.5 / 29.1875, np.mean(abs(y - target) < 1e-6))
+
+
 def test_s1_25_validation_is_on_the_data_that_were_given() -> None:
     model, target = fn.dense(1), draw(6, 1)
     params, train, validation = weights(model, (1,)), (draw(6, 1), target), (draw(4, 1, seed=2), draw(4, 1, seed=3))
@@ -412,6 +425,32 @@ def test_s1_26_losses_leave_predictions_as_they_are(name: str) -> None:
     np.testing.assert_array_equal(y, kept)
     with pytest.raises(ValueError, match="read-only"):
         y += 1e-8
+
+
+def test_s1_27_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
+    convolution = fn.conv2d(4, 3, stride=2, padding="same", bias=False, activation="relu")
+    rate = np.float64(0.25)
+    model = fn.serial(
+        convolution, fn.batch_norm(), fn.dropout(rate), fn.flatten, fn.dense(7, activation="tanh"), fn.dense(3)
+    )
+    x = draw(5, 9, 9, 2).astype(np.float32)
+    params = fn.calibrate(model, model.init((9, 9, 2), 0), x)
+    with pytest.raises(TypeError, match="int64 is not JSON serializable"):
+        json.dumps({"neurons": np.int64(7)})
+    fn.save_model(tmp_path / "model.npz", model, params)
+    loaded, loaded_params = fn.load_model(tmp_path / "model.npz")
+    y = fn.predict(model, params, x)
+    assert np.all(fn.predict(loaded, loaded_params, x) == y)
+    assert repr(loaded) == repr(model)
+    # Not only the weights: a convolution that has lost its stride answers something else.
+    stride_dropped = fn.conv2d(4, 3, padding="same", bias=False, activation="relu")
+    here, there, faulty = (
+        layer.apply(parameters["conv2d_0"], x)[0]
+        for layer, parameters in (
+            (convolution, params), (loaded.children["conv2d_0"], loaded_params), (stride_dropped, params)
+        )
+    )  # fmt: skip
+    told_apart(there, here, faulty)
 
 
 def test_s1_28_each_epoch_has_its_own_order_and_validation_is_set_aside_once() -> None:

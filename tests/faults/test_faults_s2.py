@@ -95,6 +95,12 @@ def test_s2_6_batches_are_arrays_of_numbers_and_follow_from_their_key() -> None:
     assert one != other
 
 
+def test_s2_6_made_data_follow_from_their_key() -> None:
+    (one, one_labels), (same, same_labels), (other, _) = (fn.datasets.shapes(20, rng=key) for key in (1, 1, 2))
+    told_apart(same, one, other)
+    np.testing.assert_array_equal(same_labels, one_labels)
+
+
 def test_s2_6_the_gradient_of_a_bias_is_a_sum_however_large() -> None:
     def averaged_if_big(dy: Array) -> Any:
         total = dy.sum((0, 1, 2))

@@ -62,6 +62,28 @@ def test_s3_5_the_slope_of_swish() -> None:
     told_apart(slope, y + sigmoid * (1 - y), faulty)
 
 
+def test_s3_6_roc_auc_is_that_of_scores_and_another_thing_than_accuracy() -> None:
+    scores, labels = np.array([0.1, 0.6, 0.7, 0.8, 0.65]), np.array([0, 0, 0, 1, 1])
+    of_decisions = fn.metrics.roc_auc((scores > 0.5).astype(float), labels)
+    # Of the six pairs of one example of each class, five are in the right order.
+    told_apart(fn.metrics.roc_auc(scores, labels), 5 / 6, of_decisions)
+    told_apart(fn.metrics.accuracy(scores, labels), 3 / 5, of_decisions)
+    # What was reported as accuracy is the mean of the two classes' recalls.
+    assert of_decisions == pytest.approx(fn.metrics.balanced_accuracy(scores, labels)) == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_s3_6_held_out_data_are_what_validation_is_measured_on() -> None:
+    x, labels = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.0], [1.0], [0.0], [1.0]])
+    held_out = np.array([[5.0], [4.0], [3.0]]), np.array([[0.0], [0.0], [1.0]])
+    model, params = fn.dense(1), {"w": np.ones((1, 1)), "b": np.zeros(1)}
+    record = fn.fit(
+        model, params, fn.sgd(0.1), (x, labels), fn.sigmoid_cross_entropy, 0,
+        metrics={"roc_auc": fn.metrics.roc_auc}, validation=held_out, verbose=False,
+    ).history[0]  # fmt: skip
+    assert record["train_roc_auc"] == 0.75
+    told_apart(record["validation_roc_auc"], 0, record["train_roc_auc"])
+
+
 def test_s3_7_the_loss_is_an_argument_and_names_are_compared_by_their_letters() -> None:
     model, data = fn.dense(1), (draw(8, 2), (draw(8, 1) > 0).astype(float))
     params = fn.tree.cast(model.init((2,), 0), np.float64)
