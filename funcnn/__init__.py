@@ -4,6 +4,7 @@ A layer is a pair of stateless functions, ``init(shape, rng) -> params`` and ``a
 a model is the same pair, parameters are nested dicts of arrays, and a checkpoint is a saved dict.
 """
 
+from funcnn import callbacks as callbacks
 from funcnn import datasets as datasets
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
@@ -13,6 +14,7 @@ from funcnn import testing as testing
 from funcnn import train as train
 from funcnn import tree as tree
 from funcnn.architecture import *  # noqa: F403
+from funcnn.attribution import *  # noqa: F403
 from funcnn.checkpoint import *  # noqa: F403
 from funcnn.combinators import *  # noqa: F403
 from funcnn.layer import *  # noqa: F403

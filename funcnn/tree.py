@@ -20,6 +20,7 @@ __all__ = [
     "map",
     "map_with_path",
     "nbytes",
+    "norms",
     "paths",
     "ravel",
     "unflatten",
@@ -226,6 +227,16 @@ def nbytes(tree: Tree) -> int:
         48
     """
     return sum(np.asarray(leaf).nbytes for leaf in leaves(tree))
+
+
+def norms(tree: Tree) -> dict[str, float]:
+    """The Euclidean norm of each leaf by its path, added up in float64: of gradients or updates, how large they are.
+
+    Example:
+        >>> norms({"dense_0": {"w": np.array([[3.0], [4.0]]), "b": np.zeros(1)}})
+        {'dense_0/b': 0.0, 'dense_0/w': 5.0}
+    """
+    return {path: float(np.sqrt(np.square(leaf, dtype=np.float64).sum())) for path, leaf in flatten(tree).items()}
 
 
 def _check_key(path: str, key: object) -> str:

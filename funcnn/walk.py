@@ -12,7 +12,7 @@ from funcnn import tree
 from funcnn.aliases import Array, Params, Rng
 from funcnn.layer import Layer, Vjp, as_layer, named
 
-__all__ = ["Visit", "calibrate", "rebuild", "trace"]
+__all__ = ["Visit", "calibrate", "outputs", "rebuild", "trace"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,26 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
 
     rebuild(model, noting).apply(params, x, rng)
     return visits
+
+
+def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dict[str, Array]:
+    """What each layer answers, by its path: ``outputs(model, params, x)["residual_0/conv2d_1"]`` probes one.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters.
+        x: (batch, *shape).
+        rng: as for ``apply``.
+
+    Returns:
+        ``{path: y}``; the model's own answer has the path ``""``.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> outputs(fn.serial(fn.relu, fn.flatten), {}, np.array([[-1.0, 2.0]]))["relu_0"]
+        array([[0., 2.]])
+    """
+    return {visit.path: visit.y for visit in trace(model, params, x, rng)}
 
 
 def calibrate(model: Any, params: Params, x: Array) -> Params:

@@ -16,11 +16,11 @@ FLOORS = [
     {"aliases", "tree", "rng", "threads"},
     {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules", "targets"},
     {"layers", "optim"},
-    {"combinators", "walk"},
-    {"train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing"},
+    {"combinators", "walk", "attribution"},
+    {"train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing", "callbacks"},
     {"__init__"},
 ]
-HEAVY = {"matplotlib", "scipy", "pooch", "torch"}
+HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL"}
 
 
 def floor(module: str) -> int:

@@ -1,0 +1,120 @@
+"""Every picture that funcnn draws, of a small network that has learned digits for a moment and of one in the plane.
+
+python examples/pictures.py --out DIR      writes a .png file for each; the README shows them
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image  # matplotlib brings it
+
+import funcnn as fn
+
+digit_model = fn.serial(
+    fn.conv2d(8, 5, activation=fn.relu), fn.max_pool2d(2),
+    fn.residual(fn.conv2d(8, 3, padding="same"), fn.relu), fn.dropout(0.2),
+    fn.conv2d(32, 5, activation=fn.relu), fn.global_avg_pool2d, fn.dense(10),
+)  # fmt: skip
+plane_model = fn.serial(fn.dense(24, activation=fn.tanh), fn.dense(24, activation=fn.tanh), fn.dense(1))
+branching_model = fn.serial(
+    fn.conv2d(8, 3, padding="same", activation=fn.relu),
+    fn.concat(
+        fn.serial(fn.conv2d(4, 3, padding="same"), fn.batch_norm(activation=fn.relu)),
+        fn.conv2d(4, 1),
+        fn.max_pool2d(3, stride=1, padding="same"),
+    ),
+    fn.residual(fn.conv2d(16, 3, padding="same"), fn.relu),
+    fn.global_avg_pool2d,
+    fn.dense(10),
+)
+sobel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
+
+
+def main(options):
+    """Train for a moment, then draw everything."""
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    train, test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
+    if options.quick:
+        train, test = ((images[:500], labels[:500]) for images, labels in (train, test))
+
+    def write(name, ax):
+        picture = io.BytesIO()
+        ax.figure.savefig(picture, dpi=100)
+        # Nothing here needs more than 256 colours, and a file with fewer is half as large.
+        Image.open(picture).convert("RGB").quantize(256).save(out / f"{name}.png", optimize=True)
+        print(f"wrote {out / name}.png")
+
+    params = digit_model.init((28, 28, 1), rng=options.seed)
+    params, gradients, updates = learn(params, train, epochs=3, rng=options.seed)
+    images, labels = test
+    logits = fn.predict(digit_model, params, images)
+    predicted = logits.argmax(axis=1)
+    kernels = params["conv2d_0"]["w"]
+
+    write("norms", fn.plot.norms(gradients))
+    write("update_norms", fn.plot.norms(updates, "update"))
+    write("confusion_matrix", fn.plot.confusion_matrix(fn.metrics.confusion_matrix(logits, labels)))
+    wrong, right = (np.flatnonzero(found)[:8] for found in (predicted != labels, predicted == labels))
+    shown = np.sort(np.concatenate([wrong, right]))
+    write("image_grid", fn.plot.image_grid(images[shown], labels[shown], predicted[shown]))
+    write("filters", fn.plot.filters(kernels))
+    by_hand = {"Sobel, by hand": sobel, "filter 0, learned": kernels[..., 0], "filter 1, learned": kernels[..., 1]}
+    write("filtered_image", fn.plot.filtered_image(images[0], by_hand))
+    write("feature_maps", fn.plot.feature_maps(digit_model, params, images[0], rng=0))
+    write("diagram", fn.plot.diagram(branching_model, branching_model.init((28, 28, 1), 0), (28, 28, 1)))
+
+    left, right = Figure(figsize=(9, 4), layout="constrained").subplots(1, 2)
+    gradient = fn.saliency(digit_model, params, images[:1], predicted[0])
+    fn.plot.heat_map(images[0], gradient[0], left).set_title(f"Saliency of a {predicted[0]}")
+    heat = fn.grad_cam(digit_model, params, images[:1], predicted[0], "conv2d_1")
+    fn.plot.heat_map(images[0], heat[0], right).set_title(f"Grad-CAM of a {predicted[0]} at conv2d_1")
+    write("heat_map", left)
+
+    linear = fn.serial(fn.flatten, fn.dense(10))
+    result = train_quietly(linear, train, fn.softmax_cross_entropy, 5, options.seed, fn.adamw(1e-3, 0.1))
+    write("dense_weights", fn.plot.dense_weights(result.params["dense_0"]["w"], (28, 28)))
+    write("learning_curves", fn.plot.learning_curves(result.history, "accuracy"))
+
+    x, classes = fn.datasets.moons(300, noise=0.15, rng=options.seed)
+    targets = classes.reshape(-1, 1).astype(np.float32)
+    epochs = 20 if options.quick else 200
+    result = train_quietly(plane_model, (x, targets), fn.sigmoid_cross_entropy, epochs, options.seed, fn.adam(1e-2))
+    names = ["upper moon", "lower moon"]
+    write("scatter", fn.plot.scatter(x, classes, names))
+    write("decision_boundary", fn.plot.decision_boundary(plane_model, result.params, x, classes, names))
+
+
+def learn(params, train, epochs, rng):
+    """The training loop, with a note of the norms of gradients and updates at each step."""
+    optimizer = fn.adam(3e-3)
+    opt_state = optimizer.init(params)
+    step_gradients = fn.value_and_grad(digit_model, fn.softmax_cross_entropy)
+    gradients, updates = [], []
+    for step, (x, labels) in enumerate(fn.batches(train, 64, epochs, rng=(rng, 0))):
+        _, grads = step_gradients(params, x, labels, rng=(rng, 1, step))
+        update, opt_state = optimizer.update(grads, opt_state, params)
+        params = fn.apply_updates(params, update)
+        if step % 4 == 0:
+            gradients.append({"step": step, **fn.tree.norms(grads)})
+            updates.append({"step": step, **fn.tree.norms(update)})
+    return params, gradients, updates
+
+
+def train_quietly(model, data, loss, epochs, seed, optimizer):
+    params = model.init(data[0].shape[1:], rng=seed)
+    metrics = {"accuracy": fn.metrics.accuracy} if loss is fn.softmax_cross_entropy else None
+    return fn.fit(
+        model, params, optimizer, data, loss, epochs, metrics=metrics, rng=seed, validation_split=0.2, verbose=False
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Every picture that funcnn draws.")
+    parser.add_argument("--out", metavar="DIR", default="runs/pictures", help="where to write (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a few seconds: fewer digits, shorter training")
+    main(parser.parse_args())

@@ -1,0 +1,220 @@
+"""Images with what a model says about them: its predictions, what decided them, and what a filter makes of an image.
+
+A wrong prediction is marked by a frame and a cross as well as by colour.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.layers.conv import conv2d
+from funcnn.targets import check_labels
+from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, tile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["filtered_image", "heat_map", "image_grid"]
+
+
+def image_grid(
+    images: Array,
+    labels: Array | None = None,
+    predicted: Array | None = None,
+    class_names: Sequence[str] | None = None,
+    columns: int = 8,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Images side by side, each with its true and its predicted class.
+
+    Args:
+        images: (n, height, width), (n, height, width, 1) or, in colour, (n, height, width, 3). 8-bit integers are shown
+            from 0 to 255; other numbers from 0 to 1, or as far below and above as they go.
+        labels: the true classes, integers of shape (n,).
+        predicted: the predicted classes, integers of shape (n,); those that differ from ``labels`` are marked.
+        class_names: the names of the classes; their numbers by default.
+        columns: images in a row.
+        ax: where to draw; new axes, large enough for all, by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: images are not numbers, or classes are not integers.
+        ValueError: the images have another shape or are not finite, the classes are not one for each image or have no
+            name, or ``columns`` is less than 1.
+
+    Example:
+        >>> ax = image_grid(np.zeros((2, 8, 8)), np.array([0, 1]), np.array([0, 0]), ["cat", "dog"])
+        >>> [text.get_text() for text in ax.texts]
+        ['cat', '✗ cat, not dog']
+    """
+    shown = displayable(images)
+    if columns < 1:
+        raise ValueError(f"image_grid: columns must be 1 or more, got {columns}")
+    true, said = (_check_classes(name, of, len(shown)) for name, of in (("labels", labels), ("predicted", predicted)))
+    highest = max([int(classes.max()) for classes in (true, said) if classes is not None], default=-1)
+    names = check_names(class_names, highest + 1)
+    captions = [_caption(*pair, names) for pair in zip(_each(true, shown), _each(said, shown), strict=True)]
+
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    step = 1.25 if any(captions) else 1.0
+    ax = new_axes(max(3.0, 1.05 * columns), 1.05 * step * rows + 0.3) if ax is None else ax
+    frame(ax, columns, rows * step)
+    ax.apply_aspect()
+    # A letter is about 0.6 of its size wide.
+    side = 72 * ax.bbox.width / ax.figure.dpi / columns
+    size = min(9.0, side / 0.6 / max([len(caption) for caption in captions] + [1]))
+    for number, (image, caption) in enumerate(zip(shown, captions, strict=True)):
+        row, column = divmod(number, columns)
+        wrong = caption.startswith("✗")
+        picture = tile(ax, image, column, row * step, cmap="gray", vmin=0, vmax=1)
+        if wrong:
+            left, right, bottom, top = picture.get_extent()
+            ax.plot(*zip((left, top), (right, top), (right, bottom), (left, bottom), (left, top), strict=True),
+                    color=VERMILLION, linewidth=3, clip_on=False)  # fmt: skip
+        if caption:
+            colour, weight = (VERMILLION, "bold") if wrong else ("black", "normal")
+            ax.text(
+                column + 0.45, row * step + 1.05, caption,
+                ha="center", va="center", fontsize=size, color=colour, weight=weight,
+            )  # fmt: skip
+    frame(ax, columns, rows * step)
+    if true is not None and said is not None:
+        ax.set_title(f"{np.sum(true == said)} of {len(shown)} right; ✗ predicted, not true", fontsize=10)
+    return ax
+
+
+def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
+    """How much each place of an image matters, over the image: for ``saliency``, ``grad_cam`` or a map of your own.
+
+    Args:
+        image: (height, width), (height, width, 1) or, in colour, (height, width, 3).
+        heat: (rows, columns), or (rows, columns, channels), of which the largest absolute value counts. It is
+            stretched over the image.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: the image does not hold numbers.
+        ValueError: image or heat have another shape, or are not finite.
+
+    Example:
+        >>> heat_map(np.ones((8, 8)), np.eye(2)).images[1].get_array().tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+
+    Reference:
+        Simonyan, Vedaldi & Zisserman 2014, arXiv 1312.6034, section 3.1, for the largest absolute value.
+    """
+    (shown,) = displayable(np.asarray(image)[None])
+    heat = np.asarray(heat)
+    if heat.ndim not in (2, 3) or not heat.size or not np.isfinite(heat).all():
+        raise ValueError(
+            f"heat_map: expected finite numbers of shape (rows, columns) or (rows, columns, channels), got shape "
+            f"{heat.shape}; of a batch, take one example"
+        )
+    if heat.ndim == 3:
+        heat = np.abs(heat).max(axis=-1)
+
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ax = new_axes(4.6, 3.8) if ax is None else ax
+    extent = (0, shown.shape[1], shown.shape[0], 0)
+    ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=extent)
+    # Where nothing matters the image stays as it is; a map over it in greys of its own would be mistaken for it.
+    fading = LinearSegmentedColormap.from_list("heat", [VERMILLION + "00", VERMILLION])
+    colours = ax.imshow(heat, fading, vmin=min(0, heat.min()), vmax=heat.max() or 1, extent=extent, origin="upper")
+    ax.figure.colorbar(colours, cax=ax.inset_axes((1.03, 0, 0.05, 1))).set_label("how much it matters")
+    ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
+    ax.set_title("What decides")
+    return ax
+
+
+def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None" = None) -> "Axes":
+    """An image, and what each of several filters makes of it: one made by hand, say, beside one that was learned.
+
+    Args:
+        image: (height, width), (height, width, 1) or (height, width, 3).
+        kernels: by name: (kernel height, kernel width), or with the channels of the image as a third axis. As in
+            ``conv2d``, a kernel is moved over the image without being turned round.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes: in the upper row the image and the answers, each from its lowest number, black, to its highest,
+        white; under each answer its kernel, blue below zero and vermillion above.
+
+    Raises:
+        TypeError: the image does not hold numbers.
+        ValueError: there is no kernel, or a kernel has other channels than the image or is larger.
+
+    Example:
+        >>> edges = {"falling to the right": np.array([[1.0, -1.0]])}
+        >>> filtered_image(np.array([[0.0, 1.0, 0.0]]), edges).images[1].get_array().tolist()
+        [[-1.0, 1.0]]
+    """
+    image = np.asarray(image)
+    (shown,) = displayable(image[None])
+    if not kernels:
+        raise ValueError("filtered_image: expected at least one kernel, {name: array}, got none")
+    channels = image.shape[2] if image.ndim == 3 else 1
+    answers = {name: _filtered(name, image.reshape(*shown.shape[:2], channels), of) for name, of in kernels.items()}
+
+    columns = 1 + len(kernels)
+    ax = new_axes(2.1 * columns, 3.7) if ax is None else ax
+    tile(ax, shown, 0, 0.15, cmap="gray", vmin=0, vmax=1)
+    ax.text(0.45, 0.1, "image", ha="center", va="bottom")
+    for column, (name, kernel) in enumerate(kernels.items(), 1):
+        tile(ax, answers[name], column, 0.15, cmap="gray")
+        ax.text(column + 0.45, 0.1, name, ha="center", va="bottom")
+        flat = np.asarray(kernel, np.float64).reshape(*np.shape(kernel)[:2], -1)
+        limit = np.abs(flat).max() or 1.0
+        width = 0.5 / flat.shape[2]
+        for channel in range(flat.shape[2]):
+            left = column + 0.2 + channel * width
+            tile(ax, flat[..., channel], left, 1.12, 0.95 * width, 0.5, cmap=diverging(), vmin=-limit, vmax=limit)
+        ax.text(column + 0.45, 1.65, f"from {flat.min():.2g} to {flat.max():.2g}", ha="center", va="top", fontsize=8)
+    ax.text(0.45, 1.37, "kernel:\nblue < 0 < orange", ha="center", va="center", fontsize=8)
+    frame(ax, columns, 1.8)
+    ax.set_title("An image through filters")
+    return ax
+
+
+def _filtered(name: str, image: Array, kernel: Array) -> Array:
+    """The answer of one filter, (rows, columns)."""
+    w = np.asarray(kernel, np.float64)
+    w = w[..., None] if w.ndim == 2 else w
+    if w.ndim != 3 or w.shape[2] != image.shape[2] or any(k > n for k, n in zip(w.shape, image.shape, strict=True)):
+        raise ValueError(
+            f"filtered_image: expected kernel {name!r} of shape (height, width, {image.shape[2]}), no larger than the "
+            f"image {image.shape}, got {np.shape(kernel)}"
+        )
+    y, _ = conv2d(1, w.shape[:2], bias=False).apply({"w": w[..., None]}, image[None].astype(np.float64))
+    answer: Array = y[0, ..., 0]
+    return answer
+
+
+def _check_classes(name: str, classes: Array | None, n: int) -> Array | None:
+    """One integer class for each image, or None if there are none."""
+    if classes is None:
+        return None
+    if np.shape(classes) != (n,):
+        raise ValueError(f"image_grid: expected {name} of shape ({n},), one for each image, got {np.shape(classes)}")
+    return check_labels(classes, np.iinfo(np.int64).max)
+
+
+def _each(classes: Array | None, images: Array) -> list[int | None]:
+    """A class, or None, for each image."""
+    return [None] * len(images) if classes is None else [int(label) for label in classes]
+
+
+def _caption(true: int | None, said: int | None, names: Sequence[str]) -> str:
+    """What stands under an image; where only one class is known, or both are one, it alone."""
+    if true is not None and said is not None and true != said:
+        return f"✗ {names[said]}, not {names[true]}"
+    known = said if true is None else true
+    return "" if known is None else names[known]

@@ -1,0 +1,147 @@
+"""Points in the plane with their classes, and the regions that a model divides the plane into.
+
+Two inputs are few enough to see a whole model at once: what it would answer everywhere, not only where data are.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from funcnn.aliases import Array, Params
+from funcnn.targets import check_labels
+from funcnn.plot.canvas import COLOURS, check_names, new_axes
+from funcnn.train import predict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["decision_boundary", "scatter"]
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+ACROSS = 200
+"""Points of the grid on which a model is asked, across and down."""
+
+
+def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+    """Points in the plane, each class with a colour and a marker of its own.
+
+    Args:
+        x: (n, 2).
+        labels: integers from 0, of shape (n,) or (n, 1).
+        class_names: the names of the classes; their numbers by default.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: the points are not of shape (n, 2) or not finite, there are none, or the labels are not one for
+            each, are negative or have no name.
+
+    Example:
+        >>> ax = scatter(np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([0, 1]), ["inside", "outside"])
+        >>> [text.get_text() for text in ax.get_legend().get_texts()]
+        ['inside', 'outside']
+    """
+    x, labels, names = _check_points(x, labels, class_names)
+    ax = _fitting_axes(x, names) if ax is None else ax
+    for label in np.unique(labels):
+        ax.scatter(
+            x[labels == label, 0],
+            x[labels == label, 1],
+            s=18,
+            color=COLOURS[label % len(COLOURS)],
+            marker=MARKERS[label % len(MARKERS)],
+            edgecolors="white",
+            linewidths=0.4,
+            label=names[label],
+        )
+    ax.set(xlabel="x[:, 0]", ylabel="x[:, 1]", aspect="equal")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title="class")
+    ax.set_title(f"{len(x):,} points")
+    return ax
+
+
+def decision_boundary(
+    model: Any,
+    params: Params,
+    x: Array,
+    labels: Array,
+    class_names: Sequence[str] | None = None,
+    threshold: float = 0.0,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """What a model answers everywhere around the data: a region for each class, and the lines between them.
+
+    Args:
+        model: a layer or a pair from (n, 2) to (n, 1) or (n, classes).
+        params: its parameters.
+        x: (n, 2), the points to show.
+        labels: integers from 0, of shape (n,) or (n, 1): the true classes.
+        class_names: the names of the classes; their numbers by default.
+        threshold: of a single score, from where on it means class 1: 0 for logits, 0.5 for probabilities.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError, ValueError: as ``scatter``; or the model answers another shape.
+
+    Example:
+        >>> import funcnn as fn
+        >>> x, labels = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32), np.array([0, 1])
+        >>> params = {"w": np.array([[1.0], [0.0]], np.float32), "b": np.array([-1.0], np.float32)}
+        >>> decision_boundary(fn.dense(1), params, x, labels).get_title()
+        'Decision boundary'
+    """
+    x, labels, names = _check_points(x, labels, class_names)
+    middle, reach = (x.max(0) + x.min(0)) / 2, 0.55 * max(np.ptp(x, axis=0).max(), 1e-3)
+    first, second = (np.linspace(centre - reach, centre + reach, ACROSS, dtype=x.dtype) for centre in middle)
+    grid = np.stack(np.meshgrid(first, second), axis=-1)
+    answers = predict(model, params, grid.reshape(-1, 2))
+    if answers.ndim != 2 or not answers.shape[1]:
+        raise ValueError(
+            f"decision_boundary: expected a model that answers (n, 1) or (n, classes), got {answers.shape}"
+        )
+    scores = answers.reshape(ACROSS, ACROSS, -1)
+    if scores.shape[-1] == 1:
+        scores = np.concatenate([np.full_like(scores, threshold), scores], axis=-1)
+    regions = scores.argmax(axis=-1)
+
+    from matplotlib.colors import ListedColormap
+
+    ax = _fitting_axes(grid.reshape(-1, 2), names) if ax is None else ax
+    colours = ListedColormap([COLOURS[number % len(COLOURS)] for number in range(scores.shape[-1])])
+    extent = (float(first[0]), float(first[-1]), float(second[0]), float(second[-1]))
+    ax.imshow(regions, cmap=colours, vmin=-0.5, vmax=scores.shape[-1] - 0.5, extent=extent, origin="lower", alpha=0.25)
+    for number in np.unique(regions):
+        lead = scores[..., number] - np.delete(scores, number, axis=-1).max(axis=-1)
+        if lead.min() < 0 < lead.max():
+            ax.contour(first, second, lead, levels=[0], colors="black", linewidths=1)
+    scatter(x, labels, names, ax)
+    ax.set_title("Decision boundary")
+    return ax
+
+
+def _fitting_axes(x: Array, names: Sequence[str]) -> "Axes":
+    """New axes with the proportions of the points, and room for the classes beside them."""
+    across, down = np.maximum(np.ptp(x, axis=0), 1e-9)
+    width = min(4.4, max(1.5, 4.4 * across / down))
+    return new_axes(width + 1.9 + 0.085 * max(map(len, names)), min(4.4, max(1.5, width * down / across)) + 1.0)
+
+
+def _check_points(x: Array, labels: Array, class_names: Sequence[str] | None) -> tuple[Array, Array, list[str]]:
+    """The points, their labels of shape (n,), and the names of all classes up to the highest label."""
+    x, labels = np.asarray(x), np.asarray(labels)
+    if x.ndim != 2 or x.shape[1] != 2 or not len(x):
+        raise ValueError(f"expected points in the plane, of shape (n, 2), got shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError("the points hold NaN or infinite numbers")
+    if labels.shape not in ((len(x),), (len(x), 1)):
+        raise ValueError(f"expected a label for each of {len(x)} points, of shape ({len(x)},), got {labels.shape}")
+    labels = labels.reshape(-1)
+    names = check_names(class_names, int(labels.max()) + 1 if labels.dtype.kind in "iu" else 1)
+    return x, check_labels(labels, len(names)), names

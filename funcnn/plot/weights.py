@@ -1,0 +1,128 @@
+"""Weights as pictures: what each filter of a convolution and each unit of a dense layer answers to.
+
+Blue is below zero, white is zero and vermillion above; one scale serves all weights of a layer, so that they compare.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from funcnn.aliases import Array, Shape
+from funcnn.plot.canvas import diverging, frame, new_axes, tile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["dense_weights", "filters"]
+
+
+def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
+    """The kernels of a convolution: a column for each filter, a row for each channel that it looks at.
+
+    Args:
+        w: (kernel height, kernel width, channels, filters), ``params["conv2d_0"]["w"]`` for example. Of a large layer
+            take some: ``w[:, :, :4, :16]``.
+        ax: where to draw; new axes, large enough for all, by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: ``w`` has another number of axes, is empty, or holds NaN or infinite numbers.
+
+    Example:
+        >>> ax = filters(np.ones((3, 3, 1, 8)))
+        >>> len(ax.images)
+        8
+    """
+    w = _check_weights("filters", w, "(kernel height, kernel width, channels, filters)", 4)
+    rows, columns = w.shape[2:]
+    ax = new_axes(max(4.0, 0.62 * columns + 1.8), 0.62 * rows + 0.9) if ax is None else ax
+    shown = [(w[:, :, row, column], row, column) for row in range(rows) for column in range(columns)]
+    _tiles(ax, shown, rows, columns, np.abs(w).max())
+    ax.set_xticks(np.arange(columns) + 0.45, [str(number) for number in range(columns)])
+    ax.set_yticks(np.arange(rows) + 0.45, [str(number) for number in range(rows)])
+    ax.set(xlabel="filter", ylabel="channel")
+    ax.set_title(f"Filters of {w.shape[0]} × {w.shape[1]}")
+    return ax
+
+
+def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None) -> "Axes":
+    """The weights of a dense layer: as one matrix, or each unit's as the image that it answers to.
+
+    Args:
+        w: (inputs, units).
+        shape: of the image that the inputs are: (height, width), or (height, width, channels), of which a row is
+            drawn for each channel; by default the matrix is drawn, a row for each input.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: ``w`` has another number of axes, is empty, or holds NaN or infinite numbers; or ``shape`` does
+            not hold as many numbers as there are inputs.
+
+    Example:
+        >>> w = np.arange(8.0).reshape(4, 2)
+        >>> dense_weights(w, (2, 2)).images[0].get_array().tolist()
+        [[0.0, 2.0], [4.0, 6.0]]
+    """
+    w = _check_weights("dense_weights", w, "(inputs, units)", 2)
+    inputs, units = w.shape
+    limit = np.abs(w).max()
+    if shape is None:
+        ax = new_axes(6.4, 4.8) if ax is None else ax
+        picture = ax.imshow(w, cmap=diverging(), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        ax.set(xlabel="unit", ylabel="input")
+        ax.figure.colorbar(picture, ax=ax).set_label("weight")
+        ax.set_title(f"Weights of {inputs} inputs to {units} units")
+        return ax
+    if len(shape) not in (2, 3) or np.prod(shape) != inputs:
+        raise ValueError(
+            f"dense_weights: expected the (height, width) or (height, width, channels) of {inputs} inputs, got {shape}"
+        )
+    kernels = w.reshape(*shape[:2], -1, units)
+    channels = kernels.shape[2]
+    columns = units if channels > 1 else min(units, 10)
+    rows = channels if channels > 1 else -(-units // columns)
+    ax = new_axes(max(4.0, 0.95 * columns + 1.2), 0.95 * rows + 0.9) if ax is None else ax
+    shown = [
+        (kernels[:, :, channel, unit], *((channel, unit) if channels > 1 else divmod(unit, columns)))
+        for channel in range(channels)
+        for unit in range(units)
+    ]
+    _tiles(ax, shown, rows, columns, limit)
+    if rows == 1 or channels > 1:
+        ax.set_xticks(np.arange(columns) + 0.45, [str(number) for number in range(columns)])
+        ax.set_xlabel("unit")
+    if channels > 1:
+        ax.set_yticks(np.arange(rows) + 0.45, [str(number) for number in range(rows)])
+        ax.set_ylabel("channel")
+    elif rows > 1:
+        ax.set_yticks(np.arange(rows) + 0.45, [f"{first} ..." for first in range(0, units, columns)])
+        ax.set_ylabel("units")
+    ax.set_title(f"What {units} units answer to")
+    return ax
+
+
+def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: int, limit: Any) -> None:
+    """Each ``(kernel, row, column)`` in its place, and the scale of all of them."""
+    limit = float(limit) or 1.0
+    for kernel, row, column in shown:
+        picture = tile(ax, kernel, column, row, cmap=diverging(), vmin=-limit, vmax=limit)
+        left, right, bottom, top = picture.get_extent()
+        ax.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color="0.6", linewidth=0.5)
+    frame(ax, columns, rows)
+    beside = ax.inset_axes((1 + 0.1 / columns, 0, 0.2 / columns, 1))
+    ax.figure.colorbar(picture, cax=beside).set_label("weight")
+
+
+def _check_weights(kind: str, w: Array, axes: str, count: int) -> Array:
+    """Weights with so many axes, none of them empty, all finite."""
+    w = np.asarray(w)
+    if w.ndim != count or not w.size:
+        raise ValueError(f"{kind}: expected weights of axes {axes}, got shape {w.shape}")
+    if w.dtype.kind != "f" or not np.isfinite(w).all():
+        raise ValueError(f"{kind}: expected finite floats, got {w.dtype} with NaN or infinite numbers or no floats")
+    return w
