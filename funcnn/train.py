@@ -8,29 +8,21 @@ import math
 import operator
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.layer import Layer, as_layer, pull_back
-from funcnn.optim import Optimizer, apply_updates
+from funcnn.optim import Optimizer, apply_updates, current_rate
 from funcnn.rng import as_key, fold, generator
 from funcnn.walk import calibrate
 
 __all__ = [
-    "Fit",
-    "NonFiniteLossError",
-    "batches",
-    "evaluate",
-    "fit",
-    "k_fold",
-    "predict",
-    "progress",
-    "split",
+    "Decision", "Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "k_fold", "predict", "progress", "split",
     "value_and_grad",
-]
+]  # fmt: skip
 
 Loss: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
 Metric: TypeAlias = Callable[[Array, Array], float]
@@ -47,6 +39,20 @@ class Fit(NamedTuple):
     params: Params
     opt_state: Tree
     history: list[Record]
+
+
+class Decision(NamedTuple):
+    """What a callback may answer: whether training ends here, and what ``fit`` returns if this is where it ends."""
+
+    stop: bool
+    result: Fit
+
+
+Callback: TypeAlias = Callable[[Record, Fit], bool | Decision | None]
+"""Called after each evaluation, with its record and with what ``fit`` would return if it ended there.
+
+It answers True to stop, nothing to go on, or a ``Decision``. Where several decide on the result, the last one counts.
+"""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -277,6 +283,7 @@ def fit(
     start: int = 0,
     show_every: int = 1,
     verbose: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Fit:
     """Train a model, and keep a record of how it went.
 
@@ -296,15 +303,19 @@ def fit(
         start: to go on with an earlier run, how many steps it made: the result is that of one run, to the bit.
         show_every: epochs between evaluations; the first, before training, and the last are always made.
         verbose: whether to print a line for each evaluation, and a progress line if the output is a terminal.
+        callbacks: functions ``callback(record, result)``, called after each evaluation, where ``result`` is the Fit up
+            to then; one that answers True ends the training. ``funcnn.callbacks`` has some.
 
     Returns:
-        ``Fit(params, opt_state, history)``. A record has ``epoch``, ``seconds`` since the start, ``train_loss``,
-        ``train_<metric>`` and the same for ``validation_``, all evaluated in prediction mode on all examples; layers
-        like ``batch_norm`` are calibrated for it on training examples, and so are the parameters returned.
+        ``Fit(params, opt_state, history)``. A record has ``epoch``, ``step``, ``seconds`` since the start,
+        ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all evaluated in prediction mode on all
+        examples, and the learning ``rate`` of the last step, if the optimizer's state tells; layers like ``batch_norm``
+        are calibrated for it on training examples, and so are the parameters returned.
 
     Raises:
         NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last good state.
-        TypeError: the data are no pairs of arrays, the metrics no dict, or the optimizer is none.
+        TypeError: the data are no pairs of arrays, the metrics no dict, the optimizer is none, or a callback is no
+            function or answers something else.
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
             given, or ``start`` without ``opt_state``.
 
@@ -316,37 +327,38 @@ def fit(
         >>> result.history[-1]["train_loss"] < 1e-3
         True
     """
-    run, key, metrics = as_layer(model), as_key(rng), check_metrics(metrics)
+    run, key, metrics, callbacks = as_layer(model), as_key(rng), check_metrics(metrics), _check_callbacks(callbacks)
     parts = _parts(train, validation, validation_split, key)
     train, sample = parts["train"], _calibration_sample(parts["train"], key)
-    epochs, every, start = (
-        check_whole("epochs", epochs, 0),
-        check_whole("show_every", show_every, 1),
-        check_whole("start", start, 0),
-    )
+    epochs, start = check_whole("epochs", epochs, 0), check_whole("start", start, 0)
+    every = check_whole("show_every", show_every, 1)
     per_epoch = math.ceil(len(train[0]) / check_whole("batch_size", batch_size, 1))
     stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
     opt_state = _first_state(optimizer, params, start) if opt_state is None else opt_state
     show = progress(per_epoch * epochs - start) if verbose else None
     begun, history = time.perf_counter(), list[Record]()
     good = Fit(params, opt_state, history)
+    decision = Decision(stop=False, result=good)
 
     def record(epoch: int) -> None:
-        nonlocal params
+        nonlocal params, decision
         finite_loss = _finite(loss, f"after epoch {epoch}", good)
         params = _calibrated(run, params, sample, finite_loss, key)
-        scores: Record = {"epoch": epoch, "seconds": time.perf_counter() - begun}
+        scores: Record = {"epoch": epoch, "step": epoch * per_epoch, "seconds": time.perf_counter() - begun}
         for part, data in parts.items():
             found = evaluate(run, params, data, finite_loss, metrics)
             scores |= {f"{part}_{name}": value for name, value in found.items()}
-        history.append(scores)
+        history.append(scores | _rate(opt_state))
         if show is not None:
             show(0, "")
             print(f"epoch {epoch}/{epochs}  {describe(scores)}", flush=True)
+        decision = _ask(callbacks, Fit(params, opt_state, history))
 
     if not start:
         record(0)
     for step, (x, target) in enumerate(stream, start):
+        if decision.stop:
+            break
         gradient = value_and_grad(run, _finite(loss, f"in step {step}", good))
         value, grads = gradient(params, x, target, fold(key, step))
         good = Fit(params, opt_state, history)
@@ -357,7 +369,7 @@ def fit(
         epoch, rest = divmod(step + 1, per_epoch)
         if not rest and (epoch % every == 0 or epoch == epochs):
             record(epoch)
-    return Fit(params, opt_state, history)
+    return decision.result
 
 
 def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
@@ -401,7 +413,9 @@ def describe(record: Record) -> str:
         'train loss 0.2500, train accuracy 0.9000; 2.0 s'
     """
     words = [
-        f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name not in ("epoch", "seconds")
+        f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in record.items()
+        if name not in ("epoch", "step", "seconds")
     ]
     return ", ".join(words) + f"; {record['seconds']:.1f} s"
 
@@ -437,6 +451,35 @@ def check_metrics(metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
     if "loss" in metrics:
         raise ValueError("a metric may not be called 'loss': the loss is recorded under that name")
     return metrics
+
+
+def _check_callbacks(callbacks: Sequence[Callback]) -> Sequence[Callback]:
+    """Refuse callbacks that are no functions."""
+    if not isinstance(callbacks, tuple | list) or not all(callable(callback) for callback in callbacks):
+        raise TypeError(
+            f"fit: expected callbacks as a tuple of functions (record, result) -> answer, got {callbacks!r}"
+        )
+    return callbacks
+
+
+def _ask(callbacks: Sequence[Callback], latest: Fit) -> Decision:
+    """What all callbacks together decide."""
+    decision = Decision(False, latest)
+    for callback in callbacks:
+        answer = callback(latest.history[-1], latest)
+        if not isinstance(answer, Decision):
+            if not isinstance(answer, bool | np.bool_ | None):
+                raise TypeError(f"a callback answers True, a Decision or nothing, but {callback!r} answered {answer!r}")
+            answer = Decision(bool(answer), decision.result)
+        decision = Decision(decision.stop or answer.stop, answer.result)
+    return decision
+
+
+def _rate(opt_state: Tree) -> Record:
+    """The learning rate of the last step, for the record; before the first and in some states there is none."""
+    known = isinstance(opt_state, dict) and "scale_by_rate" in opt_state
+    rate = current_rate(opt_state) if known else math.nan
+    return {} if math.isnan(rate) else {"rate": rate}
 
 
 def _parts(train: Data, validation: Data | None, share: float, rng: Rng) -> dict[str, Data]:

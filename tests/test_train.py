@@ -341,9 +341,11 @@ def test_data_and_metrics_that_are_none(
 def test_the_history_begins_before_training_and_has_these_columns() -> None:
     validation = X[:5], LABELS[:5]
     result = fit(metrics=ACCURACY, validation=validation)
-    columns = ["epoch", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-    assert [list(record) for record in result.history] == [columns] * 3
+    columns = ["epoch", "step", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    assert [list(record) for record in result.history] == [columns] + [[*columns, "rate"]] * 2
     assert [record["epoch"] for record in result.history] == [0, 1, 2]
+    assert [record["step"] for record in result.history] == [0, 4, 8]
+    assert [record["rate"] for record in result.history[1:]] == [0.1, 0.1]
     for params, record in ((PARAMS, result.history[0]), (result.params, result.history[-1])):
         for name, data in (("train", DATA), ("validation", validation)):
             scores = fn.evaluate(MODEL, params, data, LOSS, ACCURACY)
