@@ -31,7 +31,7 @@ def main(options):
     train, validation = fn.split(train, share=0.1, rng=(options.seed, 1))
 
     params = model.init((28, 28, 1), rng=options.seed)
-    print(fn.summary(model, params, (28, 28, 1)))
+    fn.summary(model, params, (28, 28, 1)).show()
     params, history, seconds = learn(params, train, validation, options, out / "training.npz")
 
     logits = fn.predict(model, params, test[0])

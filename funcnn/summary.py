@@ -3,22 +3,35 @@
 Everything is read off one run over a single example of zeros, so the table cannot disagree with the model.
 """
 
+import inspect
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import combinators, layers, tree
 from funcnn.aliases import Params, Shape
 from funcnn.combinators import probe
+from funcnn.layer import Layer
 from funcnn.walk import Visit, trace
 
 __all__ = ["Row", "Summary", "summary"]
 
+# Blue, ochre, violet and crimson, as numbers among a terminal's 256 colours: those four that stay farthest apart for
+# colour-blind readers and are legible on black and on white. More families than four are underlined.
+STYLES = [f"{underlined}38;5;{colour}" for underlined in ("", "4;") for colour in (68, 136, 93, 161)]
+BOLD = "1"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: shapes are those of one example, counts are numbers, not bytes."""
+    """One layer: shapes are those of one example, counts are numbers, not bytes.
+
+    Its family is named for the file that it is in, ``"conv"`` or ``"pool"``; a layer of a user's is ``"own"``.
+    """
 
     path: str
     layer: str
@@ -27,11 +40,12 @@ class Row:
     parameters: int
     measured: int
     multiply_adds: int
+    family: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows and their totals; prints as a table."""
+    """The rows and their totals; prints as a table, and in a terminal ``show`` does so in colour."""
 
     rows: tuple[Row, ...]
     nbytes: int
@@ -52,6 +66,43 @@ class Summary:
         return sum(row.multiply_adds for row in self.rows)
 
     def __str__(self) -> str:
+        return self._table(lambda text, style: text)
+
+    def show(self, stream: TextIO | None = None) -> None:
+        """Print the table: in a terminal with a colour for each family of layers, and a legend of them.
+
+        Args:
+            stream: where to; ``sys.stdout`` by default. There are no colours if it is no terminal, if the environment
+                variable ``NO_COLOR`` is set, or if ``TERM`` is ``dumb``.
+
+        Example:
+            >>> import funcnn as fn
+            >>> summary(fn.relu, {}, (3,)).show()
+            path   layer  input  output  parameters  multiply-adds
+            ------------------------------------------------------
+                   relu   3      3                0              0
+            ------------------------------------------------------
+            total                                 0              0
+            0 learned parameters; 0 bytes
+
+        Reference:
+            https://no-color.org
+        """
+        stream = sys.stdout if stream is None else stream
+        if not _takes_colour(stream):
+            print(self, file=stream)
+            return
+        legend = "  ".join(_painted(family, style) for family, style in self._styles().items())
+        print(f"{self._table(_painted)}\ncolours: {legend}", file=stream)
+
+    def _styles(self) -> dict[str, str]:
+        """A style for each family, in the order in which they come."""
+        families = dict.fromkeys(row.family for row in self.rows)
+        return {family: STYLES[number % len(STYLES)] for number, family in enumerate(families)}
+
+    def _table(self, paint: Callable[[str, str], str]) -> str:
+        """The table, with ``paint(text, style)`` for what may have a colour."""
+        styles = self._styles()
         head = ("path", "layer", "input", "output", "parameters", "multiply-adds")
         body = [
             (
@@ -67,10 +118,14 @@ class Summary:
         total = ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
         widths = [max(len(line[i]) for line in (head, *body, total)) for i in range(len(head))]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = ["  ".join(_aligned(line, widths)).rstrip() for line in (head, *body, total)]
+        lines = [_aligned(line, widths) for line in (head, *body, total)]
+        for number, row in enumerate(self.rows, start=1):
+            layer, padding = row.layer, " " * (widths[1] - len(row.layer))
+            lines[number][1] = paint(layer, styles[row.family]) + padding
+        top, *middle, bottom = ("  ".join(line).rstrip() for line in lines)
         measured = f", and {self.measured:,} measured ones" if self.measured else ""
         note = f"{self.parameters:,} learned parameters{measured}; {self.nbytes:,} bytes"
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], note])
+        return "\n".join([top, rule, *middle, rule, paint(bottom, BOLD), note])
 
 
 def summary(model: Any, params: Params, shape: Shape) -> Summary:
@@ -85,7 +140,7 @@ def summary(model: Any, params: Params, shape: Shape) -> Summary:
         shape: of one example, without the batch axis.
 
     Returns:
-        A ``Summary``: ``print`` it, or read ``rows``, ``parameters``, ``multiply_adds``.
+        A ``Summary``: ``print`` or ``show`` it, or read ``rows``, ``parameters``, ``multiply_adds``.
 
     Raises:
         ValueError: the parameters or the shape do not fit the model.
@@ -121,7 +176,27 @@ def _row(visit: Visit) -> Row:
         parameters=tree.count(params) - measured,
         measured=measured,
         multiply_adds=np.size(params["w"]) * places if "w" in params else 0,
+        family=_family(layer),
     )
+
+
+def _family(layer: Layer) -> str:
+    """The file that a layer is in."""
+    files = {name: module for name, module in vars(layers).items() if inspect.ismodule(module)}
+    for name, module in (files | {"combinators": combinators}).items():
+        if layer.kind in module.__all__:
+            return name
+    return "own"
+
+
+def _takes_colour(stream: TextIO) -> bool:
+    """Whether there is somebody to see colours, and nobody has asked for none."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _painted(text: str, style: str) -> str:
+    """Text in a style, and after it what there was before."""
+    return f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _shape(shape: Shape) -> str:

@@ -1,11 +1,14 @@
 """The table of a model, against counts made by hand."""
 
+import io
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.summary import STYLES
 
 SMALL = fn.serial(
     fn.conv2d(4, 3, padding="same", groups=2), fn.batch_norm(), fn.relu, fn.max_pool2d(2), fn.flatten, fn.dense(3)
@@ -134,3 +137,97 @@ def test_a_shape_may_be_a_list_and_nothing_is_written_to() -> None:
 def test_what_does_not_fit_is_refused(model: Any, params: Any, shape: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fn.summary(model, params, shape)
+
+
+# In colour
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that allows colours, whatever this one is."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def shown(found: fn.Summary, stream: Any) -> str:
+    found.show(stream)
+    text: str = stream.getvalue()
+    return text
+
+
+@pytest.mark.usefixtures("colours")
+def test_a_terminal_shows_a_colour_for_each_family_a_bold_total_and_a_legend() -> None:
+    found = table(SMALL, (8, 8, 2))
+    *lines, legend = shown(found, Terminal()).splitlines()
+    assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines] == str(found).splitlines()
+    families = [row.family for row in found.rows]
+    assert families == ["conv", "norm", "activation", "pool", "shape", "linear"]
+    style = dict(zip(families, STYLES, strict=False))
+    for row, line in zip(found.rows, lines[2:], strict=False):
+        # The layer alone has a colour, not the spaces after it.
+        assert line.startswith(f"{row.path:12}  \x1b[{style[row.family]}m{row.layer}\x1b[0m ")
+        assert line.count("\x1b") == 2
+    assert lines[-2].startswith("\x1b[1mtotal")
+    assert legend == "colours: " + "  ".join(f"\x1b[{style[family]}m{family}\x1b[0m" for family in families)
+
+
+def test_elsewhere_there_are_no_colours(colours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = table(SMALL, (8, 8, 2))
+    plain = f"{found}\n"
+    assert "\x1b" not in plain
+    assert shown(found, io.StringIO()) == plain
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert shown(found, Terminal()) == plain
+    # As https://no-color.org has it, an empty value asks for nothing.
+    monkeypatch.setenv("NO_COLOR", "")
+    assert shown(found, Terminal()) != plain
+
+
+def test_nothing_in_the_data_has_a_colour(colours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", Terminal())
+    found = table(SMALL, (8, 8, 2))
+    assert "\x1b" not in str(found) + repr(found)
+
+
+def test_a_layer_of_ones_own_is_a_family_of_its_own() -> None:
+    @fn.layer
+    def mine() -> Any:
+        return (lambda shape, rng: {}, lambda params, x: (x, lambda dy: ({}, dy)))
+
+    found = table(fn.serial(mine(), fn.serial(), fn.dense(2)), (3,))
+    assert [row.family for row in found.rows] == ["own", "combinators", "linear"]
+
+
+def test_the_colours_are_told_apart_by_the_colour_blind_and_legible_on_any_background() -> None:
+    # How those who lack one of the three kinds of cones see (Machado, Oliveira & Fernandes 2009, severity 1).
+    visions = {
+        "normal": np.eye(3),
+        "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    }  # fmt: skip
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    numbers = sorted({int(style.rpartition(";")[2]) - 16 for style in STYLES})
+    levels = np.array([0, 95, 135, 175, 215, 255]) / 255
+    srgb = levels[[[n // 36, n // 6 % 6, n % 6] for n in numbers]]
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ to_xyz[1]
+    # WCAG 2.1 asks for a contrast of 3 in what is not running text.
+    assert ((luminance + 0.05) / 0.05).min() >= 3
+    assert (1.05 / (luminance + 0.05)).min() >= 3
+    for vision in visions.values():
+        xyz = np.clip(linear @ np.transpose(vision), 0, 1) @ to_xyz.T / to_xyz.sum(1)
+        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1)
+        distance = np.linalg.norm(lab[:, None] - lab, axis=-1)
+        # A difference of 2.3 is just noticeable; these stay at 40 and more.
+        assert distance[np.triu_indices(len(numbers), 1)].min() > 40
