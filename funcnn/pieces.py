@@ -18,8 +18,8 @@ __all__ = ["Meeting", "Piecework", "added", "alone", "cut", "join", "split_like"
 
 T = TypeVar("T")
 
-SMALL_BATCH_BYTES = 64 * 1024
-"""Below this much input the pieces would cost more to hand out than to compute."""
+SMALL_BATCH = 16 * 1024
+"""Below so many numbers of input the pieces would cost more to hand out than to compute."""
 
 IMAGES, ROWS, LEAST = 32, 64, 16
 """Examples in a piece: fewer images than rows, because a piece and its windows should stay in a core's cache."""
@@ -48,7 +48,7 @@ def summed(value: Array) -> Meeting:
 
 
 def cut(x: Array) -> list[Array]:
-    """Cut a batch into pieces. Where depends on its shape alone, never on the number of threads.
+    """Cut a batch into pieces. Where depends on its shape alone, never on dtype, memory order or number of threads.
 
     Args:
         x: (batch, ...).
@@ -60,7 +60,7 @@ def cut(x: Array) -> list[Array]:
         >>> [len(piece) for piece in cut(np.zeros((80, 28, 28, 1), np.float32))]
         [32, 32, 16]
     """
-    if not isinstance(x, np.ndarray) or x.nbytes < SMALL_BATCH_BYTES:
+    if not isinstance(x, np.ndarray) or x.size < SMALL_BATCH:
         return [x]
     n = len(x)
     size = min(IMAGES if x.ndim > 2 else ROWS, max(LEAST, -(-n // 2)))
