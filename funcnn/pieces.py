@@ -135,7 +135,7 @@ def added(trees: Sequence[Tree]) -> Tree:
         total = first
         for number, other in enumerate(others):
             # The first sum is new memory of ours, and the others may go into it.
-            total = total + other if number == 0 else np.add(total, other, out=total)
+            total = np.add(total, other, out=total if number else np.empty_like(total))
         return total
     return {name: added([first[name], *(other[name] for other in others if name in other)]) for name in first}
 
