@@ -70,7 +70,9 @@ def serial(*layers: Any) -> Layer:
             parts = split_like(dy, pieces)
             pulled = together([back(part, input_grad) for part, (_, back) in zip(parts, answers, strict=True)])
             grads = added([grads for grads, _ in pulled])
-            return grads, join([dx for _, dx in pulled]) if input_grad else None
+            dx = [dx for _, dx in pulled]
+            # A lookup by numbers, which cannot move by small steps, has no gradient for them.
+            return grads, join(dx) if input_grad and dx[0] is not None else None
 
         return y, vjp_fn
 
