@@ -9,6 +9,8 @@ from fault_helpers import answers, draw, told_apart
 
 import funcnn as fn
 from funcnn.aliases import Array
+from funcnn.callbacks import early_stopping
+from funcnn.train import Decision
 
 
 def test_stax_batch_norm_predicts_an_example_alike_in_any_company() -> None:
@@ -76,3 +78,20 @@ def test_numpy_ml_44_max_pool_is_no_loop_in_python() -> None:
         min(seconds_per_number(pool, x) for _ in range(5)) for pool, x in ((ours, images), (loop, images[:1]))
     )
     assert 20 * fast < slow
+
+
+def test_optax_1767_a_loss_below_zero_gets_better_by_falling() -> None:
+    """Their plateau asks for value < (1 - rtol) best, which is above a best below zero: a rise counts as better."""
+    losses = [-1.0, -0.9999999, -0.9999998]
+    assert losses[1] < (1 - 1e-4) * losses[0]
+    for delta in (0.0, 1e-9):
+        stops, kept = [], []
+        callback, history = early_stopping("train_loss", patience=2, min_delta=delta), list[dict[str, float]]()
+        for epoch, loss in enumerate(losses):
+            history.append({"epoch": epoch, "train_loss": loss})
+            decision = callback(history[-1], fn.Fit({"w": np.array(loss)}, {}, history))
+            assert isinstance(decision, Decision)
+            stops.append(decision.stop)
+            kept.append(decision.result.params["w"].item())
+        assert stops == [False, False, True]
+        assert kept == [-1.0, -1.0, -1.0]
