@@ -32,7 +32,8 @@ def shapes(options, reported):
     print(f"  {len(train[0])} shapes to learn, {len(test[0])} held out;", end=" ")
     print(f"all of these right from epoch {perfect[0]} on" if perfect else "never all of these right")
     reached = perfect[0] if perfect else None
-    return Result(reached, result.parameters, result.epochs, result.seconds_per_epoch, reached)
+    score = None if reached is None else float(reached)
+    return Result(score, result.parameters, result.epochs, result.seconds_per_epoch, reached)
 
 
 def mnist(options, reported):
