@@ -41,16 +41,15 @@ def main(options):
     print("confusion matrix (rows: true digit, columns: predicted)")
     print(confusion)
 
-    fn.save(out / "digits.npz", params)
+    fn.save_model(out / "digits.npz", model, params)
     curves = fn.plot.learning_curves(history, "loss")
     curves.set_yscale("log")
     curves.figure.savefig(out / "learning_curves.png")
     fn.plot.learning_curves(history, "accuracy").figure.savefig(out / "accuracy.png")
     fn.plot.confusion_matrix(confusion).figure.savefig(out / "confusion_matrix.png")
-    again = fn.load(out / "digits.npz", like=params)
-    same = np.array_equal(fn.predict(model, again, test[0]), logits)
+    same = np.array_equal(fn.predict(*fn.load_model(out / "digits.npz"), test[0]), logits)
     print(f"wrote {', '.join(sorted(path.name for path in out.iterdir()))} to {out}")
-    print(f"the checkpoint, loaded again, predicts {'the same bits' if same else 'SOMETHING ELSE'}")
+    print(f"the model file, loaded again, predicts {'the same bits' if same else 'SOMETHING ELSE'}")
 
 
 def learn(params, train, validation, options, checkpoint):

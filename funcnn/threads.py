@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
+from importlib.util import find_spec
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-from threadpoolctl import ThreadpoolController
 
 __all__ = ["num_threads", "use_threads"]
 
@@ -47,7 +46,7 @@ def use_threads(count: int) -> Iterator[None]:
     """Choose the number of threads for everything called inside the ``with``, in this thread only.
 
     Without it, the environment variable ``FUNCNN_NUM_THREADS`` decides, and without that the number of cores that
-    the process may use.
+    the process may use; or 1 if threadpoolctl is not installed, since BLAS then keeps the threads that it has.
 
     Args:
         count: threads, the calling one included; 1 forbids all others.
@@ -180,7 +179,11 @@ def _set(library: Any, threads: int) -> None:
 
 @cache
 def _blas() -> list[Any]:
-    """The BLAS libraries in this process, found once."""
+    """The BLAS libraries in this process, found once; none without threadpoolctl, which predicting can do without."""
+    if not find_spec("threadpoolctl"):
+        return []
+    from threadpoolctl import ThreadpoolController
+
     return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
@@ -210,6 +213,8 @@ def _default() -> int:
     setting = os.environ.get("FUNCNN_NUM_THREADS")
     if setting is not None:
         return _checked("FUNCNN_NUM_THREADS", int(setting) if setting.isdecimal() else setting)
+    if not find_spec("threadpoolctl"):
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

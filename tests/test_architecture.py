@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import funcnn as fn
 from funcnn import initializers
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 TABLE = fn.testing.table_of_layers()
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 2), np.float32)
 
@@ -393,3 +396,65 @@ def test_a_failed_save_leaves_the_old_model_alone(tmp_path: Path, monkeypatch: p
         fn.save_model(path, fn.dense(1), {"w": np.ones((1, 1)), "b": np.ones(1)})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.npz"]
+
+
+# A machine with nothing but NumPy
+
+ONLY_NUMPY = """
+import runpy, sys
+
+class OnlyNumPy:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {*sys.stdlib_module_names, "numpy", "funcnn"}:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [OnlyNumPy(finder) for finder in sys.meta_path]
+"""
+
+
+def run_with_only_numpy(code: str, *arguments: Any) -> str:
+    """What a program prints where no package but NumPy and funcnn can be imported."""
+    found = subprocess.run(
+        [sys.executable, "-c", ONLY_NUMPY + code, *map(str, arguments)],
+        # BLAS on one thread, since it rounds differently on several, and threadpoolctl is not there to hold it back.
+        env={name: value for name, value in os.environ.items() if name != "FUNCNN_NUM_THREADS"}
+        | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.returncode, found.stderr) == (0, ""), found.stderr
+    return found.stdout
+
+
+def test_numpy_alone_is_enough_to_predict_the_same_bits(tmp_path: Path) -> None:
+    params = trained()
+    fn.save_model(tmp_path / "model.npz", EVERYTHING, params)
+    images = np.tile(IMAGES, (20, 1, 1, 1))
+    np.save(tmp_path / "x.npy", images)
+    code = """
+import numpy as np, funcnn as fn
+model, params = fn.load_model(sys.argv[1])
+np.save(sys.argv[3], fn.predict(model, params, np.load(sys.argv[2])))
+print(fn.num_threads(), {"scipy", "matplotlib", "threadpoolctl"} & sys.modules.keys())
+with fn.use_threads(3):
+    print(np.array_equal(fn.predict(model, params, np.load(sys.argv[2])), np.load(sys.argv[3])))
+"""
+    files = [tmp_path / name for name in ("model.npz", "x.npy", "y.npy")]
+    assert run_with_only_numpy(code, *files) == "1 set()\nTrue\n"
+    assert np.load(files[2]).tobytes() == fn.predict(EVERYTHING, params, images).tobytes()
+
+
+def test_the_deployed_model_says_how_often_it_is_right(tmp_path: Path) -> None:
+    model = fn.serial(fn.flatten, fn.dense(10))
+    params = model.init((28, 28, 1), 0)
+    fn.save_model(tmp_path / "model.npz", model, params)
+    _, (images, labels) = fn.datasets.digits()
+    expected = fn.metrics.accuracy(fn.predict(model, params, images.astype(np.float32) / 255), labels)
+    code = "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    lines = run_with_only_numpy(code, EXAMPLES / "deploy.py", tmp_path / "model.npz").splitlines()
+    assert lines[0] == "serial(flatten, dense(10))"
+    assert lines[-1].startswith(f"{expected:.2%} of 2,000 ")

@@ -57,7 +57,7 @@ def test_the_main_job_prints_and_writes_what_it_promises(straight: tuple[str, Pa
         assert [word.rpartition(" ")[0] for word in line.split("  ")[1].split(";")[0].split(", ")] == columns
     assert lines[-2].startswith("wrote ")
     assert all(name in lines[-2] for name in FILES)
-    assert lines[-1] == "the checkpoint, loaded again, predicts the same bits"
+    assert lines[-1] == "the model file, loaded again, predicts the same bits"
 
 
 def test_its_test_accuracy_is_that_of_the_checkpoint_and_of_the_confusion_matrix(straight: tuple[str, Path]) -> None:
