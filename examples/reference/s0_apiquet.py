@@ -101,7 +101,10 @@ def pooled(options, reported):
 
 
 def beside_pytorch(options, reported):
-    """The same network from the same weights, the same batches, loss, rate and predictions, an epoch each in turn."""
+    """The same network from the same weights, the same batches, loss, rate and predictions, an epoch each in turn.
+
+    One thread each, and processor time, so that other programs disturb neither.
+    """
     if importlib.util.find_spec("torch") is None:
         print("  PyTorch is not installed: nothing to compare with")
         return Result(None)
@@ -113,9 +116,10 @@ def beside_pytorch(options, reported):
     for epoch in range(epochs):
         batches = list(fn.batches(train, 10, rng=(options.seed, epoch)))
         for name, run_epoch in sides.items():
-            begun = time.perf_counter()
-            error[name] = run_epoch(batches)
-            seconds[name].append(time.perf_counter() - begun)
+            begun = time.process_time()
+            with fn.use_threads(1):
+                error[name] = run_epoch(batches)
+            seconds[name].append(time.process_time() - begun)
     for name in sides:
         print(f"  {name}: test error {error[name]:.2%}, {sum(seconds[name]):.1f} s,", end=" ")
         print(f"median {median(seconds[name]):.4f} s an epoch")
@@ -145,7 +149,7 @@ def pytorch_side(params, train, test):
     import torch
     from torch import nn
 
-    torch.set_num_threads(fn.num_threads())
+    torch.set_num_threads(1)
     hidden = [[nn.Linear(inputs, 128), nn.LeakyReLU(0.01), nn.BatchNorm1d(128)] for inputs in (196, 128)]
     model = nn.Sequential(nn.Flatten(), *hidden[0], *hidden[1], nn.Linear(128, 10), nn.Softmax(1))
     linear = [module for module in model if isinstance(module, nn.Linear)]
