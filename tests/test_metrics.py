@@ -86,6 +86,10 @@ def test_no_correlation_where_all_are_of_one_class_or_taken_for_one() -> None:
     assert matthews_correlation(np.eye(2)[[0, 0]], np.array([0, 1])) == 0
     assert matthews_correlation(np.eye(2), np.array([0, 1])) == 1
     assert matthews_correlation(np.eye(2), np.array([1, 0])) == -1
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # of uneven weights, whose sums by rows and by columns are rounded in other ways
+        y, weights = np.eye(12)[rng.integers(12, size=40)], rng.random(40)
+        assert matthews_correlation(y, np.zeros(40, int), weights=weights) == 0
     # Sums of a weight as small as rounding errors take no root of a negative number.
     assert abs(matthews_correlation(np.eye(3), np.arange(3), weights=np.array([1 / 3, 1e-17, 1e-17]))) <= 1
 
@@ -93,7 +97,8 @@ def test_no_correlation_where_all_are_of_one_class_or_taken_for_one() -> None:
 def test_top_k_by_hand() -> None:
     assert [top_k_accuracy(SCORES, LABELS, k) for k in (1, 2, 3)] == [0.75, 1, 1]
     # Of equal scores the first count, as in accuracy.
-    assert top_k_accuracy(np.zeros((3, 3)), np.arange(3), 2) == pytest.approx(2 / 3)
+    assert top_k_accuracy(np.zeros((3, 3)), np.array([0, 1, 2]), 2) == pytest.approx(2 / 3)
+    assert top_k_accuracy(np.zeros((1, 3)), np.array([2]), 2) == 0
     with pytest.raises(ValueError, match="k from 1 to the number of classes, 3, got 4"):
         top_k_accuracy(SCORES, LABELS, 4)
     with pytest.raises(ValueError, match="got 0"):
@@ -178,13 +183,13 @@ def test_r2_by_hand() -> None:
     target = np.array([[1.0, 10.0], [3.0, 10.0]])
     assert r2(target, target) == 1
     assert r2(np.full((2, 2), [2.0, 10.0]), target) == 0.5
-    # 0.1 + 0.1 + 0.1 is not 0.3: yet nothing is to be explained here.
-    constant = np.full(3, 0.1)
+    # The mean of six times 0.1 is not computed as 0.1: yet nothing is to be explained here.
+    constant = np.full(6, 0.1)
     assert r2(constant, constant) == 1
-    assert r2(constant + np.array([0, 0, 0.1]), constant) == 0
+    assert r2(constant + np.arange(6), constant) == 0
     assert r2(np.array([1, 2, 5]), np.array([1, 2, 3]), weights=np.array([1, 1, 0])) == 1
-    # In float32 the squares would be lost.
-    assert r2(np.array([1e4, 1e4 + 1], np.float32), np.array([1e4, 1e4 + 1], np.float32)) == 1
+    # Small types would wrap around, at 10 - 30 and at 20 * 20.
+    assert r2(np.array([10, 50], np.uint8), np.array([30, 40], np.uint8)) == 1 - 500 / 50
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from funcnn.metrics.classification import (
 from funcnn.metrics.probability import calibration_error, log_loss
 from funcnn.metrics.ranking import average_precision, roc_auc
 from funcnn.metrics.regression import r2
-from funcnn.targets import check_labels as check_labels
 
 __all__ = [
     "accuracy", "average_precision", "balanced_accuracy", "calibration_error", "confusion_matrix", "error_rate", "f1",

@@ -308,9 +308,10 @@ def matthews_correlation(
         Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004), equation 8.
     """
     matrix = _weighted_matrix(y, labels, threshold, weights)
-    total, true, predicted = matrix.sum(), matrix.sum(axis=1), matrix.sum(axis=0)
-    spread = np.sqrt((true @ (total - true)) * (predicted @ (total - predicted)))
-    return float((np.trace(matrix) * total - true @ predicted) / spread) if spread else 0.0
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    # Each spread has the sum of its own shares, which is exactly the only one if there is but one, and never less.
+    spread = np.sqrt((true @ (true.sum() - true)) * (predicted @ (predicted.sum() - predicted)))
+    return float((np.trace(matrix) * matrix.sum() - true @ predicted) / spread) if spread else 0.0
 
 
 def _decided(
