@@ -1,11 +1,20 @@
+import inspect
 import io
+import itertools
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
+import funcnn as fn
 from funcnn import plot
 
 HISTORY = [
@@ -98,13 +107,109 @@ def test_what_is_no_confusion_matrix_is_refused(
         plot.confusion_matrix(matrix, names)
 
 
-def test_pictures_are_drawn_where_asked_and_pyplot_never_knows() -> None:
-    imported_before = "matplotlib.pyplot" in sys.modules
-    left, right = Figure().subplots(1, 2)
-    assert plot.learning_curves(HISTORY, ax=left) is left
-    assert plot.confusion_matrix(MATRIX, ax=right) is right
-    for ax in (plot.learning_curves(HISTORY), plot.confusion_matrix(MATRIX)):
+def test_norms_draw_a_line_for_each_path_where_its_steps_are() -> None:
+    records = [{"step": 0, "a/b": 0.1, "a/w": 2.0}, {"step": 10, "a/b": 0.2, "a/w": 1.0, "c/w": 5.0}]
+    ax = plot.norms(records, "update")
+    drawn = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
+    assert drawn == {"a/b": [[0, 0.1], [10, 0.2]], "a/w": [[0, 2], [10, 1]], "c/w": [[10, 5]]}
+    b, w, other = ax.lines
+    assert (b.get_color() == w.get_color(), w.get_color() == other.get_color()) == (True, False)
+    assert (b.get_linestyle() == w.get_linestyle(), w.get_linestyle() == other.get_linestyle()) == (False, True)
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("step", "update norm", "log")
+    # Without steps the records are counted; where nothing is above zero there is no logarithm.
+    ax = plot.norms([{"w": 0.0}, {"w": 0.0}])
+    assert np.asarray(ax.lines[0].get_xydata()).tolist() == [[0, 0], [1, 0]]
+    assert ax.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize("records", [[], [{}], [{"step": 3}]])
+def test_norms_of_nothing_are_refused(records: list[dict[str, float]]) -> None:
+    with pytest.raises(ValueError, match=r"expected records such as tree.norms\(grads\)"):
+        plot.norms(records)
+
+
+def read_only(array: Any) -> Any:
+    array = np.asarray(array)
+    array.flags.writeable = False
+    return array
+
+
+MODEL = fn.serial(
+    fn.conv2d(10, 3), fn.residual(fn.dropout(0.5), fn.relu), fn.concat(fn.relu, fn.named("half", fn.avg_pool2d(1))),
+    fn.add(fn.flatten, fn.flatten), fn.dense(3),
+)  # fmt: skip
+PARAMS = fn.tree.map(read_only, MODEL.init((8, 8, 2), 0))
+RNG = np.random.default_rng(0)
+EXAMPLE = read_only(RNG.standard_normal((8, 8, 2)).astype(np.float32))
+IMAGES = read_only(RNG.random((11, 8, 8, 1)))
+POINTS = read_only(RNG.standard_normal((30, 2)).astype(np.float32))
+CLASSES = read_only(np.arange(30) % 3)
+LINEAR = fn.dense(3)
+RECORDS = [{"dense_0/w": 1.0, "residual_0/conv2d_0/b": 0.1}, {"dense_0/w": 0.5, "residual_0/conv2d_0/b": 0.2}]
+NAMES = ["aeroplane", "automobile", "ship"]
+
+PICTURES: dict[str, Callable[..., Axes]] = {
+    "learning_curves": partial(plot.learning_curves, HISTORY),
+    "norms": partial(plot.norms, RECORDS),
+    "confusion_matrix": partial(plot.confusion_matrix, read_only(MATRIX)),
+    "image_grid": partial(plot.image_grid, IMAGES, CLASSES[:11], read_only(CLASSES[1:12]), NAMES),
+    "image_grid of one": partial(plot.image_grid, IMAGES[:1], CLASSES[:1]),
+    "heat_map": partial(plot.heat_map, IMAGES[0], read_only(RNG.random((4, 4)))),
+    "filtered_image": partial(plot.filtered_image, IMAGES[0], {"one": read_only(np.eye(3)), "two": -np.eye(3)}),
+    "scatter": partial(plot.scatter, POINTS, CLASSES, NAMES),
+    "decision_boundary": partial(plot.decision_boundary, LINEAR, LINEAR.init((2,), 0), POINTS, CLASSES),
+    "filters": partial(plot.filters, PARAMS["conv2d_0"]["w"]),
+    "filters of two": partial(plot.filters, PARAMS["conv2d_0"]["w"][:, :, :, :2]),
+    "dense_weights": partial(plot.dense_weights, PARAMS["dense_0"]["w"]),
+    "dense_weights as images": partial(plot.dense_weights, read_only(RNG.random((64, 23))), (8, 8)),
+    "dense_weights in channels": partial(plot.dense_weights, read_only(RNG.random((48, 7))), (4, 4, 3)),
+    "feature_maps": partial(plot.feature_maps, MODEL, PARAMS, EXAMPLE, rng=0),
+    "feature_maps of a vector": partial(plot.feature_maps, LINEAR, LINEAR.init((2,), 0), POINTS[0]),
+    "diagram": partial(plot.diagram, MODEL, PARAMS, (8, 8, 2)),
+    "diagram of one layer": partial(plot.diagram, fn.relu, {}, (2,)),
+}
+
+
+def test_the_table_has_every_picture() -> None:
+    public = {name for name, value in vars(plot).items() if inspect.isfunction(value)}
+    assert public == {name.split()[0] for name in PICTURES}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_drawn_where_asked_and_pyplot_never_knows(name: str) -> None:
+    draw, imported_before = PICTURES[name], "matplotlib.pyplot" in sys.modules
+    figure = Figure()
+    left, _ = figure.subplots(1, 2)
+    assert draw(ax=left) is left
+    assert figure.axes[:2] == [left, _]
+    for ax in (left, draw()):
         picture = io.BytesIO()
         ax.figure.savefig(picture)
         assert picture.getvalue().startswith(b"\x89PNG")
     assert ("matplotlib.pyplot" in sys.modules) == imported_before
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_text_is_cut_off_or_lies_on_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[str, Bbox] = {}
+    draw_text = Text.draw
+
+    def noting(text: Text, renderer: Any) -> None:
+        if text.get_text():
+            written[f"{text.get_text()} {id(text)}"] = text.get_window_extent(renderer)
+            assert float(text.get_fontsize()) >= 6  # points: legible at 100 dpi
+        draw_text(text, renderer)
+
+    ax = PICTURES[name]()
+    ax.figure.savefig(io.BytesIO(), dpi=100)  # the layout is settled now
+    monkeypatch.setattr(Text, "draw", noting)
+    ax.figure.savefig(io.BytesIO(), dpi=100)
+    assert written
+    width, height = ax.figure.get_size_inches() * 100
+    for text, box in written.items():
+        # Boxes hold the empty space above and below letters too: two pixels may go.
+        assert -2 <= box.x0 < box.x1 <= width + 2, text
+        assert -2 <= box.y0 < box.y1 <= height + 2, text
+    for (one, a), (other, b) in itertools.combinations(written.items(), 2):
+        apart = min(a.x1, b.x1) - max(a.x0, b.x0) <= 2 or min(a.y1, b.y1) - max(a.y0, b.y0) <= 2
+        assert apart, (one, other)

@@ -10,8 +10,8 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.layers.conv import conv2d
-from funcnn.targets import check_labels
 from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, tile
+from funcnn.targets import check_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +51,9 @@ def image_grid(
         >>> [text.get_text() for text in ax.texts]
         ['cat', '✗ cat, not dog']
     """
+    images = np.asarray(images)
+    if images.ndim == 3 and images.shape[2] in (1, 3):
+        raise ValueError(f"image_grid: expected several images, got shape {images.shape}; of a single one, image[None]")
     shown = displayable(images)
     if columns < 1:
         raise ValueError(f"image_grid: columns must be 1 or more, got {columns}")
@@ -61,13 +64,16 @@ def image_grid(
 
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    step = 1.25 if any(captions) else 1.0
-    ax = new_axes(max(3.0, 1.05 * columns), 1.05 * step * rows + 0.3) if ax is None else ax
+    if max(map(len, captions)) > 12:
+        captions = [caption.replace(", not ", ",\nnot ") for caption in captions]
+    lines = [caption.split("\n") for caption in captions]
+    longest = max(len(line) for words in lines for line in words)
+    # A letter is about 0.65 of its size wide and 1.2 of it high.
+    side, step = max(1.05, 0.06 * longest), 1.0 + 0.2 * max(map(len, lines)) * any(captions)
+    ax = new_axes(max(3.0, side * columns), side * step * rows + 0.3) if ax is None else ax
     frame(ax, columns, rows * step)
     ax.apply_aspect()
-    # A letter is about 0.6 of its size wide.
-    side = 72 * ax.bbox.width / ax.figure.dpi / columns
-    size = min(9.0, side / 0.6 / max([len(caption) for caption in captions] + [1]))
+    size = min(9.0, 72 * ax.bbox.width / ax.figure.dpi / columns / 0.65 / max(longest, 1))
     for number, (image, caption) in enumerate(zip(shown, captions, strict=True)):
         row, column = divmod(number, columns)
         wrong = caption.startswith("✗")
@@ -79,8 +85,8 @@ def image_grid(
         if caption:
             colour, weight = (VERMILLION, "bold") if wrong else ("black", "normal")
             ax.text(
-                column + 0.45, row * step + 1.05, caption,
-                ha="center", va="center", fontsize=size, color=colour, weight=weight,
+                column + 0.45, row * step + 0.96, caption,
+                ha="center", va="top", fontsize=size, color=colour, weight=weight,
             )  # fmt: skip
     frame(ax, columns, rows * step)
     if true is not None and said is not None:

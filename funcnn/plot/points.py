@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from funcnn.aliases import Array, Params
-from funcnn.targets import check_labels
 from funcnn.plot.canvas import COLOURS, check_names, new_axes
+from funcnn.targets import check_labels
 from funcnn.train import predict
 
 if TYPE_CHECKING:
