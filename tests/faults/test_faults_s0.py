@@ -107,7 +107,7 @@ def test_s0_8_softmax_gradient_has_its_off_diagonal_part() -> None:
 
 @np.errstate(all="ignore")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_s0_9_softmax_and_sigmoid_of_large_numbers() -> None:
+def test_s0_9_and_s2_6_softmax_and_sigmoid_of_large_numbers() -> None:
     x = np.array([[1000.0, 0.0, 1000.0]])
     told_apart(fn.softmax.apply({}, x)[0], [[0.5, 0, 0.5]], np.exp(x) / np.exp(x).sum())
     # 1 / (1 + e^-x) comes out right in the end, but by way of an overflow.
