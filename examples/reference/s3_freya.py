@@ -60,7 +60,7 @@ def draw(name, fit, test, out):
     pictures = {
         "loss": fn.plot.learning_curves(fit.history, "loss"),
         "points": fn.plot.scatter(x, labels),
-        "boundary": fn.plot.decision_boundary(model, fit.params, x, labels),
+        "boundary": fn.plot.decision_boundary(model, fit.params, x, labels, threshold=0.5),
     }
     for kind, ax in pictures.items():
         ax.figure.savefig(out / f"{name}_{kind}.png")
