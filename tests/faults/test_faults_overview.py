@@ -16,7 +16,7 @@ WITHOUT_TEST: dict[str, str] = {}
 """Rows for which no test applies, and why: there are none, since each text error has a formula or a call behind it."""
 
 PARTS_WITHOUT_TEST = {
-    "0.25": "that two sides of a comparison do the same work is a matter of the benchmark that compares them; see "
+    "0.25": "that both sides of a comparison do the same work: see examples/reference/s0_apiquet.py and "
     "tests/benchmarks. The double softmax and the shared batch norm are tested",
     "1.21": "a syntax error and misspelt names in printed code: Python itself refuses them, and ruff checks ours. The "
     "integer stride, the missing relu and misspelt activations are tested",
