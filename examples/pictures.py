@@ -77,7 +77,7 @@ def main(options):
     linear = fn.serial(fn.flatten, fn.dense(10))
     result = train_quietly(linear, train, fn.softmax_cross_entropy, 5, options.seed, fn.adamw(1e-3, 0.1))
     write("dense_weights", fn.plot.dense_weights(result.params["dense_0"]["w"], (28, 28)))
-    write("learning_curves", fn.plot.learning_curves(result.history, "accuracy"))
+    write("accuracy_curves", fn.plot.learning_curves(result.history, "accuracy"))
 
     x, classes = fn.datasets.moons(300, noise=0.15, rng=options.seed)
     targets = classes.reshape(-1, 1).astype(np.float32)
@@ -98,7 +98,7 @@ def learn(params, train, epochs, rng):
         _, grads = step_gradients(params, x, labels, rng=(rng, 1, step))
         update, opt_state = optimizer.update(grads, opt_state, params)
         params = fn.apply_updates(params, update)
-        if step % 4 == 0:
+        if step % 12 == 0:
             gradients.append({"step": step, **fn.tree.norms(grads)})
             updates.append({"step": step, **fn.tree.norms(update)})
     return params, gradients, updates

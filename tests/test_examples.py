@@ -1,6 +1,7 @@
 """The examples run as a user runs them, and a run that is killed and resumed ends with the same bits."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -112,3 +113,13 @@ def test_the_custom_layer_passes_its_check_and_learns() -> None:
     # It begins at 38; noise-free sines can be learned to any depth.
     assert float(last.split("train loss ")[1].split(";")[0]) < 0.01
     assert lines[-1].startswith("a of the first snake went from 2.00 to ")
+
+
+def test_every_picture_is_drawn_and_the_readme_shows_them(tmp_path: Path) -> None:
+    run("pictures.py", "--quick", "--out", tmp_path)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    shown = {name for name in re.findall(r"examples/images/([^)]+)", page) if name != "learning_curves.png"}
+    assert shown == drawn - {"scatter.png"}
+    for name in shown:
+        assert (EXAMPLES / "images" / name).stat().st_size < 80_000

@@ -64,7 +64,7 @@ def image_grid(
 
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    if max(map(len, captions)) > 12:
+    if max(map(len, captions)) > 14:
         captions = [caption.replace(", not ", ",\nnot ") for caption in captions]
     lines = [caption.split("\n") for caption in captions]
     longest = max(len(line) for words in lines for line in words)
