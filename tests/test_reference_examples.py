@@ -19,7 +19,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "MP
 def run(script: str, *options: Any, cwd: Path) -> str:
     """What a script prints; it must end well and write nothing to stderr."""
     command = [sys.executable, str(FOLDER / script), *map(str, options)]
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -44,6 +44,40 @@ def test_a_quick_run_prints_its_table(script: str, kept: Path) -> None:
         theirs, ours = row["reported"], row["ours"]
         assert theirs["score"] is None or isinstance(ours["score"], float), row["experiment"]
         assert theirs["seconds_per_epoch"] is None or row["speed_up"] > 0, row["experiment"]
+        assert theirs["parameters"] in (None, ours["parameters"]), row["experiment"]
+        # A few steps on a few examples tell nothing about who is better.
+        assert row["better"] is None, row["experiment"]
+
+
+def test_the_layer_table_of_test_3_is_his(tmp_path: Path) -> None:
+    lines = run("s1_qviper.py", "--quick", "--only", "Test 3", cwd=tmp_path).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.split()[:2] == ["Layer", "Name"])
+    assert lines[first].split() == ["Layer", "Name", "Input", "Output", "Shape", "Activation", "Bias", "Parameters"]
+    assert [line.split()[-1] for line in lines[first + 1 : first + 8]] == [
+        "40",
+        "0",
+        "296",
+        "0",
+        "0",
+        "9,690",
+        "10,026",
+    ]
+    assert lines[first + 1].split()[-3:-1] == ["relu", "True"]
+    assert lines[first + 7].split()[0] == "Total"
+
+
+def test_the_disc_command_has_the_options_of_the_original(tmp_path: Path) -> None:
+    options = ["--only", "disc", "-e", "3", "-b", "20", "-s", "8", "-l", "0.01", "-n", "60", "-t", "40"]
+    text = run("s0_apiquet.py", *options, cwd=tmp_path)
+    assert "  -e 3 -b 20 -s 8 -l 0.01 -n 60 -t 40\n" in text
+    # 2-8-8-2: 24 + 72 + 18 parameters, three epochs; errors come in steps of one point of 60 and of 40.
+    (row,) = [line for line in text.splitlines() if line.startswith("disc  ")]
+    assert "- / 114  " in row
+    assert "- / 3  " in row
+    (after,) = [line for line in text.splitlines() if line.startswith("  after training: ")]
+    train, test = (float(word.rstrip("%,")) / 100 for word in after.split() if word.endswith("%,"))
+    assert train * 60 == pytest.approx(round(train * 60), abs=0.01)
+    assert test * 40 == pytest.approx(round(test * 40), abs=0.01)
 
 
 def test_one_command_makes_the_table_of_all_systems_and_puts_it_into_a_page(kept: Path) -> None:

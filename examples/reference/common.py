@@ -57,12 +57,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A published experiment, and the function ``run(options, reported) -> Result`` that does the same here."""
+    """A published experiment, and the function ``run(options, reported) -> Result`` that does the same here.
+
+    ``run`` answers None, after saying why, if something that it needs is not installed; it then has no line.
+    """
 
     name: str
     measure: Measure
     reported: Result
-    run: Callable[[argparse.Namespace, Result], Result]
+    run: Callable[[argparse.Namespace, Result], Result | None]
     remark: str = ""
 
 
@@ -151,7 +154,8 @@ def main(system: str, experiments: Sequence[Experiment], options: argparse.Names
         if experiment.remark:
             print(f"  {experiment.remark}", flush=True)
         ours = experiment.run(options, experiment.reported)
-        rows.append(row(experiment, ours) | ({"better": None} if options.quick else {}))
+        if ours is not None:
+            rows.append(row(experiment, ours) | ({"better": None} if options.quick else {}))
     print(f"\n{system}: reported / ours{', quick: the scores mean little' if options.quick else ''}; {machine()}")
     print(as_text(rows))
     if options.json:

@@ -107,7 +107,7 @@ def beside_pytorch(options, reported):
     """
     if importlib.util.find_spec("torch") is None:
         print("  PyTorch is not installed: nothing to compare with")
-        return Result(None)
+        return None
     train, test = pooled_digits(options)
     model, epochs = fcn(128, fn.batch_norm), 2 if options.quick else 200
     params = model.init((14, 14, 1), options.seed)
