@@ -116,6 +116,9 @@ def test_norms_draw_a_line_for_each_path_where_its_steps_are() -> None:
     assert (b.get_color() == w.get_color(), w.get_color() == other.get_color()) == (True, False)
     assert (b.get_linestyle() == w.get_linestyle(), w.get_linestyle() == other.get_linestyle()) == (False, True)
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("step", "update norm", "log")
+    # Colours return after seven layers, then with markers.
+    many = plot.norms([{f"dense_{number}/w": 1.0 for number in range(9)}] * 2).lines
+    assert len({(line.get_color(), line.get_marker()) for line in many}) == 9
     # Without steps the records are counted; where nothing is above zero there is no logarithm.
     ax = plot.norms([{"w": 0.0}, {"w": 0.0}])
     assert np.asarray(ax.lines[0].get_xydata()).tolist() == [[0, 0], [1, 0]]

@@ -66,6 +66,7 @@ def test_images_are_shown_from_black_to_white(images: Any, darkest: float, light
         ((IMAGES[0],), ValueError, r"several images, got shape \(4, 5, 1\); of a single one, image\[None\]"),
         ((np.zeros((2, 4, 5, 2)),), ValueError, r"got shape \(4, 5, 2\)"),
         ((IMAGES[:0],), ValueError, "and none of them"),
+        ((1.0,), ValueError, r"got shape \(\)"),
         ((NAN,), ValueError, "NaN or infinite"),
         ((np.array([[["a", "b"]]]),), TypeError, "images of numbers, got <U1"),
         ((IMAGES, np.array([0, 1])), ValueError, r"labels of shape \(3,\), one for each image, got \(2,\)"),

@@ -55,9 +55,9 @@ def test_map_takes_leaves_of_several_trees_by_path() -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"a": {"x": 1}}, "trees differ: the first has only a/y"),
-        ({"a": {"x": 1, "y": 2, "z": 3}}, "trees differ: another has only a/z"),
-        ({"a": {"x": 1, "z": 3}}, "trees differ: the first has only a/y; another has only a/z"),
+        ({"a": {"x": 1}}, "trees differ: only the first has a/y"),
+        ({"a": {"x": 1, "y": 2, "z": 3}}, "trees differ: only another has a/z"),
+        ({"a": {"x": 1, "z": 3}}, "trees differ: only the first has a/y; only another has a/z"),
         ({"a": 1}, "trees differ: a is a dict in one and a leaf in another"),
         ({"a": {"x": {"deep": 1}, "y": 2}}, "trees differ: a/x is a leaf in one and a dict in another"),
     ],
@@ -116,3 +116,11 @@ def test_count_and_bytes() -> None:
     assert tree.count(MODEL) == 10
     assert tree.nbytes(MODEL) == 40
     assert tree.count({}) == tree.nbytes({}) == 0
+
+
+def test_norms_of_leaves_by_path_do_not_overflow() -> None:
+    # 1e30 squared is beyond float32, and not beyond float64, in which the sum is right to 1e-15.
+    huge = tree.norms(
+        {"stem": {"w": np.full((2, 2), 1e30, np.float32), "b": np.array([3.0, 4.0])}, "empty": np.ones(0)}
+    )
+    assert huge == pytest.approx({"empty": 0, "stem/b": 5, "stem/w": 2 * float(np.float32(1e30))}, rel=1e-12)

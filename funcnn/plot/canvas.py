@@ -72,7 +72,7 @@ def displayable(images: Any) -> Array:
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)) or not images.size:
         raise ValueError(
             "expected images (height, width), or (height, width, channels) with 1 channel or 3, "
-            f"got shape {images.shape[1:]}" + ("" if len(images) else " and none of them")
+            f"got shape {images.shape[1:]}" + (" and none of them" if images.shape[:1] == (0,) else "")
         )
     if not np.isfinite(images).all():
         raise ValueError("an image holds NaN or infinite numbers")

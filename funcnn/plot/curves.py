@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["learning_curves", "norms"]
 
 DASHES = ("-", "--", ":", "-.")
+MARKERS = ("", "o", "s", "^", "D")
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss", ax: "Axes | None" = None) -> "Axes":
@@ -93,8 +94,13 @@ def norms(records: Sequence[Mapping[str, float]], quantity: str = "gradient", ax
         colour = COLOURS[layers.index(layer) % len(COLOURS)]
         style = DASHES[leaves.index(leaf) % len(DASHES)]
         points = [(record.get("step", place), record[path]) for place, record in enumerate(records) if path in record]
-        marker = "o" if len(points) == 1 else ""
-        ax.plot(*zip(*points, strict=True), style, marker=marker, color=colour, label=path, linewidth=1.2)
+        # Markers for layers whose colour others have too, and for a line of one point.
+        marker = MARKERS[layers.index(layer) // len(COLOURS) % len(MARKERS)] or "." * (len(points) == 1)
+        every = -(-len(points) // 20)
+        ax.plot(
+            *zip(*points, strict=True), style,
+            marker=marker, markersize=4, markevery=every, color=colour, label=path, linewidth=1.2,
+        )  # fmt: skip
     if any(record.get(path, 0) > 0 for record in records for path in paths):
         ax.set_yscale("log", nonpositive="mask")
     ax.set(xlabel="step", ylabel=f"{quantity} norm")
