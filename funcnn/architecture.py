@@ -185,7 +185,8 @@ class _Writer:
             if name not in arguments or _is_default(arguments[name], parameter):
                 continue
             value = arguments[name]
-            if parameter.kind is parameter.VAR_POSITIONAL and len(children) == len(value):
+            variadic = parameter.kind is parameter.VAR_POSITIONAL
+            if variadic and len(children) == len(value) and all(_is_layer(item) for item in value):
                 # ``rebuild`` may have put other children in place of those that the constructor was called with.
                 nodes[name] = [self.layer(child, _below(path, own)) for own, child in children.items()]
             else:
@@ -330,6 +331,11 @@ def _public() -> dict[str, Any]:
 def _maker(thing: Any) -> Any:
     """What tells a layer from another: its ``apply``, since ``named`` makes a new ``Layer``."""
     return thing.apply if isinstance(thing, Layer) else thing
+
+
+def _is_layer(value: Any) -> bool:
+    """Whether a combinator would take it for a child."""
+    return isinstance(value, Layer) or (isinstance(value, tuple) and all(callable(part) for part in value))
 
 
 def _is_default(value: Any, parameter: inspect.Parameter) -> bool:

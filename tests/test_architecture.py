@@ -199,6 +199,15 @@ def test_changed_children_are_written_and_not_those_they_replaced() -> None:
     assert '"relu"}' not in fn.to_json(model)
 
 
+def test_arguments_are_written_as_given_even_if_as_many_children_came_of_them() -> None:
+    @fn.layer
+    def tower(*units: int) -> Any:
+        return fn.serial(*[fn.dense(n) for n in units])
+
+    assert '{"layer": "tower", "arguments": {"units": [4, 2]}}' in fn.to_json(tower(4, 2))
+    assert repr(fn.from_json(fn.to_json(tower(4, 2)), {"tower": tower})) == "tower(4, 2)"
+
+
 # Layers of one's own
 
 
