@@ -266,7 +266,7 @@ def _check_same_keys(path: str, node: dict[str, Any], other: Tree) -> None:
         raise ValueError(
             "trees differ: "
             + "; ".join(
-                f"{where} has only {', '.join(f'{prefix}{key}' for key in keys)}"
+                f"only {where} has {', '.join(f'{prefix}{key}' for key in keys)}"
                 for where, keys in (("the first", missing), ("another", extra))
                 if keys
             )
