@@ -49,7 +49,8 @@ def layer_table(model, shape):
         lines.append((row.path, row.input_shape, row.output_shape, activation, bias, f"{row.parameters:,}"))
     lines.append(("Total", "", "", "", "", f"{summary.parameters:,}"))
     widths = [max(len(str(line[i])) for line in lines) for i in range(6)]
-    return "\n".join("  " + "  ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
+    texts = ["  ".join(str(c).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(f"  {text}" for text in texts)
 
 
 def classify(layers, n_train, n_test, epochs, measure, optimizer, options, reported):
