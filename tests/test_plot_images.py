@@ -221,6 +221,11 @@ def test_decision_boundary_of_several_classes_is_that_of_the_highest_score() -> 
     expected = (columns[:, None] * params["w"][0] + params["b"]).argmax(axis=1)
     assert set(expected) == {0, 1, 2}
     np.testing.assert_array_equal(arrays(ax)[0][0], expected)
+    # The first row of the regions is the lowest one of the picture.
+    upward = {"w": np.array([[0.0], [1.0]]), "b": np.array([-1.0])}
+    ax = plot.decision_boundary(fn.dense(1), upward, POINTS, CLASSES // 2)
+    assert (ax.images[0].origin, arrays(ax)[0][0, 0], arrays(ax)[0][-1, 0]) == ("lower", 0, 1)
+    assert ax.get_ylim()[0] < ax.get_ylim()[1]
 
 
 @pytest.mark.parametrize(
