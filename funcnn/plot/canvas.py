@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
-__all__ = ["BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "displayable", "diverging", "frame", "new_axes", "tile"]
+__all__ = [
+    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "check_names", "displayable", "diverging", "frame", "new_axes", "tile",
+]  # fmt: skip
 
 # Colours that people with any kind of colour vision can tell apart; their yellow is too pale for lines and left out.
 # Reference: Okabe and Ito, Color universal design (2008).
