@@ -53,6 +53,7 @@ class Layer:
         children: the layers inside, by name; combinators only.
         arguments: what the constructor was called with, for ``repr``, summaries and model files.
         constructor: rebuilds the layer, as ``constructor(*children, **options)`` in the case of a combinator.
+        inner: the combinator that the constructor returned, if it built its layer of others; ``rebuild`` needs it.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
         across_batch: whether an example's answer may depend on the others; a bare pair might, so it is taken to.
         in_place: of an activation whose slope its answer alone tells; layers with ``activation=`` then fuse it.
@@ -73,6 +74,7 @@ class Layer:
     children: Mapping[str, "Layer"] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     constructor: Callable[..., "Layer"] | None = None
+    inner: "Layer | None" = None
     measure: Callable[[Params, Array], Params] | None = None
     across_batch: bool = False
     in_place: "InPlace | None" = None
@@ -114,7 +116,8 @@ def layer(constructor: Callable[P, Any]) -> Callable[P, Layer]:
     def build(*args: P.args, **kwargs: P.kwargs) -> Layer:
         arguments = signature.bind(*args, **kwargs).arguments
         pair = as_layer(constructor(*args, **kwargs))
-        return replace(pair, kind=constructor.__name__, arguments=arguments, constructor=build)
+        inner = pair if pair.children and pair.constructor is not None else None
+        return replace(pair, kind=constructor.__name__, arguments=arguments, constructor=build, inner=inner)
 
     return build
 

@@ -45,13 +45,17 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
         ['dense_0', 'relu_0', '']
     """
     root = as_layer(model)
-    if root.children and root.constructor is not None:
+    combinator = root
+    while combinator.inner is not None:
+        combinator = combinator.inner
+    if combinator.children and combinator.constructor is not None:
         children = [
             named(name, rebuild(child, change, f"{path}/{name}" if path else name))
             for name, child in root.children.items()
         ]
-        options = {name: value for name, value in root.arguments.items() if name != "layers"}
-        root = replace(root.constructor(*children, **options), name=root.name, arguments=root.arguments)
+        options = {name: value for name, value in combinator.arguments.items() if name != "layers"}
+        described = {field: getattr(root, field) for field in ("kind", "name", "arguments", "constructor", "inner")}
+        root = replace(combinator.constructor(*children, **options), **described)
     return change(path, root)
 
 

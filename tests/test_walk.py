@@ -123,3 +123,27 @@ def test_the_advice_for_an_uncalibrated_batch_norm_works_when_taken_literally() 
     exec(advice[1], names)
     y, _ = model.apply(names["params"], x)
     assert np.isfinite(y).all()
+
+
+def test_a_constructor_of_ones_own_that_puts_layers_together_can_be_walked() -> None:
+    @fn.layer
+    def block(units: int, times: int = 1) -> fn.Layer:
+        return fn.serial(*[fn.dense(units), fn.batch_norm(activation="relu")] * times)
+
+    model = fn.serial(block(4, times=2), fn.residual(block(4)))
+    params, x = model.init((3,), 0), np.random.default_rng(0).random((8, 3), np.float32)
+    params = fn.calibrate(model, params, x)
+    visits = fn.trace(model, params, x)
+    assert [visit.path for visit in visits if not visit.layer.children] == [
+        "block_0/dense_0",
+        "block_0/batch_norm_0",
+        "block_0/dense_1",
+        "block_0/batch_norm_1",
+        "residual_0/block_0/dense_0",
+        "residual_0/block_0/batch_norm_0",
+    ]
+    again = fn.rebuild(model, lambda path, layer: layer)
+    assert repr(again) == repr(model) == "serial(block(4, times=2), residual(block(4)))"
+    assert np.array_equal(again.apply(params, x)[0], visits[-1].y)
+    # What was rebuilt can be rebuilt.
+    assert [v.path for v in fn.trace(again, params, x)] == [v.path for v in visits]
