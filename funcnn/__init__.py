@@ -15,6 +15,7 @@ from funcnn import train as train
 from funcnn import tree as tree
 from funcnn.architecture import *  # noqa: F403
 from funcnn.attribution import *  # noqa: F403
+from funcnn.batching import *  # noqa: F403
 from funcnn.checkpoint import *  # noqa: F403
 from funcnn.combinators import *  # noqa: F403
 from funcnn.layer import *  # noqa: F403

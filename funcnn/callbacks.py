@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from funcnn.batching import check_whole
 from funcnn.checkpoint import load, save
-from funcnn.train import Callback, Decision, Fit, Record, check_whole
+from funcnn.train import Callback, Decision, Fit, Record
 
 __all__ = ["checkpoints", "csv_log", "early_stopping"]
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules", "targets"},
     {"layers", "optim"},
     {"combinators", "walk", "attribution"},
-    {"train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing", "callbacks"},
+    {"batching", "train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing", "callbacks"},
     {"__init__"},
 ]
 HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL"}

@@ -122,7 +122,7 @@ def test_a_split_takes_its_share_of_each_class(labels: list[int], share: float, 
     # Floats stand for one-hot rows, whose dtype does not matter; integers for labels.
     target = np.eye(5, dtype=dtype)[classes] if dtype is np.float32 else classes.astype(dtype)
     index = np.arange(len(labels))
-    (rest, rest_target), (part, part_target) = fn.train.split((index, target), share, rng)
+    (rest, rest_target), (part, part_target) = fn.split((index, target), share, rng)
     assert min(len(rest), len(part)) >= 1
     assert sorted([*rest, *part]) == index.tolist()
     assert np.array_equal(rest_target, target[rest])
@@ -134,7 +134,7 @@ def test_a_split_takes_its_share_of_each_class(labels: list[int], share: float, 
 
 def test_a_split_is_random_and_its_key_decides() -> None:
     def part(rng: int) -> list[int]:
-        return sorted(fn.train.split((np.arange(200), np.zeros(200, int)), 0.5, rng)[1][0].tolist())
+        return sorted(fn.split((np.arange(200), np.zeros(200, int)), 0.5, rng)[1][0].tolist())
 
     assert part(0) == part(0) != part(1)
 
@@ -149,8 +149,8 @@ def test_a_split_is_random_and_its_key_decides() -> None:
     ],
 )
 def test_other_targets_are_split_as_they_come(target: Array) -> None:
-    _, (as_they_come, _) = fn.train.split((np.arange(100), np.zeros(100)), 0.2, rng=0)
-    (rest, _), (part, _) = fn.train.split((np.arange(100), target), 0.2, rng=0)
+    _, (as_they_come, _) = fn.split((np.arange(100), np.zeros(100)), 0.2, rng=0)
+    (rest, _), (part, _) = fn.split((np.arange(100), target), 0.2, rng=0)
     assert part.tolist() == as_they_come.tolist()
     assert (len(rest), len(part)) == (80, 20)
 
@@ -158,12 +158,12 @@ def test_other_targets_are_split_as_they_come(target: Array) -> None:
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
 def test_a_share_outside_its_range_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share must lie between 0 and 1"):
-        fn.train.split(DATA, share, 0)
+        fn.split(DATA, share, 0)
 
 
 def test_one_example_cannot_be_split() -> None:
     with pytest.raises(ValueError, match="split: expected at least two examples, got 1"):
-        fn.train.split((X[:1], LABELS[:1]), 0.5, 0)
+        fn.split((X[:1], LABELS[:1]), 0.5, 0)
 
 
 # --- k_fold ----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.batching import check_examples, check_whole
 from funcnn.targets import check_labels
-from funcnn.train import check_examples, check_whole
 
 __all__ = ["average_pool_images", "one_hot", "standardize", "standardize_images", "statistics"]
 

@@ -6,8 +6,8 @@ Each is a pair ``(x, labels)`` in random order, float32 and int64; the same key 
 import numpy as np
 
 from funcnn.aliases import Array, Rng
+from funcnn.batching import Data, check_whole
 from funcnn.rng import generator
-from funcnn.train import Data, check_whole
 
 __all__ = ["circles", "disc", "moons", "shapes"]
 
