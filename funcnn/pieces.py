@@ -6,6 +6,7 @@ pieces wait for each other there, and it gets back what they have together.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -23,6 +24,9 @@ SMALL_BATCH = 16 * 1024
 
 IMAGES, ROWS, LEAST = 32, 64, 16
 """Examples in a piece: fewer images than rows, because a piece and its windows should stay in a core's cache."""
+
+
+_inside_a_piece: ContextVar[bool] = ContextVar("inside a piece", default=False)
 
 
 class Meeting(NamedTuple):
@@ -60,10 +64,12 @@ def cut(x: Array) -> list[Array]:
         >>> [len(piece) for piece in cut(np.zeros((80, 28, 28, 1), np.float32))]
         [32, 32, 16]
     """
-    if not isinstance(x, np.ndarray) or x.size < SMALL_BATCH:
+    if not isinstance(x, np.ndarray) or x.size < SMALL_BATCH or _inside_a_piece.get():
         return [x]
     n = len(x)
     size = min(IMAGES if x.ndim > 2 else ROWS, max(LEAST, -(-n // 2)))
+    # However narrow its examples are, a piece holds half of what would be a small batch.
+    size = max(size, SMALL_BATCH * n // (2 * x.size))
     return [x[first : first + size] for first in range(0, n, size)]
 
 
@@ -78,7 +84,8 @@ def together(coroutines: Sequence[Piecework[T]]) -> list[T]:
     """
     answers: Sequence[Any] = [None] * len(coroutines)
     while True:
-        reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, answers, strict=True)])
+        several = len(coroutines) > 1
+        reached = threads.run([partial(_advance, *pair, several) for pair in zip(coroutines, answers, strict=True)])
         first = reached[0]
         if isinstance(first, _Done):
             return [done.value for done in reached]
@@ -146,8 +153,11 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _advance(coroutine: Piecework[T], answer: Any) -> "Meeting | _Done":
-    """Let a coroutine run to its next meeting, or to its end."""
+def _advance(coroutine: Piecework[T], answer: Any, several: bool) -> "Meeting | _Done":
+    """Let a coroutine run to its next meeting, or to its end; a piece is not cut again by what lies inside."""
+    if several:
+        # ``threads.run`` calls several tasks in a context of their own, which ends with them.
+        _inside_a_piece.set(True)
     try:
         return coroutine.send(answer)
     except StopIteration as stop:

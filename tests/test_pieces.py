@@ -418,6 +418,8 @@ def test_parameters_without_axes_add_up() -> None:
         ((24, 784), [16, 8]),
         ((16, 4000), [16]),
         ((1, 200, 200, 3), [1]),
+        # Narrow.
+        ((10_000, 4), [2048, 2048, 2048, 2048, 1808]),
         # Small.
         ((100, 10), [100]),
         ((0, 28, 28, 3), [0]),
@@ -444,7 +446,8 @@ def test_pieces_are_views_and_make_the_batch_again(n: int, shape: list[int], ord
         assert split_like(x, parts)[0] is x
     else:
         assert all(np.shares_memory(part, x) for part in [*parts, *split_like(x, parts)])
-        assert 1 <= len(parts[-1]) <= len(parts[0]) <= (32 if x.ndim > 2 else 64)
+        narrow = pieces.SMALL_BATCH * n // (2 * x.size)
+        assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(32 if x.ndim > 2 else 64, narrow)
         assert {len(part) for part in parts[:-1]} == {len(parts[0])}
 
 
@@ -527,3 +530,22 @@ def test_gradients_add_up_and_stay_what_they_were() -> None:
     assert list(total) == ["a", "b", "only"]
     assert total["a"]["w"].dtype == np.float64
     assert added([{}, {}]) == {}
+
+
+def test_a_piece_is_not_cut_again_by_what_lies_inside() -> None:
+    sizes: list[int] = []
+
+    def apply(params: Any, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        sizes.append(len(x))
+        return x, lambda dy, input_grad=True: ({}, dy)
+
+    noting = fn.Layer(lambda shape, rng: {}, apply)
+    x = np.zeros((64, 28, 28, 1))
+    for threads in (1, 2):
+        with fn.use_threads(threads):
+            fn.serial(fn.serial(noting)).apply({}, x)
+    assert sizes == [32, 32, 32, 32]
+    # Behind a layer that wants to see the whole batch, the whole is cut.
+    sizes.clear()
+    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(noting).apply))).apply({}, x)
+    assert sizes == [32, 32]
