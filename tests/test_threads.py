@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from funcnn import threads as funcnn_threads
 from funcnn.threads import num_threads, run, use_threads
 
 # Far more than anything here needs: what takes so long is stuck.
@@ -21,7 +22,9 @@ PATIENCE = 30
 
 
 def blas_threads() -> set[int]:
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    """The threads of NumPy's BLAS; what others brought along, SciPy or PyTorch, is theirs and stays as it is."""
+    ours = {library.filepath for library in funcnn_threads._blas()}
+    return {library["num_threads"] for library in threadpool_info() if library["filepath"] in ours}
 
 
 def others_threads() -> list[int]:
