@@ -4,6 +4,9 @@
 way back it calls them in reverse, handing ``dx`` of one to the one before as its ``dy``.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -313,12 +316,15 @@ def _forward(
     """One piece of the batch through all children, and the coroutine that brings its gradient back."""
     vjps: list[Any] = []
     for name, child in children.items():
-        with located(name, x):
-            own, own_key = params.get(name, {}), child_key(key, name)
+        own, own_key = params.get(name, {}), child_key(key, name)
+        try:
             if child.across_batch:
                 x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
             else:
                 x, vjp = child.apply(own, x, own_key)
+        except Exception as error:
+            add_path(error, name, x)
+            raise
         vjps.append(vjp)
     # Before the first child with parameters there is nothing to learn, only the input's gradient to pass on.
     first = next((i for i, name in enumerate(children) if name in params), len(vjps))
@@ -329,12 +335,15 @@ def _forward(
         for i, (name, child) in reversed(list(enumerate(children.items()))):
             if i < first and not input_grad:
                 break
-            with located(name, gradient):
-                wanted = input_grad or i > first
+            wanted = input_grad or i > first
+            try:
                 if child.across_batch:
                     own, gradient = yield from vjps[i](gradient, wanted)
                 else:
                     own, gradient = pull_back(vjps[i], gradient, wanted)
+            except Exception as error:
+                add_path(error, name, gradient)
+                raise
             if own:
                 grads[name] = own
         return {name: grads[name] for name in params if name in grads}, gradient

@@ -4,6 +4,9 @@
 with the answer the way back: ``vjp_fn(dy) -> (dparams, dx)``. Everything else here only describes such a pair.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -71,13 +74,13 @@ class Layer:
     apply: Apply
     kind: str = "layer"
     name: str | None = None
-    children: Mapping[str, "Layer"] = field(default_factory=dict)
+    children: Mapping[str, Layer] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    constructor: Callable[..., "Layer"] | None = None
-    inner: "Layer | None" = None
+    constructor: Callable[..., Layer] | None = None
+    inner: Layer | None = None
     measure: Callable[[Params, Array], Params] | None = None
     across_batch: bool = False
-    in_place: "InPlace | None" = None
+    in_place: InPlace | None = None
     piecework: Callable[..., Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:

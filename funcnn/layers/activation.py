@@ -4,6 +4,9 @@ Going back, ``dy`` is multiplied by the curve's slope where the number stood. So
 all numbers of the last axis together, and so its slope is a whole matrix, which is never built.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -4,6 +4,9 @@ What one window learns, all know; a shifted image gives a shifted answer. The pr
 with the two gradients in the notation of this page.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape

@@ -5,6 +5,9 @@ loss is the input it saw times the gradient it caused, and what each input did i
 weights. Every other layer of the library is a variation on these six lines.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape

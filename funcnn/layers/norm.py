@@ -4,6 +4,9 @@ It trains on the batch's own statistics, so its vjp looks across the batch: movi
 variance that all others are measured by. It predicts on statistics that ``calibrate`` has measured once.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 from functools import reduce
 from typing import Any
 

@@ -3,6 +3,9 @@
 They have no parameters. What padding adds at the border is never a value: it is not picked and not averaged.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -3,6 +3,9 @@
 What is left is scaled up at once (*inverted* dropout), hence predicting needs no dropout code at all.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng

@@ -3,6 +3,9 @@
 Only ``upsample2d`` repeats values, and so its gradient sums over the copies.
 """
 
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
 import math
 from typing import Any
 
