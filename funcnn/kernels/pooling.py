@@ -54,7 +54,7 @@ def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Wind
     """
     image = pad(x, padding, _never(pick))
     apart = all(step >= size for step, size in zip(window.stride, window.size, strict=True))
-    tiled = apart and window.stride == window.size and image.shape[1:3] == _tiles(window, y.shape[1:3])
+    tiled = window.stride == window.size and image.shape[1:3] == _tiles(window, y.shape[1:3])
     dx = empty_like(image, image.shape)
     if not tiled:
         dx[...] = 0
