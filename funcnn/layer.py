@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.memory import empty_like
 
 __all__ = ["Layer", "Vjp", "as_layer", "elementwise", "layer", "named"]
 
@@ -204,7 +205,7 @@ def elementwise(
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient(name, dy, y)
-            return {}, dy * derivative(x, y) if input_grad else None
+            return {}, np.multiply(dy, derivative(x, y), out=empty_like(y)) if input_grad else None
 
         return y, vjp_fn
 

@@ -6,7 +6,7 @@ pieces wait for each other there, and it gets back what they have together.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -14,17 +14,24 @@ import numpy as np
 
 from funcnn import threads
 from funcnn.aliases import Array, Tree
+from funcnn.memory import empty_like
 
 __all__ = ["Meeting", "Piecework", "added", "alone", "cut", "join", "split_like", "summed", "together"]
 
 T = TypeVar("T")
 
-SMALL_BATCH = 16 * 1024
+SMALL_BATCH = 48 * 1024
 """Below so many numbers of input the pieces would cost more to hand out than to compute."""
 
-IMAGES, ROWS, LEAST = 32, 64, 16
-"""Examples in a piece: fewer images than rows, because a piece and its windows should stay in a core's cache."""
+MOST, LEAST = 64, 16
+"""Examples in a piece: not too many, because a piece and its windows should stay in a core's cache."""
 
+FEWEST_AXES = 3
+"""Of a batch that is cut; what is done to plain rows is nearly all products, which BLAS shares out by itself."""
+
+BUFFER = 512
+"""Numbers in NumPy's buffers. A ufunc that meets one number for a channel copies it out over a whole buffer, unless a
+buffer is no longer than the run of pixels that the number is for; so with short buffers it is three times as fast."""
 
 _inside_a_piece: ContextVar[bool] = ContextVar("inside a piece", default=False)
 
@@ -62,14 +69,13 @@ def cut(x: Array) -> list[Array]:
 
     Example:
         >>> [len(piece) for piece in cut(np.zeros((80, 28, 28, 1), np.float32))]
-        [32, 32, 16]
+        [40, 40]
     """
-    if not isinstance(x, np.ndarray) or x.size < SMALL_BATCH or _inside_a_piece.get():
+    if not isinstance(x, np.ndarray) or x.ndim < FEWEST_AXES or x.size < SMALL_BATCH or _inside_a_piece.get():
         return [x]
     n = len(x)
-    size = min(IMAGES if x.ndim > 2 else ROWS, max(LEAST, -(-n // 2)))
     # However narrow its examples are, a piece holds half of what would be a small batch.
-    size = max(size, SMALL_BATCH * n // (2 * x.size))
+    size = max(min(MOST, max(LEAST, -(-n // 2))), SMALL_BATCH * n // (2 * x.size))
     return [x[first : first + size] for first in range(0, n, size)]
 
 
@@ -85,7 +91,9 @@ def together(coroutines: Sequence[Piecework[T]]) -> list[T]:
     answers: Sequence[Any] = [None] * len(coroutines)
     while True:
         several = len(coroutines) > 1
-        reached = threads.run([partial(_advance, *pair, several) for pair in zip(coroutines, answers, strict=True)])
+        tasks = [partial(_advance, *pair, several) for pair in zip(coroutines, answers, strict=True)]
+        # What a piece sets for itself, numpy's buffers and that it is one, ends with its context.
+        reached = threads.run(tasks) if several else [copy_context().run(tasks[0])]
         first = reached[0]
         if isinstance(first, _Done):
             return [done.value for done in reached]
@@ -142,7 +150,7 @@ def added(trees: Sequence[Tree]) -> Tree:
         total = first
         for number, other in enumerate(others):
             # The first sum is new memory of ours, and the others may go into it.
-            total = np.add(total, other, out=total if number else np.empty_like(total))
+            total = np.add(total, other, out=total if number else empty_like(total))
         return total
     return {name: added([first[name], *(other[name] for other in others if name in other)]) for name in first}
 
@@ -155,8 +163,8 @@ class _Done(NamedTuple):
 
 def _advance(coroutine: Piecework[T], answer: Any, several: bool) -> "Meeting | _Done":
     """Let a coroutine run to its next meeting, or to its end; a piece is not cut again by what lies inside."""
+    np.setbufsize(BUFFER)
     if several:
-        # ``threads.run`` calls several tasks in a context of their own, which ends with them.
         _inside_a_piece.set(True)
     try:
         return coroutine.send(answer)

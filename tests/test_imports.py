@@ -13,7 +13,7 @@ import funcnn
 ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
-    {"aliases", "tree", "rng", "threads"},
+    {"aliases", "tree", "rng", "threads", "memory"},
     {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules", "targets"},
     {"layers", "optim"},
     {"combinators", "walk", "attribution"},

@@ -21,7 +21,8 @@ from funcnn.layer import Layer, Vjp
 from funcnn.pieces import Meeting, Piecework, added, alone, cut, join, split_like, summed, together
 from funcnn.testing import check_layer, table_of_layers
 
-IMAGE, ROW = (14, 14, 3), (784,)
+# Batches of plain rows are not cut; a row in a row of one is.
+IMAGE, ROW = (16, 16, 3), (1, 784)
 
 
 @contextmanager
@@ -29,14 +30,15 @@ def in_pieces_of(examples: int | None) -> Iterator[None]:
     """Cut every batch into pieces of so many examples, or none at all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "SMALL_BATCH", 10**12 if examples is None else 1)
-        for name in ("IMAGES", "ROWS", "LEAST"):
+        patch.setattr(pieces, "FEWEST_AXES", 1)
+        for name in ("MOST", "LEAST"):
             patch.setattr(pieces, name, examples or 1)
         yield
 
 
 def batch(shape: tuple[int, ...], dtype: type = np.float64) -> Array:
-    """Images or rows, as many as are cut into four pieces or three."""
-    x = np.random.default_rng(0).standard_normal((80 if len(shape) > 1 else 200, *shape)).astype(dtype)
+    """Images or rows, as many as are cut into four pieces."""
+    x = np.random.default_rng(0).standard_normal((200, *shape)).astype(dtype)
     x.setflags(write=False)
     return x
 
@@ -169,7 +171,7 @@ def test_one_two_and_four_threads_give_the_same_bits_every_time(
 
 
 def test_each_piece_drops_numbers_of_its_own() -> None:
-    y, _ = fn.serial(fn.dropout(0.5)).apply({}, np.ones((200, 784), np.float32), rng=0)
+    y, _ = fn.serial(fn.dropout(0.5)).apply({}, np.ones((200, *ROW), np.float32), rng=0)
     kept = [piece != 0 for piece in cut(y)][:3]
     assert [len(piece) for piece in kept] == [64] * 3
     assert not any(np.array_equal(a, b) for a, b in pairwise(kept))
@@ -276,11 +278,11 @@ def test_a_users_layer_sees_the_whole_batch_once_with_a_key_and_the_whole_gradie
     y, vjp_fn = model.apply(params, x, rng=5)
     vjp_fn(like(y))
     (shape, key), back = seen
-    assert (shape, back) == ((200, 6), (200, 6))
+    assert (shape, back) == ((200, 1, 6), (200, 1, 6))
     assert isinstance(key, tuple)
     seen.clear()
     model.apply(params, x)
-    assert seen == [((200, 6), None)]
+    assert seen == [((200, 1, 6), None)]
 
 
 def test_what_is_no_pair_of_the_users_is_cut() -> None:
@@ -350,7 +352,7 @@ def test_errors_name_the_layer(threads: int) -> None:
         with pytest.raises(ValueError, match="have not been measured") as caught:
             model.apply(fn.tree.cast(model.init(ROW, 0), np.float64), x)
         assert notes(caught.value) == "in layer batch_norm_0"
-        with pytest.raises(ValueError, match=r"serial: vjp_fn expects dy like y, of shape \(200, 784\)"):
+        with pytest.raises(ValueError, match=r"serial: vjp_fn expects dy like y, of shape \(200, 1, 784\)"):
             vjp_fn(y[:5])
 
 
@@ -402,7 +404,7 @@ def test_parameters_without_axes_add_up() -> None:
 
     model = fn.serial(Layer(lambda shape, rng: {"s": np.array(2, np.float32)}, apply))
     with in_pieces_of(1):
-        y, vjp_fn = model.apply({"layer_0": {"s": np.array(2.0)}}, np.arange(4.0)[:, None])
+        y, vjp_fn = model.apply({"layer_0": {"s": np.array(2.0)}}, np.arange(4.0)[:, None, None])
         grads, _ = vjp_fn(np.ones_like(y))
     assert grads["layer_0"]["s"] == 0 + 1 + 2 + 3
 
@@ -410,20 +412,22 @@ def test_parameters_without_axes_add_up() -> None:
 @pytest.mark.parametrize(
     ("shape", "sizes"),
     [
-        ((80, 28, 28, 3), [32, 32, 16]),
-        ((200, 784), [64, 64, 64, 8]),
+        ((80, 28, 28, 3), [40, 40]),
+        ((200, 784, 1), [64, 64, 64, 8]),
         # Two cores are to have something each, but not too little.
-        ((40, 784), [20, 20]),
-        ((41, 784), [21, 20]),
-        ((24, 784), [16, 8]),
-        ((16, 4000), [16]),
+        ((40, 2000, 1), [20, 20]),
+        ((41, 1, 2000), [21, 20]),
+        ((24, 4000, 1), [16, 8]),
+        ((16, 4000, 1), [16]),
+        # Rows.
+        ((10_000, 4000), [10_000]),
         ((1, 200, 200, 3), [1]),
         # Narrow.
-        ((10_000, 4), [2048, 2048, 2048, 2048, 1808]),
+        ((20_000, 4, 1), [6144, 6144, 6144, 1568]),
         # Small.
         ((100, 10), [100]),
         ((0, 28, 28, 3), [0]),
-        ((80, 0), [80]),
+        ((80, 0, 3), [80]),
     ],
 )
 def test_where_a_batch_is_cut(shape: tuple[int, ...], sizes: list[int]) -> None:
@@ -447,7 +451,7 @@ def test_pieces_are_views_and_make_the_batch_again(n: int, shape: list[int], ord
     else:
         assert all(np.shares_memory(part, x) for part in [*parts, *split_like(x, parts)])
         narrow = pieces.SMALL_BATCH * n // (2 * x.size)
-        assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(32 if x.ndim > 2 else 64, narrow)
+        assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(64, narrow)
         assert {len(part) for part in parts[:-1]} == {len(parts[0])}
 
 

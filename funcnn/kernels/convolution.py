@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from funcnn.aliases import Array
 from funcnn.kernels.windows import Padding, Pair, Window
+from funcnn.memory import empty
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
@@ -53,7 +54,7 @@ def convolve(
     """
     filters = w.shape[3] // groups
     matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
-    y = np.empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
+    y = empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
     flat = y.reshape(counts[0], groups * filters, counts[1] * len(x))
     for rows, columns, windows in _blocks(x, window, counts, padding, groups):
         np.matmul(matrix, windows, out=y[rows, ..., columns].transpose(1, 0, 2, 3))
@@ -120,7 +121,8 @@ def _scattered_gradient(
     _, rows, columns, filters = dy.shape
     (top, bottom), (left, right) = padding
     dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n)
-    dx = _batch_first(np.zeros((h + top + bottom, c, width + left + right, n), dy.dtype))
+    dx = _batch_first(empty((h + top + bottom, c, width + left + right, n), dy.dtype))
+    dx[...] = 0
     for i, j, index in window.taps((rows, columns)):
         tap = np.ascontiguousarray(w[i, j].reshape(c // groups, groups, -1).transpose(1, 0, 2))
         dx[index] += _batch_first(np.matmul(tap, dy).reshape(rows, c, columns, n))
@@ -145,7 +147,7 @@ def _blocks(
     apart = dh > 1 and sh > 1 and kh > 1
     rows, columns = _part_sizes(c * n * x.itemsize, window, (-(-counts[0] // classes), counts[1]), apart)
     lines = rows * kh if apart else (rows - 1) * sh + kh
-    space = np.empty((groups, lines, kw, c // groups, columns, n), x.dtype)
+    space = empty((groups, lines, kw, c // groups, columns, n), x.dtype)
     for left in range(0, counts[1], columns):
         wanted = min(columns, counts[1] - left)
         buffer = space.reshape(-1)[: space.size // columns * wanted].reshape(*space.shape[:4], wanted, n)
@@ -203,7 +205,12 @@ def _inside(first: int, step: int, count: int, size: int) -> tuple[int, int, sli
 
 def _batch_last(x: Array) -> Array:
     """(n, h, w, c) laid out in memory as (h, c, w, n)."""
-    return np.ascontiguousarray(x.transpose(1, 3, 2, 0))
+    turned = x.transpose(1, 3, 2, 0)
+    if turned.flags.c_contiguous:
+        return turned
+    laid_out = empty(turned.shape, x.dtype)
+    laid_out[...] = turned
+    return laid_out
 
 
 def _batch_first(x: Array) -> Array:

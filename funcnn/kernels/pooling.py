@@ -10,7 +10,8 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.kernels.channels import BLOCK_BYTES
-from funcnn.kernels.windows import Padding, Pair, Window, empty_like, pad
+from funcnn.kernels.windows import Padding, Pair, Window, pad
+from funcnn.memory import empty_like
 
 __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.memory import empty_like
 
 __all__ = ["Padding", "Pair", "Window", "as_padding", "as_pair", "pad", "pad_edges", "unpad_edges"]
 
@@ -141,12 +142,6 @@ def unpad_edges(dy: Array, padding: Padding) -> Array:
         inner[-1] += dy[dy.shape[0] - high :].sum(0)
         dy = np.moveaxis(inner, 0, axis)
     return dy
-
-
-def empty_like(x: Array, shape: tuple[int, ...]) -> Array:
-    """Memory for ``shape`` with the axes in the order in which those of ``x`` lie in memory."""
-    order = sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis))
-    return np.empty([shape[axis] for axis in order], x.dtype).transpose(np.argsort(order))
 
 
 def _every(first: int, step: int, count: int) -> slice:

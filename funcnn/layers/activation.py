@@ -16,6 +16,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Params, Rng
 from funcnn.layer import InPlace, Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
+from funcnn.memory import empty_like
 
 __all__ = [
     "as_activation", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
@@ -45,7 +46,7 @@ identity = Layer(no_params, _identity, kind="identity")
 
 def _in_place(name: str, write: Callable[[Array, Array], Any], slope: Callable[[Array], Array]) -> Layer:
     """An elementwise layer that can be fused: its slope is told by its answer."""
-    plain = elementwise(lambda x: write(x, np.empty_like(x)), lambda x, y: slope(y), name)
+    plain = elementwise(lambda x: write(x, empty_like(x)), lambda x, y: slope(y), name)
     return replace(plain, in_place=InPlace(write, slope))
 
 
@@ -207,7 +208,7 @@ def fuse(kind: str, activation: Any) -> Fused:
     if layer is identity:
         return Fused(lambda z: None, lambda z: (z, lambda dy: dy))
     if in_place is not None:
-        return Fused(lambda z: in_place.write(z, z), lambda y: (y, lambda dy: dy * in_place.slope(y)))
+        return Fused(lambda z: in_place.write(z, z), lambda y: (y, lambda dy: np.multiply(dy, in_place.slope(y), out=empty_like(y))))
 
     def finish(z: Array) -> tuple[Array, Callable[[Array], Array]]:
         y, vjp_fn = layer.apply({}, z)

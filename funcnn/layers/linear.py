@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
 from funcnn.layers.activation import fuse
+from funcnn.memory import empty
 from funcnn.rng import fold
 
 __all__ = ["dense"]
@@ -75,7 +78,7 @@ def dense(
         w = parameter("dense", params, "w", (None, units))
         b = parameter("dense", params, "b", (units,)) if bias else None
         check_input("dense", x, "batch, ..., inputs", w, channels=w.shape[0])
-        z = x @ w
+        z = np.matmul(x, w, out=empty((*x.shape[:-1], units), x.dtype))
         if b is not None:
             z += b
         y, pull = activate(z)
@@ -84,10 +87,10 @@ def dense(
             check_gradient("dense", dy, y)
             dz = pull(dy)
             rows = dz.reshape(-1, units)
-            grads = {"w": x.reshape(-1, w.shape[0]).T @ rows}
+            grads = {"w": np.matmul(x.reshape(-1, w.shape[0]).T, rows, out=empty(w.shape, w.dtype))}
             if bias:
                 grads["b"] = rows.sum(0)
-            return grads, dz @ w.T if input_grad else None
+            return grads, np.matmul(dz, w.T, out=empty(x.shape, x.dtype)) if input_grad else None
 
         return y, vjp_fn
 

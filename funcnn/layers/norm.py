@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.kernels.channels import blocks, centred_moments, merged, scale_and_shift, sums_and_products
-from funcnn.kernels.windows import empty_like
+from funcnn.kernels.channels import blocks, centred_moments, each, line, merged, planes, sums_and_products
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
 from funcnn.layers.activation import fuse
+from funcnn.memory import empty_like
 from funcnn.pieces import Meeting, Piecework, alone, summed
 
 __all__ = ["batch_norm"]
@@ -79,15 +79,17 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
             )
         slope = 1 / np.sqrt(var + x.dtype.type(eps))
         gain = scale * slope
-        z = empty_like(x, x.shape)
-        for block in blocks(x):
-            activate.part(scale_and_shift(x[block], mean, gain, shift, out=z[block]))
+        z = empty_like(x)
+        seen, made = planes(x), planes(z, like=x)
+        for block in blocks(seen):
+            activate.part(line(seen[block], mean, gain, shift, out=made[block]))
         y, pull = activate.finish(z)
 
         def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
             check_gradient("batch_norm", dy, y)
             dz = pull(dy)
-            dshift, products = sums_and_products(dz, x, mean)
+            seen, pulled = planes(x), planes(dz, like=x)
+            dshift, products = sums_and_products(pulled, seen, mean)
             dscale = slope * products
             grads = {"scale": dscale, "shift": dshift, "mean": -gain * dshift, "var": -0.5 * slope * gain * dscale}
             all_dshift, all_dscale = np.zeros_like(gain), np.zeros_like(gain)
@@ -96,11 +98,12 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
                 all_dshift, all_dscale = (yield summed(np.stack([dshift, dscale]))) / x.dtype.type(n)
             if not input_grad:
                 return grads, None
-            dx = empty_like(x, x.shape)
-            for block in blocks(x):
-                part = scale_and_shift(x[block], mean, -slope * all_dscale, -all_dshift, out=dx[block])
-                part += dz[block]
-                part *= gain
+            dx = empty_like(x)
+            made = planes(dx, like=x)
+            for block in blocks(seen):
+                part = line(seen[block], mean, -slope * all_dscale, -all_dshift, out=made[block])
+                part += pulled[block]
+                part *= each(gain)
             return grads, dx
 
         return y, backward
@@ -119,5 +122,5 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 
 def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:
     """How many numbers a channel has in all pieces, their mean and variance."""
-    n, mean, squares = yield Meeting(centred_moments(x), lambda parts: [reduce(merged, parts)] * len(parts))
+    n, mean, squares = yield Meeting(centred_moments(planes(x)), lambda parts: [reduce(merged, parts)] * len(parts))
     return max(n, 1), mean.astype(x.dtype), (squares / max(n, 1)).astype(x.dtype)

@@ -13,6 +13,7 @@ import numpy as np
 
 from funcnn import threads, tree
 from funcnn.aliases import Array, Tree
+from funcnn.memory import empty
 from funcnn.schedules import Schedule
 
 __all__ = ["Memory", "Numbers", "Rule", "Stage", "State", "check_like", "run"]
@@ -20,10 +21,14 @@ __all__ = ["Memory", "Numbers", "Rule", "Stage", "State", "check_like", "run"]
 State: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = Mapping[str, float]
 Slots: TypeAlias = dict[str, Array]
-Rule: TypeAlias = Callable[[Array, Slots, Array, Numbers], tuple[Array, Slots]]
+Rule: TypeAlias = Callable[[Array, Slots, Array, Numbers, Array, Slots], Any]
+"""``rule(g, old, p, now, u, new)`` reads ``g``, ``old`` and ``p``, and writes all of ``u`` and of ``new``."""
 
-BLOCK = 32 * 1024
-"""Numbers in a block: a rule like Adam's holds half a dozen blocks of 128 KB at a time."""
+BLOCK = 64 * 1024
+"""Numbers in a block: a rule like Adam's holds six blocks of 256 KB at a time."""
+
+PART = 4
+"""Blocks that a thread works on before it asks for more."""
 
 ALONE = 1024 * 1024
 """Up to so many parameters one thread is as quick as two, which would wait for each other between short blocks."""
@@ -110,71 +115,55 @@ def run(
         {slot: check_like(f"state {slot!r}", state[slot], params, flat) for slot in stage.memory.slots}
         for stage, state in zip(stages, states, strict=True)
     ]
-    jobs, leaves = [], []
+    leaves, jobs = {}, []
     for path, p in flat.items():
         active = [
             (number, stage.rule, now[number]) for number, stage in enumerate(stages) if chosen[number].get(path, True)
         ]
         kept = [{slot: trees[slot][path].reshape(-1) for slot in trees} for trees in old]
-        leaf = _Leaf(path, p.shape, gradients[path].reshape(-1), p.reshape(-1), kept, active)
-        leaves.append(leaf)
-        jobs += [partial(leaf.work, start) for start in range(0, max(p.size, 1), BLOCK)]
+        leaf = leaves[path] = _Leaf(gradients[path].reshape(-1), p.reshape(-1), kept, active)
+        jobs += [partial(leaf.work, start) for start in range(0, p.size, PART * BLOCK)]
     if sum(p.size for p in flat.values()) > ALONE:
         threads.run(jobs)
     else:
         for job in jobs:
             job()
-    updates = {leaf.path: leaf.update.reshape(leaf.shape) for leaf in leaves}
+
+    def gathered(of: Callable[[_Leaf], Array]) -> Tree:
+        return _like(params, {path: of(leaf).reshape(flat[path].shape) for path, leaf in leaves.items()})
+
     new = [
         stage.memory.after(
-            numbers,
-            {
-                slot: _like(params, {leaf.path: leaf.kept[number][slot].reshape(leaf.shape) for leaf in leaves})
-                for slot in stage.memory.slots
-            },
+            now[number], {slot: gathered(lambda leaf: leaf.new[number][slot]) for slot in stage.memory.slots}
         )
-        for number, (stage, numbers) in enumerate(zip(stages, now, strict=True))
+        for number, stage in enumerate(stages)
     ]
-    return _like(params, updates), new
+    return gathered(lambda leaf: leaf.update), new
 
 
 class _Leaf:
-    """One parameter on its way through the rules; blocks of it may be worked on side by side."""
+    """One parameter on its way through the rules that are for it; parts of it may be worked on side by side."""
 
     def __init__(
-        self,
-        path: str,
-        shape: tuple[int, ...],
-        gradient: Array,
-        p: Array,
-        old: list[Slots],
-        active: list[tuple[int, Rule, Numbers]],
+        self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]
     ) -> None:
-        self.path, self.shape, self.gradient, self.p, self.old, self.active = path, shape, gradient, p, old, active
-        changed = {number for number, _, _ in active}
-        self.single = p.size <= BLOCK
-        self.update = gradient if self.single else np.empty_like(p)
-        # What no rule touches stays what it is; the rest gets memory of its own, block by block if there are several.
-        self.kept = [
-            slots if self.single or number not in changed else {slot: np.empty_like(p) for slot in slots}
-            for number, slots in enumerate(old)
-        ]
+        self.gradient, self.p, self.old, self.active = gradient, p, old, active
+        # What no rule touches stays what it is.
+        self.update = empty(p.shape, p.dtype) if active else gradient
+        self.new = list(old)
+        for number, _, _ in active:
+            self.new[number] = {slot: empty(p.shape, p.dtype) for slot in old[number]}
 
     def work(self, start: int) -> None:
-        """Let one block meet all the rules."""
-        block = slice(start, start + BLOCK)
-        update, p = self.gradient[block], self.p[block]
-        for number, rule, now in self.active:
-            update, new = rule(update, {slot: array[block] for slot, array in self.old[number].items()}, p, now)
-            if self.single:
-                self.kept[number] = new
-            else:
-                for slot, array in new.items():
-                    self.kept[number][slot][block] = array
-        if self.single:
-            self.update = update
-        else:
-            self.update[block] = update
+        """Let one part meet all the rules, block by block."""
+        for first in range(start, min(start + PART * BLOCK, self.p.size), BLOCK):
+            block = slice(first, first + BLOCK)
+            g, p = self.gradient[block], self.p[block]
+            for place, (number, rule, now) in enumerate(self.active, 1):
+                u = self.update[block] if place == len(self.active) else empty(p.shape, p.dtype)
+                old = {slot: array[block] for slot, array in self.old[number].items()}
+                rule(g, old, p, now, u, {slot: array[block] for slot, array in self.new[number].items()})
+                g = u
 
 
 def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from funcnn.aliases import Tree
 from funcnn.optim.leafwise import Memory, Numbers, Rule, Stage, State, check_like, run
 from funcnn.schedules import Schedule, as_schedule
@@ -70,9 +72,10 @@ def lift(
 
     Args:
         kind: its name.
-        rule: ``rule(g, slots, p, now) -> (update, slots)``, elementwise in the gradient ``g``, the parameter ``p`` and
-            the arrays in ``slots``; ``now`` holds the step (from 0) and the rates of this step, as Python numbers.
-        slots: the names of the arrays, like the parameter and zero at first, that the rule wants back next time.
+        rule: ``rule(g, old, p, now, u, new)``, elementwise in the gradient ``g``, the parameter ``p`` and the arrays
+            in ``old``, none of which it may change. It writes the update to ``u`` and to the arrays in ``new`` what
+            comes back as ``old`` next time; ``now`` holds the step (from 0) and the rates, as Python numbers.
+        slots: the names of the arrays in ``old`` and ``new``, which are like the parameter and zero at first.
         rates: the rule's rates by name, each a number or a schedule.
         counts: keep the step and the rates in the state even if no rate is a schedule.
         mask: ``mask(params) -> tree of bools``; where False the gradient passes unchanged. All True by default.
@@ -86,7 +89,7 @@ def lift(
 
     Example:
         >>> import numpy as np
-        >>> halve = lift("halve", lambda g, slots, p, now: (g / 2, slots))
+        >>> halve = lift("halve", lambda g, old, p, now, u, new: np.divide(g, 2, out=u))
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
@@ -227,7 +230,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     return new
 
 
-ADD = Stage(Memory("apply_updates", (), {}, ()), lambda update, slots, p, now: (p + update, {}))
+ADD = Stage(Memory("apply_updates", (), {}, ()), lambda update, old, p, now, u, new: np.add(p, update, out=u))
 
 
 def current_step(state: State) -> int:

@@ -1,4 +1,7 @@
-"""The rules that optimizers are chained from, each written for one array: ``(gradient, slots, parameter, now)``.
+"""The rules that optimizers are chained from, each written for one array: ``rule(g, old, p, now, u, new)``.
+
+A rule reads the gradient g, what it kept, ``old``, and the parameter p; it writes the update u and what it will keep,
+``new``. Nothing else is allocated, since an update is bound by memory.
 
 What they have in common is a running mean of the gradient, which smooths the direction, or of its square, which gives
 every weight a step size of its own.
@@ -54,8 +57,8 @@ def scale_by_rate(rate: float | Schedule) -> Optimizer:
         Robbins & Monro (1951), A Stochastic Approximation Method, eq. 6.
     """
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        return -now["rate"] * g, {}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        np.multiply(g, -now["rate"], out=u)
 
     return lift("scale_by_rate", rule, rates={"rate": rate}, counts=True)
 
@@ -86,9 +89,14 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
         the rate multiplied afterwards, as in PyTorch and Optax.
     """
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        m = now["momentum"] * slots["m"] + g
-        return (now["momentum"] * m + g if nesterov else m), {"m": m}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        m = np.multiply(old["m"], now["momentum"], out=new["m"])
+        m += g
+        if nesterov:
+            np.multiply(m, now["momentum"], out=u)
+            u += g
+        else:
+            u[...] = m
 
     return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum})
 
@@ -121,16 +129,17 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
     """
     b1, b2, eps = _fraction("b1", b1), _fraction("b2", b2), _positive("eps", eps)
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
         t = now["step"] + 1
-        m = b1 * slots["m"]
-        m += (1 - b1) * g
-        v = b2 * slots["v"]
-        v += (1 - b2) * g * g
-        u = np.sqrt(v)
+        m = np.multiply(old["m"], b1, out=new["m"])
+        m += np.multiply(g, 1 - b1, out=u)
+        v = np.multiply(old["v"], b2, out=new["v"])
+        v += _squared(g, 1 - b2, out=u)
+        # Both corrections in one: m / c1 / (sqrt(v / c2) + eps) = m / (sqrt(v) * c1 / sqrt(c2) + c1 * eps).
+        np.sqrt(v, out=u)
         u *= (1 - b1**t) / math.sqrt(1 - b2**t)
         u += (1 - b1**t) * eps
-        return m / u, {"m": m, "v": v}
+        np.divide(m, u, out=u)
 
     return lift("scale_by_adam", rule, slots=("m", "v"), counts=True)
 
@@ -161,10 +170,15 @@ def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Op
     """
     b1, b2, eps = _fraction("b1", b1), _fraction("b2", b2), _positive("eps", eps)
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        m = b1 * slots["m"] + (1 - b1) * g
-        v = np.maximum(b2 * slots["v"], np.abs(g) + eps)
-        return m / (1 - b1 ** (now["step"] + 1)) / v, {"m": m, "v": v}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        m = np.multiply(old["m"], b1, out=new["m"])
+        m += np.multiply(g, 1 - b1, out=u)
+        v = np.multiply(old["v"], b2, out=new["v"])
+        np.abs(g, out=u)
+        u += eps
+        np.maximum(v, u, out=v)
+        np.divide(m, 1 - b1 ** (now["step"] + 1), out=u)
+        u /= v
 
     return lift("scale_by_adamax", rule, slots=("m", "v"), counts=True)
 
@@ -194,9 +208,12 @@ def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
     """
     decay, eps = _fraction("decay", decay), _positive("eps", eps)
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        v = decay * slots["v"] + (1 - decay) * g * g
-        return g / (np.sqrt(v) + eps), {"v": v}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        v = np.multiply(old["v"], decay, out=new["v"])
+        v += _squared(g, 1 - decay, out=u)
+        np.sqrt(v, out=u)
+        u += eps
+        np.divide(g, u, out=u)
 
     return lift("scale_by_rmsprop", rule, slots=("v",))
 
@@ -226,9 +243,12 @@ def scale_by_adagrad(eps: float = 1e-10) -> Optimizer:
     """
     eps = _positive("eps", eps)
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        v = slots["v"] + g * g
-        return g / (np.sqrt(v) + eps), {"v": v}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        v = np.multiply(g, g, out=new["v"])
+        v += old["v"]
+        np.sqrt(v, out=u)
+        u += eps
+        np.divide(g, u, out=u)
 
     return lift("scale_by_adagrad", rule, slots=("v",))
 
@@ -260,10 +280,13 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
     """
     rho, eps = _fraction("rho", rho), _positive("eps", eps)
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        v = rho * slots["v"] + (1 - rho) * g * g
-        u = np.sqrt((slots["d"] + eps) / (v + eps)) * g
-        return u, {"v": v, "d": rho * slots["d"] + (1 - rho) * u * u}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        v = np.multiply(old["v"], rho, out=new["v"])
+        v += _squared(g, 1 - rho, out=u)
+        np.sqrt((old["d"] + eps) / (v + eps), out=u)
+        u *= g
+        d = np.multiply(old["d"], rho, out=new["d"])
+        d += (1 - rho) * u * u
 
     return lift("scale_by_adadelta", rule, slots=("v", "d"))
 
@@ -294,8 +317,9 @@ def add_decayed_weights(weight_decay: float | Schedule, mask: Callable[[Tree], T
         Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
     """
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        return g + now["weight_decay"] * p, {}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        np.multiply(p, now["weight_decay"], out=u)
+        u += g
 
     rates = {"weight_decay": weight_decay}
     return lift("add_decayed_weights", rule, rates=rates, mask=_has_two_axes if mask is None else mask)
@@ -320,8 +344,8 @@ def clip_by_value(limit: float | Schedule) -> Optimizer:
         {'w': array([ 0.5, -1. ])}
     """
 
-    def rule(g: Array, slots: Slots, p: Array, now: Numbers) -> tuple[Array, Slots]:
-        return np.clip(g, -now["limit"], now["limit"]), {}
+    def rule(g: Array, old: Slots, p: Array, now: Numbers, u: Array, new: Slots) -> None:
+        np.clip(g, -now["limit"], now["limit"], out=u)
 
     return lift("clip_by_value", rule, rates={"limit": limit})
 
@@ -355,6 +379,13 @@ def clip_by_global_norm(max_norm: float | Schedule) -> Optimizer:
         return tree.map(lambda g: np.asarray(scale * g), grads), {}
 
     return transform("clip_by_global_norm", rule, rates={"max_norm": max_norm})
+
+
+def _squared(g: Array, factor: float, out: Array) -> Array:
+    """factor * g², without a temporary."""
+    np.multiply(g, g, out=out)
+    out *= factor
+    return out
 
 
 def _has_two_axes(params: Tree) -> Tree:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from funcnn.aliases import Array
 from funcnn.kernels import channels
-from funcnn.kernels.channels import blocks, centred_moments, channel_sums, merged, scale_and_shift, sums_and_products
+from funcnn.kernels.channels import blocks, centred_moments, channel_sums, line, merged, planes, sums_and_products
 
 # Up to 125 numbers of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -30,31 +30,46 @@ block_bytes = st.sampled_from([1, 64, 200, 1000, 10**6])
 
 
 @settings(max_examples=300, deadline=None)
+@given(arrays())
+def test_planes_are_the_array_in_the_order_of_its_memory(x: Array) -> None:
+    seen = planes(x)
+    axes = tuple(range(x.ndim - 1))
+    # The channels stay apart, and nothing is lost; without axes backwards nothing is copied either.
+    assert seen.shape[1] == x.shape[-1]
+    assert sorted(seen.sum((0, 2))) == pytest.approx(sorted(x.sum(axes)))
+    assert seen.size == x.size
+    if all(stride > 0 for stride in x.strides):
+        assert np.shares_memory(seen, x) or not x.size
+
+
+def test_planes_by_hand() -> None:
+    x = np.arange(24).reshape(2, 3, 4)
+    assert planes(x).tolist() == x.reshape(6, 4, 1).tolist()
+    # The channels lie outermost, or in between; or the order is another array's.
+    assert planes(np.asfortranarray(x)).tolist() == x.transpose(2, 1, 0).reshape(1, 4, 6).tolist()
+    between = x.transpose(1, 2, 0).copy().transpose(2, 0, 1)
+    assert planes(between).tolist() == x.transpose(1, 2, 0).tolist() == planes(x, like=between).tolist()
+    assert np.shares_memory(planes(between), between)
+
+
+@settings(max_examples=300, deadline=None)
 @given(arrays(), block_bytes)
-def test_blocks_meet_every_number_once(x: Array, size: int) -> None:
-    met = np.zeros(x.shape, int)
+def test_blocks_meet_every_plane_once(x: Array, size: int) -> None:
+    seen = planes(x)
+    met = np.zeros(len(seen), int)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channels, "BLOCK_BYTES", size)
-        for block in blocks(x):
+        for block in blocks(seen):
             met[block] += 1
-            # What is done per channel needs all of them.
-            assert x[block].shape[-1] == x.shape[-1]
-            # The cut axis is the one outermost in memory, and no block is too large unless it is a single slice of it.
-            axis = len(block) - 1
-            assert x[block].nbytes <= size or x[block].shape[axis] == 1
-            strides = [abs(stride) for stride, n in zip(x.strides[:-1], x.shape[:-1], strict=True) if n > 1]
-            assert not x.size or not strides or (abs(x.strides[axis]) == max(strides) and x.shape[axis] > 1)
+            # No block is too large, unless it is a single plane.
+            assert seen[block].nbytes <= size or len(seen[block]) == 1
     assert (met == 1).all()
 
 
 def test_blocks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.zeros((2, 5, 3))
+    x = np.zeros((5, 3, 2))
     monkeypatch.setattr(channels, "BLOCK_BYTES", x.nbytes * 2 // 5)
-    assert list(blocks(x)) == [(slice(0, 1),), (slice(1, 2),)]
-    # The second axis outermost in memory: two of its five slices fit. So too if only the channels lie further out.
-    expected = [(slice(None), slice(0, 2)), (slice(None), slice(2, 4)), (slice(None), slice(4, 5))]
-    assert list(blocks(x.transpose(1, 0, 2).copy().transpose(1, 0, 2))) == expected
-    assert list(blocks(np.asfortranarray(x))) == expected
+    assert list(blocks(x)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -64,8 +79,8 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
     mean, other = np.arange(c) / 7, np.cos(x).copy(order)  # type: ignore[call-overload]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channels, "BLOCK_BYTES", size)
-        sums, (n, centre, squares) = channel_sums(x), centred_moments(x)
-        same_sums, products = sums_and_products(x, other, mean)
+        sums, (n, centre, squares) = channel_sums(x), centred_moments(planes(x))
+        same_sums, products = sums_and_products(planes(x), planes(other, like=x), mean)
     np.testing.assert_allclose(sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(same_sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(products, (x * (other - mean)).sum(axes), **CLOSE)
@@ -83,8 +98,8 @@ def test_moments_of_parts_merge_to_those_of_the_whole(sizes: list[int], seed: in
     parts = [random.standard_normal((size, 2)) + random.integers(-9, 9, 2) for size in sizes]
     together = (0, np.zeros(2), np.zeros(2))
     for part in parts:
-        together = merged(together, centred_moments(part))
-    n, mean, squares = centred_moments(np.concatenate(parts))
+        together = merged(together, centred_moments(planes(part)))
+    n, mean, squares = centred_moments(planes(np.concatenate(parts)))
     assert together[0] == n == sum(sizes)
     np.testing.assert_allclose(together[1], mean, **CLOSE)
     # Squares of distances up to 20: their rounding is some hundred times that of numbers of size 1.
@@ -101,7 +116,7 @@ def test_merging_by_hand() -> None:
 def test_a_large_mean_leaves_the_variance_in_float32(width: int) -> None:
     x = (1e4 + np.random.default_rng(width).standard_normal((100, 20, 10, width))).astype(np.float32)
     exact = x.astype(np.float64)
-    n, mean, squares = centred_moments(x)
+    n, mean, squares = centred_moments(planes(x))
     # NumPy adds the r rows of a block one by one, into sums up to 1e4 r, each rounded by 2**-24 of itself at most. Such
     # a random walk leaves a block's mean off by 1e4 2**-24 sqrt(r) / 3 or so: 0.03 for the 20,000 rows of 3 channels.
     # The variance is off by that squared, 1e-3; the textbook's E[x^2] - E[x]^2 would be off by thousands.
@@ -110,9 +125,7 @@ def test_a_large_mean_leaves_the_variance_in_float32(width: int) -> None:
 
 
 def test_a_line_per_channel_goes_where_it_is_told() -> None:
-    x, out = np.array([[3.0, 1.0], [5.0, 2.0]]), np.zeros((2, 2))
-    line = np.array([1.0, 0.0]), np.array([2.0, 10.0]), np.array([0.5, 7.0])
-    assert scale_and_shift(x, *line).tolist() == [[4.5, 17], [8.5, 27]]
-    assert scale_and_shift(x, *line, out=out) is out
-    assert out.tolist() == [[4.5, 17], [8.5, 27]]
-    assert x.tolist() == [[3, 1], [5, 2]]
+    x, out = np.array([[[3.0], [1.0]], [[5.0], [2.0]]]), np.zeros((2, 2, 1))
+    assert line(x, np.array([1.0, 0.0]), np.array([2.0, 10.0]), np.array([0.5, 7.0]), out=out) is out
+    assert out.ravel().tolist() == [4.5, 17, 8.5, 27]
+    assert x.ravel().tolist() == [3, 1, 5, 2]

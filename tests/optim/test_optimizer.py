@@ -62,8 +62,9 @@ def test_a_chain_in_a_chain_is_one_chain() -> None:
 
 
 def test_a_rule_for_one_array_serves_any_tree() -> None:
-    def rule(g: Any, slots: Any, p: Any, now: Any) -> Any:
-        return now["strength"] * g + p * now["step"], {"sum": slots["sum"] + g}
+    def rule(g: Any, old: Any, p: Any, now: Any, u: Any, new: Any) -> None:
+        u[...] = now["strength"] * g + p * now["step"]
+        new["sum"][...] = old["sum"] + g
 
     optimizer = lift("sum_up", rule, slots=("sum",), rates={"strength": lambda step: step + 1.0})
     params, grads = {"a": np.array(2.0), "b": {"c": np.full(2, 3.0)}}, {"a": np.array(5.0), "b": {"c": np.full(2, 7.0)}}
