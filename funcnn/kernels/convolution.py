@@ -9,11 +9,13 @@ runs. The columns of a window are copied once, shifted, into a buffer; its rows 
       row 2  | tap 0 | tap 1 |     they overlap, as a strided view, and nothing is stored twice.
 
 The kernel's gradient is a product of the same windows with ``dy``. The input's gradient is, for stride 1, again a
-convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped.
+convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped. With a stride, or with
+many filters, what each tap has to say is multiplied out at once and added where the tap looked.
 """
 
+import math
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -26,6 +28,10 @@ __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 1024 * 1024
 """How much of the windows is laid out at a time: what a core's second-level cache holds, or half of it."""
+
+
+MANY = 48
+"""Filters from which on adding up nine numbers for a tap each costs little beside the product that made them."""
 
 
 def convolve(
@@ -82,7 +88,8 @@ def kernel_gradient(
     dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n).transpose(1, 0, 3, 2)
     dw = np.zeros((groups, int(np.prod(w_shape[:3])), filters // groups), dy.dtype)
     for block, places, windows in _blocks(x, window, (rows, columns), padding, groups):
-        dw += np.matmul(windows, dy[:, block, places]).sum(1)
+        products = empty((*windows.shape[:3], filters // groups), dy.dtype)
+        dw += np.matmul(windows, dy[:, block, places], out=products).sum(1)
     return dw.transpose(1, 0, 2).reshape(w_shape)
 
 
@@ -102,9 +109,9 @@ def input_gradient(
     Returns:
         dx: of ``x_shape``.
     """
-    if window.stride != (1, 1):
-        return _scattered_gradient(dy, w, x_shape, window, padding, groups)
     kh, kw, channels, filters = w.shape
+    if window.stride != (1, 1) or (filters // groups >= MANY and not _is_one_pixel(window, padding)):
+        return _scattered_gradient(dy, w, x_shape, window, padding, groups)
     swapped = w[::-1, ::-1].reshape(kh, kw, channels, groups, filters // groups).transpose(0, 1, 4, 3, 2)
     (top, bottom), (left, right) = padding
     tall, wide = window.reach[0] - 1, window.reach[1] - 1
@@ -116,17 +123,25 @@ def input_gradient(
 def _scattered_gradient(
     dy: Array, w: Array, x_shape: tuple[int, ...], window: Window, padding: Padding, groups: int
 ) -> Array:
-    """With a stride the windows leave gaps: give each tap its product with ``dy``, added where the tap looked."""
+    """One product of the kernel with some rows of dy gives what each tap has to say, which is added where it looked."""
     n, h, width, c = x_shape
-    _, rows, columns, filters = dy.shape
-    (top, bottom), (left, right) = padding
-    dy = _batch_last(dy).reshape(rows, groups, filters // groups, columns * n)
-    dx = _batch_first(empty((h + top + bottom, c, width + left + right, n), dy.dtype))
+    (kh, kw), rows, columns = window.size, *dy.shape[1:3]
+    dy = _batch_last(dy).reshape(rows, groups, w.shape[3] // groups, columns * n)
+    matrix = np.ascontiguousarray(w.reshape(-1, groups, dy.shape[2]).transpose(1, 0, 2))
+    dx = empty((h, groups, c // groups, width, n), dy.dtype)
     dx[...] = 0
-    for i, j, index in window.taps((rows, columns)):
-        tap = np.ascontiguousarray(w[i, j].reshape(c // groups, groups, -1).transpose(1, 0, 2))
-        dx[index] += _batch_first(np.matmul(tap, dy).reshape(rows, c, columns, n))
-    return dx[:, top : top + h, left : left + width]
+    high, wide = _fitting(kh * kw * c * n * dy.itemsize, (rows, columns))
+    space = empty((high * kh * kw * c * wide * n,), dy.dtype)
+    for top, left in product(range(0, rows, high), range(0, columns, wide)):
+        part = dy[top : top + high, :, :, left * n : (left + wide) * n]
+        shape = len(part), groups, kh * kw * c // groups, part.shape[3]
+        taps = np.matmul(matrix, part, out=space[: math.prod(shape)].reshape(shape))
+        taps = taps.reshape(len(part), groups, kh, kw, c // groups, min(wide, columns - left), n)
+        for i, j in product(range(kh), range(kw)):
+            above, below, at_rows = _seen(window, padding, (h, width), 0, i, top, len(part))
+            before, behind, at_columns = _seen(window, padding, (h, width), 1, j, left, taps.shape[5])
+            dx[at_rows, :, :, at_columns] += taps[above:below, :, i, j, :, before:behind]
+    return _batch_first(dx.reshape(h, c, width, n))
 
 
 def _blocks(
@@ -136,7 +151,7 @@ def _blocks(
     image = _batch_last(x)
     h, c, wide, n = image.shape
     image = image.reshape(h, groups, c // groups, wide, n)
-    if window.size == window.stride == (1, 1) and padding == ((0, 0), (0, 0)):
+    if _is_one_pixel(window, padding):
         # A window of one pixel is the pixel itself, and all of them at once are the image.
         yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, c // groups, wide * n).transpose(1, 0, 2, 3)
         return
@@ -151,7 +166,7 @@ def _blocks(
     for left in range(0, counts[1], columns):
         wanted = min(columns, counts[1] - left)
         buffer = space.reshape(-1)[: space.size // columns * wanted].reshape(*space.shape[:4], wanted, n)
-        taps = [_inside(left * sw + j * dw - padding[1][0], sw, wanted, wide) for j in range(kw)]
+        taps = [_seen(window, padding, (h, wide), 1, j, left, wanted) for j in range(kw)]
         for top in chain.from_iterable(range(start, counts[0], classes)[::rows] for start in range(classes)):
             high = min(rows, -(-(counts[0] - top) // classes))
             first = top * sh - padding[0][0]
@@ -194,6 +209,27 @@ def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool) -> 
     columns = -(-counts[1] // -(-counts[1] // columns))
     per_row = kh if apart else sh
     return max(1, min(counts[0], (BLOCK_BYTES // (column_bytes * columns) - kh) // per_row)), columns
+
+
+def _is_one_pixel(window: Window, padding: Padding) -> bool:
+    """Whether each window is one pixel, and the windows are the image."""
+    return window.size == window.stride == (1, 1) and padding == ((0, 0), (0, 0))
+
+
+def _fitting(bytes_each: int, counts: Pair) -> Pair:
+    """How many rows and columns of so many bytes make a part of ``BLOCK_BYTES``, one at least."""
+    columns = max(1, min(counts[1], BLOCK_BYTES // max(bytes_each, 1)))
+    # Parts of one size: a narrow last one would be slow.
+    columns = -(-counts[1] // max(1, -(-counts[1] // columns)))
+    return max(1, min(counts[0], BLOCK_BYTES // max(bytes_each * columns, 1))), columns
+
+
+def _seen(
+    window: Window, padding: Padding, image: Pair, axis: int, tap: int, first: int, count: int
+) -> tuple[int, int, slice]:
+    """Which of ``count`` windows from the ``first`` on have a tap on the image along an axis, and on which pixels."""
+    start = first * window.stride[axis] + tap * window.dilation[axis] - padding[axis][0]
+    return _inside(start, window.stride[axis], count, image[axis])
 
 
 def _inside(first: int, step: int, count: int, size: int) -> tuple[int, int, slice]:

@@ -44,8 +44,7 @@ def layers_of(part: Part) -> Iterator[fn.Layer]:
                 bias=not part.norm, activation=None if part.norm else part.activation,
             )  # fmt: skip
             if part.norm:
-                yield fn.batch_norm()
-                yield fn.relu
+                yield fn.batch_norm(activation=fn.relu)
         case MaxPool():
             yield fn.max_pool2d(part.size)
         case GlobalAveragePool():
