@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.layer import Layer, OtherParameters, Vjp, add_path, as_layer, check_gradient, layer, pull_back
+from funcnn.layer import Layer, OtherParameters, Vjp, add_path, answer, as_layer, check_gradient, layer, pull_back
 from funcnn.pieces import Meeting, Piecework, added, cut, join, split_like, together
 from funcnn.rng import as_key, fold
 
@@ -61,8 +61,8 @@ def serial(*layers: Any) -> Layer:
         return params
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_children(params, children)
         key = None if rng is None else as_key(rng)
+        check_children(params, children)
         pieces = cut(x)
         keys = [key if key is None or len(pieces) == 1 else fold(key, number) for number in range(len(pieces))]
         answers = together([_forward(children, params, *piece) for piece in zip(pieces, keys, strict=True)])
@@ -79,7 +79,11 @@ def serial(*layers: Any) -> Layer:
 
         return y, vjp_fn
 
-    return Layer(init, apply, children=children, across_batch=any_across(children))
+    def predict(params: Params, x: Array) -> Array:
+        check_children(params, children)
+        return join(together([_answer(children, params, piece) for piece in cut(x)]))
+
+    return Layer(init, apply, children=children, across_batch=any_across(children), predict=predict)
 
 
 @layer
@@ -107,22 +111,31 @@ def residual(*layers: Any) -> Layer:
     """
     inner = serial(*layers)
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        y, vjp = inner.apply(params, x, rng)
+    def plus(x: Array, y: Array) -> Array:
         if y.shape != x.shape:
             raise ValueError(
                 f"residual: the input {x.shape} is added to what the layers answer, "
                 f"so they must keep its shape, got {y.shape}"
             )
+        return x + y
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        y, vjp = inner.apply(params, x, rng)
+        total = plus(x, y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient("residual", dy, y)
             grads, dx = pull_back(vjp, dy, input_grad)
             return grads, None if dx is None else dx + dy
 
-        return x + y, vjp_fn
+        return total, vjp_fn
 
-    return Layer(inner.init, apply, children=inner.children, across_batch=inner.across_batch)
+    def predict(params: Params, x: Array) -> Array:
+        return plus(x, answer(inner, params, x))
+
+    return Layer(
+        inner.init, apply, children=inner.children, across_batch=inner.across_batch, predict=predict
+    )
 
 
 @layer
@@ -349,6 +362,21 @@ def _forward(
         return {name: grads[name] for name in params if name in grads}, gradient
 
     return x, backward
+
+
+def _answer(children: Mapping[str, Layer], params: Params, x: Array) -> Piecework[Array]:
+    """What one piece of the batch becomes; each layer's memory is free again as soon as the next has seen it."""
+    for name, child in children.items():
+        own = params.get(name, {})
+        try:
+            if child.across_batch:
+                x, _ = yield from (child.piecework or _gathered(child))(own, x, None)
+            else:
+                x = answer(child, own, x)
+        except Exception as error:
+            add_path(error, name, x)
+            raise
+    return x
 
 
 def _gathered(child: Layer) -> Callable[..., Piecework[Any]]:

@@ -62,6 +62,7 @@ class Layer:
         across_batch: whether an example's answer may depend on the others; a bare pair might, so it is taken to.
         in_place: of an activation whose slope its answer alone tells; layers with ``activation=`` then fuse it.
         piecework: the same as ``apply``, as a coroutine that works on a piece of the batch; see ``funcnn.pieces``.
+        predict: ``predict(params, x) -> y`` of a combinator, which then keeps nothing that only its vjp would need.
 
     Example:
         >>> import funcnn as fn
@@ -83,6 +84,7 @@ class Layer:
     across_batch: bool = False
     in_place: InPlace | None = None
     piecework: Callable[..., Any] | None = None
+    predict: Callable[[Params, Array], Array] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
@@ -224,6 +226,14 @@ def pull_back(vjp_fn: Vjp, dy: Array, input_grad: bool) -> tuple[Params, Array |
     if _takes_input_grad(vjp_fn):
         return vjp_fn(dy, input_grad=False)
     return vjp_fn(dy)[0], None
+
+
+def answer(layer: Layer, params: Params, x: Array) -> Array:
+    """What a layer predicts, without the way back and all that it would hold in memory."""
+    if layer.predict is not None:
+        return layer.predict(params, x)
+    y, _ = layer.apply(params, x)
+    return y
 
 
 def add_path(error: Exception, name: str, x: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.batching import Data, batches, check_data, check_whole, split
-from funcnn.layer import Layer, as_layer, pull_back
+from funcnn.layer import Layer, answer, as_layer, pull_back
 from funcnn.optim import Optimizer, apply_updates, current_rate
 from funcnn.rng import as_key, fold, generator
 from funcnn.walk import calibrate
@@ -108,9 +108,9 @@ def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Arra
         array([[0.],
                [1.]])
     """
-    apply = as_layer(model).apply
+    layer = as_layer(model)
     step = check_whole("batch_size", batch_size, 1)
-    return np.concatenate([apply(params, x[i : i + step])[0] for i in range(0, max(len(x), 1), step)])
+    return np.concatenate([answer(layer, params, x[i : i + step]) for i in range(0, max(len(x), 1), step)])
 
 
 def evaluate(

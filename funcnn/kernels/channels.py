@@ -14,10 +14,13 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.memory import empty
 
-__all__ = ["blocks", "centred_moments", "channel_sums", "each", "line", "merged", "planes", "sums_and_products"]
+__all__ = ["blocks", "centred_moments", "channel_sums", "each", "line", "merged", "planes", "sums_and_products", "widened"]
 
 BLOCK_BYTES = 256 * 1024
 """How much of one array is worked on at a time; three or four such blocks fit a core's second-level cache."""
+
+WIDE = 1024
+"""Numbers in a run that is long enough."""
 
 SHORT = 16
 """A product of runs shorter than that is left to ``einsum``, which does not call BLAS for each."""
@@ -140,10 +143,34 @@ def line(x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> Array
         >>> line(x, np.array([1.0]), np.array([2.0]), np.array([0.5]), out=np.empty_like(x))
         array([[[4.5]]])
     """
-    y = np.subtract(x, each(mean), out=out)
-    y *= each(scale)
-    y += each(shift)
-    return y
+    wide, mean, scale, shift = widened(x, mean, scale, shift)
+    y = np.subtract(wide, mean, out=out.reshape(wide.shape))
+    y *= scale
+    y += shift
+    return out
+
+
+def widened(x: Array, *numbers: Array) -> tuple[Array, ...]:
+    """Planes and, to go with them, one number for a channel each; channels that lie innermost are short runs, so
+    several of them are taken side by side.
+
+    Args:
+        x: planes.
+        *numbers: arrays of one number for a channel.
+
+    Returns:
+        A view of ``x``, or ``x`` itself if it has gaps or long runs, and the numbers in the shape that fits it.
+
+    Example:
+        >>> x, numbers = widened(np.zeros((4, 2, 1)), np.array([1.0, 2.0]))
+        >>> x.shape, numbers.ravel()
+        ((1, 8, 1), array([1., 2., 1., 2., 1., 2., 1., 2.]))
+    """
+    outer, channels, inner = x.shape
+    times = math.gcd(outer, WIDE // max(channels, 1))
+    if inner != 1 or times <= 1 or not x.flags.c_contiguous:
+        return x, *map(each, numbers)
+    return x.reshape(outer // times, times * channels, 1), *(each(np.tile(n, times)) for n in numbers)
 
 
 def each(numbers: Array) -> Array:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from funcnn.aliases import Array
-from funcnn.kernels.windows import Padding, Pair, Window
+from funcnn.kernels.windows import Padding, Pair, Window, pad
 from funcnn.memory import empty
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
@@ -29,6 +29,9 @@ __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 BLOCK_BYTES = 1024 * 1024
 """How much of the windows is laid out at a time: what a core's second-level cache holds, or half of it."""
 
+
+FEW = 2
+"""Images up to which the batch is no axis to walk along."""
 
 MANY = 48
 """Filters from which on adding up nine numbers for a tap each costs little beside the product that made them."""
@@ -52,12 +55,14 @@ def convolve(
         counts: rows and columns of the output.
         padding: pixels of zeros around ``x``.
         groups: filters of group g see the channels of group g only.
-        finish: is given some rows of y at a time as (rows, filters, columns * batch), while they are in the cache, to
-            change them in place: a bias, an activation.
+        finish: is given some rows of y at a time as planes, (rows, filters, columns * batch) or, of few images,
+            (pixels, filters, 1), while they are in the cache, to change them in place: a bias, an activation.
 
     Returns:
         y: (batch, rows, columns, filters).
     """
+    if len(x) <= FEW and groups == 1:
+        return _convolve_few(x, w, window, counts, padding, finish)
     filters = w.shape[3] // groups
     matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
     y = empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
@@ -66,6 +71,23 @@ def convolve(
         np.matmul(matrix, windows, out=y[rows, ..., columns].transpose(1, 0, 2, 3))
         finish(flat[rows, :, columns])
     return _batch_first(y.reshape(counts[0], groups * filters, counts[1], len(x)))
+
+
+def _convolve_few(
+    x: Array, w: Array, window: Window, counts: Pair, padding: Padding, finish: Callable[[Array], None]
+) -> Array:
+    """A batch of one would make runs of one: so all windows are copied out, in runs of kw*c, for a single product."""
+    image = np.ascontiguousarray(pad(x, padding))
+    by_image, by_row, by_column, by_channel = image.strides
+    (sh, sw), (dh, dw) = window.stride, window.dilation
+    steps = by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel
+    shape = len(x), *counts, *window.size, x.shape[3]
+    windows = empty((math.prod(shape[:3]), math.prod(shape[3:])), x.dtype)
+    windows.reshape(shape)[...] = as_strided(image, shape, steps, writeable=False)
+    y = empty((len(windows), w.shape[3]), x.dtype)
+    np.matmul(windows, w.reshape(windows.shape[1], w.shape[3]), out=y)
+    finish(y[:, :, None])
+    return y.reshape(*shape[:3], w.shape[3])
 
 
 def kernel_gradient(

@@ -11,7 +11,7 @@ from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.kernels.channels import channel_sums
+from funcnn.kernels.channels import channel_sums, widened
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
 from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
@@ -111,7 +111,7 @@ def conv2d(
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w = parameter("conv2d", params, "w", (*window.size, None, filters))
-        b = parameter("conv2d", params, "b", (filters,))[:, None] if bias else None
+        b = parameter("conv2d", params, "b", (filters,)) if bias else None
         check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
         counts, padding = window.fit("conv2d", x.shape)
         edges = pad_mode == "edge"
@@ -119,7 +119,8 @@ def conv2d(
 
         def finish_rows(rows: Array) -> None:
             if b is not None:
-                rows += b
+                wide, each = widened(rows, b)
+                wide += each
             activate.part(rows)
 
         y, pull = activate.finish(convolve(image, w, window, counts, zeros_around, groups, finish_rows))

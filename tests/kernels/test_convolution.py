@@ -35,7 +35,10 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "padding": draw(oracle.paddings((4, 4))),
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
-        "block_bytes": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
+        "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
+        # Which way the products go: for few images or as for more, for few filters or as for many.
+        "FEW": draw(st.sampled_from([-1, kernels.FEW])),
+        "MANY": draw(st.sampled_from([1, kernels.MANY])),
     }
 
 
@@ -46,28 +49,30 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     shape, size, groups = case["shape"], case["size"], case["groups"]
     layer = fn.conv2d(
         case["filters"], size, case["stride"], case["padding"], case["dilation"], groups,
-        bias=False, pad_mode=case["pad_mode"],
+        pad_mode=case["pad_mode"],
     )  # fmt: skip
     x = oracle.arranged(random.standard_normal(shape), case["layouts"][0])
     w = random.standard_normal((*size, shape[3] // groups, case["filters"]))
-    w = oracle.arranged(w, case["layouts"][1])
+    w, b = oracle.arranged(w, case["layouts"][1]), random.standard_normal(case["filters"])
     begins, low = oracle.both_axes(shape, size, case["stride"], case["dilation"], case["padding"])
     if not (begins[0] and begins[1]):
         with pytest.raises(ValueError, match="larger than its input"):
-            layer.apply({"w": w}, x)
+            layer.apply({"w": w, "b": b}, x)
         with pytest.raises(ValueError, match="larger than its input"):
             layer.init(shape[1:], 0)
         return
     dy = random.standard_normal((shape[0], len(begins[0]), len(begins[1]), case["filters"]))
     dy = oracle.arranged(dy, case["layouts"][2])
-    expected = oracle.convolution(x, w, dy, begins, low, case["dilation"], groups, case["pad_mode"])
+    y_without_bias, dw, dx = oracle.convolution(x, w, dy, begins, low, case["dilation"], groups, case["pad_mode"])
+    expected = y_without_bias + b, dw, dy.sum((0, 1, 2)), dx
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "BLOCK_BYTES", case["block_bytes"])
-        y, vjp_fn = layer.apply({"w": w}, x)
+        for name in ("BLOCK_BYTES", "FEW", "MANY"):
+            patch.setattr(kernels, name, case[name])
+        y, vjp_fn = layer.apply({"w": w, "b": b}, x)
         grads, dx = vjp_fn(dy)
 
-    for got, wanted in zip((y, grads["w"], dx), expected, strict=True):
+    for got, wanted in zip((y, grads["w"], grads["b"], dx), expected, strict=True):
         assert_close(got, wanted)
 
 
