@@ -133,9 +133,7 @@ def residual(*layers: Any) -> Layer:
     def predict(params: Params, x: Array) -> Array:
         return plus(x, answer(inner, params, x))
 
-    return Layer(
-        inner.init, apply, children=inner.children, across_batch=inner.across_batch, predict=predict
-    )
+    return Layer(inner.init, apply, children=inner.children, across_batch=inner.across_batch, predict=predict)
 
 
 @layer

@@ -35,7 +35,7 @@ _lock = threading.Lock()
 
 
 class _Lease:
-    """Stands between an array and its block: NumPy keeps it alive as the array's ``base``, and the base of all views."""
+    """Stands between an array and its block: NumPy keeps it alive, as the ``base`` of the array and of all views."""
 
     __slots__ = ("__array_interface__", "address", "block")
 

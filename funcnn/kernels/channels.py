@@ -14,7 +14,17 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.memory import empty
 
-__all__ = ["blocks", "centred_moments", "channel_sums", "each", "line", "merged", "planes", "sums_and_products", "widened"]
+__all__ = [
+    "blocks",
+    "centred_moments",
+    "channel_sums",
+    "each",
+    "line",
+    "merged",
+    "planes",
+    "sums_and_products",
+    "widened",
+]
 
 BLOCK_BYTES = 256 * 1024
 """How much of one array is worked on at a time; three or four such blocks fit a core's second-level cache."""
@@ -151,8 +161,9 @@ def line(x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> Array
 
 
 def widened(x: Array, *numbers: Array) -> tuple[Array, ...]:
-    """Planes and, to go with them, one number for a channel each; channels that lie innermost are short runs, so
-    several of them are taken side by side.
+    """Planes and, to go with them, one number for a channel each.
+
+    Channels that lie innermost are short runs, so the channels of several pixels are taken side by side.
 
     Args:
         x: planes.

@@ -177,7 +177,7 @@ def _blocks(
         # A window of one pixel is the pixel itself, and all of them at once are the image.
         yield slice(0, h), slice(0, wide * n), image.reshape(h, groups, c // groups, wide * n).transpose(1, 0, 2, 3)
         return
-    (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
+    (kh, kw), sh, dh = window.size, window.stride[0], window.dilation[0]
     # A dilated kernel sees every dh-th row only: the output rows fall into dh classes, each without dilation.
     classes = dh if sh == 1 else 1
     # With a stride as well, taps stand apart in the buffer too; then each output row gets its own copies.

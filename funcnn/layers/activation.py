@@ -208,7 +208,10 @@ def fuse(kind: str, activation: Any) -> Fused:
     if layer is identity:
         return Fused(lambda z: None, lambda z: (z, lambda dy: dy))
     if in_place is not None:
-        return Fused(lambda z: in_place.write(z, z), lambda y: (y, lambda dy: np.multiply(dy, in_place.slope(y), out=empty_like(y))))
+        return Fused(
+            lambda z: in_place.write(z, z),
+            lambda y: (y, lambda dy: np.multiply(dy, in_place.slope(y), out=empty_like(y))),
+        )
 
     def finish(z: Array) -> tuple[Array, Callable[[Array], Array]]:
         y, vjp_fn = layer.apply({}, z)

@@ -129,24 +129,23 @@ def run(
         for job in jobs:
             job()
 
-    def gathered(of: Callable[[_Leaf], Array]) -> Tree:
-        return _like(params, {path: of(leaf).reshape(flat[path].shape) for path, leaf in leaves.items()})
+    def gathered(found: Mapping[str, Array]) -> Tree:
+        return _like(params, {path: array.reshape(flat[path].shape) for path, array in found.items()})
 
-    new = [
-        stage.memory.after(
-            now[number], {slot: gathered(lambda leaf: leaf.new[number][slot]) for slot in stage.memory.slots}
-        )
-        for number, stage in enumerate(stages)
-    ]
-    return gathered(lambda leaf: leaf.update), new
+    new = []
+    for number, stage in enumerate(stages):
+        slots = {
+            slot: gathered({path: leaf.new[number][slot] for path, leaf in leaves.items()})
+            for slot in stage.memory.slots
+        }
+        new.append(stage.memory.after(now[number], slots))
+    return gathered({path: leaf.update for path, leaf in leaves.items()}), new
 
 
 class _Leaf:
     """One parameter on its way through the rules that are for it; parts of it may be worked on side by side."""
 
-    def __init__(
-        self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]
-    ) -> None:
+    def __init__(self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]) -> None:
         self.gradient, self.p, self.old, self.active = gradient, p, old, active
         # What no rule touches stays what it is.
         self.update = empty(p.shape, p.dtype) if active else gradient
@@ -169,9 +168,10 @@ class _Leaf:
 def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """The leaves of a tree by path; refused if shapes or dtypes are not the parameters': broadcasting would hide it."""
     flat = tree.flatten(params) if flat is None else flat
-    leaves = tree.flatten(given)
-    if leaves.keys() != flat.keys():
+    leaves: dict[str, Any] = {}
+    if not _beside(params, given, leaves):
         tree.map(lambda p, leaf: None, params, given)  # raises, and names what differs
+        leaves = tree.flatten(given)
     for path, p in flat.items():
         leaf = leaves[path] = np.asarray(leaves[path])
         where, p = path or "the root", np.asarray(p)
@@ -183,6 +183,17 @@ def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] |
                 f"use tree.cast(..., np.{p.dtype})"
             )
     return leaves
+
+
+def _beside(params: Tree, given: Tree, leaves: dict[str, Any], path: str = "") -> bool:
+    """Collect the leaves of a tree by their paths in another; False if they are not of one structure."""
+    if not isinstance(params, dict):
+        leaves[path] = given
+        return not isinstance(given, dict | list | tuple)
+    if not isinstance(given, dict) or given.keys() != params.keys():
+        return False
+    prefix = f"{path}/" if path else ""
+    return all(_beside(node, given[name], leaves, prefix + name) for name, node in params.items())
 
 
 def _check_parameter(path: str, p: Array) -> None:
