@@ -1,5 +1,6 @@
 """Combinators: names, keys, paths in errors, and gradients checked by hand."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng
-from funcnn.layer import Layer, Vjp
+from funcnn.layer import Layer, Vjp, answer
 from funcnn.rng import fold
+from funcnn.testing import table_of_layers
 
 
 def times(factor: float) -> Any:
@@ -217,3 +219,49 @@ def test_an_error_on_the_way_back_names_the_layer() -> None:
         y, vjp_fn = model.apply({}, np.ones((1, 2)))
         with pytest.raises(RuntimeError, match=r"in layer outer/inner"):
             vjp_fn(y)
+
+
+@pytest.mark.parametrize("row", table_of_layers(), ids=lambda row: f"{row[0]!r} on {row[1]}")
+def test_predicting_gives_the_bits_that_apply_gives(row: tuple[Layer, Any]) -> None:
+    layer, shape = row
+    x = np.random.default_rng(0).standard_normal((5, *shape)).astype(np.float32)
+    for model in (layer, fn.serial(layer), fn.serial(fn.serial(layer), fn.identity), fn.add(layer, layer)):
+        params = fn.calibrate(model, model.init(shape, 0), x)
+        y, _ = model.apply(params, x)
+        assert np.array_equal(answer(model, params, x), y)
+
+
+def test_predicting_holds_nothing_that_the_next_layers_do_not_need() -> None:
+    alive: list[int] = []
+    seen: list[weakref.ref[Array]] = []
+
+    def apply(params: Params, x: Array) -> tuple[Array, Any]:
+        alive.append(sum(ref() is not None for ref in seen))
+        y = x + 1
+        seen.append(weakref.ref(y))
+        return y, lambda dy: ({}, dy * x)
+
+    double = Layer(lambda shape, rng: {}, lambda params, x, rng=None: apply(params, x))
+    model = fn.serial(double, fn.residual(double), fn.serial(double, double), double)
+    x = np.zeros((2, 3))
+    assert fn.predict(model, {}, x).tolist() == [[6.0] * 3] * 2
+    # No layer finds more than its own input there, inside the residual also the one that is added.
+    assert max(alive) <= 2
+    alive.clear()
+    seen.clear()
+    _, vjp_fn = model.apply({}, x)
+    assert alive == [0, 1, 2, 3, 4]
+    del vjp_fn
+
+
+def test_errors_while_predicting_name_the_layer() -> None:
+    model = fn.serial(fn.named("stem", fn.serial(fn.dense(3))), fn.residual(fn.dense(3)))
+    params = model.init((4,), 0)
+    params["stem"]["dense_0"]["w"] = params["stem"]["dense_0"]["w"][:2]
+    with pytest.raises(ValueError, match="expected 2 channels") as caught:
+        fn.predict(model, params, np.zeros((1, 4), np.float32))
+    assert caught.value.__notes__ == ["in layer stem/dense_0, which was given an array of shape (1, 4)"]
+    with pytest.raises(ValueError, match="no layer is called"):
+        fn.predict(model, {"other": {}}, np.zeros((1, 4), np.float32))
+    with pytest.raises(ValueError, match="must keep its shape"):
+        fn.predict(fn.residual(fn.dense(3)), fn.serial(fn.dense(3)).init((4,), 0), np.zeros((1, 4), np.float32))

@@ -14,7 +14,7 @@ import funcnn
 
 README = Path(__file__).parents[1] / "README.md"
 # What these define is for reading and for other modules; users meet it through the layers and optimizers.
-INSIDE = ("kernels", "pieces", "leafwise", "activation", "canvas", "inputs")
+INSIDE = ("kernels", "memory", "pieces", "leafwise", "activation", "canvas", "inputs")
 MODULES = [
     module
     for module in ("funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn.")))
