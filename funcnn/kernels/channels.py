@@ -181,7 +181,9 @@ def widened(x: Array, *numbers: Array) -> tuple[Array, ...]:
     times = math.gcd(outer, WIDE // max(channels, 1))
     if inner != 1 or times <= 1 or not x.flags.c_contiguous:
         return x, *map(each, numbers)
-    return x.reshape(outer // times, times * channels, 1), *(each(np.tile(n, times)) for n in numbers)
+    return x.reshape(outer // times, times * channels, 1), *(
+        each(n[None].repeat(times, 0).reshape(-1)) for n in numbers
+    )
 
 
 def each(numbers: Array) -> Array:

@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain, product
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from funcnn.aliases import Array
-from funcnn.kernels.windows import Padding, Pair, Window, pad
+from funcnn.kernels.windows import Padding, Pair, Window, pad, strided
 from funcnn.memory import empty
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
@@ -83,7 +82,7 @@ def _convolve_few(
     steps = by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel
     shape = len(x), *counts, *window.size, x.shape[3]
     windows = empty((math.prod(shape[:3]), math.prod(shape[3:])), x.dtype)
-    windows.reshape(shape)[...] = as_strided(image, shape, steps, writeable=False)
+    windows.reshape(shape)[...] = strided(image, shape, steps)
     y = empty((len(windows), w.shape[3]), x.dtype)
     np.matmul(windows, w.reshape(windows.shape[1], w.shape[3]), out=y)
     finish(y[:, :, None])
@@ -203,7 +202,7 @@ def _blocks(
             yield (
                 slice(top, top + (high - 1) * classes + 1, classes),
                 slice(left * n, (left + wanted) * n),
-                as_strided(buffer, shape, steps, writeable=False),
+                strided(buffer, shape, steps),
             )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.memory import empty_like
 
-__all__ = ["Padding", "Pair", "Window", "as_padding", "as_pair", "pad", "pad_edges", "unpad_edges"]
+__all__ = ["Padding", "Pair", "Window", "as_padding", "as_pair", "pad", "pad_edges", "strided", "unpad_edges"]
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
@@ -126,6 +126,16 @@ def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
     padded[:, :, :left] = padded[:, :, padded.shape[2] - right :] = value
     padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right] = core
     return padded
+
+
+def strided(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+    """A view of an array without gaps, with steps in bytes; one that would reach beyond its memory is refused.
+
+    Example:
+        >>> strided(np.arange(4), (3, 2), (8, 8)).tolist()
+        [[0, 1], [1, 2], [2, 3]]
+    """
+    return np.ndarray(shape, x.dtype, x, 0, steps)
 
 
 def pad_edges(x: Array, padding: Padding) -> Array:
