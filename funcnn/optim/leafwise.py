@@ -120,8 +120,8 @@ def run(
         active = [
             (number, stage.rule, now[number]) for number, stage in enumerate(stages) if chosen[number].get(path, True)
         ]
-        kept = [{slot: trees[slot][path].reshape(-1) for slot in trees} for trees in old]
-        leaf = leaves[path] = _Leaf(gradients[path].reshape(-1), p.reshape(-1), kept, active)
+        kept = [{slot: found[path] for slot, found in slots.items()} for slots in old]
+        leaf = leaves[path] = _Leaf(gradients[path], p, kept, active)
         jobs += [partial(leaf.work, start) for start in range(0, p.size, PART * BLOCK)]
     if sum(p.size for p in flat.values()) > ALONE:
         threads.run(jobs)
@@ -146,6 +146,9 @@ class _Leaf:
     """One parameter on its way through the rules that are for it; parts of it may be worked on side by side."""
 
     def __init__(self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]) -> None:
+        if p.size > BLOCK:
+            gradient, p = gradient.reshape(-1), p.reshape(-1)
+            old = [{slot: array.reshape(-1) for slot, array in slots.items()} for slots in old]
         self.gradient, self.p, self.old, self.active = gradient, p, old, active
         # What no rule touches stays what it is.
         self.update = empty(p.shape, p.dtype) if active else gradient
@@ -155,14 +158,23 @@ class _Leaf:
 
     def work(self, start: int) -> None:
         """Let one part meet all the rules, block by block."""
+        if self.p.size <= BLOCK:
+            return self._meet(self.gradient, self.p, self.update, self.old, self.new)
         for first in range(start, min(start + PART * BLOCK, self.p.size), BLOCK):
             block = slice(first, first + BLOCK)
-            g, p = self.gradient[block], self.p[block]
-            for place, (number, rule, now) in enumerate(self.active, 1):
-                u = self.update[block] if place == len(self.active) else empty(p.shape, p.dtype)
-                old = {slot: array[block] for slot, array in self.old[number].items()}
-                rule(g, old, p, now, u, {slot: array[block] for slot, array in self.new[number].items()})
-                g = u
+            old, new = (
+                [{slot: array[block] for slot, array in slots.items()} for slots in kept]
+                for kept in (self.old, self.new)
+            )
+            self._meet(self.gradient[block], self.p[block], self.update[block], old, new)
+        return None
+
+    def _meet(self, g: Array, p: Array, update: Array, old: list[Slots], new: list[Slots]) -> None:
+        """Let one block meet all the rules."""
+        for place, (number, rule, now) in enumerate(self.active, 1):
+            u = update if place == len(self.active) else empty(p.shape, p.dtype)
+            rule(g, old[number], p, now, u, new[number])
+            g = u
 
 
 def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:
