@@ -9,8 +9,8 @@ runs. The columns of a window are copied once, shifted, into a buffer; its rows 
       row 2  | tap 0 | tap 1 |     they overlap, as a strided view, and nothing is stored twice.
 
 The kernel's gradient is a product of the same windows with ``dy``. The input's gradient is, for stride 1, again a
-convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped. With a stride, or with
-many filters, what each tap has to say is multiplied out at once and added where the tap looked.
+convolution: of ``dy`` with the kernel turned by 180 degrees and its two channel axes swapped. With a stride, or where
+x is much larger than dy, what each tap has to say is multiplied out at once and added where the tap looked.
 """
 
 import math
@@ -28,12 +28,12 @@ __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 BLOCK_BYTES = 3 * 1024 * 1024
 """How much of the windows is laid out at a time: rather too much for a core's second-level cache than short products."""
 
-
 FEW = 2
 """Images up to which the batch is no axis to walk along."""
 
-MANY = 48
-"""Filters from which on adding up nine numbers for a tap each costs little beside the product that made them."""
+GROWTH, MANY = 1.25, 16
+"""Where x has so many times the pixels of dy, a convolution back to x would multiply many zeros; and with so many
+filters, to multiply each pixel of dy once and add up what its taps say costs less."""
 
 
 def convolve(
@@ -131,7 +131,8 @@ def input_gradient(
         dx: of ``x_shape``.
     """
     kh, kw, channels, filters = w.shape
-    if window.stride != (1, 1) or (filters // groups >= MANY and not _is_one_pixel(window, padding)):
+    grows = x_shape[1] * x_shape[2] > GROWTH * dy.shape[1] * dy.shape[2]
+    if window.stride != (1, 1) or (grows and filters // groups >= MANY):
         return _scattered_gradient(dy, w, x_shape, window, padding, groups)
     swapped = w[::-1, ::-1].reshape(kh, kw, channels, groups, filters // groups).transpose(0, 1, 4, 3, 2)
     (top, bottom), (left, right) = padding

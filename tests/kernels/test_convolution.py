@@ -36,9 +36,10 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
         "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
-        # Which way the products go: for few images or as for more, for few filters or as for many.
+        # Which way the products go: for few images or as for more, and back for few filters or as for many.
         "FEW": draw(st.sampled_from([-1, kernels.FEW])),
         "MANY": draw(st.sampled_from([1, kernels.MANY])),
+        "GROWTH": draw(st.sampled_from([0.0, kernels.GROWTH])),
     }
 
 
@@ -67,7 +68,7 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     expected = y_without_bias + b, dw, dy.sum((0, 1, 2)), dx
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("BLOCK_BYTES", "FEW", "MANY"):
+        for name in ("BLOCK_BYTES", "FEW", "MANY", "GROWTH"):
             patch.setattr(kernels, name, case[name])
         y, vjp_fn = layer.apply({"w": w, "b": b}, x)
         grads, dx = vjp_fn(dy)
