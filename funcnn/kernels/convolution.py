@@ -26,7 +26,7 @@ from funcnn.memory import empty
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 3 * 1024 * 1024
-"""How much of the windows is laid out at a time: rather too much for a core's second-level cache than short products."""
+"""How much of the windows is laid out at a time: too much for a second-level cache rather than short products."""
 
 FEW = 2
 """Images up to which the batch is no axis to walk along."""
