@@ -61,15 +61,19 @@ def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Wind
         dx[...] = 0
     *others, last = window.taps(y.shape[1:3])
     for rows in _row_blocks(y):
-        left_over = empty_like(y, y[rows].shape)
-        left_over[...] = dy[rows]
         best = y[rows]
+        left_over, seen, won = (empty_like(y, best.shape) for _ in range(3))
+        left_over[...] = dy[rows]
         for _, _, tap in others:
-            target = dx[tap][rows]
-            won = np.multiply(left_over, image[tap][rows] == best, out=target if apart else None)
-            if not apart:
-                target += won
+            # Arithmetic on short runs and on mixed dtypes is slow, copying either is not.
+            seen[...] = image[tap][rows]
+            won[...] = seen == best
+            won *= left_over
             left_over -= won
+            if apart:
+                dx[tap][rows] = won
+            else:
+                dx[tap][rows] += won
         # Somebody has won: what nobody before took is the last one's.
         if apart:
             dx[last[2]][rows] = left_over
