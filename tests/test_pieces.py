@@ -553,3 +553,30 @@ def test_a_piece_is_not_cut_again_by_what_lies_inside() -> None:
     sizes.clear()
     fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(noting).apply))).apply({}, x)
     assert sizes == [32, 32]
+
+
+@pytest.mark.parametrize("n", [1, 200])
+def test_the_buffers_of_numpy_are_short_inside_and_the_callers_own_outside(n: int) -> None:
+    seen: list[int] = []
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        seen.append(np.getbufsize())
+        if rng is not None:
+            raise ValueError("not like this")
+
+        def vjp_fn(dy: Array) -> tuple[Params, Array]:
+            seen.append(np.getbufsize())
+            return {}, dy
+
+        return x, vjp_fn
+
+    model = fn.serial(Layer(lambda shape, rng: {}, apply))
+    x = batch(IMAGE)[:n]
+    before = np.getbufsize()
+    y, vjp_fn = model.apply({}, x)
+    vjp_fn(y)
+    fn.predict(model, {}, x)
+    with pytest.raises(ValueError, match="not like this"):
+        model.apply({}, x, 0)
+    assert np.getbufsize() == before != pieces.BUFFER
+    assert set(seen) == {pieces.BUFFER}

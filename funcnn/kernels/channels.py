@@ -178,7 +178,8 @@ def widened(x: Array, *numbers: Array) -> tuple[Array, ...]:
         ((1, 8, 1), array([1., 2., 1., 2., 1., 2., 1., 2.]))
     """
     outer, channels, inner = x.shape
-    times = math.gcd(outer, WIDE // max(channels, 1))
+    # A power of two: most images have that many pixels, or a few times it.
+    times = math.gcd(outer, 1 << max(1, WIDE // max(channels, 1)).bit_length() - 1)
     if inner != 1 or times <= 1 or not x.flags.c_contiguous:
         return x, *map(each, numbers)
     return x.reshape(outer // times, times * channels, 1), *(

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from funcnn.aliases import Array
 from funcnn.kernels import channels
-from funcnn.kernels.channels import blocks, centred_moments, channel_sums, line, merged, planes, sums_and_products
+from funcnn.kernels.channels import (
+    blocks,
+    centred_moments,
+    channel_sums,
+    line,
+    merged,
+    planes,
+    sums_and_products,
+    widened,
+)
 
 # Up to 125 numbers of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -129,3 +138,17 @@ def test_a_line_per_channel_goes_where_it_is_told() -> None:
     assert line(x, np.array([1.0, 0.0]), np.array([2.0, 10.0]), np.array([0.5, 7.0]), out=out) is out
     assert out.ravel().tolist() == [4.5, 17, 8.5, 27]
     assert x.ravel().tolist() == [3, 1, 5, 2]
+
+
+def test_channels_side_by_side_are_added_to_where_they_lie() -> None:
+    y, numbers = np.zeros((12, 3, 1)), np.array([1.0, 2.0, 3.0])
+    wide, each = widened(y, numbers)
+    # The pixels go four by four, the largest power of two in 12.
+    assert wide.shape == (3, 12, 1)
+    wide += each
+    assert y[:, :, 0].tolist() == [[1, 2, 3]] * 12
+    # With gaps or long runs, or none at all, nothing is moved.
+    for x in (np.zeros((12, 3, 2))[:, :, :1], np.zeros((12, 3, 8)), np.zeros((12, 3, 0)), np.zeros((7, 3, 1))):
+        same, each = widened(x, numbers)
+        assert same is x
+        assert each.shape == (3, 1)
