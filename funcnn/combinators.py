@@ -61,8 +61,8 @@ def serial(*layers: Any) -> Layer:
         return params
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        key = None if rng is None else as_key(rng)
         check_children(params, children)
+        key = None if rng is None else as_key(rng)
         pieces = cut(x)
         keys = [key if key is None or len(pieces) == 1 else fold(key, number) for number in range(len(pieces))]
         answers = together([_forward(children, params, *piece) for piece in zip(pieces, keys, strict=True)])
@@ -81,7 +81,7 @@ def serial(*layers: Any) -> Layer:
 
     def predict(params: Params, x: Array) -> Array:
         check_children(params, children)
-        return join(together([_answer(children, params, piece) for piece in cut(x)]))
+        return join(together([_through(children, params, piece, None, None) for piece in cut(x)]))
 
     return Layer(init, apply, children=children, across_batch=any_across(children), predict=predict)
 
@@ -326,17 +326,7 @@ def _forward(
 ) -> Piecework[tuple[Array, Callable[[Array, bool], Piecework[tuple[Params, Array]]]]]:
     """One piece of the batch through all children, and the coroutine that brings its gradient back."""
     vjps: list[Any] = []
-    for name, child in children.items():
-        own, own_key = params.get(name, {}), child_key(key, name)
-        try:
-            if child.across_batch:
-                x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
-            else:
-                x, vjp = child.apply(own, x, own_key)
-        except Exception as error:
-            add_path(error, name, x)
-            raise
-        vjps.append(vjp)
+    x = yield from _through(children, params, x, key, vjps)
     # Before the first child with parameters there is nothing to learn, only the input's gradient to pass on.
     first = next((i for i, name in enumerate(children) if name in params), len(vjps))
 
@@ -362,18 +352,24 @@ def _forward(
     return x, backward
 
 
-def _answer(children: Mapping[str, Layer], params: Params, x: Array) -> Piecework[Array]:
-    """What one piece of the batch becomes; each layer's memory is free again as soon as the next has seen it."""
+def _through(
+    children: Mapping[str, Layer], params: Params, x: Array, key: Key | None, vjps: list[Any] | None
+) -> Piecework[Array]:
+    """One piece of the batch through all children; the ways back go into a list, or at once if there is none."""
     for name, child in children.items():
-        own = params.get(name, {})
+        own, own_key, vjp = params.get(name, {}), child_key(key, name), None
         try:
             if child.across_batch:
-                x, _ = yield from (child.piecework or _gathered(child))(own, x, None)
-            else:
+                x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
+            elif vjps is None:
                 x = answer(child, own, x)
+            else:
+                x, vjp = child.apply(own, x, own_key)
         except Exception as error:
             add_path(error, name, x)
             raise
+        if vjps is not None:
+            vjps.append(vjp)
     return x
 
 

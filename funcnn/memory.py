@@ -19,7 +19,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 
-__all__ = ["empty", "empty_like"]
+__all__ = ["axes_in_memory", "empty", "empty_like"]
 
 LEAST = 64 * 1024
 """Bytes from which on an array gets a block; smaller ones stay in the cache wherever they are."""
@@ -92,8 +92,18 @@ def empty_like(x: Array, shape: Sequence[int] | None = None, dtype: Any = None) 
     shape, dtype = x.shape if shape is None else shape, x.dtype if dtype is None else dtype
     if x.flags.c_contiguous:
         return empty(shape, dtype)
-    order = sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis))
+    order = axes_in_memory(x)
     return empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
+
+
+def axes_in_memory(x: Array) -> list[int]:
+    """The axes of an array from the outermost in memory to the innermost.
+
+    Example:
+        >>> axes_in_memory(np.zeros((2, 3)).T)
+        [1, 0]
+    """
+    return sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis))
 
 
 def _block(size: int) -> tuple[bytearray, int]:

@@ -242,6 +242,16 @@ def test_predicting_holds_nothing_that_the_next_layers_do_not_need() -> None:
         return y, lambda dy: ({}, dy * x)
 
     double = Layer(lambda shape, rng: {}, lambda params, x, rng=None: apply(params, x))
+    # Also the way back of a layer that looks across the batch goes before the next layer runs.
+    model = fn.serial(double, fn.batch_norm(), double, double)
+    params = fn.tree.cast(model.init((3,), 0), np.float64)
+    params["batch_norm_0"] |= {"mean": np.zeros(3), "var": np.ones(3)}
+    alive.clear()
+    seen.clear()
+    fn.predict(model, params, np.zeros((2, 3)))
+    assert alive == [0, 0, 1]
+    alive.clear()
+    seen.clear()
     model = fn.serial(double, fn.residual(double), fn.serial(double, double), double)
     x = np.zeros((2, 3))
     assert fn.predict(model, {}, x).tolist() == [[6.0] * 3] * 2

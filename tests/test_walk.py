@@ -8,6 +8,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.layer import Layer
+from funcnn.walk import watched
 
 MODEL = fn.serial(
     fn.named("stem", fn.dense(4)),
@@ -30,6 +31,21 @@ def test_rebuild_meets_every_layer_once_children_first() -> None:
     rebuilt = fn.rebuild(MODEL, look)
     assert seen == PATHS
     assert repr(rebuilt) == repr(MODEL)
+
+
+def test_whoever_watches_a_combinator_also_sees_it_predict() -> None:
+    seen: list[int] = []
+
+    def noting(path: str, layer: Layer) -> Layer:
+        def apply(params: Any, x: Any, rng: Any = None) -> Any:
+            seen.append(len(x))
+            return layer.apply(params, x, rng)
+
+        return watched(layer, apply) if path == "" else layer
+
+    params, x = MODEL.init((3,), 0), np.ones((5, 3), np.float32)
+    assert np.array_equal(fn.predict(fn.rebuild(MODEL, noting), params, x), fn.predict(MODEL, params, x))
+    assert seen == [5]
 
 
 def test_a_rebuilt_model_has_the_same_parameters_and_answers() -> None:

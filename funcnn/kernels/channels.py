@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.memory import empty
+from funcnn.memory import axes_in_memory, empty
 
 __all__ = [
     "blocks",
@@ -50,8 +50,7 @@ def planes(x: Array, like: Array | None = None) -> Array:
         >>> planes(np.zeros((2, 3, 4, 5)).transpose(0, 2, 3, 1)).shape
         (2, 3, 20)
     """
-    strides = (x if like is None else like).strides
-    order = sorted(range(x.ndim), key=lambda axis: (-abs(strides[axis]) if x.shape[axis] > 1 else 0, axis))
+    order = axes_in_memory(x if like is None else like)
     middle = order.index(x.ndim - 1)
     sizes = [x.shape[axis] for axis in order]
     return x.transpose(order).reshape(math.prod(sizes[:middle]), sizes[middle], math.prod(sizes[middle + 1 :]))

@@ -191,13 +191,12 @@ def _blocks(
         taps = [_seen(window, padding, (h, wide), 1, j, left, wanted) for j in range(kw)]
         for top in chain.from_iterable(range(start, counts[0], classes)[::rows] for start in range(classes)):
             high = min(rows, -(-(counts[0] - top) // classes))
-            first = top * sh - padding[0][0]
             if apart:
                 for i in range(kh):
-                    _fill(buffer[:, i::kh], image, taps, _inside(first + i * dh, sh, high, h), high)
+                    _fill(buffer[:, i::kh], image, taps, _seen(window, padding, (h, wide), 0, i, top, high), high)
             else:
                 need = (high - 1) * sh + kh
-                _fill(buffer, image, taps, _inside(first, classes, need, h), need)
+                _fill(buffer, image, taps, _inside(top * sh - padding[0][0], classes, need, h), need)
             shape = groups, high, kh * kw * (c // groups), wanted * n
             steps = buffer.strides[0], buffer.strides[1] * (kh if apart else sh), buffer.strides[3], x.itemsize
             yield (
@@ -226,9 +225,7 @@ def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool) -> 
     """
     (kh, kw), (sh, _) = window.size, window.stride
     column_bytes = max(pixel_bytes * kw, 1)
-    columns = max(1, min(counts[1], BLOCK_BYTES // (column_bytes * 5 * kh)))
-    # Parts of one size: a narrow last one would be slow.
-    columns = -(-counts[1] // -(-counts[1] // columns))
+    columns = _even(counts[1], BLOCK_BYTES // (column_bytes * 5 * kh))
     per_row = kh if apart else sh
     return max(1, min(counts[0], (BLOCK_BYTES // (column_bytes * columns) - kh) // per_row)), columns
 
@@ -240,10 +237,13 @@ def _is_one_pixel(window: Window, padding: Padding) -> bool:
 
 def _fitting(bytes_each: int, counts: Pair) -> Pair:
     """How many rows and columns of so many bytes make a part of ``BLOCK_BYTES``, one at least."""
-    columns = max(1, min(counts[1], BLOCK_BYTES // max(bytes_each, 1)))
-    # Parts of one size: a narrow last one would be slow.
-    columns = -(-counts[1] // max(1, -(-counts[1] // columns)))
+    columns = _even(counts[1], BLOCK_BYTES // max(bytes_each, 1))
     return max(1, min(counts[0], BLOCK_BYTES // max(bytes_each * columns, 1))), columns
+
+
+def _even(count: int, most: int) -> int:
+    """How many of ``count`` make a part, where parts are of one size: a narrow last one would be slow."""
+    return -(-count // -(-count // max(1, min(count, most))))
 
 
 def _seen(

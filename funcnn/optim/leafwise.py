@@ -147,7 +147,8 @@ class _Leaf:
     """One parameter on its way through the rules that are for it; parts of it may be worked on side by side."""
 
     def __init__(self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]) -> None:
-        if p.size > BLOCK:
+        # A small one keeps its axes, since a slice of the first that is as long as a block takes all of it.
+        if p.size > BLOCK or not p.ndim:
             gradient, p = gradient.reshape(-1), p.reshape(-1)
             old = [{slot: array.reshape(-1) for slot, array in slots.items()} for slots in old]
         self.gradient, self.p, self.old, self.active = gradient, p, old, active
@@ -159,23 +160,16 @@ class _Leaf:
 
     def work(self, start: int) -> None:
         """Let one part meet all the rules, block by block."""
-        if self.p.size <= BLOCK:
-            return self._meet(self.gradient, self.p, self.update, self.old, self.new)
         for first in range(start, min(start + PART * BLOCK, self.p.size), BLOCK):
             block = slice(first, first + BLOCK)
-            old, new = (
-                [{slot: array[block] for slot, array in slots.items()} for slots in kept]
-                for kept in (self.old, self.new)
-            )
-            self._meet(self.gradient[block], self.p[block], self.update[block], old, new)
-        return None
-
-    def _meet(self, g: Array, p: Array, update: Array, old: list[Slots], new: list[Slots]) -> None:
-        """Let one block meet all the rules."""
-        for place, (number, rule, now) in enumerate(self.active, 1):
-            u = update if place == len(self.active) else empty(p.shape, p.dtype)
-            rule(g, old[number], p, now, u, new[number])
-            g = u
+            g, p = self.gradient[block], self.p[block]
+            for place, (number, rule, now) in enumerate(self.active, 1):
+                u = self.update[block] if place == len(self.active) else empty(p.shape, p.dtype)
+                old, new = (
+                    {slot: array[block] for slot, array in kept[number].items()} for kept in (self.old, self.new)
+                )
+                rule(g, old, p, now, u, new)
+                g = u
 
 
 def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:
