@@ -15,7 +15,18 @@ from zlib import crc32
 import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.layer import Layer, OtherParameters, Vjp, add_path, answer, as_layer, check_gradient, layer, pull_back
+from funcnn.layer import (
+    Layer,
+    Line,
+    OtherParameters,
+    Vjp,
+    add_path,
+    answer,
+    as_layer,
+    check_gradient,
+    layer,
+    pull_back,
+)
 from funcnn.pieces import Meeting, Piecework, added, cut, join, split_like, together
 from funcnn.rng import as_key, fold
 
@@ -356,21 +367,32 @@ def _through(
     children: Mapping[str, Layer], params: Params, x: Array, key: Key | None, vjps: list[Any] | None
 ) -> Piecework[Array]:
     """One piece of the batch through all children; the ways back go into a list, or at once if there is none."""
-    for name, child in children.items():
+    coming = list(children.items())[::-1]
+    while coming:
+        name, child = coming.pop()
         own, own_key, vjp = params.get(name, {}), child_key(key, name), None
         try:
             if child.across_batch:
                 x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
-            elif vjps is None:
-                x = answer(child, own, x)
-            else:
+            elif vjps is not None:
                 x, vjp = child.apply(own, x, own_key)
+            elif child.predict_line is not None and (line := _line(coming, params, own)) is not None:
+                x = child.predict_line(own, x, line)
+                coming.pop()
+            else:
+                x = answer(child, own, x)
         except Exception as error:
             add_path(error, name, x)
             raise
         if vjps is not None:
             vjps.append(vjp)
     return x
+
+
+def _line(coming: list[tuple[str, Layer]], params: Params, earlier: Params) -> Line | None:
+    """What the child that comes next does, if a layer whose parameters are ``earlier`` can do it in its place."""
+    name, child = coming[-1] if coming else ("", None)
+    return child.line(params.get(name, {}), earlier) if child and child.line else None
 
 
 def _gathered(child: Layer) -> Callable[..., Piecework[Any]]:

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,17 @@ PATH_NOTE = "in layer "
 
 class OtherParameters(ValueError):
     """The parameters are not those of this layer or model, whatever the input may be."""
+
+
+class Line(NamedTuple):
+    """What a layer does when it predicts, if that is y = activate(x * gain + shift) for each channel.
+
+    A convolution before it takes the numbers into its weights, and activates its own answer while that is in the cache.
+    """
+
+    gain: Array
+    shift: Array
+    activate: Callable[[Array], Any]
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,9 @@ class Layer:
         in_place: of an activation whose slope its answer alone tells; layers with ``activation=`` then fuse it.
         piecework: the same as ``apply``, as a coroutine that works on a piece of the batch; see ``funcnn.pieces``.
         predict: ``predict(params, x) -> y`` of a combinator, which then keeps nothing that only its vjp would need.
+        predict_line: ``predict_line(params, x, line) -> y`` predicts with a ``Line`` after it as well.
+        line: ``line(params, earlier) -> Line`` for ``predict_line`` of the layer before, whose parameters are
+            ``earlier``; or None if ``apply`` should have the answer, perhaps to refuse it.
 
     Example:
         >>> import funcnn as fn
@@ -85,6 +99,8 @@ class Layer:
     in_place: InPlace | None = None
     piecework: Callable[..., Any] | None = None
     predict: Callable[[Params, Array], Array] | None = None
+    predict_line: Callable[[Params, Array, Line], Array] | None = None
+    line: Callable[[Params, Params], Line | None] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))

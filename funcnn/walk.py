@@ -61,7 +61,7 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
 
 def watched(layer: Layer, apply: Callable[..., Any]) -> Layer:
     """The layer with another ``apply``, which is shown the batch as a whole and not in pieces."""
-    return replace(layer, apply=apply, across_batch=True, piecework=None, predict=None)
+    return replace(layer, apply=apply, across_batch=True, piecework=None, predict=None, predict_line=None, line=None)
 
 
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:

@@ -21,15 +21,22 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.kernels.windows import Padding, Pair, Window, pad, strided
-from funcnn.memory import empty
+from funcnn.memory import aligned, empty
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 3 * 1024 * 1024
 """How much of the windows is laid out at a time: too much for a second-level cache rather than short products."""
 
-FEW = 2
+FEW = 4
 """Images up to which the batch is no axis to walk along."""
+
+SMALL_PRODUCT = 1_000_000
+"""Multiplications up to which OpenBLAS works on its operands where they are; it copies those of larger products first,
+which for few filters takes as long as the product."""
+
+FEWEST_FILTERS, FEWEST_COLUMNS = 16, 32
+"""In a small product, rows of the kernel's matrix and columns of the windows', or it would be too small to be quick."""
 
 GROWTH, MANY = 1.25, 16
 """Where x has so many times the pixels of dy, a convolution back to x would multiply many zeros; and with so many
@@ -62,31 +69,44 @@ def convolve(
     """
     if len(x) <= FEW and groups == 1:
         return _convolve_few(x, w, window, counts, padding, finish)
-    filters = w.shape[3] // groups
-    matrix = np.ascontiguousarray(w.reshape(-1, groups, filters).transpose(1, 2, 0))[:, None]
-    y = empty((counts[0], groups, filters, counts[1] * len(x)), x.dtype)
-    flat = y.reshape(counts[0], groups * filters, counts[1] * len(x))
-    for rows, columns, windows in _blocks(x, window, counts, padding, groups):
-        np.matmul(matrix, windows, out=y[rows, ..., columns].transpose(1, 0, 2, 3))
-        finish(flat[rows, :, columns])
-    return _batch_first(y.reshape(counts[0], groups * filters, counts[1], len(x)))
+    size, filters, width = w[..., 0].size, w.shape[3], counts[1] * len(x)
+    shares, widest = _small_products(filters // groups, size, len(x), counts[1])
+    share = filters // groups // shares
+    matrices = np.ascontiguousarray(w.reshape(size, groups, shares, 1, share).transpose(1, 2, 3, 4, 0))
+    y = empty((counts[0], filters, width), x.dtype)
+    parted = y.reshape(counts[0], groups, shares, share, width).transpose(1, 2, 0, 3, 4)
+    for rows, columns, windows in _blocks(x, window, counts, padding, groups, widest):
+        np.matmul(matrices, windows[:, None], out=parted[:, :, rows, :, columns])
+        finish(y[rows, :, columns])
+    return _batch_first(y.reshape(counts[0], filters, counts[1], len(x)))
 
 
 def _convolve_few(
     x: Array, w: Array, window: Window, counts: Pair, padding: Padding, finish: Callable[[Array], None]
 ) -> Array:
-    """A batch of one would make runs of one: so all windows are copied out, in runs of kw*c, for a single product."""
+    """A batch of one would make runs of one: so the channels stay innermost, and the buffer is (n, w_out, h, kw*c).
+
+    There too the rows of a window follow each other, and all windows of an output row are the matrix of a product that
+    BLAS need not copy first. If the kernel is too large for that, all windows are copied out for a single product.
+    """
     image = np.ascontiguousarray(pad(x, padding))
     by_image, by_row, by_column, by_channel = image.strides
-    (sh, sw), (dh, dw) = window.stride, window.dilation
-    steps = by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel
-    shape = len(x), *counts, *window.size, x.shape[3]
-    windows = empty((math.prod(shape[:3]), math.prod(shape[3:])), x.dtype)
-    windows.reshape(shape)[...] = strided(image, shape, steps)
-    y = empty((len(windows), w.shape[3]), x.dtype)
-    np.matmul(windows, w.reshape(windows.shape[1], w.shape[3]), out=y)
-    finish(y[:, :, None])
-    return y.reshape(*shape[:3], w.shape[3])
+    (kh, kw), (sh, sw), (dh, dw) = window.size, window.stride, window.dilation
+    n, h, _, c = image.shape
+    matrix = w.reshape(kh * kw * c, w.shape[3])
+    if dh == 1 and matrix.size * counts[1] <= SMALL_PRODUCT:
+        buffer = empty((n, counts[1], h, kw, c), x.dtype)
+        buffer[...] = strided(image, buffer.shape, (by_image, by_column * sw, by_row, by_column * dw, by_channel))
+        steps = buffer.strides[0], buffer.strides[2] * sh, buffer.strides[1], x.itemsize
+        windows, matrix = strided(buffer, (n, *counts, len(matrix)), steps), aligned(matrix)
+    else:
+        windows = empty((1, 1, n * counts[0] * counts[1], len(matrix)), x.dtype)
+        each = by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel
+        windows.reshape(n, *counts, kh, kw, c)[...] = strided(image, (n, *counts, kh, kw, c), each)
+    y = empty((*windows.shape[:3], w.shape[3]), x.dtype)
+    np.matmul(windows, matrix, out=y)
+    finish(y.reshape(-1, w.shape[3], 1))
+    return y.reshape(n, *counts, w.shape[3])
 
 
 def kernel_gradient(
@@ -167,7 +187,7 @@ def _scattered_gradient(
 
 
 def _blocks(
-    x: Array, window: Window, counts: Pair, padding: Padding, groups: int
+    x: Array, window: Window, counts: Pair, padding: Padding, groups: int, widest: int | None = None
 ) -> Iterator[tuple[slice, slice, Array]]:
     """Yield parts of the output: rows, columns * n, and their windows as (groups, rows, kh*kw*c, columns*n)."""
     image = _batch_last(x)
@@ -182,7 +202,8 @@ def _blocks(
     classes = dh if sh == 1 else 1
     # With a stride as well, taps stand apart in the buffer too; then each output row gets its own copies.
     apart = dh > 1 and sh > 1 and kh > 1
-    rows, columns = _part_sizes(c * n * x.itemsize, window, (-(-counts[0] // classes), counts[1]), apart)
+    heights = -(-counts[0] // classes)
+    rows, columns = _part_sizes(c * n * x.itemsize, window, (heights, counts[1]), apart, widest or counts[1])
     lines = rows * kh if apart else (rows - 1) * sh + kh
     space = empty((groups, lines, kw, c // groups, columns, n), x.dtype)
     for left in range(0, counts[1], columns):
@@ -218,14 +239,24 @@ def _fill(
         lines[above:below, :, j, :, left:right] = image[picked_rows, :, :, picked]
 
 
-def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool) -> Pair:
+def _small_products(filters: int, size: int, n: int, columns: int) -> Pair:
+    """In how many shares of the filters, and how many columns at a time, products are small; one and all if never."""
+    for shares in (1, 2, 4):
+        share, rest = divmod(filters, shares)
+        widest = SMALL_PRODUCT // max(share * size * n, 1)
+        if not rest and (shares == 1 or share >= FEWEST_FILTERS) and widest * n >= FEWEST_COLUMNS:
+            return shares, min(widest, columns)
+    return 1, columns
+
+
+def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool, widest: int) -> Pair:
     """How many output rows and columns to lay out at a time, for a buffer of about ``BLOCK_BYTES``.
 
     Rows share what they have in common, columns do not, so a part has at least four times a window's height if it can.
     """
     (kh, kw), (sh, _) = window.size, window.stride
     column_bytes = max(pixel_bytes * kw, 1)
-    columns = _even(counts[1], BLOCK_BYTES // (column_bytes * 5 * kh))
+    columns = _even(counts[1], min(widest, BLOCK_BYTES // (column_bytes * 5 * kh)))
     per_row = kh if apart else sh
     return max(1, min(counts[0], (BLOCK_BYTES // (column_bytes * columns) - kh) // per_row)), columns
 

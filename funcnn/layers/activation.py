@@ -190,10 +190,12 @@ class Fused:
     Args:
         part: ``part(z)`` does in place what can be done to a part of z alone, while it is in the cache.
         finish: ``finish(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the way back.
+        rest: whether there is a rest, and ``finish`` changes z.
     """
 
     part: Callable[[Array], Any]
     finish: Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+    rest: bool = False
 
     def __call__(self, z: Array) -> tuple[Array, Callable[[Array], Array]]:
         """All of it at once."""
@@ -224,4 +226,4 @@ def fuse(kind: str, activation: Any) -> Fused:
 
         return y, pull
 
-    return Fused(lambda z: None, finish)
+    return Fused(lambda z: None, finish, rest=True)

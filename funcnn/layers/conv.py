@@ -7,6 +7,7 @@ with the two gradients in the notation of this page.
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape
@@ -14,8 +15,8 @@ from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.channels import channel_sums, widened
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
-from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import fuse
+from funcnn.layer import Layer, Line, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.layers.activation import as_activation, fuse, identity
 from funcnn.layers.linear import check_count
 from funcnn.rng import fold
 
@@ -109,21 +110,29 @@ def conv2d(
         params = {"w": w_init((*window.size, shape[2] // groups, filters), fold(rng, "w"), *fans)}
         return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = parameter("conv2d", params, "w", (*window.size, None, filters))
-        b = parameter("conv2d", params, "b", (filters,)) if bias else None
-        check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
+    def forward(w: Array, b: Array | None, x: Array, activate: Callable[[Array], Any]) -> tuple[Array, Array, Padding]:
+        """z with all that its parts can undergo alone; the image that the products see, and the zeros around it."""
         counts, padding = window.fit("conv2d", x.shape)
-        edges = pad_mode == "edge"
-        image, zeros_around = (pad_edges(x, padding), NO_PADDING) if edges else (x, padding)
+        image, zeros_around = (pad_edges(x, padding), NO_PADDING) if pad_mode == "edge" else (x, padding)
 
         def finish_rows(rows: Array) -> None:
             if b is not None:
                 wide, each = widened(rows, b)
                 wide += each
-            activate.part(rows)
+            activate(rows)
 
-        y, pull = activate.finish(convolve(image, w, window, counts, zeros_around, groups, finish_rows))
+        return convolve(image, w, window, counts, zeros_around, groups, finish_rows), image, zeros_around
+
+    def checked(params: Params, x: Array) -> tuple[Array, Array | None]:
+        w = parameter("conv2d", params, "w", (*window.size, None, filters))
+        b = parameter("conv2d", params, "b", (filters,)) if bias else None
+        check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
+        return w, b
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        w, b = checked(params, x)
+        z, image, zeros_around = forward(w, b, x, activate.part)
+        y, pull = activate.finish(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             check_gradient("conv2d", dy, y)
@@ -134,8 +143,14 @@ def conv2d(
             if not input_grad:
                 return grads, None
             dx = input_gradient(dz, w, image.shape, window, zeros_around, groups)
-            return grads, unpad_edges(dx, padding) if edges else dx
+            return grads, unpad_edges(dx, window.fit("conv2d", x.shape)[1]) if pad_mode == "edge" else dx
 
         return y, vjp_fn
 
-    return Layer(init, apply)
+    def predict_line(params: Params, x: Array, line: Line) -> Array:
+        w, b = checked(params, x)
+        y, *_ = forward(w * line.gain, line.shift if b is None else b * line.gain + line.shift, x, line.activate)
+        return y
+
+    plain = as_activation("conv2d", activation) is identity
+    return Layer(init, apply, predict_line=predict_line if plain else None)

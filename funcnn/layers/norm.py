@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.kernels.channels import blocks, centred_moments, each, line, merged, planes, sums_and_products
-from funcnn.layer import Layer, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.layer import Layer, Line, Vjp, check_gradient, check_input, layer, parameter
 from funcnn.layers.activation import fuse
 from funcnn.memory import empty_like
 from funcnn.pieces import Meeting, Piecework, alone, summed
@@ -116,8 +116,18 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         _, mean, var = alone(_statistics(x))
         return {**params, "mean": mean, "var": var}
 
+    def as_line(params: Params, earlier: Params) -> Line | None:
+        scale, shift, mean, var = values = [np.asarray(params.get(name)) for name in params_in_order]
+        w = np.asarray(earlier.get("w"))
+        if any(value.shape != w.shape[-1:] or value.dtype != w.dtype for value in values) or np.isnan(mean + var).any():
+            return None
+        gain = scale / np.sqrt(var + w.dtype.type(eps))
+        return Line(gain, shift - mean * gain, activate.part)
+
     params_in_order = ("scale", "shift", "mean", "var")
-    return Layer(init, apply, measure=measure, across_batch=True, piecework=piecework)
+    return Layer(
+        init, apply, measure=measure, across_batch=True, piecework=piecework, line=None if activate.rest else as_line
+    )
 
 
 def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:

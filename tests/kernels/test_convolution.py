@@ -36,8 +36,11 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
         "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
-        # Which way the products go: for few images or as for more, and back for few filters or as for many.
+        # Which way the products go: for few images or as for more, cut small or not, and back for few filters or many.
         "FEW": draw(st.sampled_from([-1, kernels.FEW])),
+        "SMALL_PRODUCT": draw(st.sampled_from([1, 20, 100, kernels.SMALL_PRODUCT])),
+        "FEWEST_FILTERS": draw(st.sampled_from([1, kernels.FEWEST_FILTERS])),
+        "FEWEST_COLUMNS": draw(st.sampled_from([1, kernels.FEWEST_COLUMNS])),
         "MANY": draw(st.sampled_from([1, kernels.MANY])),
         "GROWTH": draw(st.sampled_from([0.0, kernels.GROWTH])),
     }
@@ -68,7 +71,7 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     expected = y_without_bias + b, dw, dy.sum((0, 1, 2)), dx
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("BLOCK_BYTES", "FEW", "MANY", "GROWTH"):
+        for name in [name for name in case if name.isupper()]:
             patch.setattr(kernels, name, case[name])
         y, vjp_fn = layer.apply({"w": w, "b": b}, x)
         grads, dx = vjp_fn(dy)

@@ -1,6 +1,8 @@
-"""Batch norm: both statistics by hand, the constant channel, and prediction before calibration."""
+"""Batch norm: both statistics by hand, the constant channel, prediction before calibration and inside a convolution."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +99,85 @@ def test_inputs_and_arguments_that_do_not_fit_are_refused() -> None:
     for eps in (0.0, -1.0, 1e-100, math.nan):
         with pytest.raises(ValueError, match="batch_norm: eps must be at least 1e-12"):
             fn.batch_norm(eps)
+
+
+def never(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("the convolution before it should have done this layer's work")
+
+
+def calibrated(layers: list[Any], x: np.ndarray) -> tuple[fn.Layer, dict[str, Any]]:
+    model = fn.serial(*layers)
+    params = fn.tree.cast(model.init(x.shape[1:], 0), x.dtype)
+    scale = np.linspace(-2, 2, params["batch_norm_0"]["scale"].size, dtype=x.dtype)
+    params["batch_norm_0"] |= {"scale": scale, "shift": scale + 1}
+    return model, fn.calibrate(model, params, x)
+
+
+@pytest.mark.parametrize("n", [0, 1, 9])
+@pytest.mark.parametrize("activation", [None, fn.relu, fn.tanh])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": False}, {"groups": 2}, {"padding": "same", "pad_mode": "edge"}, {"dilation": 2}],
+    ids=str,
+)
+def test_predicting_a_convolution_does_the_work_of_the_batch_norm_after_it(
+    options: dict[str, Any], activation: Any, n: int
+) -> None:
+    x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
+    conv, norm = fn.conv2d(6, 3, **options), fn.batch_norm(activation=activation)
+    model, params = calibrated([conv, norm], x)
+    y, _ = model.apply(params, x[:n])
+    unused = fn.serial(conv, replace(norm, apply=never, piecework=never))
+    # 36 products of numbers near 1 for each y, in another order.
+    np.testing.assert_allclose(fn.predict(unused, params, x[:n]), y, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("conv", "norm"),
+    [
+        (fn.conv2d(6, 3, activation=fn.relu), fn.batch_norm()),
+        (fn.conv2d(6, 3), fn.batch_norm(activation=fn.swish)),
+        (fn.dense(6), fn.batch_norm()),
+    ],
+)
+def test_other_layers_before_and_other_activations_leave_batch_norm_its_work(conv: Any, norm: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
+    model, params = calibrated([conv, norm], x)
+    y, _ = model.apply(params, x)
+    assert fn.predict(model, params, x).tobytes() == y.tobytes()
+
+
+def test_far_from_zero_prediction_loses_no_more_than_its_input_has() -> None:
+    # z is near 1000 and rounded to 2^-14; so y, z with its spread of about 1 made 1, is known to a few of these.
+    x = np.random.default_rng(0).standard_normal((9, 8, 7, 1)).astype(np.float32)
+    model, params = calibrated([fn.conv2d(1, 1), fn.batch_norm()], x)
+    params["conv2d_0"] = {"w": np.ones((1, 1, 1, 1), np.float32), "b": np.full(1, 1000, np.float32)}
+    params = fn.calibrate(model, params, x)
+    exact = fn.tree.cast(params, np.float64)
+    expected, _ = model.apply(exact, x.astype(np.float64))
+    gain = np.abs(params["batch_norm_0"]["scale"] / np.sqrt(params["batch_norm_0"]["var"]))
+    assert np.abs(fn.predict(model, params, x) - expected).max() <= 4 * 2**-14 * gain.max()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": np.full(6, np.nan, np.float32)}, "have not been measured"),
+        ({name: np.ones(1, np.float32) for name in PARAMS}, "expected 1 channels"),
+    ],
+)
+def test_a_batch_norm_that_does_not_fit_the_convolution_complains_itself(
+    change: dict[str, np.ndarray], message: str
+) -> None:
+    x = np.random.default_rng(0).standard_normal((9, 8, 7, 4)).astype(np.float32)
+    model, params = calibrated([fn.conv2d(6, 3), fn.batch_norm()], x)
+    params["batch_norm_0"] |= change
+    with pytest.raises(ValueError, match=message) as caught:
+        fn.predict(model, params, x)
+    assert caught.value.__notes__ == ["in layer batch_norm_0, which was given an array of shape (9, 6, 5, 6)"]
+
+
+def test_who_watches_a_convolution_or_a_batch_norm_sees_both_predict() -> None:
+    x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
+    model, params = calibrated([fn.conv2d(6, 3), fn.batch_norm(), fn.relu], x)
+    assert [visit.path for visit in fn.trace(model, params, x)] == ["conv2d_0", "batch_norm_0", "relu_0", ""]
