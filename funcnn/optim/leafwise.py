@@ -4,7 +4,7 @@ A rule is written for one array and knows nothing of this. An update reads and w
 keeps, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -30,6 +30,9 @@ calls, after each of which two threads may have to wait for each other."""
 
 PART = 2
 """Blocks that a thread works on before it asks for more."""
+
+SMALL = 4 * 1024
+"""Numbers in a parameter below which it goes together with others: a call costs as much as its work on so many."""
 
 ALONE = 1024 * 1024
 """Up to so many parameters one thread is as quick as two, which would wait for each other between short blocks."""
@@ -116,43 +119,58 @@ def run(
         {slot: check_like(f"state {slot!r}", state[slot], params, flat) for slot in stage.memory.slots}
         for stage, state in zip(stages, states, strict=True)
     ]
-    leaves, jobs = {}, []
-    for path, p in flat.items():
-        active = [
-            (number, stage.rule, now[number]) for number, stage in enumerate(stages) if chosen[number].get(path, True)
-        ]
-        kept = [{slot: found[path] for slot, found in slots.items()} for slots in old]
-        leaf = leaves[path] = _Leaf(gradients[path], p, kept, active)
-        jobs += [partial(leaf.work, start) for start in range(0, p.size, PART * BLOCK)]
-    if sum(p.size for p in flat.values()) > ALONE:
+    walks: list[_Walk] = []
+    places: dict[str, tuple[int, slice]] = {}
+    for paths, active in _companies(flat, stages, chosen, now):
+        kept = [{slot: _joined(leaves, paths) for slot, leaves in slots.items()} for slots in old]
+        end = 0
+        for path in paths:
+            begin, end = end, end + flat[path].size
+            places[path] = len(walks), slice(begin, end)
+        walks.append(_Walk(_joined(gradients, paths), _joined(flat, paths), kept, active))
+    jobs = [partial(walk.work, start) for walk in walks for start in range(0, walk.p.size, PART * BLOCK)]
+    if sum(walk.p.size for walk in walks) > ALONE:
         threads.run(jobs)
     else:
         for job in jobs:
             job()
 
-    def gathered(found: Mapping[str, Array]) -> Tree:
-        return _like(params, {path: array.reshape(flat[path].shape) for path, array in found.items()})
+    def gathered(found: Sequence[Array]) -> Tree:
+        """The tree of what was found in each walk."""
+        return _like(params, {path: found[at][part].reshape(flat[path].shape) for path, (at, part) in places.items()})
 
     new = []
     for number, stage in enumerate(stages):
-        slots = {
-            slot: gathered({path: leaf.new[number][slot] for path, leaf in leaves.items()})
-            for slot in stage.memory.slots
-        }
+        slots = {slot: gathered([walk.new[number][slot] for walk in walks]) for slot in stage.memory.slots}
         new.append(stage.memory.after(now[number], slots))
-    return gathered({path: leaf.update for path, leaf in leaves.items()}), new
+    return gathered([walk.update for walk in walks]), new
 
 
-class _Leaf:
-    """One parameter on its way through the rules that are for it; parts of it may be worked on side by side."""
+def _companies(
+    flat: Mapping[str, Array], stages: Sequence[Stage], chosen: Sequence[Mapping[str, bool]], now: Sequence[Numbers]
+) -> Iterator[tuple[list[str], list[tuple[int, Rule, Numbers]]]]:
+    """The paths that go together and the rules for them: each large parameter alone, small ones in company."""
+    companies: dict[Any, list[str]] = {}
+    for path, p in flat.items():
+        active = tuple(number for number in range(len(stages)) if chosen[number].get(path, True))
+        # What no rule touches stays what it is, alone.
+        company = (active, p.dtype) if active and p.size < SMALL else path
+        companies.setdefault((active, company), []).append(path)
+    for (active, _), paths in companies.items():
+        yield paths, [(number, stages[number].rule, now[number]) for number in active]
+
+
+def _joined(leaves: Mapping[str, Array], paths: Sequence[str]) -> Array:
+    """The numbers of some leaves in a row."""
+    rows = [leaves[path].reshape(-1) for path in paths]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+
+class _Walk:
+    """A large parameter, or small ones in a row, on the way through the rules; parts may be worked on side by side."""
 
     def __init__(self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]) -> None:
-        # A small one keeps its axes, since a slice of the first that is as long as a block takes all of it.
-        if p.size > BLOCK or not p.ndim:
-            gradient, p = gradient.reshape(-1), p.reshape(-1)
-            old = [{slot: array.reshape(-1) for slot, array in slots.items()} for slots in old]
         self.gradient, self.p, self.old, self.active = gradient, p, old, active
-        # What no rule touches stays what it is.
         self.update = empty(p.shape, p.dtype) if active else gradient
         self.new = list(old)
         for number, _, _ in active:

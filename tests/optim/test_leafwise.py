@@ -47,10 +47,14 @@ Slots = dict[str, Array]
 
 
 @contextmanager
-def in_blocks_of(block: int) -> Iterator[None]:
-    """Walk in blocks of so many numbers, whose work may go to other threads unless there is but one."""
+def in_blocks_of(block: int, small: int = 0) -> Iterator[None]:
+    """Walk in blocks of so many numbers, whose work may go to other threads unless there is but one block.
+
+    Parameters of less than ``small`` numbers go together.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leafwise, "BLOCK", block)
+        patch.setattr(leafwise, "SMALL", small)
         patch.setattr(leafwise, "ALONE", WHOLE if block == WHOLE else 0)
         yield
 
@@ -107,8 +111,8 @@ def steps(optimizer: Optimizer, dtype: type, grad_order: str = "C") -> list[dict
 def test_blocks_give_the_bits_of_the_whole(optimizer: Optimizer, dtype: type) -> None:
     with in_blocks_of(WHOLE):
         expected = steps(optimizer, dtype)
-    for block, count in ((7, 1), (7, 2), (7, 4), (1, 2)):
-        with in_blocks_of(block), threads.use_threads(count):
+    for block, small, count in ((7, 0, 1), (7, 22, 2), (7, 0, 4), (1, 0, 2), (WHOLE, 22, 1), (WHOLE, WHOLE, 2)):
+        with in_blocks_of(block, small), threads.use_threads(count):
             assert steps(optimizer, dtype) == expected
     with in_blocks_of(7), threads.use_threads(2):
         assert steps(optimizer, dtype, grad_order="F") == expected
@@ -177,6 +181,11 @@ def test_each_number_is_met_once_in_blocks_that_are_not_too_large() -> None:
     # 105 numbers, then 7, 8, none, one, 24, 24, 20 and 24.
     assert len(met) == 15 + 1 + 2 + 0 + 1 + 4 + 4 + 3 + 4
     assert all((leaf == 1).all() for leaf in tree.leaves(updates))
+    met.clear()
+    with in_blocks_of(WHOLE, small=24):
+        lift("count", rule).update(tree.map(np.zeros_like, params), {}, params)
+    # Those of 7, 8, 0, 1 and 20 numbers go together.
+    assert sorted(met) == [24, 24, 24, 36, 105]
 
 
 def test_few_parameters_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
