@@ -210,15 +210,22 @@ def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] |
     return leaves
 
 
-def _beside(params: Tree, given: Tree, leaves: dict[str, Any], path: str = "") -> bool:
+def _beside(params: Tree, given: Tree, leaves: dict[str, Any], prefix: str = "") -> bool:
     """Collect the leaves of a tree by their paths in another; False if they are not of one structure."""
     if not isinstance(params, dict):
-        leaves[path] = given
+        leaves[prefix] = given
         return not isinstance(given, dict | list | tuple)
     if not isinstance(given, dict) or given.keys() != params.keys():
         return False
-    prefix = f"{path}/" if path else ""
-    return all(_beside(node, given[name], leaves, prefix + name) for name, node in params.items())
+    for name, node in params.items():
+        if isinstance(node, dict):
+            if not _beside(node, given[name], leaves, f"{prefix}{name}/"):
+                return False
+        elif isinstance(given[name], dict | list | tuple):
+            return False
+        else:
+            leaves[prefix + name] = given[name]
+    return True
 
 
 def _check_parameter(path: str, p: Array) -> None:
@@ -229,8 +236,11 @@ def _check_parameter(path: str, p: Array) -> None:
         )
 
 
-def _like(params: Tree, flat: Mapping[str, Array], path: str = "") -> Tree:
+def _like(params: Tree, flat: Mapping[str, Array], prefix: str = "") -> Tree:
     """The tree with these leaves, in the order in which the parameters stand."""
     if not isinstance(params, dict):
-        return flat[path]
-    return {name: _like(node, flat, f"{path}/{name}" if path else name) for name, node in params.items()}
+        return flat[prefix]
+    return {
+        name: _like(node, flat, f"{prefix}{name}/") if isinstance(node, dict) else flat[prefix + name]
+        for name, node in params.items()
+    }
