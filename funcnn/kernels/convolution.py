@@ -233,9 +233,11 @@ def _fill(
     """Copy what each tap of a row sees into the first ``count`` lines of a buffer, and zeros where that is no pixel."""
     lines = buffer[:, :count].swapaxes(0, 1)
     above, below, picked_rows = rows
-    lines[:above] = lines[below:] = 0
+    if above or below < count:
+        lines[:above] = lines[below:] = 0
     for j, (left, right, picked) in enumerate(taps):
-        lines[:, :, j, :, :left] = lines[:, :, j, :, right:] = 0
+        if left or right < lines.shape[4]:
+            lines[:, :, j, :, :left] = lines[:, :, j, :, right:] = 0
         lines[above:below, :, j, :, left:right] = image[picked_rows, :, :, picked]
 
 
