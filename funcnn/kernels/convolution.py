@@ -70,7 +70,8 @@ def convolve(
     if len(x) <= FEW and groups == 1:
         return _convolve_few(x, w, window, counts, padding, finish)
     size, filters, width = w[..., 0].size, w.shape[3], counts[1] * len(x)
-    shares, widest = _small_products(filters // groups, size, len(x), counts[1])
+    # The rows that a dilated kernel sees lie apart, so that its parts are short already.
+    shares, widest = (1, None) if window.dilation[0] > 1 else _small_products(filters // groups, size, len(x))
     share = filters // groups // shares
     matrices = np.ascontiguousarray(w.reshape(size, groups, shares, 1, share).transpose(1, 2, 3, 4, 0))
     y = empty((counts[0], filters, width), x.dtype)
@@ -241,14 +242,14 @@ def _fill(
         lines[above:below, :, j, :, left:right] = image[picked_rows, :, :, picked]
 
 
-def _small_products(filters: int, size: int, n: int, columns: int) -> Pair:
+def _small_products(filters: int, size: int, n: int) -> tuple[int, int | None]:
     """In how many shares of the filters, and how many columns at a time, products are small; one and all if never."""
     for shares in (1, 2, 4):
         share, rest = divmod(filters, shares)
         widest = SMALL_PRODUCT // max(share * size * n, 1)
         if not rest and (shares == 1 or share >= FEWEST_FILTERS) and widest * n >= FEWEST_COLUMNS:
-            return shares, min(widest, columns)
-    return 1, columns
+            return shares, widest
+    return 1, None
 
 
 def _part_sizes(pixel_bytes: int, window: Window, counts: Pair, apart: bool, widest: int) -> Pair:
