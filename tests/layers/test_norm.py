@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.walk import watched
 
 X = np.array([[1.0, 7.0], [3.0, 7.0]])
 PARAMS = {
@@ -177,7 +178,21 @@ def test_a_batch_norm_that_does_not_fit_the_convolution_complains_itself(
     assert caught.value.__notes__ == ["in layer batch_norm_0, which was given an array of shape (9, 6, 5, 6)"]
 
 
-def test_who_watches_a_convolution_or_a_batch_norm_sees_both_predict() -> None:
+@pytest.mark.parametrize("watched_path", ["conv2d_0", "batch_norm_0"])
+def test_who_watches_a_convolution_or_the_batch_norm_after_it_sees_it_predict(watched_path: str) -> None:
     x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
     model, params = calibrated([fn.conv2d(6, 3), fn.batch_norm(), fn.relu], x)
+    seen: list[tuple[int, ...]] = []
+
+    def noting(path: str, layer: fn.Layer) -> fn.Layer:
+        def apply(params: Any, x: Any, rng: Any = None) -> Any:
+            seen.append(x.shape)
+            return layer.apply(params, x, rng)
+
+        return watched(layer, apply) if path == watched_path else layer
+
+    y, _ = model.apply(params, x)
+    # Neither does the work of the other, so the answer is that of both, to the last bit.
+    assert fn.predict(fn.rebuild(model, noting), params, x).tobytes() == y.tobytes()
+    assert seen == [{"conv2d_0": (9, 8, 7, 4), "batch_norm_0": (9, 6, 5, 6)}[watched_path]]
     assert [visit.path for visit in fn.trace(model, params, x)] == ["conv2d_0", "batch_norm_0", "relu_0", ""]
