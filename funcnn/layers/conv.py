@@ -110,8 +110,10 @@ def conv2d(
         params = {"w": w_init((*window.size, shape[2] // groups, filters), fold(rng, "w"), *fans)}
         return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
 
-    def forward(w: Array, b: Array | None, x: Array, activate: Callable[[Array], Any]) -> tuple[Array, Array, Padding]:
-        """z with all that its parts can undergo alone; the image that the products see, and the zeros around it."""
+    def forward(
+        w: Array, b: Array | None, x: Array, activate: Callable[[Array], Any]
+    ) -> tuple[Array, Array, Padding, Padding]:
+        """z with all that its parts can undergo alone; the image of the products, zeros around it, and all padding."""
         counts, padding = window.fit("conv2d", x.shape)
         image, zeros_around = (pad_edges(x, padding), NO_PADDING) if pad_mode == "edge" else (x, padding)
 
@@ -121,7 +123,8 @@ def conv2d(
                 wide += each
             activate(rows)
 
-        return convolve(image, w, window, counts, zeros_around, groups, finish_rows), image, zeros_around
+        z = convolve(image, w, window, counts, zeros_around, groups, finish_rows)
+        return z, image, zeros_around, padding
 
     def checked(params: Params, x: Array) -> tuple[Array, Array | None]:
         w = parameter("conv2d", params, "w", (*window.size, None, filters))
@@ -131,7 +134,7 @@ def conv2d(
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = checked(params, x)
-        z, image, zeros_around = forward(w, b, x, activate.part)
+        z, image, zeros_around, padding = forward(w, b, x, activate.part)
         y, pull = activate.finish(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
@@ -143,7 +146,7 @@ def conv2d(
             if not input_grad:
                 return grads, None
             dx = input_gradient(dz, w, image.shape, window, zeros_around, groups)
-            return grads, unpad_edges(dx, window.fit("conv2d", x.shape)[1]) if pad_mode == "edge" else dx
+            return grads, unpad_edges(dx, padding) if pad_mode == "edge" else dx
 
         return y, vjp_fn
 

@@ -72,7 +72,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         training, n = rng is not None, 1
         if training:
             n, mean, var = yield from _statistics(x)
-        elif np.isnan(mean).any() or np.isnan(var).any():
+        elif _unmeasured(mean, var):
             raise ValueError(
                 "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
                 "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
@@ -119,7 +119,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     def as_line(params: Params, earlier: Params) -> Line | None:
         scale, shift, mean, var = values = [np.asarray(params.get(name)) for name in params_in_order]
         w = np.asarray(earlier.get("w"))
-        if any(value.shape != w.shape[-1:] or value.dtype != w.dtype for value in values) or np.isnan(mean + var).any():
+        if any(value.shape != w.shape[-1:] or value.dtype != w.dtype for value in values) or _unmeasured(mean, var):
             return None
         gain = scale / np.sqrt(var + w.dtype.type(eps))
         return Line(gain, shift - mean * gain, activate.part)
@@ -128,6 +128,11 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     return Layer(
         init, apply, measure=measure, across_batch=True, piecework=piecework, line=None if activate.rest else as_line
     )
+
+
+def _unmeasured(mean: Array, var: Array) -> bool:
+    """Whether ``calibrate`` has yet to show the layer its input."""
+    return bool(np.isnan(mean).any() or np.isnan(var).any())
 
 
 def _statistics(x: Array) -> Piecework[tuple[int, Array, Array]]:
