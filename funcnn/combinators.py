@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.layer import (
+from funcnn.protocol import (
     Layer,
     Line,
     OtherParameters,
@@ -27,7 +27,7 @@ from funcnn.layer import (
     layer,
     pull_back,
 )
-from funcnn.pieces import Meeting, Piecework, added, cut, join, split_like, together
+from funcnn.engine.microbatch import Meeting, Piecework, added, cut, join, split_like, together
 from funcnn.rng import as_key, fold
 
 __all__ = ["add", "concat", "repeat", "residual", "serial"]

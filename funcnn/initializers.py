@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array, Rng, Shape
-from funcnn.layer import describe
+from funcnn.protocol import describe
 from funcnn.rng import generator
 
 __all__ = [

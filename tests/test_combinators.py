@@ -8,7 +8,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng
-from funcnn.layer import Layer, Vjp, answer
+from funcnn.protocol import Layer, Vjp, answer
 from funcnn.rng import fold
 from funcnn.testing import table_of_layers
 

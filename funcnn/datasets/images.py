@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from funcnn.aliases import Array, Rng
-from funcnn.batching import Data, check_whole, split
+from funcnn.training.batching import Data, check_whole, split
 
 __all__ = ["image_folder"]
 

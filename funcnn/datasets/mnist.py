@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.batching import Data
+from funcnn.training.batching import Data
 
 __all__ = ["digits", "mnist"]
 

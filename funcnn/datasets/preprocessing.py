@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.batching import check_examples, check_whole
-from funcnn.targets import check_labels
+from funcnn.training.batching import check_examples, check_whole
+from funcnn.losses.targets import check_labels
 
 __all__ = ["average_pool_images", "one_hot", "standardize", "standardize_images", "statistics"]
 

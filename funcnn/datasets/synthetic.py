@@ -6,7 +6,7 @@ Each is a pair ``(x, labels)`` in random order, float32 and int64; the same key 
 import numpy as np
 
 from funcnn.aliases import Array, Rng
-from funcnn.batching import Data, check_whole
+from funcnn.training.batching import Data, check_whole
 from funcnn.rng import generator
 
 __all__ = ["circles", "disc", "moons", "shapes"]

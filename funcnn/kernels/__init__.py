@@ -1,1 +1,5 @@
-"""Arrays in, arrays out: the loops under the layers, where memory order and cache decide how fast things go."""
+"""Kernels: functions from arrays to arrays, where memory order and cache decide the speed.
+
+The mathematics of a layer is in ``layers/``, the array work here. A new kernel is a file with a plain function; its
+test compares it with the slow loops in ``tests/kernels/oracle.py``.
+"""

@@ -21,7 +21,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.kernels.windows import Padding, Pair, Window, pad, strided
-from funcnn.memory import aligned, empty
+from funcnn.engine.memory import aligned, empty
 
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 

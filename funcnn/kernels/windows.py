@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.memory import empty_like
+from funcnn.engine.memory import empty_like
 
 __all__ = ["Padding", "Pair", "Window", "as_padding", "as_pair", "pad", "pad_edges", "strided", "unpad_edges"]
 

@@ -11,10 +11,10 @@ from funcnn.layers.activation import (
     tanh,
 )
 from funcnn.layers.conv import conv2d
-from funcnn.layers.linear import dense
-from funcnn.layers.norm import batch_norm
+from funcnn.layers.dense import dense
+from funcnn.layers.batch_norm import batch_norm
 from funcnn.layers.pool import avg_pool2d, global_avg_pool2d, max_pool2d, min_pool2d
-from funcnn.layers.regularize import dropout
+from funcnn.layers.dropout import dropout
 from funcnn.layers.shape import flatten, reshape, upsample2d
 
 __all__ = [

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng
-from funcnn.layer import InPlace, Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
-from funcnn.memory import empty_like
+from funcnn.protocol import InPlace, Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
+from funcnn.engine.memory import empty_like
 
 __all__ = [
     "as_activation", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",

@@ -12,12 +12,12 @@ from typing import Any
 
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.kernels.channels import channel_sums, widened
+from funcnn.kernels.moments import channel_sums, widened
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
-from funcnn.layer import Layer, Line, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.protocol import Layer, Line, Vjp, check_gradient, check_input, layer, parameter
 from funcnn.layers.activation import as_activation, fuse, identity
-from funcnn.layers.linear import check_count
+from funcnn.layers.dense import check_count
 from funcnn.rng import fold
 
 __all__ = ["conv2d"]

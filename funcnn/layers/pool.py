@@ -13,7 +13,7 @@ import numpy as np
 from funcnn.aliases import Array, Params, Rng
 from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
 from funcnn.kernels.windows import Window, as_padding, as_pair
-from funcnn.layer import Layer, Vjp, check_float, check_gradient, layer, no_params
+from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
 
 __all__ = ["avg_pool2d", "global_avg_pool2d", "max_pool2d", "min_pool2d"]
 

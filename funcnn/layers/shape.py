@@ -11,7 +11,7 @@ from typing import Any
 
 from funcnn.aliases import Array, Params, Rng
 from funcnn.kernels.windows import as_pair
-from funcnn.layer import Layer, Vjp, check_float, check_gradient, layer, no_params
+from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
 
 __all__ = ["flatten", "reshape", "upsample2d"]
 

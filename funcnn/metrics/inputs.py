@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.targets import check_labels
+from funcnn.losses.targets import check_labels
 
 __all__ = ["check_probabilities", "check_scores", "predicted_classes", "true_classes"]
 

@@ -8,9 +8,9 @@ import operator
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.losses import categorical_cross_entropy
+from funcnn.losses.classification import categorical_cross_entropy
 from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
-from funcnn.targets import check_weights
+from funcnn.losses.targets import check_weights
 
 __all__ = ["calibration_error", "log_loss"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
-from funcnn.targets import check_weights
+from funcnn.losses.targets import check_weights
 
 __all__ = ["average_precision", "roc_auc"]
 

@@ -6,7 +6,7 @@ Unlike a mean squared error it has no unit, so that it can be compared between q
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.targets import check_weights
+from funcnn.losses.targets import check_weights
 
 __all__ = ["r2"]
 

@@ -3,7 +3,7 @@
 ``optimizer`` defines the pair, the lifting and the chain; ``transforms`` holds the rules, ``recipes`` the chains.
 """
 
-from funcnn.optim.optimizer import (
+from funcnn.optim.core import (
     Optimizer,
     apply_updates,
     chain,

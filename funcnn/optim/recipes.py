@@ -6,7 +6,7 @@ Start with ``adam(1e-3)``; ``sgd`` with momentum and a decaying rate often ends 
 from collections.abc import Callable
 
 from funcnn.aliases import Tree
-from funcnn.optim.optimizer import Optimizer, chain
+from funcnn.optim.core import Optimizer, chain
 from funcnn.optim.transforms import (
     add_decayed_weights,
     add_momentum,
@@ -17,7 +17,7 @@ from funcnn.optim.transforms import (
     scale_by_rate,
     scale_by_rmsprop,
 )
-from funcnn.schedules import Schedule
+from funcnn.optim.schedules import Schedule
 
 __all__ = ["adadelta", "adagrad", "adam", "adamax", "adamw", "rmsprop", "sgd"]
 

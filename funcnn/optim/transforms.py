@@ -14,9 +14,9 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Tree
-from funcnn.optim.leafwise import Numbers
-from funcnn.optim.optimizer import Optimizer, lift, transform
-from funcnn.schedules import Schedule, check_rate
+from funcnn.optim.elementwise import Numbers
+from funcnn.optim.core import Optimizer, lift, transform
+from funcnn.optim.schedules import Schedule, check_rate
 
 __all__ = [
     "add_decayed_weights",

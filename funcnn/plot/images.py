@@ -11,7 +11,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.layers.conv import conv2d
 from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, tile
-from funcnn.targets import check_labels
+from funcnn.losses.targets import check_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Params, Rng
 from funcnn.plot.canvas import frame, new_axes, tile
-from funcnn.walk import trace
+from funcnn.inspect.traverse import trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

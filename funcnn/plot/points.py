@@ -10,8 +10,8 @@ import numpy as np
 
 from funcnn.aliases import Array, Params
 from funcnn.plot.canvas import COLOURS, check_names, new_axes
-from funcnn.targets import check_labels
-from funcnn.train import predict
+from funcnn.losses.targets import check_labels
+from funcnn.training.fit import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,10 +16,10 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Shape, Tree
-from funcnn.layer import Layer, as_layer, pull_back
+from funcnn.protocol import Layer, as_layer, pull_back
 from funcnn.rng import as_key, fold, generator
 from funcnn.testing.table import table_of_layers
-from funcnn.walk import calibrate
+from funcnn.inspect.traverse import calibrate
 
 __all__ = ["Finding", "Report", "check_layer", "check_vjp", "table_of_layers"]
 

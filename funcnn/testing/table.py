@@ -7,7 +7,7 @@ import numpy as np
 
 from funcnn import combinators, layers
 from funcnn.aliases import Shape
-from funcnn.layer import Layer, elementwise, named
+from funcnn.protocol import Layer, elementwise, named
 
 __all__ = ["table_of_layers"]
 

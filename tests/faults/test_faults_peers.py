@@ -9,8 +9,8 @@ from fault_helpers import answers, draw, told_apart
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.callbacks import early_stopping
-from funcnn.train import Decision
+from funcnn.training.callbacks import early_stopping
+from funcnn.training.fit import Decision
 
 
 def test_stax_batch_norm_predicts_an_example_alike_in_any_company() -> None:

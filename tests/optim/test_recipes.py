@@ -31,7 +31,7 @@ from funcnn.optim import (
     scale_by_rate,
     sgd,
 )
-from funcnn.schedules import cosine_decay, linear_warmup
+from funcnn.optim.schedules import cosine_decay, linear_warmup
 
 
 def _everywhere(params: Any) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from funcnn.optim import add_decayed_weights, add_momentum, clip_by_global_norm, clip_by_value
-from funcnn.schedules import step_decay
+from funcnn.optim.schedules import step_decay
 
 
 def test_the_global_norm_is_over_all_leaves_and_keeps_the_direction() -> None:

@@ -11,7 +11,7 @@ import pytest
 import funcnn as fn
 from funcnn import combinators, layers
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.layer import Layer, Vjp
+from funcnn.protocol import Layer, Vjp
 from funcnn.testing import check_layer, check_vjp, table_of_layers
 
 TABLE = table_of_layers()

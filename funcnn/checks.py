@@ -1,0 +1,315 @@
+"""One validator for each kind of argument: sizes, rates, fractions, functions, float arrays, labels, weights.
+
+Each returns the value in the one form that the rest of the library works with, or raises an error that names the
+constructor or function, the argument, what was expected and what came.
+"""
+
+import math
+import numbers
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from funcnn.aliases import Array, Params, Shape, Tree
+
+__all__ = [
+    "OtherParameters", "example_shape", "float_array", "fraction", "function", "gradient", "gradients_like", "images",
+    "labels", "number", "parameters", "positive", "prefix", "rate", "size", "sizes", "steps", "weights", "what",
+]  # fmt: skip
+
+
+class OtherParameters(ValueError):
+    """The parameters are not those of this layer or model, whatever the input may be."""
+
+
+def prefix(kind: str) -> str:
+    """The start of a message: the constructor's name, where there is one."""
+    return f"{kind}: " if kind else ""
+
+
+def size(kind: str, name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least ``least``, of any integer type.
+
+    Example:
+        >>> size("dense", "units", np.int64(4))
+        4
+    """
+    number = _index(value)
+    if number is None or number < least:
+        raise ValueError(f"{prefix(kind)}{name} must be a whole number >= {least}, got {value!r}")
+    return number
+
+
+def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "width")) -> tuple[int, ...]:
+    """A whole number ``>= 1`` for all axes, or one for each axis.
+
+    Example:
+        >>> sizes("conv2d", "kernel", 3), sizes("conv2d", "kernel", [3, 1])
+        ((3, 3), (3, 1))
+    """
+    several = isinstance(value, tuple | list | np.ndarray)
+    found = tuple(_index(n) for n in (value if several else [value] * len(axes)))
+    if len(found) != len(axes) or any(n is None or n < 1 for n in found):
+        many = "pair" if len(axes) == 2 else "tuple"
+        raise ValueError(
+            f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {value!r}"
+        )
+    return tuple(n for n in found if n is not None)
+
+
+def steps(kind: str, name: str, value: Any) -> int:
+    """A number of steps: an integer of at least 1."""
+    number = _index(value)
+    if number is None:
+        raise TypeError(f"{prefix(kind)}{name}: expected an int, a number of steps, got {value!r}; use int(...)")
+    if number < 1:
+        raise ValueError(f"{prefix(kind)}{name}: expected at least 1 step, got {value}")
+    return number
+
+
+def number(kind: str, name: str, value: Any) -> float:
+    """A finite number as a Python float, so that float32 arrays times it stay float32."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def rate(kind: str, name: str, value: Any) -> float:
+    """A finite number that is not negative, as a Python float.
+
+    Example:
+        >>> rate("sgd", "rate", np.float32(0.5))
+        0.5
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(
+            f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
+        )
+    return float(value)
+
+
+def fraction(kind: str, name: str, value: Any) -> float:
+    """A number in [0, 1), as a Python float."""
+    if not rate(kind, name, value) < 1:
+        raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
+    return float(value)
+
+
+def positive(kind: str, name: str, value: Any) -> float:
+    """A positive, finite number, as a Python float."""
+    if not rate(kind, name, value) > 0:
+        raise ValueError(f"{prefix(kind)}{name}: expected a positive number, got {value}; 1e-8 is usual")
+    return float(value)
+
+
+def function(kind: str, name: str, value: Any) -> Callable[..., Any]:
+    """Something that can be called."""
+    if not callable(value):
+        raise TypeError(f"{prefix(kind)}{name}: expected a function, got {value!r}")
+    found: Callable[..., Any] = value
+    return found
+
+
+def example_shape(kind: str, shape: Any) -> Shape:
+    """The shape of one example, as a tuple of Python ints."""
+    found = [_index(n) for n in shape] if isinstance(shape, tuple | list) else [None]
+    if any(n is None or n < 0 for n in found):
+        raise TypeError(
+            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}"
+        )
+    return tuple(n for n in found if n is not None)
+
+
+def float_array(kind: str, x: Any) -> None:
+    """Refuse what is not a batch of floats: integer images would train on a scale of 0 to 255."""
+    if type(x) is not np.ndarray:
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
+        if isinstance(x, np.ma.MaskedArray | np.matrix):
+            raise TypeError(f"{kind}: expected a plain array, got {type(x).__name__}; use np.asarray(x)")
+    if x.dtype.char not in "fd":
+        if x.dtype.kind == "f":
+            raise TypeError(f"{kind}: expected float32 or float64, got {x.dtype}; use x.astype(np.float32)")
+        raise TypeError(f"{kind}: expected floats, got {x.dtype}; scale images first: x.astype(np.float32) / 255")
+    if x.ndim == 0:
+        raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
+
+
+def images(kind: str, x: Any, axes: str = "batch, height, width, channels") -> None:
+    """Refuse what is not a batch of floats with exactly these axes."""
+    float_array(kind, x)
+    if x.ndim != axes.count(",") + 1:
+        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
+
+
+def labels(value: Any, classes: int) -> Array:
+    """Class labels as int64, or an error if they are not integers in [0, classes)."""
+    array: Array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"expected integer labels, got {array.dtype}; use labels.astype(np.int64)")
+    outside = array[(array < 0) | (array >= classes)]
+    if outside.size:
+        raise ValueError(f"expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
+    return array.astype(np.int64)
+
+
+def weights(value: Any, shape: Shape) -> Array:
+    """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none."""
+    if value is None:
+        return np.ones(shape[:1])
+    array: Array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"expected weights as numbers, got an array of {array.dtype}")
+    if not array.ndim or array.shape != shape[: array.ndim]:
+        first_axes = " or ".join(str(shape[:end]) for end in range(1, len(shape) + 1))
+        raise ValueError(f"expected weights of shape {first_axes}, got {array.shape}; give each example one weight")
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(
+            f"expected weights that are finite and not negative, got values from {array.min()} to {array.max()}"
+        )
+    if not array.any():
+        raise ValueError("all weights are zero: nothing counts, so there is no mean; weigh at least one above zero")
+    return array.astype(np.float64)
+
+
+def parameters(
+    kind: str, axes: str, groups: int = 1, **shapes: tuple[int | None, ...]
+) -> Callable[[Params, Array], list[Array]]:
+    """Make the one check of a layer's parameters and input: names, shapes, dtypes and the channels of the input.
+
+    Args:
+        kind: the layer's kind, for messages.
+        axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
+        groups: the input's channels are so many times the size that the parameters have.
+        **shapes: the shape of each parameter, with None where the number of channels stands.
+
+    Returns:
+        ``read(params, x)``, the parameters in this order, or an error that says what does not fit.
+    """
+    rank = axes.count(",") + 1
+    fixed = "..." not in axes
+    patterns = [(name, *_around_none(shape)) for name, shape in shapes.items()]
+
+    def read(params: Params, x: Array) -> list[Array]:
+        found = []
+        try:
+            channels, rest = divmod(x.shape[-1], groups)
+            dtype = x.dtype
+            fits = len(params) == len(patterns) and dtype.char in "fd" and not rest and type(x) is np.ndarray
+            fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
+            for name, before, after in patterns:
+                leaf = params[name]
+                shape = before if after is None else (*before, channels, *after)
+                fits = fits and leaf.shape == shape and leaf.dtype == dtype
+                found.append(leaf)
+        except (AttributeError, KeyError, TypeError, IndexError):
+            fits = False
+        if not fits:
+            _explain(kind, axes, groups, shapes, params, x)
+        return found
+
+    return read
+
+
+def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...], tuple[int | None, ...] | None]:
+    """What stands before and after the number of channels in a shape; (shape, None) if it is not in it."""
+    if None not in shape:
+        return shape, None
+    place = shape.index(None)
+    return shape[:place], shape[place + 1 :]
+
+
+def _explain(
+    kind: str, axes: str, groups: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params, x: Any
+) -> None:
+    """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
+    question = "are these parameters of another model?"
+    if not isinstance(params, Mapping):
+        raise OtherParameters(f"{kind}: expected a dict of parameters, got {type(params).__name__}; {question}")
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in params:
+            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
+        leaf = params[name]
+        if not isinstance(leaf, np.ndarray):
+            raise OtherParameters(f"{kind}: expected parameter {name!r} as an array, got {leaf!r}; use np.asarray")
+        if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
+            wanted = tuple("any" if n is None else n for n in shape)
+            raise OtherParameters(
+                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
+            )
+        if None in shape:
+            sizes[name] = leaf.shape[shape.index(None)]
+    if extra := sorted(params.keys() - shapes.keys()):
+        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
+    if len(set(sizes.values())) > 1:
+        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
+    dtypes = {name: str(params[name].dtype) for name in shapes}
+    if len(set(dtypes.values())) > 1:
+        raise TypeError(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
+    float_array(kind, x)
+    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
+        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
+    channels = next(iter(sizes.values())) * groups
+    if x.shape[-1] != channels:
+        raise ValueError(
+            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
+            f"got {x.shape[-1]} in an input of shape {x.shape}"
+        )
+    dtype = next(iter(dtypes.values()))
+    raise TypeError(
+        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
+        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype})"
+    )
+
+
+def gradient(kind: str, dy: Any, y: Array) -> None:
+    """Refuse a ``dy`` that is not like ``y``: broadcasting would hide the mistake."""
+    if type(dy) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
+        return
+    if np.shape(dy) != y.shape:
+        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
+    dtype = np.asarray(dy).dtype
+    if dtype != y.dtype:
+        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
+
+
+def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
+    """Refuse gradients that are not like what they belong to; None stands for integers and booleans, or for zero."""
+    where = f"{of} at {path}" if path else of
+    if isinstance(value, dict):
+        if not isinstance(found, dict) or found.keys() != value.keys():
+            got = sorted(found) if isinstance(found, dict) else what(found)
+            raise ValueError(f"a vjp_fn must return {where} like {like}, with {sorted(value)}, got {got}")
+        for name, leaf in value.items():
+            gradients_like(of, like, found[name], leaf, f"{path}/{name}" if path else name)
+    elif found is None:
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            raise TypeError(f"a vjp_fn must return (dparams, dx), got None for {where}")
+    elif isinstance(value, np.ndarray):
+        if np.shape(found) != value.shape:
+            raise ValueError(f"a vjp_fn must return {where} like {like}, of shape {value.shape}, got {np.shape(found)}")
+        if value.dtype.kind == "f" and np.asarray(found).dtype != value.dtype:
+            dtype = np.asarray(found).dtype
+            raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
+
+
+def what(value: Any) -> str:
+    """A value in a few words, for messages."""
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def _index(value: Any) -> int | None:
+    """The Python int that any integer type stands for; None for a bool and for all else."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

@@ -1,0 +1,16 @@
+"""Looking inside a model: traversal, calibration, folding, summaries, attribution.
+
+Everything here reads what a model records of itself, or runs it and looks at what passes. A new tool is a file that
+uses ``rebuild`` or ``trace`` from ``traverse.py``.
+"""
+
+from funcnn.inspect.attribution import grad_cam, saliency
+from funcnn.inspect.calibrate import calibrate
+from funcnn.inspect.fold import fold_batch_norm
+from funcnn.inspect.summary import Row, Summary, summary
+from funcnn.inspect.traverse import Visit, outputs, rebuild, trace
+
+__all__ = [
+    "Row", "Summary", "Visit", "calibrate", "fold_batch_norm", "grad_cam", "outputs", "rebuild", "saliency", "summary",
+    "trace",
+]  # fmt: skip

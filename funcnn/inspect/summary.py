@@ -1,0 +1,212 @@
+"""The table of a model: what each layer is given, what it answers, what it learns and what it costs.
+
+Everything is read off one run over a single example of zeros, so the table cannot disagree with the model.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import numpy as np
+
+from funcnn import combinators, layers, tree
+from funcnn.aliases import Params, Shape
+from funcnn.combinators import probe
+from funcnn.protocol import Layer
+from funcnn.inspect.traverse import Visit, trace
+
+__all__ = ["Row", "Summary", "summary"]
+
+# Blue, ochre, violet and crimson, as numbers among a terminal's 256 colours: those four that stay farthest apart for
+# colour-blind readers and are legible on black and on white. More families than four are underlined.
+STYLES = [f"{underlined}38;5;{colour}" for underlined in ("", "4;") for colour in (68, 136, 93, 161)]
+BOLD = "1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: shapes are those of one example, counts are numbers, not bytes.
+
+    Its family is named for the file that it is in, ``"conv"`` or ``"pool"``; a layer of a user's is ``"own"``.
+    """
+
+    path: str
+    layer: str
+    input_shape: Shape
+    output_shape: Shape
+    parameters: int
+    measured: int
+    multiply_adds: int
+    family: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows and their totals; prints as a table, and in a terminal ``show`` does so in colour."""
+
+    rows: tuple[Row, ...]
+    nbytes: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def measured(self) -> int:
+        """How many numbers ``calibrate`` measures."""
+        return sum(row.measured for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """How many products are added up to predict one example."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def __str__(self) -> str:
+        return self._table(lambda text, style: text)
+
+    def show(self, stream: TextIO | None = None) -> None:
+        """Print the table: in a terminal with a colour for each family of layers, and a legend of them.
+
+        Args:
+            stream: where to; ``sys.stdout`` by default. There are no colours if it is no terminal, if the environment
+                variable ``NO_COLOR`` is set, or if ``TERM`` is ``dumb``.
+
+        Example:
+            >>> import funcnn as fn
+            >>> summary(fn.relu, {}, (3,)).show()
+            path   layer  input  output  parameters  multiply-adds
+            ------------------------------------------------------
+                   relu   3      3                0              0
+            ------------------------------------------------------
+            total                                 0              0
+            0 learned parameters; 0 bytes
+
+        Reference:
+            https://no-color.org
+        """
+        stream = sys.stdout if stream is None else stream
+        if not _takes_colour(stream):
+            print(self, file=stream)
+            return
+        legend = "  ".join(_painted(family, style) for family, style in self._styles().items())
+        print(f"{self._table(_painted)}\ncolours: {legend}", file=stream)
+
+    def _styles(self) -> dict[str, str]:
+        """A style for each family, in the order in which they come."""
+        families = dict.fromkeys(row.family for row in self.rows)
+        return {family: STYLES[number % len(STYLES)] for number, family in enumerate(families)}
+
+    def _table(self, paint: Callable[[str, str], str]) -> str:
+        """The table, with ``paint(text, style)`` for what may have a colour."""
+        styles = self._styles()
+        head = ("path", "layer", "input", "output", "parameters", "multiply-adds")
+        body = [
+            (
+                row.path,
+                row.layer,
+                _shape(row.input_shape),
+                _shape(row.output_shape),
+                f"{row.parameters:,}",
+                f"{row.multiply_adds:,}",
+            )
+            for row in self.rows
+        ]
+        total = ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
+        widths = [max(len(line[i]) for line in (head, *body, total)) for i in range(len(head))]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        lines = [_aligned(line, widths) for line in (head, *body, total)]
+        for number, row in enumerate(self.rows, start=1):
+            layer, padding = row.layer, " " * (widths[1] - len(row.layer))
+            lines[number][1] = paint(layer, styles[row.family]) + padding
+        top, *middle, bottom = ("  ".join(line).rstrip() for line in lines)
+        measured = f", and {self.measured:,} measured ones" if self.measured else ""
+        note = f"{self.parameters:,} learned parameters{measured}; {self.nbytes:,} bytes"
+        return "\n".join([top, rule, *middle, rule, paint(bottom, BOLD), note])
+
+
+def summary(model: Any, params: Params, shape: Shape) -> Summary:
+    """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
+
+    Multiply-adds are those of the weights: a ``w`` whose last axis is the output's costs its size once for each place
+    of the output, be that a pixel of a convolution or an example of a dense layer. Additions are not counted.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters; batch norm need not be calibrated.
+        shape: of one example, without the batch axis.
+
+    Returns:
+        A ``Summary``: ``print`` or ``show`` it, or read ``rows``, ``parameters``, ``multiply_adds``.
+
+    Raises:
+        ValueError: the parameters or the shape do not fit the model.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = fn.serial(fn.dense(4, activation=fn.relu), fn.dense(2))
+        >>> print(summary(model, model.init((3,), rng=0), (3,)))
+        path     layer                      input  output  parameters  multiply-adds
+        ----------------------------------------------------------------------------
+        dense_0  dense(4, activation=relu)  3      4               16             12
+        dense_1  dense(2)                   4      2               10              8
+        ----------------------------------------------------------------------------
+        total                                                      26             20
+        26 learned parameters; 104 bytes
+    """
+    # Training mode, since a batch norm that is not measured yet has a shape all the same.
+    visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
+    return Summary(tuple(_row(visit) for visit in visits if not visit.layer.children), tree.nbytes(params))
+
+
+def _row(visit: Visit) -> Row:
+    """What one visit tells about its layer."""
+    layer, params = visit.layer, visit.params
+    again = layer.measure(params, visit.x) if layer.measure else params
+    measured = sum(np.size(leaf) for name, leaf in again.items() if leaf is not params[name])
+    places = visit.y.size // max(visit.y.shape[-1], 1)
+    return Row(
+        path=visit.path,
+        layer=repr(layer),
+        input_shape=visit.x.shape[1:],
+        output_shape=visit.y.shape[1:],
+        parameters=tree.count(params) - measured,
+        measured=measured,
+        multiply_adds=np.size(params["w"]) * places if "w" in params else 0,
+        family=_family(layer),
+    )
+
+
+def _family(layer: Layer) -> str:
+    """The file that a layer is in."""
+    files = {name: module for name, module in vars(layers).items() if inspect.ismodule(module)}
+    for name, module in (files | {"combinators": combinators}).items():
+        if layer.kind in module.__all__:
+            return name
+    return "own"
+
+
+def _takes_colour(stream: TextIO) -> bool:
+    """Whether there is somebody to see colours, and nobody has asked for none."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _painted(text: str, style: str) -> str:
+    """Text in a style, and after it what there was before."""
+    return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def _shape(shape: Shape) -> str:
+    """A shape as one writes it: 28 x 28 x 1."""
+    return " x ".join(str(n) for n in shape) or "1"
+
+
+def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Words to the left, numbers to the right."""
+    return [
+        cell.ljust(width) if i < 4 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]

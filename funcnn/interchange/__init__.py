@@ -1,0 +1,9 @@
+"""Models and parameters as files: the architecture as JSON, checkpoints as ``.npz``.
+
+A file holds names and numbers, never code. A new format is one file here that reads the recorded calls of a model.
+"""
+
+from funcnn.interchange.architecture import from_json, to_json
+from funcnn.interchange.checkpoint import load, load_model, save, save_model
+
+__all__ = ["from_json", "load", "load_model", "save", "save_model", "to_json"]

@@ -1,0 +1,258 @@
+"""A checkpoint is a tree in a file: a zip with one ``.npy`` member per leaf, named by the leaf's path.
+
+A model file has the model's architecture as one member more, as JSON.
+Nothing in it can run code, ``np.load`` reads it too, and the file appears under its name only when it is complete:
+whoever loads it finds the old tree or the new one, never half of each.
+"""
+
+import io
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funcnn import tree as trees
+from funcnn.aliases import Params, Tree
+from funcnn.interchange.architecture import check_params, from_json, to_json
+from funcnn.protocol import Layer, as_layer
+
+__all__ = ["load", "load_model", "save", "save_model"]
+
+ARCHITECTURE = "architecture.json"
+
+
+def save(path: str | Path, tree: Tree) -> None:
+    """Write a tree of arrays to a file, all of it or nothing.
+
+    Args:
+        path: where to, written exactly as given; ``.npz`` is the usual ending. An existing file is replaced.
+        tree: nested dicts of NumPy arrays or scalars, of booleans, integers, floats or complex numbers. Dtype, memory
+            order and every bit are kept; a NumPy scalar becomes an array without axes.
+
+    Raises:
+        TypeError: a leaf is something else; the message names its path, and nothing has been written.
+        ValueError: a key cannot be part of a path, or of a name in a zip.
+        OSError: the file cannot be written; the old one is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(f"{folder}/model.npz", {"dense_0": {"w": np.ones((2, 3), np.float32)}})
+        ...     np.load(f"{folder}/model.npz")["dense_0/w"].dtype
+        dtype('float32')
+    """
+    _write(path, tree)
+
+
+def load(path: str | Path, like: Tree | None = None) -> Tree:
+    """Read a tree back; ``save`` then ``load`` gives the same bits.
+
+    Args:
+        path: a file that ``save`` wrote, or any ``.npz`` of arrays; of what ``save_model`` wrote, the parameters.
+        like: a tree that the file must fit, for example ``model.init(shape, 0)``: the same paths, shapes and dtypes.
+
+    Returns:
+        The tree, of new arrays.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or no checkpoint, or it does not fit ``like``; the message names every leaf
+            that is missing, extra, or of another shape or dtype.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(f"{folder}/model.npz", {"w": np.zeros(2)})
+        ...     load(f"{folder}/model.npz", like={"w": np.ones(2)})
+        {'w': array([0., 0.])}
+    """
+    tree, _ = _read(path)
+    if like is not None:
+        _check_like(path, tree, like)
+    return tree
+
+
+def save_model(path: str | Path, model: Any, params: Params) -> None:
+    """Write a model with its parameters to a file: ``load_model`` needs nothing else to predict.
+
+    Args:
+        path: where to, as for ``save``.
+        model: a layer; layers of your own as ``to_json`` says.
+        params: its parameters, what ``calibrate`` measured included.
+
+    Raises:
+        ValueError: the architecture cannot be written down, or the parameters are another model's; nothing has been
+            written.
+        TypeError, OSError: as for ``save``.
+
+    Example:
+        >>> import funcnn as fn, tempfile
+        >>> model = fn.serial(fn.dense(4, activation=fn.relu), fn.dense(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(f"{folder}/model.npz", model, model.init((3,), rng=0))
+        ...     model, params = load_model(f"{folder}/model.npz")
+        >>> model
+        serial(dense(4, activation=relu), dense(2))
+    """
+    text = to_json(model)
+    trees.flatten(params)
+    check_params(as_layer(model), params)
+    _write(path, params, text)
+
+
+def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer, Params]:
+    """Read a model and its parameters back: it predicts the same bits, and goes on learning where it was.
+
+    Nothing in the file is run. Its names mean this library's layers and those in ``layers``.
+
+    Args:
+        path: a file that ``save_model`` wrote.
+        layers: layers of your own by name, ``{"snake": snake}``; the constructor, not what it returns.
+
+    Returns:
+        ``(model, params)``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or holds no model, names a layer that must be handed in, comes from a newer
+            funcnn, or holds parameters that are not the model's.
+
+    Example:
+        >>> import funcnn as fn, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(f"{folder}/model.npz", fn.dense(2), {"w": np.ones((3, 2)), "b": np.zeros(2)})
+        ...     model, params = load_model(f"{folder}/model.npz")
+        >>> fn.predict(model, params, np.ones((1, 3)))
+        array([[3., 3.]])
+    """
+    params, text = _read(path)
+    if text is None:
+        raise ValueError(f"{path} holds arrays and no model, as save writes them: build the model, and call load")
+    try:
+        model = from_json(text, layers)
+        check_params(model, params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return model, params
+
+
+def _write(path: str | Path, tree: Tree, architecture: str | None = None) -> None:
+    """Write a tree, and perhaps an architecture before it, to a file: all of it or nothing."""
+    trees.flatten(tree)  # refuses keys and containers that have no path
+    entries = dict(_entries(tree))
+    for name, leaf in entries.items():
+        _check_entry(name, leaf)
+    path = Path(path)
+    # In the same folder, since a rename is atomic only inside one file system.
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                if architecture is not None:
+                    with archive.open(ARCHITECTURE, "w") as member:
+                        member.write(architecture.encode())
+                for name, leaf in entries.items():
+                    with archive.open(name, "w", force_zip64=True) as member:
+                        if leaf is not None:
+                            np.lib.format.write_array(member, np.asarray(leaf), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())  # otherwise a power cut could leave the new name on an empty file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: str | Path) -> tuple[Tree, str | None]:
+    """The tree in a file, and the architecture if there is one."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+        if not zipfile.is_zipfile(file):
+            what = "is empty" if not start else "is cut short" if start == b"PK" else "is not a zip file"
+            raise ValueError(f"{path} is not a checkpoint: it {what}")
+        try:
+            return _read_zip(file)
+        except Exception as error:  # a damaged zip shows itself as one of a dozen types, some without a message
+            why = str(error) or type(error).__name__
+            raise ValueError(f"{path} is damaged or not a checkpoint: {why}") from error
+
+
+def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The members of the file, ``w.npy`` for a leaf, and for an empty dict a folder: ``relu_0/`` with no leaf."""
+    if not isinstance(tree, dict):
+        yield f"{path}.npy", tree
+    elif not tree:
+        yield f"{path}/", None
+    else:
+        for key, child in tree.items():
+            yield from _entries(child, f"{path}/{key}" if path else key)
+
+
+def _check_entry(name: str, leaf: Any) -> None:
+    """Refuse, before anything is written, what would not come back as it is."""
+    path = name.removesuffix(".npy") or "the tree"
+    if zipfile.ZipInfo(name).filename != name:
+        raise ValueError(f"{path!r} cannot be a name in a zip file; rename the key")
+    if leaf is None and name.endswith("/"):
+        return
+    if not isinstance(leaf, np.ndarray | np.generic):
+        raise TypeError(f"{path}: expected a NumPy array, got {type(leaf).__name__}; use np.asarray(...)")
+    if leaf.dtype.kind not in "biufc":
+        raise TypeError(f"{path}: expected booleans or numbers, got an array of dtype {leaf.dtype}")
+
+
+def _read_zip(file: Any) -> tuple[Tree, str | None]:
+    """The same of an open file."""
+    flat: dict[str, Any] = {}
+    architecture = None
+    with zipfile.ZipFile(file) as archive:
+        if not archive.namelist():
+            raise ValueError("it has no .npy members")
+        if any(member.comment for member in archive.infolist()):
+            # Nobody writes comments: a wrong length of one hides the members that follow.
+            raise ValueError("its directory of members is damaged")
+        for name in archive.namelist():
+            content = archive.read(name)  # whole, so that its checksum is compared before it is interpreted
+            if name == ARCHITECTURE:
+                architecture = content.decode()
+            elif name.endswith("/"):
+                flat[name.removesuffix("/")] = {}
+            elif name.endswith(".npy"):
+                try:
+                    flat[name.removesuffix(".npy")] = _array(content)
+                except ValueError as error:
+                    raise ValueError(f"member {name!r}: {error}") from error
+            else:
+                raise ValueError(f"{name!r} is not a .npy member")
+    tree = trees.unflatten(flat)
+    trees.flatten(tree)  # refuses names that are no paths
+    return tree, architecture
+
+
+def _array(content: bytes) -> np.ndarray[Any, Any]:
+    """The array in one member, which must hold nothing else."""
+    member = io.BytesIO(content)
+    array: np.ndarray[Any, Any] = np.lib.format.read_array(member, allow_pickle=False)
+    if member.read(1):
+        raise ValueError("there are bytes after the array")
+    return array
+
+
+def _check_like(path: str | Path, tree: Tree, like: Tree) -> None:
+    """Name every difference between the tree in a file and the one that was expected."""
+    found, expected = ({name.removesuffix(".npy"): leaf for name, leaf in _entries(t)} for t in (tree, like))
+    differences = [f"{name or 'the tree'} is missing" for name in expected.keys() - found.keys()]
+    differences += [f"{name or 'the tree'} is extra" for name in found.keys() - expected.keys()]
+    for name in expected.keys() & found.keys():
+        (shape, dtype), (wanted_shape, wanted_dtype) = (
+            (np.shape(leaf), np.asarray(leaf).dtype) for leaf in (found[name], expected[name])
+        )
+        if shape != wanted_shape:
+            differences.append(f"{name or 'the tree'} has shape {shape}, expected {wanted_shape}")
+        if dtype != wanted_dtype:
+            differences.append(f"{name or 'the tree'} has dtype {dtype}, expected {wanted_dtype}")
+    if differences:
+        raise ValueError(f"{path} holds the parameters of another model: {'; '.join(sorted(differences))}")

@@ -1,0 +1,59 @@
+"""Dropout switches off random units while training, so that no unit can rely on a particular other one.
+
+What is left is scaled up at once (*inverted* dropout), hence predicting needs no dropout code at all.
+"""
+
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
+import numpy as np
+
+from funcnn.aliases import Array, Params, Rng
+from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
+from funcnn.layers.activation import identity
+from funcnn.rng import generator
+
+__all__ = ["dropout"]
+
+
+@layer
+def dropout(rate: float) -> Layer:
+    """y = x * mask / (1 - rate), with a mask of zeros and ones;  dx = dy * mask / (1 - rate).
+
+    Without ``rng``, that is when predicting, y = x.
+
+    Args:
+        rate: the probability of *dropping* a number, in [0, 1).
+
+    Returns:
+        A layer without parameters.
+
+    Raises:
+        ValueError: ``rate`` is outside [0, 1).
+
+    Example:
+        >>> y, _ = dropout(0.5).apply({}, np.ones((1, 6)), rng=0)
+        >>> sorted(set(y.ravel().tolist()))
+        [0.0, 2.0]
+
+    Reference:
+        Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 4.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {rate!r}")
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        check_float("dropout", x)
+        if rng is None or rate == 0:
+            return identity.apply({}, x)
+        kept = generator(rng).random(x.shape, np.float32) >= rate
+        mask = kept * x.dtype.type(1 / (1 - rate))
+        y = x * mask
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            check_gradient("dropout", dy, y)
+            return {}, dy * mask if input_grad else None
+
+        return y, vjp_fn
+
+    return Layer(no_params, apply)

@@ -1,0 +1,24 @@
+"""A loss is ``loss(y, target) -> (value, dy)``: one number for a batch, and its gradient, where backpropagation starts.
+
+One file a family: ``regression`` for numbers, ``classification`` for classes; ``targets`` holds what they share. A new
+loss is one function and one row in the table of losses of the tests.
+"""
+
+from funcnn.losses.classification import (
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from funcnn.losses.regression import mean_squared_error
+from funcnn.losses.targets import Loss, class_weights
+
+__all__ = [
+    "Loss",
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "class_weights",
+    "mean_squared_error",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+]

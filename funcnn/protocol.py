@@ -1,0 +1,343 @@
+"""A layer is a pair of stateless functions, and a model is the same pair.
+
+``init(shape, rng) -> params`` makes the parameters. ``apply(params, x) -> (y, vjp_fn)`` computes the output, and
+returns with it the backward pass: ``vjp_fn(dy) -> (dparams, dx)``. Everything else here describes such a pair.
+"""
+
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+
+import numpy as np
+
+from funcnn import checks
+from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.recorded import Call, made
+
+__all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
+
+Vjp: TypeAlias = Callable[..., tuple[Params, Array | None]]
+Init: TypeAlias = Callable[[Shape, Rng], Params]
+Apply: TypeAlias = Callable[..., tuple[Array, Vjp]]
+Wiring: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH_NOTE = "in layer "
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer:
+    """The pair, and what describes it; ``init, apply = layer`` unpacks it.
+
+    Args:
+        init: ``init(shape, rng) -> params``; ``shape`` is that of one example, without the batch axis.
+        apply: ``apply(params, x, rng=None) -> (y, vjp_fn)`` with ``vjp_fn(dy, input_grad=True) -> (dparams, dx)``. A
+            user's own is wrapped once: it may leave out ``rng`` and ``input_grad``, and what it returns is checked.
+        kind: the name of the constructor, ``"dense"``; combinators name their children by kind and count.
+        name: overrides that name; see ``named``.
+        children: the layers inside, by name; combinators only.
+        wiring: how they are wired, a tuple of (child, its inputs), in the order of computation. ``"input"`` is the
+            combinator's own input, and the last row is its output; a row that is not in ``children`` merges its
+            inputs by the operation that it names, ``"add"`` or ``"concat"``.
+        call: the recorded call that made it.
+        measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
+        multiply_adds: ``multiply_adds(params, x, y) -> int``, how many products are added up to make y of x.
+
+    Example:
+        >>> import funcnn as fn
+        >>> init, apply = fn.dense(3)
+        >>> y, vjp_fn = apply(init((2,), 0), np.ones((5, 2), np.float32))
+        >>> y.shape
+        (5, 3)
+    """
+
+    init: Init
+    apply: Apply
+    kind: str = "layer"
+    name: str | None = None
+    children: Mapping[str, Layer] = field(default_factory=dict)
+    wiring: Wiring = ()
+    call: Call | None = None
+    measure: Callable[[Params, Array], Params] | None = None
+    multiply_adds: Callable[[Params, Array, Array], int] | None = None
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.apply, "per_example"):
+            object.__setattr__(self, "apply", _checked(self.apply))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.init, self.apply))
+
+    def __repr__(self) -> str:
+        return self.spelling() if self.name is None else f"named({self.name!r}, {self.spelling()})"
+
+    def spelling(self) -> str:
+        """The call that made the layer, without a name of its own."""
+        if self.call is None:
+            return self.kind
+        return repr(self.call) if self.call.made is self.apply else f"<a {self.kind} with another apply>"
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the constructor was called with; empty if there is no record."""
+        return {} if self.call is None else self.call.arguments
+
+    @property
+    def constructor(self) -> Callable[..., Layer] | None:
+        """The function that made the layer, or None."""
+        return None if self.call is None else self.call.constructor
+
+    def recorded_call(self, path: str = "") -> Call | None:
+        """The record, or an error if it is that of another ``apply``: what would be saved is not what computes."""
+        if self.call is not None and self.call.made is not self.apply:
+            raise ValueError(
+                f"layer {path or self.kind}: its apply is not the one that {self.kind} made, so the recorded call does "
+                "not describe it; write a constructor of your own, decorated with @fn.layer"
+            )
+        return self.call
+
+    def __reduce__(self) -> Any:
+        call = self.recorded_call()
+        if call is not None:
+            return _make, (call.constructor, dict(call.arguments), self.name)
+        if self is not getattr(sys.modules["funcnn"], self.kind, None) and self.name is None:
+            raise TypeError(
+                f"a {self.kind} without a recorded call cannot be pickled or copied; write a function that returns the "
+                "pair, decorate it with @fn.layer, and build the model with that"
+            )
+        return _ready, (self.kind, self.name)
+
+
+def _make(constructor: Callable[..., Any], arguments: Mapping[str, Any], name: str | None) -> Layer:
+    """The layer that a recorded call makes; for ``pickle`` and ``copy``."""
+    found: Layer = made(constructor, arguments)
+    return found if name is None else named(name, found)
+
+
+def _ready(kind: str, name: str | None) -> Layer:
+    """A layer of the library that is made already, like ``relu``; for ``pickle`` and ``copy``."""
+    found: Layer = getattr(sys.modules["funcnn"], kind)
+    return found if name is None else named(name, found)
+
+
+def per_example(apply: F) -> F:
+    """Declare that a function computes each example by itself, and need not be wrapped: those of this library."""
+    apply.per_example = True  # type: ignore[attr-defined]
+    return apply
+
+
+@overload
+def layer(constructor: Callable[P, Any]) -> Callable[P, Layer]: ...
+@overload
+def layer(*, per_example: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Layer]]: ...
+def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
+    """Make a function that returns a pair into a constructor of described layers.
+
+    Args:
+        constructor: a function of any arguments that returns ``(init, apply)`` or a ``Layer``; ``apply`` may leave
+            out ``rng``, its ``vjp_fn`` may leave out ``input_grad``.
+        per_example: whether ``apply`` computes each example by itself, so that a batch may be cut into microbatches.
+            By default it is taken to look across the batch and gets all of it, which is safe; ``check_layer``
+            refutes a false claim.
+
+    Returns:
+        The same function, whose layers know their kind and arguments.
+
+    Example:
+        >>> @layer(per_example=True)
+        ... def scale(start=1.0):
+        ...     def init(shape, rng):
+        ...         return {"w": np.full(shape, start, np.float32)}
+        ...     def apply(params, x):
+        ...         return x * params["w"], lambda dy: ({"w": (dy * x).sum(0)}, dy * params["w"])
+        ...     return init, apply
+        >>> scale(2.0)
+        scale(start=2.0)
+    """
+    if constructor is None:
+        return functools.partial(layer, per_example=per_example)
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def build(*args: Any, **kwargs: Any) -> Layer:
+        arguments = signature.bind(*args, **kwargs).arguments
+        result = as_layer(constructor(*args, **kwargs))
+        if per_example:
+            result.apply.per_example = True  # type: ignore[attr-defined]
+        inner = result.call.inner or result.call if result.call and result.children else None
+        return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner))
+
+    return build
+
+
+def as_layer(pair: Any) -> Layer:
+    """The ``Layer`` of a bare pair ``(init, apply)``; a ``Layer`` is returned as it is.
+
+    Args:
+        pair: a ``Layer``, or a tuple of two functions; ``apply`` may take ``(params, x)`` only.
+
+    Returns:
+        A ``Layer`` whose ``apply`` takes ``rng``.
+
+    Raises:
+        TypeError: ``pair`` is neither, for example a constructor that was not called.
+
+    Example:
+        >>> double = (lambda shape, rng: {}, lambda params, x: (2 * x, lambda dy: ({}, 2 * dy)))
+        >>> y, _ = as_layer(double).apply({}, np.ones(3), rng=0)
+        >>> y
+        array([2., 2., 2.])
+    """
+    if isinstance(pair, Layer):
+        return pair
+    if not is_pair(pair):
+        hint = f"; call it: {pair.__name__}(...)" if inspect.isfunction(pair) else ""
+        raise TypeError(f"a layer is a Layer or a tuple of two functions (init, apply), got {pair!r}{hint}")
+    return Layer(*pair)
+
+
+def is_pair(value: Any) -> bool:
+    """Whether a value is a layer: a ``Layer``, or a tuple of two functions."""
+    return isinstance(value, Layer) or (
+        isinstance(value, tuple) and len(value) == 2 and all(callable(part) for part in value)
+    )
+
+
+def named(name: str, layer: Any) -> Layer:
+    """The layer under a name of your own, in place of kind and count.
+
+    Args:
+        name: any string that is not empty and has no ``/``.
+        layer: a ``Layer`` or a pair.
+
+    Returns:
+        The same layer; its combinator keeps its parameters under ``name``.
+
+    Raises:
+        ValueError: the name could not be part of a path.
+
+    Example:
+        >>> import funcnn as fn
+        >>> list(fn.serial(fn.named("head", fn.dense(2))).init((3,), 0))
+        ['head']
+    """
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(f"a layer's name is a string that is not empty and has no '/', got {name!r}")
+    return replace(as_layer(layer), name=name)
+
+
+def no_params(shape: Shape, rng: Rng) -> Params:
+    """The ``init`` of every layer that has no parameters."""
+    return {}
+
+
+def stateless(
+    kind: str, forward: Callable[[Array], tuple[Array, Callable[[Array], Array]]], *, floats: bool = True
+) -> Layer:
+    """The one maker of layers that have no parameters.
+
+    Args:
+        kind: the layer's kind.
+        forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``.
+        floats: whether x must be an array of floats.
+
+    Returns:
+        A layer.
+    """
+
+    @per_example
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        if params:
+            raise checks.OtherParameters(f"{kind} has no parameters, got {sorted(params)}")
+        if floats:
+            checks.float_array(kind, x)
+        y, pull = forward(x)
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            checks.gradient(kind, dy, y)
+            return {}, pull(dy) if input_grad else None
+
+        return y, vjp_fn
+
+    return Layer(no_params, apply, kind=kind)
+
+
+def add_path(error: Exception, name: str, x: Any) -> None:
+    """Put a child's name before the path that a passing error carries, or start that path."""
+    notes = getattr(error, "__notes__", [])
+    if notes and notes[-1].startswith(PATH_NOTE):
+        notes[-1] = f"{PATH_NOTE}{name}/{notes[-1].removeprefix(PATH_NOTE)}"
+    else:
+        error.add_note(f"{PATH_NOTE}{name}, with an input of shape {shape_of(x)}")
+
+
+def shape_of(x: Any) -> Any:
+    """The shape of an array, or the shapes of a tree of arrays; for messages."""
+    return {name: shape_of(leaf) for name, leaf in x.items()} if isinstance(x, dict) else np.shape(x)
+
+
+def _checked(apply: Callable[..., Any]) -> Apply:
+    """A user's ``apply`` with ``rng`` and ``input_grad``, whose outputs and gradients are checked.
+
+    The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
+    """
+    takes_rng = _takes_rng(apply)
+
+    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        returned = apply(params, x, rng) if takes_rng else apply(params, x)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
+            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
+        y, pull = returned
+        if not isinstance(y, np.ndarray | dict):
+            raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
+        takes_input_grad = _takes_input_grad(pull)
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            pulled = pull(dy, input_grad=input_grad) if takes_input_grad else pull(dy)
+            if not isinstance(pulled, tuple) or len(pulled) != 2:
+                raise TypeError(f"a vjp_fn must return (dparams, dx), got {checks.what(pulled)}")
+            dparams, dx = pulled
+            return dparams, dx if input_grad or takes_input_grad else None
+
+        return y, vjp_fn
+
+    def checked(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        y, pull = full(params, x, rng)
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            dparams, dx = pull(dy, input_grad)
+            checks.gradients_like("dparams", "params", dparams, params)
+            if not input_grad:
+                return dparams, None
+            checks.gradients_like("dx", "x", dx, x)
+            return dparams, dx
+
+        return y, vjp_fn
+
+    functools.update_wrapper(checked, apply, updated=())
+    checked.unchecked, checked.per_example = full, False  # type: ignore[attr-defined]
+    return checked
+
+
+def _takes_rng(apply: Callable[..., Any]) -> bool:
+    """Whether a user's ``apply`` takes a third argument."""
+    try:
+        inspect.signature(apply).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
+
+
+def _takes_input_grad(vjp_fn: Vjp) -> bool:
+    """Whether a ``vjp_fn`` knows the keyword; read off the code object, since this is asked at each step."""
+    code = getattr(vjp_fn, "__code__", None)
+    if code is None:
+        return "input_grad" in inspect.signature(vjp_fn).parameters
+    return "input_grad" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

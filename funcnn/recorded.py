@@ -1,0 +1,109 @@
+"""How a thing was made is recorded once, in the same way for all: the constructor and its arguments.
+
+``repr``, summaries, model files, ``rebuild``, ``pickle`` and ``copy`` read that record. A layer or an optimizer holds
+it in its field ``call``; a function that was made by another is wrapped so that it can hold it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec
+
+__all__ = ["Call", "Recorded", "made", "recorded", "written"]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """How a thing was made: a constructor and its arguments. The record holds for the function that was made only.
+
+    Args:
+        constructor: the public function that was called.
+        arguments: its arguments by name, those that were given.
+        made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
+        inner: the record of the combinator that a user's constructor returned, if it put layers together.
+    """
+
+    constructor: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    made: Any = None
+    inner: Call | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.constructor.__name__}({', '.join(written(self.constructor, self.arguments))})"
+
+
+def made(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """What a constructor makes of arguments that are given by name, as a record has them."""
+    bound = inspect.BoundArguments(inspect.signature(constructor), OrderedDict(arguments))
+    bound.apply_defaults()
+    return constructor(*bound.args, **bound.kwargs)
+
+
+class Recorded:
+    """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback."""
+
+    def __init__(self, function: Callable[..., Any], call: Call) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.call = function, call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return repr(self.call)
+
+    def __reduce__(self) -> Any:
+        return made, (self.call.constructor, dict(self.call.arguments))
+
+
+def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
+    """Let what a constructor makes know the call that made it, for ``repr``, model files, ``pickle`` and ``copy``.
+
+    Args:
+        constructor: a function that returns a function, or a dataclass with a field ``call``, as an optimizer is.
+
+    Returns:
+        The same function, whose results print as the call and can be pickled.
+    """
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def build(*args: P.args, **kwargs: P.kwargs) -> Any:
+        arguments = signature.bind(*args, **kwargs).arguments
+        result = constructor(*args, **kwargs)
+        if inspect.isfunction(result) or isinstance(result, Recorded):
+            return Recorded(result, Call(build, arguments, result))
+        return replace(result, call=Call(build, arguments, result.update))
+
+    return build
+
+
+def written(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments of a call as one would write them: positions without keyword, options with theirs."""
+    parameters = inspect.signature(constructor).parameters
+    for name, value in arguments.items():
+        kind, default = parameters[name].kind, parameters[name].default
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from (_spelled(item) for item in value)
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            yield from (f"{key}={_spelled(item)}" for key, item in value.items())
+        elif default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY:
+            yield _spelled(value)
+        elif value is not default:
+            yield f"{name}={_spelled(value)}"
+
+
+def _spelled(value: Any) -> str:
+    """An argument as one would write it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_spelled(key)}: {_spelled(item)}" for key, item in value.items()) + "}"
+    if type(value) in (list, tuple):
+        items = ", ".join(_spelled(item) for item in value)
+        return f"[{items}]" if type(value) is list else f"({items}{',' if len(value) == 1 else ''})"
+    return value.__name__ if inspect.isfunction(value) else repr(value)

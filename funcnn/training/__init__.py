@@ -1,0 +1,13 @@
+"""The training loop and what it needs: batches of data, ``fit``, ``evaluate`` and ``predict``, callbacks.
+
+The step is a pure function; everything here is a loop around it. A new callback is a function in ``callbacks.py``.
+"""
+
+from funcnn.training.batching import batches, k_fold, split
+from funcnn.training.evaluate import evaluate, predict, value_and_grad
+from funcnn.training.fit import Decision, Fit, NonFiniteLossError, fit, progress
+
+__all__ = [
+    "Decision", "Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "k_fold", "predict", "progress", "split",
+    "value_and_grad",
+]  # fmt: skip

@@ -1,0 +1,583 @@
+"""A batch in pieces: what a model answers and learns is what it would be without cutting, on any number of threads."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+import funcnn as fn
+from funcnn.engine import microbatch as pieces
+from funcnn.aliases import Array, Params, Rng
+from funcnn.protocol import Layer, Vjp
+from funcnn.engine.microbatch import Meeting, Piecework, added, alone, cut, join, split_like, summed, together
+from funcnn.testing import check_layer, table_of_layers
+
+# Batches of plain rows are not cut; a row in a row of one is.
+IMAGE, ROW = (16, 16, 3), (1, 784)
+
+
+@contextmanager
+def in_pieces_of(examples: int | None) -> Iterator[None]:
+    """Cut every batch into pieces of so many examples, or none at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "SMALL_BATCH", 10**12 if examples is None else 1)
+        patch.setattr(pieces, "FEWEST_AXES", 1)
+        for name in ("MOST", "LEAST"):
+            patch.setattr(pieces, name, examples or 1)
+        yield
+
+
+def batch(shape: tuple[int, ...], dtype: type = np.float64) -> Array:
+    """Images or rows, as many as are cut into four pieces."""
+    x = np.random.default_rng(0).standard_normal((200, *shape)).astype(dtype)
+    x.setflags(write=False)
+    return x
+
+
+def like(y: Array, seed: int = 1) -> Array:
+    dy = np.random.default_rng(seed).standard_normal(y.shape).astype(y.dtype)
+    dy.setflags(write=False)
+    return dy
+
+
+def answers(model: Layer, params: Params, x: Array, rng: Any = None, input_grad: bool = True) -> dict[str, Array]:
+    """The output and all gradients, by their paths."""
+    y, vjp_fn = model.apply(params, x, rng)
+    grads, dx = vjp_fn(like(y), input_grad=input_grad)
+    assert (dx is not None) == input_grad
+    return fn.tree.flatten({"y": y, "grads": grads} | ({} if dx is None else {"x": dx}))
+
+
+def assert_close(found: dict[str, Array], expected: dict[str, Array], least: float = 0.0) -> None:
+    """Equal but for the order in which numbers are added up, relative to the largest of an array, or to ``least``."""
+    assert found.keys() == expected.keys()
+    for path, array in expected.items():
+        assert found[path].shape == array.shape, path
+        assert np.abs(found[path] - array).max() <= 1e-12 * max(least, np.abs(array).max()), path
+
+
+def assert_same_bits(found: dict[str, Array], expected: dict[str, Array]) -> None:
+    assert found.keys() == expected.keys()
+    for path, array in expected.items():
+        assert np.array_equal(found[path], array), path
+
+
+def less_the_mean(params: Params, x: Array) -> tuple[Array, Vjp]:
+    """y = w (x - mean of x over the batch): a user's layer that looks across the batch and says nothing of it."""
+    n = max(len(x), 1)
+    u = x - x.sum(0) / n
+
+    def vjp_fn(dy: Array) -> tuple[Params, Array]:
+        du = dy * params["w"]
+        return {"w": (dy * u).sum(0)}, du - du.sum(0) / n
+
+    return u * params["w"], vjp_fn
+
+
+def weighted(shape: tuple[int, ...], rng: Rng) -> Params:
+    return {"w": np.linspace(1, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)}
+
+
+def sorted_batch(params: Params, x: Array) -> tuple[Array, Vjp]:
+    """Each number to its place in the order of the batch: without parameters, and nothing like a mean."""
+    order = np.argsort(x, 0)
+
+    def vjp_fn(dy: Array) -> tuple[Params, Array]:
+        dx = np.empty_like(dy)
+        np.put_along_axis(dx, order, dy, 0)
+        return {}, dx
+
+    return np.take_along_axis(x, order, 0), vjp_fn
+
+
+MEANS, SORTED = (weighted, less_the_mean), ((lambda shape, rng: {}), sorted_batch)
+# No bias before what takes the mean away: its gradient is zero, and what is left of it is rounding.
+CONV = fn.conv2d(4, 3, bias=False)
+SAME = fn.conv2d(4, 3, padding="same", bias=False)
+HEAD = (fn.max_pool2d(2), fn.flatten, fn.dense(3))
+
+MODELS: dict[str, tuple[Layer, tuple[int, ...]]] = {
+    "cnn": (fn.serial(fn.conv2d(4, 3, activation=fn.relu), fn.max_pool2d(2), fn.conv2d(3, 3, stride=2), *HEAD), IMAGE),
+    "mlp": (fn.serial(fn.dense(20, activation="relu"), fn.tanh, fn.dense(5)), ROW),
+    "batch norm": (fn.serial(CONV, fn.batch_norm(activation=fn.relu), *HEAD), IMAGE),
+    "batch norm first": (fn.serial(fn.batch_norm(), fn.dense(5)), ROW),
+    "two batch norms": (fn.serial(CONV, fn.batch_norm(), fn.swish, CONV, fn.batch_norm(), *HEAD), IMAGE),
+    "batch norm last": (fn.serial(fn.dense(5, bias=False), fn.batch_norm()), ROW),
+    "in residual": (fn.serial(CONV, fn.residual(fn.batch_norm(), SAME, fn.batch_norm()), *HEAD), IMAGE),
+    "in add": (fn.serial(CONV, fn.add(fn.batch_norm(), fn.serial(SAME, fn.batch_norm())), *HEAD), IMAGE),
+    "in concat": (fn.serial(CONV, fn.concat(fn.identity, fn.batch_norm(), SAME), fn.relu, *HEAD), IMAGE),
+    "in serial": (fn.serial(fn.serial(CONV, fn.batch_norm()), fn.serial(fn.relu, *HEAD)), IMAGE),
+    "no batch norm in them": (fn.serial(CONV, fn.residual(SAME, fn.relu), fn.add(SAME, fn.concat(SAME)), *HEAD), IMAGE),
+    "a user's": (fn.serial(fn.dense(6, bias=False), MEANS, fn.relu, fn.dense(5)), ROW),
+    "a user's first": (fn.serial(MEANS, fn.dense(5)), ROW),
+    "a user's, nothing to learn, first": (fn.serial(SORTED, fn.dense(5)), ROW),
+    "a user's, nothing to learn": (fn.serial(fn.dense(6), SORTED, fn.dense(5)), ROW),
+    "a user's, nested": (fn.serial(CONV, fn.residual(fn.relu, fn.add(MEANS, SAME), SORTED), *HEAD), IMAGE),
+    "a user's and batch norm": (fn.serial(fn.dense(6, bias=False), fn.batch_norm(), fn.tanh, SORTED, fn.dense(5)), ROW),
+}
+models = pytest.mark.parametrize(("model", "shape"), MODELS.values(), ids=MODELS.keys())
+
+
+def made(model: Layer, shape: tuple[int, ...], dtype: type = np.float64) -> tuple[Params, Array]:
+    x = batch(shape, dtype)
+    return fn.tree.cast(fn.calibrate(model, model.init(shape, 0), x.astype(np.float32)), dtype), x
+
+
+@models
+@pytest.mark.parametrize("rng", [(0, 1), None], ids=["training", "predicting"])
+@pytest.mark.parametrize("input_grad", [True, False])
+def test_cutting_changes_nothing(model: Layer, shape: tuple[int, ...], rng: Rng | None, input_grad: bool) -> None:
+    params, x = made(model, shape)
+    assert len(cut(x)) > 2
+    with in_pieces_of(None):
+        whole = answers(model, params, x, rng, input_grad)
+    assert_close(answers(model, params, x, rng, input_grad), whole)
+    # Uneven pieces, one of them of a single example.
+    with in_pieces_of(79 if len(shape) > 1 else 67):
+        assert_close(answers(model, params, x, rng, input_grad), whole)
+
+
+WITH_DROPOUT = {
+    "cnn": (fn.serial(fn.conv2d(4, 3), fn.dropout(0.3), fn.batch_norm(), *HEAD, fn.dropout(0.1)), IMAGE),
+    # Wide enough for BLAS to share its products out among its threads.
+    "mlp": (fn.serial(fn.dense(256, activation="relu"), fn.dropout(0.5), fn.dense(128), MEANS, fn.dense(10)), ROW),
+}
+
+
+@pytest.mark.parametrize(("model", "shape"), WITH_DROPOUT.values(), ids=WITH_DROPOUT.keys())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_two_and_four_threads_give_the_same_bits_every_time(
+    model: Layer, shape: tuple[int, ...], dtype: type
+) -> None:
+    params, x = made(model, shape, dtype)
+    with threadpool_limits(2, "blas"):
+        with fn.use_threads(2):
+            expected = answers(model, params, x, rng=(0, 1))
+        for threads in (1, 2, 2, 4, 4):
+            with fn.use_threads(threads):
+                assert_same_bits(answers(model, params, x, rng=(0, 1)), expected)
+    with fn.use_threads(2):
+        another = answers(model, params, x, rng=(0, 2))
+    assert not np.array_equal(another["y"], expected["y"])
+
+
+def test_each_piece_drops_numbers_of_its_own() -> None:
+    y, _ = fn.serial(fn.dropout(0.5)).apply({}, np.ones((200, *ROW), np.float32), rng=0)
+    kept = [piece != 0 for piece in cut(y)][:3]
+    assert [len(piece) for piece in kept] == [64] * 3
+    assert not any(np.array_equal(a, b) for a, b in pairwise(kept))
+    # The share of 0.5 has a standard deviation of 0.5 / sqrt(200 * 784) = 0.0013.
+    assert abs(np.mean(y != 0) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("name", ["cnn", "two batch norms", "a user's, nested", "mlp", "a user's"])
+def test_the_memory_order_of_the_batch_does_not_matter(name: str) -> None:
+    model, shape = MODELS[name]
+    params, x = made(model, shape)
+    expected = answers(model, params, x, 0)
+    backwards, wide = x[::-1].copy()[::-1], np.repeat(x, 2, axis=0)[::2]
+    for other in (np.asfortranarray(x), np.moveaxis(np.moveaxis(x, -1, 0).copy(), 0, -1), backwards, wide):
+        other.setflags(write=False)
+        assert_close(answers(model, params, other, 0), expected)
+    # A batch of one example many times, in the memory of one, and gradients likewise.
+    same = np.broadcast_to(x[:1], x.shape)
+    # Where a layer takes away the batch's mean, nothing is left of it but the rounding of numbers of size 1.
+    assert_close(answers(model, params, same, None), answers(model, params, same.copy(), None), least=1.0)
+
+
+@models
+def test_nothing_handed_in_is_written_to(model: Layer, shape: tuple[int, ...]) -> None:
+    params, x = made(model, shape)
+    for leaf in fn.tree.leaves(params):
+        leaf.setflags(write=False)
+    y, vjp_fn = model.apply(params, x, 0)
+    # x, dy and the parameters are read-only, so writing would raise; a second answer must not overwrite the first.
+    grads, dx = vjp_fn(like(y))
+    before = fn.tree.map(np.copy, {"y": y, "grads": grads, "x": dx})
+    model.apply(params, x[::-1], 0)
+    vjp_fn(like(y, seed=2))
+    assert_same_bits(fn.tree.flatten({"y": y, "grads": grads, "x": dx}), fn.tree.flatten(before))
+
+
+@pytest.mark.parametrize("name", ["cnn", "two batch norms", "a user's, nested"])
+def test_the_way_back_may_be_gone_again_from_many_threads(name: str) -> None:
+    model, shape = MODELS[name]
+    params, x = made(model, shape)
+    y, vjp_fn = model.apply(params, x, 0)
+
+    def back(seed: int) -> dict[str, Array]:
+        grads, dx = vjp_fn(like(y, seed))
+        return fn.tree.flatten({"grads": grads, "x": dx})
+
+    expected = [back(seed) for seed in range(4)]
+    assert_same_bits(back(0), expected[0])
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(pool.map(back, range(4)), expected, strict=True):
+            assert_same_bits(found, right)
+
+
+@models
+@pytest.mark.parametrize("size", [0, 1])
+def test_batches_of_none_and_one(model: Layer, shape: tuple[int, ...], size: int) -> None:
+    params, x = made(model, shape)
+    for rng in (0, None):
+        with in_pieces_of(1):
+            found = answers(model, params, x[:size], rng)
+        assert found["y"].shape[0] == found["x"].shape[0] == size
+        with in_pieces_of(None):
+            expected = answers(model, params, x[:size], rng)
+        if size:
+            assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("row", table_of_layers(), ids=lambda row: f"{row[0]!r} on {row[1]}")
+@pytest.mark.parametrize(("threads", "examples"), [(1, 1), (2, 2), (4, 1)])
+def test_every_layer_keeps_every_law_in_pieces(row: tuple[Layer, Any], threads: int, examples: int) -> None:
+    layer, shape = row
+    # What is no chain itself is cut in a chain of its own.
+    model = layer if layer.kind == "serial" else fn.serial(layer)
+    with in_pieces_of(examples), fn.use_threads(threads):
+        assert len(cut(np.zeros((3, *shape)))) == (3 if examples == 1 else 2)
+        check_layer(model, shape)
+
+
+def test_the_dtype_does_not_decide_what_is_dropped() -> None:
+    # 12,800 numbers: few enough for no pieces, in either dtype; 25,600 enough in both.
+    for size in (32, 64):
+        check_layer(fn.serial(fn.dropout(0.5)), shape=(20, 20, 1), batch=size)
+
+
+def seeing(seen: list[Any]) -> Layer:
+    """A bare pair that notes what it is given, forward and back."""
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        seen.append((x.shape, rng))
+
+        def vjp_fn(dy: Array) -> tuple[Params, Array]:
+            seen.append(dy.shape)
+            return {}, dy
+
+        return x, vjp_fn
+
+    return fn.as_layer(((lambda shape, rng: {}), apply))
+
+
+def test_a_users_layer_sees_the_whole_batch_once_with_a_key_and_the_whole_gradient() -> None:
+    seen: list[Any] = []
+    model = fn.serial(fn.dense(6), seeing(seen))
+    params, x = model.init(ROW, 0), batch(ROW, np.float32)
+    seen.clear()
+    y, vjp_fn = model.apply(params, x, rng=5)
+    vjp_fn(like(y))
+    (shape, key), back = seen
+    assert (shape, back) == ((200, 1, 6), (200, 1, 6))
+    assert isinstance(key, tuple)
+    seen.clear()
+    model.apply(params, x)
+    assert seen == [((200, 1, 6), None)]
+
+
+def test_what_is_no_pair_of_the_users_is_cut() -> None:
+    seen: list[int] = []
+    noting = fn.elementwise(lambda x: seen.append(len(x)) or x, lambda x, y: np.ones_like(x))  # type: ignore[func-returns-value]
+    model = fn.serial(noting, fn.residual(fn.relu))
+    model.apply({}, batch(ROW))
+    assert sorted(seen) == [8, 64, 64, 64]
+
+
+def test_batch_norm_waits_only_for_the_statistics() -> None:
+    def together_again(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        raise AssertionError("the pieces were joined")
+
+    model = fn.serial(replace(fn.batch_norm(), apply=together_again))
+    answers(model, {"batch_norm_0": fn.batch_norm().init(ROW, 0)}, batch(ROW, np.float32), 0)
+
+
+def test_trace_and_calibrate_see_the_whole_batch() -> None:
+    model, shape = MODELS["in residual"]
+    params, x = model.init(shape, 0), batch(shape, np.float32)
+    calibrated = fn.calibrate(model, params, x)
+    visits = fn.trace(model, calibrated, x)
+    assert [len(visit.x) for visit in visits] == [len(x)] * len(visits)
+    assert len({visit.path for visit in visits}) == len(visits) == 9
+    # What calibrate has measured is what the trace shows: float32 sums of 11,520 numbers.
+    for visit in visits:
+        if visit.layer.kind == "batch_norm":
+            exact = visit.x.astype(np.float64)
+            np.testing.assert_allclose(visit.params["mean"], exact.mean((0, 1, 2)), atol=1e-5)
+            np.testing.assert_allclose(visit.params["var"], exact.var((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(visits[-1].y, model.apply(calibrated, x)[0], rtol=1e-4, atol=1e-5)
+
+
+def failing(params: Params, x: Array) -> tuple[Array, Vjp]:
+    raise ValueError(f"cannot take {len(x)}")
+
+
+def failing_back(params: Params, x: Array) -> tuple[Array, Vjp]:
+    def vjp_fn(dy: Array) -> tuple[Params, Array]:
+        raise ValueError(f"cannot go back by {len(dy)}")
+
+    return x, vjp_fn
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_errors_name_the_layer(threads: int) -> None:
+    x = batch(ROW)
+    nothing: Callable[..., Params] = lambda shape, rng: {}  # noqa: E731
+    with fn.use_threads(threads):
+        # In a piece, where all pieces meet, and on the way back.
+        model = fn.serial(fn.relu, fn.serial(fn.relu, fn.named("bad", fn.dense(5))))
+        params = {"serial_0": {"bad": {"w": np.ones((3, 5)), "b": np.ones(5)}}}
+        with pytest.raises(ValueError, match="expected 3 channels") as caught:
+            model.apply(params, x)
+        assert notes(caught.value) == "in layer serial_0/bad"
+        model = fn.serial(fn.relu, fn.residual(fn.relu, fn.named("bad", (nothing, failing))))
+        with pytest.raises(ValueError, match="cannot take 200") as caught:
+            model.apply({}, x)
+        assert notes(caught.value) == "in layer residual_0/bad"
+        model = fn.serial(fn.relu, fn.add(fn.relu, fn.named("bad", (nothing, failing_back))))
+        y, vjp_fn = model.apply({}, x)
+        with pytest.raises(ValueError, match="cannot go back by 200") as caught:
+            vjp_fn(y)
+        assert notes(caught.value) == "in layer add_0/bad"
+        model = fn.serial(fn.relu, fn.batch_norm())
+        with pytest.raises(ValueError, match="have not been measured") as caught:
+            model.apply(fn.tree.cast(model.init(ROW, 0), np.float64), x)
+        assert notes(caught.value) == "in layer batch_norm_0"
+        with pytest.raises(ValueError, match=r"serial: vjp_fn expects dy like y, of shape \(200, 1, 784\)"):
+            vjp_fn(y[:5])
+
+
+def notes(error: BaseException) -> str:
+    """The one note of an error, up to the shape."""
+    (note,) = error.__notes__
+    return str(note.split(",")[0])
+
+
+def test_one_piece_can_fail_alone_and_all_is_well_again() -> None:
+    def forward(x: Array) -> Array:
+        if (x < 0).any():
+            raise ValueError("negative")
+        return x
+
+    model = fn.serial(fn.elementwise(forward, lambda x, y: np.ones_like(x), name="root"), fn.batch_norm())
+    params, x = model.init(ROW, 0), np.abs(batch(ROW, np.float32))
+    expected = answers(model, params, x, 0)
+    bad = x.copy()
+    bad[-1] = -1
+    for _ in range(3):
+        with pytest.raises(ValueError, match="negative") as caught:
+            model.apply(params, bad, 0)
+        assert notes(caught.value) == "in layer root_0"
+        assert_same_bits(answers(model, params, x, 0), expected)
+
+
+def test_a_lookup_has_no_gradient_of_its_input_cut_or_not() -> None:
+    def apply(params: Params, x: Array) -> tuple[Array, Vjp]:
+        def vjp_fn(dy: Array) -> tuple[Params, None]:
+            return {"w": np.stack([dy[x[:, 0] == row].sum(0) for row in range(3)])}, None
+
+        return params["w"][x[:, 0]], vjp_fn
+
+    model = fn.serial(((lambda shape, rng: {}), apply))
+    params = {"layer_0": {"w": np.eye(3)}}
+    x = np.arange(200)[:, None] % 3
+    for examples in (None, 64):
+        with in_pieces_of(examples):
+            y, vjp_fn = model.apply(params, x)
+            grads, dx = vjp_fn(y)
+        assert grads["layer_0"]["w"].tolist() == [[67, 0, 0], [0, 67, 0], [0, 0, 66]]
+        assert dx is None
+
+
+def test_parameters_without_axes_add_up() -> None:
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        return x * params["s"], lambda dy: ({"s": np.asarray((dy * x).sum())}, dy * params["s"])
+
+    model = fn.serial(Layer(lambda shape, rng: {"s": np.array(2, np.float32)}, apply))
+    with in_pieces_of(1):
+        y, vjp_fn = model.apply({"layer_0": {"s": np.array(2.0)}}, np.arange(4.0)[:, None, None])
+        grads, _ = vjp_fn(np.ones_like(y))
+    assert grads["layer_0"]["s"] == 0 + 1 + 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        ((80, 28, 28, 3), [40, 40]),
+        ((200, 784, 1), [64, 64, 64, 8]),
+        # Two cores are to have something each, but not too little.
+        ((40, 2000, 1), [20, 20]),
+        ((41, 1, 2000), [21, 20]),
+        ((24, 4000, 1), [16, 8]),
+        ((16, 4000, 1), [16]),
+        # Rows.
+        ((10_000, 4000), [10_000]),
+        ((1, 200, 200, 3), [1]),
+        # Narrow.
+        ((20_000, 4, 1), [6144, 6144, 6144, 1568]),
+        # Small.
+        ((100, 10), [100]),
+        ((0, 28, 28, 3), [0]),
+        ((80, 0, 3), [80]),
+    ],
+)
+def test_where_a_batch_is_cut(shape: tuple[int, ...], sizes: list[int]) -> None:
+    for x in (np.zeros(shape), np.zeros(shape, np.float32), np.asfortranarray(np.zeros(shape, np.float16))):
+        for threads in (1, 2, 4):
+            with fn.use_threads(threads):
+                assert [len(piece) for piece in cut(x)] == sizes
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 300), st.lists(st.integers(1, 40), max_size=3), st.sampled_from("CF"))
+def test_pieces_are_views_and_make_the_batch_again(n: int, shape: list[int], order: Any) -> None:
+    x = np.arange(n * int(np.prod(shape)), dtype=np.int32).reshape(n, *shape).copy(order)
+    parts = cut(x)
+    assert np.array_equal(join(parts), x)
+    assert [len(part) for part in split_like(x, parts)] == [len(part) for part in parts]
+    assert np.array_equal(join(split_like(x, parts)), x)
+    if len(parts) == 1:
+        assert join(parts) is parts[0]
+        assert split_like(x, parts)[0] is x
+    else:
+        assert all(np.shares_memory(part, x) for part in [*parts, *split_like(x, parts)])
+        narrow = pieces.SMALL_BATCH * n // (2 * x.size)
+        assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(64, narrow)
+        assert {len(part) for part in parts[:-1]} == {len(parts[0])}
+
+
+def test_what_is_no_array_is_handed_on_for_the_layer_to_refuse() -> None:
+    x = [[1.0] * 10] * 10_000
+    assert cut(x) == [x]  # type: ignore[arg-type, comparison-overlap]
+    with pytest.raises(TypeError, match="relu: expected an array, got list"):
+        fn.serial(fn.relu).apply({}, x)  # type: ignore[arg-type]
+
+
+def test_pieces_meet_and_go_on_with_what_all_of_them_know() -> None:
+    met: list[list[int]] = []
+
+    def ranks(values: list[int]) -> list[int]:
+        met.append(values)
+        return [sorted(values).index(value) for value in values]
+
+    def piece(value: int) -> Piecework[tuple[int, int]]:
+        rank = yield Meeting(value, ranks)
+        total = yield summed(np.array([value, rank]))
+        return rank, int(total[0])
+
+    for threads in (1, 2, 4):
+        met.clear()
+        with fn.use_threads(threads):
+            assert together([piece(value) for value in (30, 10, 20)]) == [(2, 60), (0, 60), (1, 60)]
+        assert met == [[30, 10, 20]]
+    assert alone(piece(7)) == (0, 7)
+
+
+def test_sums_are_taken_in_the_order_of_the_pieces() -> None:
+    # In another order the large numbers would swallow the small one.
+    def piece(value: float) -> Piecework[float]:
+        return float((yield summed(np.array(value))))
+
+    assert together([piece(value) for value in (1e20, -1e20, 1.0)]) == [1.0] * 3
+    assert together([piece(value) for value in (1.0, 1e20, -1e20)]) == [0.0] * 3
+
+
+def test_pieces_between_two_meetings_run_side_by_side() -> None:
+    barrier = threading.Barrier(2)
+
+    def piece() -> Piecework[int]:
+        barrier.wait(30)
+        yield summed(np.zeros(1))
+        barrier.wait(30)
+        return threading.get_ident()
+
+    with fn.use_threads(2):
+        assert len(set(together([piece(), piece()]))) == 2
+
+
+def test_what_fails_at_a_meeting_is_raised_where_the_first_piece_waits() -> None:
+    told: list[str] = []
+
+    def combine(values: list[int]) -> list[int]:
+        raise ValueError("no")
+
+    def piece(value: int) -> Piecework[int]:
+        try:
+            yield Meeting(value, combine)
+        except ValueError:
+            told.append(f"piece {value}")
+            raise
+        return value
+
+    with pytest.raises(ValueError, match="no"):
+        together([piece(0), piece(1)])
+    assert told == ["piece 0"]
+
+
+def test_gradients_add_up_and_stay_what_they_were() -> None:
+    trees = [{"a": {"w": np.full(2, value)}, "b": np.array(value)} for value in (1.0, 2.0, 4.0)]
+    trees[0]["only"] = np.ones(3)
+    before = [fn.tree.map(np.copy, tree) for tree in trees]
+    total = added(trees)
+    assert fn.tree.map(np.ndarray.tolist, total) == {"a": {"w": [7, 7]}, "b": 7, "only": [1, 1, 1]}
+    for tree, copy in zip(trees, before, strict=True):
+        assert_same_bits(fn.tree.flatten(tree), fn.tree.flatten(copy))
+    assert list(total) == ["a", "b", "only"]
+    assert total["a"]["w"].dtype == np.float64
+    assert added([{}, {}]) == {}
+
+
+def test_a_piece_is_not_cut_again_by_what_lies_inside() -> None:
+    sizes: list[int] = []
+
+    def apply(params: Any, x: Array, rng: Any = None) -> tuple[Array, Any]:
+        sizes.append(len(x))
+        return x, lambda dy, input_grad=True: ({}, dy)
+
+    noting = fn.Layer(lambda shape, rng: {}, apply)
+    x = np.zeros((64, 28, 28, 1))
+    for threads in (1, 2):
+        with fn.use_threads(threads):
+            fn.serial(fn.serial(noting)).apply({}, x)
+    assert sizes == [32, 32, 32, 32]
+    # Behind a layer that wants to see the whole batch, the whole is cut.
+    sizes.clear()
+    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(noting).apply))).apply({}, x)
+    assert sizes == [32, 32]
+
+
+@pytest.mark.parametrize("n", [1, 200])
+def test_the_buffers_of_numpy_are_short_inside_and_the_callers_own_outside(n: int) -> None:
+    seen: list[int] = []
+
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        seen.append(np.getbufsize())
+        if rng is not None:
+            raise ValueError("not like this")
+
+        def vjp_fn(dy: Array) -> tuple[Params, Array]:
+            seen.append(np.getbufsize())
+            return {}, dy
+
+        return x, vjp_fn
+
+    model = fn.serial(Layer(lambda shape, rng: {}, apply))
+    x = batch(IMAGE)[:n]
+    before = np.getbufsize()
+    y, vjp_fn = model.apply({}, x)
+    vjp_fn(y)
+    fn.predict(model, {}, x)
+    with pytest.raises(ValueError, match="not like this"):
+        model.apply({}, x, 0)
+    assert np.getbufsize() == before != pieces.BUFFER
+    assert set(seen) == {pieces.BUFFER}

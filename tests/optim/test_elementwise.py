@@ -1,0 +1,218 @@
+"""The walk in blocks: every rule does to a block what it does to the whole, on any number of threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from test_recipes import OPTIMIZERS
+
+from funcnn import tree
+from funcnn.engine import threads
+from funcnn.aliases import Array, Tree
+from funcnn.optim import (
+    Optimizer,
+    adam,
+    adamw,
+    add_decayed_weights,
+    add_momentum,
+    apply_updates,
+    chain,
+    clip_by_global_norm,
+    clip_by_value,
+    leafwise,
+    lift,
+    scale_by_adam,
+    scale_by_rate,
+)
+
+
+def _in_turns(params: Tree) -> Tree:
+    """Every other parameter, small and large ones among those left out."""
+    return tree.map_with_path(lambda path, p: path in ("large", "inner/fortran", "inner/one"), params)
+
+
+CHAINS: dict[str, Optimizer] = OPTIMIZERS | {
+    "norm in the middle": chain(add_momentum(0.9), clip_by_global_norm(0.5), scale_by_adam(), scale_by_rate(0.1)),
+    "masked": adamw(0.1, weight_decay=0.3, decay_mask=_in_turns),
+    "masked, nothing else": chain(add_decayed_weights(0.5, _in_turns)),
+    "masked first and last": chain(
+        add_decayed_weights(0.5, _in_turns), add_momentum(0.9), clip_by_value(0.5), add_decayed_weights(0.1, _in_turns)
+    ),
+}
+every_chain = pytest.mark.parametrize("optimizer", CHAINS.values(), ids=CHAINS)
+
+WHOLE = 10**9
+Slots = dict[str, Array]
+
+
+@contextmanager
+def in_blocks_of(block: int, small: int = 0) -> Iterator[None]:
+    """Walk in blocks of so many numbers, whose work may go to other threads unless there is but one block.
+
+    Parameters of less than ``small`` numbers go together.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leafwise, "BLOCK", block)
+        patch.setattr(leafwise, "SMALL", small)
+        patch.setattr(leafwise, "ALONE", WHOLE if block == WHOLE else 0)
+        yield
+
+
+def made(seed: int, dtype: type, order: str = "C") -> Tree:
+    """A read-only tree of arrays of no axes and many, empty and large, and in several memory orders."""
+    random = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Array:
+        # Sizes from 1e-9 to 1e3: what is rounded is seen.
+        array = (random.standard_normal(shape) * 10 ** random.uniform(-9, 3, shape)).astype(dtype)
+        return array.copy(order)  # type: ignore[call-overload]
+
+    arrays = {
+        "large": numbers(5, 7, 3),
+        "seven": numbers(7),
+        "eight": numbers(8),
+        "none": numbers(0, 3),
+        "inner": {
+            "one": numbers(),
+            "fortran": np.asfortranarray(numbers(4, 6)),
+            "columns": numbers(6, 10)[:, ::3],
+            "backwards": numbers(20)[::-1],
+            "turned": numbers(2, 3, 4).transpose(2, 0, 1),
+        },
+    }
+    return frozen(arrays)
+
+
+def frozen(arrays: Tree) -> Tree:
+    for leaf in tree.leaves(arrays):
+        leaf.setflags(write=False)
+    return arrays
+
+
+def bits(arrays: Tree) -> dict[str, Any]:
+    return {path: (leaf.dtype, leaf.shape, leaf.tobytes()) for path, leaf in tree.flatten(arrays).items()}
+
+
+def steps(optimizer: Optimizer, dtype: type, grad_order: str = "C") -> list[dict[str, Any]]:
+    """The bits of updates, states and parameters of three steps, nothing of which may be written to."""
+    params = made(0, dtype)
+    state = frozen(optimizer.init(params))
+    found = []
+    for step in range(3):
+        updates, state = optimizer.update(made(1 + step, dtype, grad_order), state, params)
+        params = frozen(apply_updates(params, updates))
+        found.append(bits({"updates": frozen(updates), "state": frozen(state), "params": params}))
+    return found
+
+
+@every_chain
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_give_the_bits_of_the_whole(optimizer: Optimizer, dtype: type) -> None:
+    with in_blocks_of(WHOLE):
+        expected = steps(optimizer, dtype)
+    for block, small, count in ((7, 0, 1), (7, 22, 2), (7, 0, 4), (1, 0, 2), (WHOLE, 22, 1), (WHOLE, WHOLE, 2)):
+        with in_blocks_of(block, small), threads.use_threads(count):
+            assert steps(optimizer, dtype) == expected
+    with in_blocks_of(7), threads.use_threads(2):
+        assert steps(optimizer, dtype, grad_order="F") == expected
+
+
+@every_chain
+def test_neighbours_in_one_walk_do_what_each_does_alone(optimizer: Optimizer) -> None:
+    params, grads = made(0, np.float64), made(1, np.float64)
+    together = optimizer.init(params)
+    parts = optimizer.transforms or (optimizer,)
+    states = [part.init(params) for part in parts]
+    with in_blocks_of(7):
+        for _ in range(2):
+            updates, together = optimizer.update(grads, together, params)
+            alone = grads
+            for number, part in enumerate(parts):
+                alone, states[number] = part.update(alone, states[number], params)
+            assert bits(updates) == bits(alone)
+    assert sorted(bits(together).values(), key=repr) == sorted(
+        (leaf for state in states for leaf in bits(state).values()), key=repr
+    )
+
+
+@every_chain
+@pytest.mark.parametrize("block", [7, WHOLE])
+def test_answers_stay_what_they_were_when_the_next_step_is_made(optimizer: Optimizer, block: int) -> None:
+    params, grads = made(0, np.float64), made(1, np.float64)
+    given = bits({"params": params, "grads": grads})
+    with in_blocks_of(block), threads.use_threads(2):
+        updates, state = optimizer.update(grads, optimizer.init(params), params)
+        before = bits({"updates": updates, "state": state})
+        optimizer.update(made(2, np.float64), state, params)
+        assert bits({"updates": updates, "state": state}) == before
+    assert bits({"params": params, "grads": grads}) == given
+
+
+def test_what_is_masked_out_passes_and_its_memory_stays() -> None:
+    params, grads = made(0, np.float64), made(1, np.float64)
+
+    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+        np.multiply(g, 2, out=u)
+        np.add(old["m"], p, out=new["m"])
+
+    optimizer = lift("double", rule, slots=("m",), mask=_in_turns)
+    for block in (7, WHOLE):
+        with in_blocks_of(block):
+            updates, state = optimizer.update(grads, optimizer.init(params), params)
+        for path, chosen in tree.flatten(_in_turns(params)).items():
+            g, p = tree.flatten(grads)[path], tree.flatten(params)[path]
+            assert np.array_equal(tree.flatten(updates)[path], 2 * g if chosen else g)
+            assert np.array_equal(tree.flatten(state["m"])[path], p if chosen else 0 * p)
+
+
+def test_each_number_is_met_once_in_blocks_that_are_not_too_large() -> None:
+    met: list[int] = []
+
+    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+        met.append(g.size)
+        np.add(g, 1, out=u)
+
+    params = made(0, np.float32)
+    with in_blocks_of(7):
+        updates, _ = lift("count", rule).update(tree.map(np.zeros_like, params), {}, params)
+    assert sum(met) == tree.count(params)
+    assert max(met) == 7
+    # 105 numbers, then 7, 8, none, one, 24, 24, 20 and 24.
+    assert len(met) == 15 + 1 + 2 + 0 + 1 + 4 + 4 + 3 + 4
+    assert all((leaf == 1).all() for leaf in tree.leaves(updates))
+    met.clear()
+    with in_blocks_of(WHOLE, small=24):
+        lift("count", rule).update(tree.map(np.zeros_like, params), {}, params)
+    # Those of 7, 8, 0, 1 and 20 numbers go together.
+    assert sorted(met) == [24, 24, 24, 36, 105]
+
+
+def test_few_parameters_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_out: list[int] = []
+    run = threads.run
+
+    def counting(tasks: Any) -> Any:
+        handed_out.append(len(tasks))
+        return run(tasks)
+
+    monkeypatch.setattr(threads, "run", counting)
+    monkeypatch.setattr(leafwise, "ALONE", 100)
+    monkeypatch.setattr(leafwise, "BLOCK", 30)
+    monkeypatch.setattr(leafwise, "PART", 1)
+    optimizer = adam(0.1)
+    for size, jobs in ((100, []), (101, [4])):
+        params = {"w": np.ones(size)}
+        optimizer.update(params, optimizer.init(params), params)
+        assert handed_out == jobs
+
+
+def test_a_rule_that_fails_in_a_block_fails_the_update() -> None:
+    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+        np.divide(1, g, out=u)
+
+    params = {"w": np.ones(100)}
+    grads = {"w": np.arange(100.0)[::-1]}
+    with in_blocks_of(7), threads.use_threads(2), pytest.raises(FloatingPointError, match="divide by zero"):
+        lift("invert", rule).update(grads, {}, params)

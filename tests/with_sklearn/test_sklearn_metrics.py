@@ -1,0 +1,213 @@
+"""Every metric agrees with scikit-learn: unweighted and weighted, with ties, missing classes and constant scores."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from funcnn import metrics as ours
+from funcnn.aliases import Array
+from funcnn.losses.targets import class_weights
+
+# It says so where the answer is 0 or a class is left out by agreement.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:A single label was found"),
+    pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),
+]
+# The first call imports scikit-learn, and each takes it milliseconds to check what it is given.
+unhurried = settings(deadline=None, max_examples=50)
+# Sums of up to thirty float64 numbers in another order.
+assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
+
+
+def weights(n: int) -> st.SearchStrategy[Array | None]:
+    """No weights, or weights whose sums are exact. scikit-learn lets a class of weight 0 occur: so all are above."""
+    return st.none() | arrays(np.float64, n, elements=st.sampled_from([0.25, 1.0, 3.0]))
+
+
+@st.composite
+def classes_scored(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
+    n, classes = draw(st.integers(1, 30)), draw(st.integers(2, 6))
+    # Few different scores, so that ties occur: the first highest score has to win.
+    y = draw(arrays(np.float32, (n, classes), elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0])))
+    return y, draw(arrays(np.int64, n, elements=st.integers(0, classes - 1))), draw(weights(n))
+
+
+@st.composite
+def one_scored(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
+    n = draw(st.integers(1, 30))
+    elements = draw(st.sampled_from([st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.just(0.75)]))
+    y = draw(arrays(np.float64, (n, 1), elements=elements))
+    return y, draw(arrays(np.int64, (n, 1), elements=st.integers(0, 1))), draw(weights(n))
+
+
+@st.composite
+def probabilities(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
+    n, classes = draw(st.integers(3, 30)), draw(st.integers(3, 5))
+    # Small whole parts, so that ties occur, also with 0 and 1.
+    parts = draw(arrays(np.float64, (n, classes), elements=st.integers(0, 3)))
+    parts[:, 0] += parts.sum(axis=1) == 0
+    labels = draw(arrays(np.int64, n, elements=st.integers(0, classes - 1)))
+    return parts / parts.sum(axis=1, keepdims=True), labels, draw(weights(n))
+
+
+def decisions_agree(y: Array, labels: Array, predicted: Array, true: Array, classes: int, w: Array | None) -> None:
+    from sklearn import metrics as theirs
+
+    weighted: dict[str, Any] = {"sample_weight": w}
+    expected = theirs.accuracy_score(true, predicted, **weighted)
+    assert_close(ours.accuracy(y, labels, weights=w), expected)
+    assert_close(ours.error_rate(y, labels, weights=w), 1 - expected)
+    matrix = theirs.confusion_matrix(true, predicted, labels=np.arange(classes), **weighted)
+    np.testing.assert_array_equal(ours.confusion_matrix(y, labels, weights=w), matrix)
+    expected = theirs.matthews_corrcoef(true, predicted, **weighted)
+    assert_close(ours.matthews_correlation(y, labels, weights=w), expected)
+    occurring = np.isin(np.arange(classes), np.append(true, predicted))
+    for name in ("precision", "recall", "f1"):
+        metric, score = getattr(ours, name), getattr(theirs, f"{name}_score")
+        for average in ("macro", "micro", "weighted"):
+            expected = score(true, predicted, average=average, zero_division=0, **weighted)
+            assert_close(metric(y, labels, average, weights=w), expected)
+        expected = score(true, predicted, average=None, labels=np.arange(classes), zero_division=0, **weighted)
+        found = metric(y, labels, None, weights=w)
+        assert_close(found, np.where(occurring, expected, np.nan))
+
+
+@unhurried
+@given(classes_scored())
+def test_decisions_among_classes(batch: tuple[Array, Array, Array | None]) -> None:
+    y, labels, w = batch
+    decisions_agree(y, labels, y.argmax(axis=1), labels, y.shape[1], w)
+    one_hot = np.eye(y.shape[1], dtype=np.float32)[labels]
+    np.testing.assert_array_equal(ours.confusion_matrix(y, one_hot), ours.confusion_matrix(y, labels))
+
+
+@unhurried
+@given(one_scored())
+def test_decisions_by_a_threshold(batch: tuple[Array, Array, Array | None]) -> None:
+    y, target, w = batch
+    decisions_agree(y, target, (y[:, 0] > 0.5).astype(int), target[:, 0], 2, w)
+
+
+@unhurried
+@given(classes_scored())
+def test_balanced_accuracy(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    y, labels, w = batch
+    predicted = y.argmax(axis=1)
+    expected = balanced_accuracy_score(labels, predicted, sample_weight=w)
+    assert_close(ours.balanced_accuracy(y, labels, weights=w), expected)
+
+
+@unhurried
+@given(classes_scored(), st.data())
+def test_top_k_accuracy(batch: tuple[Array, Array, Array | None], data: st.DataObject) -> None:
+    from sklearn.metrics import top_k_accuracy_score
+
+    y, labels, w = batch
+    classes = y.shape[1]
+    assume(classes > 2)  # it has no answer for two
+    k = data.draw(st.integers(1, classes - 1))
+    # Of equal scores, its last counts and our first, as in accuracy: so it is given the classes the other way round.
+    expected = top_k_accuracy_score(classes - 1 - labels, y[:, ::-1], k=k, labels=np.arange(classes), sample_weight=w)
+    assert_close(ours.top_k_accuracy(y, labels, k, weights=w), expected)
+    assert ours.top_k_accuracy(y, labels, 1, weights=w) == ours.accuracy(y, labels, weights=w)
+
+
+@unhurried
+@given(one_scored())
+def test_an_order_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    y, target, w = batch
+    assume(target.any())
+    expected = average_precision_score(target[:, 0], y[:, 0], sample_weight=w)
+    assert_close(ours.average_precision(y, target, weights=w), expected)
+    assume(not target.all())
+    expected = roc_auc_score(target[:, 0], y[:, 0], sample_weight=w)
+    assert_close(ours.roc_auc(y, target, weights=w), expected)
+    # Whether scores are probabilities does not matter to an order.
+    assert_close(ours.roc_auc(8 * y, target, weights=w), expected)
+
+
+@unhurried
+@given(probabilities())
+def test_an_order_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    y, labels, w = batch
+    labels[: y.shape[1]] = np.arange(y.shape[1])[: len(labels)]
+    assume(len(np.unique(labels)) == y.shape[1])
+    expected = roc_auc_score(labels, y, multi_class="ovr", average="macro", sample_weight=w)
+    assert_close(ours.roc_auc(y, labels, weights=w), expected)
+    expected = average_precision_score(labels, y, average="macro", sample_weight=w)
+    assert_close(ours.average_precision(y, labels, weights=w), expected)
+
+
+@unhurried
+@given(probabilities())
+def test_log_loss_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import log_loss
+
+    y, labels, w = batch
+    expected = log_loss(labels, y, labels=np.arange(y.shape[1]), sample_weight=w)
+    assert_close(ours.log_loss(y, labels, weights=w), expected)
+
+
+@unhurried
+@given(one_scored())
+def test_log_loss_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import log_loss
+
+    y, target, w = batch
+    expected = log_loss(target[:, 0], y[:, 0], labels=[0, 1], sample_weight=w)
+    assert_close(ours.log_loss(y, target, weights=w), expected)
+
+
+@unhurried
+@given(probabilities(), st.integers(1, 20))
+def test_calibration_error_from_the_calibration_curve(batch: tuple[Array, Array, Array | None], bins: int) -> None:
+    from sklearn.calibration import calibration_curve
+
+    y, labels, _ = batch
+    right, confidence = y.argmax(axis=1) == labels, y.max(axis=1)
+    share_right, mean_confidence = calibration_curve(right, confidence, n_bins=bins)
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    _, counts = np.unique(index, return_counts=True)
+    expected = counts @ np.abs(share_right - mean_confidence) / len(y)
+    assert_close(ours.calibration_error(y, labels, bins), expected)
+
+
+@unhurried
+@given(st.data(), st.integers(2, 20), st.integers(1, 3))
+def test_r2(data: st.DataObject, n: int, outputs: int) -> None:
+    from sklearn.metrics import r2_score
+
+    # Few values whose sums are exact, so that columns that never change occur, and are seen by it as such.
+    y, target = (data.draw(arrays(np.float32, (n, outputs), elements=st.sampled_from([-1, 0, 0.5, 3]))) for _ in "yt")
+    w = data.draw(weights(n))
+    expected = r2_score(target.astype(np.float64), y.astype(np.float64), sample_weight=w)
+    assert_close(ours.r2(y, target, weights=w), expected)
+
+
+@pytest.mark.parametrize("metric", [ours.roc_auc, ours.average_precision])
+def test_an_order_without_scores_of_both_kinds_is_refused(metric: Callable[..., float]) -> None:
+    # scikit-learn warns and answers NaN, or 0, which would look like a bad model.
+    with pytest.raises(ValueError, match="is undefined: class 1 has no example"):
+        metric(np.array([0.1, 0.2]), np.array([0, 0]))
+
+
+@unhurried
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
+def test_class_weights(drawn: list[int]) -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.array([0, 1, 2, 3, *drawn])
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=labels)
+    np.testing.assert_allclose(class_weights(labels, 4), expected, rtol=1e-15)
