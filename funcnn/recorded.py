@@ -53,6 +53,7 @@ class Recorded:
         self.function, self.call = function, call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
