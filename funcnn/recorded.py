@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec
 
@@ -26,21 +26,30 @@ class Call:
         constructor: the public function that was called.
         arguments: its arguments by name, those that were given.
         made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
+        keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
     """
 
     constructor: Callable[..., Any]
     arguments: Mapping[str, Any]
     made: Any = None
+    keywords: Collection[str] = ()
     inner: Call | None = None
 
     def __repr__(self) -> str:
-        return f"{self.constructor.__name__}({', '.join(written(self.constructor, self.arguments))})"
+        return f"{self.constructor.__name__}({', '.join(written(self.constructor, self.arguments, self.keywords))})"
+
+    def parts(self) -> tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]:
+        """The arguments of ``made``, which makes the same once more."""
+        return self.constructor, dict(self.arguments), tuple(self.keywords)
 
 
-def made(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
     """What a constructor makes of arguments that are given by name, as a record has them."""
     bound = inspect.BoundArguments(inspect.signature(constructor), OrderedDict(arguments))
+    if keywords:  # only of constructors that take no ``*arguments``
+        first = [value for name, value in arguments.items() if name not in keywords]
+        return constructor(*first, **{name: arguments[name] for name in keywords})
     bound.apply_defaults()
     return constructor(*bound.args, **bound.kwargs)
 
@@ -60,7 +69,7 @@ class Recorded:
         return repr(self.call)
 
     def __reduce__(self) -> Any:
-        return made, (self.call.constructor, dict(self.call.arguments))
+        return made, self.call.parts()
 
 
 def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
@@ -79,22 +88,25 @@ def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
         arguments = signature.bind(*args, **kwargs).arguments
         result = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
-            return Recorded(result, Call(build, arguments, result))
-        return replace(result, call=Call(build, arguments, result.update))
+            return Recorded(result, Call(build, arguments, result, tuple(kwargs)))
+        return replace(result, call=Call(build, arguments, result.update, tuple(kwargs)))
 
     return build
 
 
-def written(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments of a call as one would write them: positions without keyword, options with theirs."""
+def written(
+    constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()
+) -> Iterator[str]:
+    """The arguments of a call as one would write them: options with their keyword, the first argument without."""
     parameters = inspect.signature(constructor).parameters
+    by_keyword = {*keywords} - {next(iter(parameters), "")}
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
         if kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (_spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             yield from (f"{key}={_spelled(item)}" for key, item in value.items())
-        elif default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY:
+        elif default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY and name not in by_keyword:
             yield _spelled(value)
         elif value is not default:
             yield f"{name}={_spelled(value)}"

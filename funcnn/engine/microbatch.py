@@ -1,158 +1,313 @@
-"""A batch is cut into pieces that go through the layers side by side, each on a core of its own.
+"""A large batch is cut into microbatches, which go through the layers side by side, each on a core of its own.
 
-Layers treat examples one by one, so a piece needs nothing of the others, and cutting changes no result. A layer that
-does look across the batch, as batch norm does, is written as a coroutine: it yields what it has of its piece, all
-pieces wait for each other there, and it gets back what they have together.
+Most layers compute each example by itself, so cutting changes no output. A layer that looks across the batch, and a
+combinator that may hold one, is a coroutine: it yields an ``AllReduce`` with what it has of its microbatch, all
+microbatches wait for each other there, and each goes on with what they have together. ``microbatched`` makes an
+``apply`` of such a coroutine; nothing else cuts, and nothing else joins.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from funcnn import checks
+from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine import threads
-from funcnn.aliases import Array, Tree
 from funcnn.engine.memory import empty_like
+from funcnn.protocol import Layer, Vjp
+from funcnn.rng import as_key, fold
 
-__all__ = ["Meeting", "Piecework", "added", "alone", "cut", "join", "split_like", "summed", "together"]
+__all__ = [
+    "AllReduce", "Coroutine", "added", "all_sum", "coroutine_of", "cut", "gathered", "join", "microbatched",
+    "microbatches", "output", "run_all", "run_one", "split_like",
+]  # fmt: skip
 
 T = TypeVar("T")
 
-SMALL_BATCH = 48 * 1024
-"""Below so many numbers of input the pieces would cost more to hand out than to compute."""
+SMALL_BATCH_MAX = 48 * 1024
+"""A batch of fewer elements is not cut: microbatches would cost more to distribute than to compute."""
 
-MOST, LEAST = 64, 16
-"""Examples in a piece: not too many, because a piece and its windows should stay in a core's cache."""
+MICROBATCH_MAX, MICROBATCH_MIN = 64, 16
+"""Examples in a microbatch: few enough that it and its windows stay in a core's cache."""
 
-FEWEST_AXES = 3
-"""Of a batch that is cut; what is done to plain rows is nearly all products, which BLAS shares out by itself."""
+MIN_AXES_TO_CUT = 3
+"""Plain rows are not cut: what is done to them is nearly all products, which BLAS shares out by itself."""
 
-BUFFER = 512
-"""Numbers in NumPy's buffers. A ufunc that meets one number for a channel copies it out over a whole buffer, unless a
-buffer is no longer than the run of pixels that the number is for; so with short buffers it is three times as fast."""
+UFUNC_BUFFER = 512
+"""Elements in NumPy's buffers. A ufunc that meets one number for a channel copies it out over a whole buffer, unless a
+buffer is no longer than the run of pixels that the number is for; short buffers make it three times as fast."""
 
-_inside_a_piece: ContextVar[bool] = ContextVar("inside a piece", default=False)
+Cut: TypeAlias = Callable[[Tree], list[Tree]]
+_cut: ContextVar[Cut | None] = ContextVar("cut", default=None)
 
 
-class Meeting(NamedTuple):
-    """What a piece yields: its value, and what becomes of the values of all pieces, in order: one for each again."""
+class AllReduce(NamedTuple):
+    """What a coroutine yields: its value, and what becomes of the values of all microbatches, in order: one for each.
+
+    Args:
+        value: what this microbatch has.
+        combine: ``combine(values) -> values``; it is called once, with the values of all microbatches.
+    """
 
     value: Any
     combine: Callable[[list[Any]], Sequence[Any]]
 
 
-Piecework: TypeAlias = Generator[Meeting, Any, T]
+Coroutine: TypeAlias = Generator[AllReduce, Any, T]
+Backward: TypeAlias = Callable[[Any, bool], Coroutine[tuple[Params, Any]]]
+Forward: TypeAlias = Callable[[Params, Any, Key | None, bool], Coroutine[tuple[Any, Backward]]]
 
 
-def summed(value: Array) -> Meeting:
-    """Yield this to get the sum of an array over all pieces, added in their order.
+def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) -> Callable[..., tuple[Array, Vjp]]:
+    """The ``apply`` of a layer whose forward pass is a coroutine; it carries the coroutine as ``apply.forward``.
+
+    Args:
+        forward: ``forward(params, x, key, keep) -> (y, backward)`` for one microbatch, where
+            ``backward(dy, input_grad) -> (dparams, dx)`` is a coroutine too; without ``keep`` it may be None.
+        kind: the layer's kind, for messages.
+        whole: never cut a batch.
+
+    Returns:
+        ``apply(params, x, rng=None) -> (y, vjp_fn)``.
+    """
+
+    def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        xs, done = _forward_all(forward, params, x, None if rng is None else as_key(rng), True, whole)
+        y = join([y for y, _ in done])
+
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
+            checks.gradient(kind, dy, y)
+            parts = split_like(dy, xs)
+            pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
+            dx = [dx for _, dx in pulled]
+            # A lookup by integers has no gradient for them.
+            return added([grads for grads, _ in pulled]), join(dx) if input_grad and dx[0] is not None else None
+
+        return y, vjp_fn
+
+    apply.forward, apply.per_example = forward, False  # type: ignore[attr-defined]
+    return apply
+
+
+def output(layer: Layer, params: Params, x: Any) -> Any:
+    """y without the backward pass and all that it would keep in memory; the bits are those of ``apply``.
+
+    Example:
+        >>> import funcnn as fn
+        >>> output(fn.relu, {}, np.array([[-1.0, 2.0]]))
+        array([[0., 2.]])
+    """
+    forward = getattr(layer.apply, "forward", None)
+    if forward is None:
+        return layer.apply(params, x)[0]
+    _, done = _forward_all(forward, params, x, None, False)
+    return join([y for y, _ in done])
+
+
+def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
+    """How a combinator runs a child on one microbatch: a function, and whether it is a coroutine.
+
+    A layer that is declared ``per_example`` is called; any other one without a coroutine gets the whole batch.
+    """
+    forward = getattr(layer.apply, "forward", None)
+    if forward is not None:
+        return forward, True
+    return (layer.apply, False) if getattr(layer.apply, "per_example", False) else (gathered(layer.apply), True)
+
+
+def gathered(apply: Callable[..., Any]) -> Forward:
+    """The coroutine of an ``apply`` that wants to see the whole batch: all microbatches wait until it has."""
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        def on_all(parts: list[tuple[Any, Key | None]]) -> list[tuple[Any, Vjp]]:
+            xs = [part for part, _ in parts]
+            y, vjp = apply(params, join(xs), parts[0][1])
+            return [(part, vjp) for part in split_like(y, xs)]
+
+        y, vjp = yield AllReduce((x, key), on_all)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            def pull(parts: list[Any]) -> list[tuple[Params, Any]]:
+                grads, dx = vjp(join(parts), input_grad)
+                dxs = [None] * len(parts) if dx is None else split_like(dx, parts)
+                # The gradient is that of the whole batch, so one microbatch brings it for all.
+                return [(grads if number == 0 else {}, part) for number, part in enumerate(dxs)]
+
+            own: tuple[Params, Any] = yield AllReduce(dy, pull)
+            return own
+
+        return y, backward
+
+    return forward
+
+
+def all_sum(value: Array) -> AllReduce:
+    """Yield this to get the sum of an array over all microbatches, added in their order.
 
     Example:
         >>> def total(x):
-        ...     return (yield summed(x.sum()))
-        >>> [float(answer) for answer in together([total(np.ones(2)), total(np.ones(3))])]
+        ...     return (yield all_sum(x.sum()))
+        >>> [float(total) for total in run_all([total(np.ones(2)), total(np.ones(3))])]
         [5.0, 5.0]
     """
-    return Meeting(value, lambda values: [reduce(np.add, values)] * len(values))
+    return AllReduce(value, lambda values: [reduce(np.add, values)] * len(values))
 
 
-def cut(x: Array) -> list[Array]:
-    """Cut a batch into pieces. Where depends on its shape alone, never on dtype, memory order or number of threads.
+@contextmanager
+def microbatches(examples: int | None) -> Iterator[None]:
+    """Cut every batch inside the ``with`` into microbatches of so many examples, or none at all; for tests.
 
     Args:
-        x: (batch, ...).
-
-    Returns:
-        The pieces, views of ``x``; or ``x`` itself if it is small.
+        examples: how many, ``>= 1``; None to cut nothing.
 
     Example:
-        >>> [len(piece) for piece in cut(np.zeros((80, 28, 28, 1), np.float32))]
+        >>> with microbatches(2):
+        ...     [len(part) for part in cut(np.zeros((5, 3)))]
+        [2, 2, 1]
+    """
+    size = None if examples is None else checks.size("microbatches", "examples", examples)
+
+    def chosen(x: Tree) -> list[Tree]:
+        return [x] if size is None else _slices(x, size)
+
+    token = _cut.set(chosen)
+    try:
+        yield
+    finally:
+        _cut.reset(token)
+
+
+def cut(x: Tree) -> list[Tree]:
+    """Cut a batch into microbatches. Where depends on its shape alone, never on dtype, memory order or threads.
+
+    Args:
+        x: (batch, ...), or a tree of such arrays.
+
+    Returns:
+        The microbatches, views of ``x``; or ``x`` itself if it is small.
+
+    Example:
+        >>> [len(part) for part in cut(np.zeros((80, 28, 28, 1), np.float32))]
         [40, 40]
     """
-    if not isinstance(x, np.ndarray) or x.ndim < FEWEST_AXES or x.size < SMALL_BATCH or _inside_a_piece.get():
+    chosen = _cut.get()
+    if chosen is not None:
+        return chosen(x)
+    leaves = _leaves(x)
+    elements = sum(leaf.size for leaf in leaves)
+    if elements < SMALL_BATCH_MAX or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
         return [x]
-    n = len(x)
-    # However narrow its examples are, a piece holds half of what would be a small batch.
-    size = max(min(MOST, max(LEAST, -(-n // 2))), SMALL_BATCH * n // (2 * x.size))
-    return [x[first : first + size] for first in range(0, n, size)]
+    n = len(leaves[0])
+    # However narrow its examples are, a microbatch holds half of what would be a small batch.
+    size = max(min(MICROBATCH_MAX, max(MICROBATCH_MIN, -(-n // 2))), SMALL_BATCH_MAX * n // (2 * elements))
+    return _slices(x, size)
 
 
-def together(coroutines: Sequence[Piecework[T]]) -> list[T]:
-    """Run the pieces' coroutines side by side, from one meeting to the next, to their ends.
-
-    Args:
-        coroutines: one for each piece; all of them come to the same meetings.
-
-    Returns:
-        What they returned, in order.
-    """
-    answers: Sequence[Any] = [None] * len(coroutines)
-    while True:
-        several = len(coroutines) > 1
-        tasks = [partial(_advance, *pair, several) for pair in zip(coroutines, answers, strict=True)]
-        # What a piece sets for itself, numpy's buffers and that it is one, ends with its context.
-        reached = threads.run(tasks) if several else [copy_context().run(tasks[0])]
-        first = reached[0]
-        if isinstance(first, _Done):
-            return [done.value for done in reached]
-        try:
-            answers = first.combine([meeting.value for meeting in reached])
-        except Exception as error:
-            # Raised where the first piece waits, the error learns on its way out which layer it comes from.
-            coroutines[0].throw(error)
-
-
-def alone(coroutine: Piecework[T]) -> T:
-    """Run the coroutine of a batch that was not cut.
-
-    Example:
-        >>> def doubled(x):
-        ...     return 2 * (yield summed(x))
-        >>> alone(doubled(np.ones(2)))
-        array([2., 2.])
-    """
-    return together([coroutine])[0]
-
-
-def join(pieces: Sequence[Array]) -> Array:
+def join(parts: Sequence[Tree]) -> Tree:
     """The batch again.
 
     Example:
         >>> join([np.zeros((2, 3)), np.ones((1, 3))]).shape
         (3, 3)
     """
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    first = parts[0]
+    if len(parts) == 1 or first is None:
+        return first
+    if isinstance(first, dict):
+        return {name: join([part[name] for part in parts]) for name in first}
+    return np.concatenate(parts)
 
 
-def split_like(whole: Array, pieces: Sequence[Array]) -> list[Array]:
-    """A batch cut as these pieces were.
+def split_like(whole: Tree, parts: Sequence[Tree]) -> list[Tree]:
+    """A batch cut as these microbatches were.
 
     Example:
         >>> [part.tolist() for part in split_like(np.arange(3), [np.zeros(2), np.zeros(1)])]
         [[0, 1], [2]]
     """
-    if len(pieces) == 1:
-        return [whole]
-    return np.split(whole, np.cumsum([len(piece) for piece in pieces])[:-1])
+    if len(parts) == 1 or whole is None:
+        return [whole] * len(parts)
+    if isinstance(whole, dict):
+        columns = {name: split_like(leaf, parts) for name, leaf in whole.items()}
+        return [{name: column[number] for name, column in columns.items()} for number in range(len(parts))]
+    ends = np.cumsum([len(_leaves(part)[0]) for part in parts])
+    return np.split(whole, ends[:-1])
 
 
 def added(trees: Sequence[Tree]) -> Tree:
-    """The sum of the pieces' gradients, in their order; what only the first piece brings stays as it is.
+    """The sum of the microbatches' gradients, in their order; what only the first one brings stays as it is.
 
     Example:
         >>> added([{"w": np.ones(2)}, {"w": np.ones(2)}])
         {'w': array([2., 2.])}
     """
     first, *others = trees
+    if not others:
+        return first
     if not isinstance(first, dict):
         total = first
         for number, other in enumerate(others):
-            # The first sum is new memory of ours, and the others may go into it.
-            total = np.add(total, other, out=total if number else empty_like(total))
+            if other is not None:
+                # The first sum is new memory of ours, and the others may go into it.
+                total = np.add(total, other, out=total if number else empty_like(total))
         return total
     return {name: added([first[name], *(other[name] for other in others if name in other)]) for name in first}
+
+
+def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
+    """Run the microbatches' coroutines side by side, from one all-reduce to the next, to their ends.
+
+    Args:
+        coroutines: one for each microbatch; all of them reach the same all-reduces.
+        x: the batch; NumPy's buffers are made short for images.
+
+    Returns:
+        What they returned, in order.
+    """
+    if len(coroutines) == 1:
+        if isinstance(x, np.ndarray) and x.ndim < MIN_AXES_TO_CUT:
+            return [run_one(coroutines[0])]
+        return [copy_context().run(_with_short_buffers, coroutines[0])]
+    received: Sequence[Any] = [None] * len(coroutines)
+    while True:
+        # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
+        reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, received, strict=True)])
+        first = reached[0]
+        if isinstance(first, _Done):
+            return [done.value for done in reached]
+        try:
+            received = first.combine([request.value for request in reached])
+        except Exception as error:
+            # Raised where the first microbatch waits, the error gets its path on the way out.
+            coroutines[0].throw(error)
+
+
+def run_one(coroutine: Coroutine[T]) -> T:
+    """Run the coroutine of a batch that is not cut.
+
+    Example:
+        >>> def doubled(x):
+        ...     return 2 * (yield all_sum(x))
+        >>> run_one(doubled(np.ones(2)))
+        array([2., 2.])
+    """
+    received = None
+    try:
+        while True:
+            request = coroutine.send(received)
+            try:
+                (received,) = request.combine([request.value])
+            except Exception as error:
+                coroutine.throw(error)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 class _Done(NamedTuple):
@@ -161,12 +316,47 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _advance(coroutine: Piecework[T], answer: Any, several: bool) -> "Meeting | _Done":
-    """Let a coroutine run to its next meeting, or to its end; a piece is not cut again by what lies inside."""
-    np.setbufsize(BUFFER)
-    if several:
-        _inside_a_piece.set(True)
+def _forward_all(
+    forward: Forward, params: Params, x: Any, key: Key | None, keep: bool, whole: bool = False
+) -> tuple[list[Any], list[Any]]:
+    """The microbatches of a batch, and what their forward passes returned."""
+    xs = [x] if whole else cut(x)
+    if len(xs) == 1:
+        return xs, run_all([forward(params, x, key, keep)], x)
+    keys = [key if key is None else fold(key, number) for number in range(len(xs))]
+    return xs, run_all([forward(params, part, own, keep) for part, own in zip(xs, keys, strict=True)], x)
+
+
+def _advance(coroutine: Coroutine[T], received: Any) -> AllReduce | _Done:
+    """Let a coroutine run to its next all-reduce, or to its end; a microbatch is not cut again inside."""
+    np.setbufsize(UFUNC_BUFFER)
+    _cut.set(lambda x: [x])
     try:
-        return coroutine.send(answer)
+        return coroutine.send(received)
     except StopIteration as stop:
         return _Done(stop.value)
+
+
+def _with_short_buffers(coroutine: Coroutine[T]) -> T:
+    """Run one coroutine in a context of its own."""
+    np.setbufsize(UFUNC_BUFFER)
+    return run_one(coroutine)
+
+
+def _leaves(x: Tree) -> list[Array]:
+    """The arrays of a batch."""
+    if isinstance(x, dict):
+        return [leaf for child in x.values() for leaf in _leaves(child)]
+    return [x] if isinstance(x, np.ndarray) and x.ndim else []
+
+
+def _slices(x: Tree, size: int) -> list[Tree]:
+    """Microbatches of so many examples, the last one perhaps of fewer."""
+    leaves = _leaves(x)
+    n = len(leaves[0]) if leaves else 0
+    return [_sliced(x, slice(first, first + size)) for first in range(0, n, size)] if n > size else [x]
+
+
+def _sliced(x: Tree, part: slice) -> Tree:
+    """Some examples of a batch."""
+    return {name: _sliced(leaf, part) for name, leaf in x.items()} if isinstance(x, dict) else x[part]
