@@ -15,8 +15,8 @@ import numpy as np
 from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
-    "OtherParameters", "example_shape", "float_array", "fraction", "function", "gradient", "gradients_like", "images",
-    "labels", "number", "parameters", "positive", "prefix", "rate", "size", "sizes", "steps", "weights", "what",
+    "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function", "gradient", "gradients_like", "images",
+    "labels", "number", "pair", "parameters", "positive", "prefix", "rate", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -57,6 +57,12 @@ def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "
             f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {value!r}"
         )
     return tuple(n for n in found if n is not None)
+
+
+def pair(kind: str, name: str, value: Any) -> tuple[int, int]:
+    """A size for height and width, or a pair of them."""
+    height, width = sizes(kind, name, value)
+    return height, width
 
 
 def steps(kind: str, name: str, value: Any) -> int:
@@ -124,6 +130,19 @@ def example_shape(kind: str, shape: Any) -> Shape:
             f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}"
         )
     return tuple(n for n in found if n is not None)
+
+
+def channels(kind: str, shape: Shape, name: str = "channels") -> int:
+    """The size of the last axis of an example, at least 1."""
+    if not shape or shape[-1] < 1:
+        raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {shape}")
+    return shape[-1]
+
+
+def axes(kind: str, shape: Shape, words: str) -> None:
+    """Refuse the shape of an example that does not have exactly these axes."""
+    if len(shape) != words.count(",") + 1:
+        raise ValueError(f"{kind}: expected an example of shape ({words}), got {shape}")
 
 
 def float_array(kind: str, x: Any) -> None:

@@ -1,36 +1,30 @@
 """A combinator makes one layer of several: composing functions forward composes their vjps backward.
 
-``serial`` is the chain rule and nothing else: it applies its children in order and remembers each ``vjp_fn``; on the
-way back it calls them in reverse, handing ``dx`` of one to the one before as its ``dy``.
+Every combinator is a *wiring*: a list of steps, each with the values that are its inputs. The forward pass takes the
+steps in order. The backward pass takes them in reverse: the gradient of a step's output goes in, the gradient of each
+input comes out, and where a value was used more than once its gradients add up. That is the chain rule, and all of it.
 """
 
-# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+# Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Shape
-from funcnn.protocol import (
-    Layer,
-    Line,
-    OtherParameters,
-    Vjp,
-    add_path,
-    answer,
-    as_layer,
-    check_gradient,
-    layer,
-    pull_back,
-)
-from funcnn.engine.microbatch import Meeting, Piecework, added, cut, join, split_like, together
+from funcnn.engine.microbatch import Backward, Coroutine, coroutine_of, microbatched
+from funcnn.protocol import Layer, add_path, as_layer, layer
 from funcnn.rng import as_key, fold
 
-__all__ = ["add", "concat", "repeat", "residual", "serial"]
+__all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
+
+INPUT = "input"
+"""What the combinator's own input is called in a wiring."""
 
 
 @layer
@@ -60,46 +54,12 @@ def serial(*layers: Any) -> Layer:
         ((5, 2), (5, 3))
     """
     children = name_children(layers)
-
-    def init(shape: Shape, rng: Rng) -> Params:
-        params, x, key = {}, probe(shape), as_key(rng)
-        for name, child in children.items():
-            with located(name, x):
-                own = child.init(x.shape[1:], fold(key, name))
-                x, _ = child.apply(own, x, key)
-            if own:
-                params[name] = own
-        return params
-
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_children(params, children)
-        key = None if rng is None else as_key(rng)
-        pieces = cut(x)
-        keys = [key if key is None or len(pieces) == 1 else fold(key, number) for number in range(len(pieces))]
-        answers = together([_forward(children, params, *piece) for piece in zip(pieces, keys, strict=True)])
-        y = join([y for y, _ in answers])
-
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("serial", dy, y)
-            parts = split_like(dy, pieces)
-            pulled = together([back(part, input_grad) for part, (_, back) in zip(parts, answers, strict=True)])
-            grads = added([grads for grads, _ in pulled])
-            dx = [dx for _, dx in pulled]
-            # A lookup by numbers, which cannot move by small steps, has no gradient for them.
-            return grads, join(dx) if input_grad and dx[0] is not None else None
-
-        return y, vjp_fn
-
-    def predict(params: Params, x: Array) -> Array:
-        check_children(params, children)
-        return join(together([_through(children, params, piece, None, None) for piece in cut(x)]))
-
-    return Layer(init, apply, children=children, across_batch=any_across(children), predict=predict)
+    return wired("serial", children, chain(children))
 
 
 @layer
 def residual(*layers: Any) -> Layer:
-    """y = x + f(x): the children one after the other, and the input added to what they answer.
+    """y = x + f(x): the children one after the other, and the input added to their output.
 
     Args:
         *layers: layers or pairs, as for ``serial``; together they keep the shape.
@@ -120,31 +80,20 @@ def residual(*layers: Any) -> Layer:
     Reference:
         He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, equation 1.
     """
-    inner = serial(*layers)
+    children = name_children(layers)
 
-    def plus(x: Array, y: Array) -> Array:
+    def plus(xs: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+        x, y = xs
         if y.shape != x.shape:
             raise ValueError(
-                f"residual: the input {x.shape} is added to what the layers answer, "
+                f"residual: the input {x.shape} is added to the output of the layers, "
                 f"so they must keep its shape, got {y.shape}"
             )
-        return x + y
+        return x + y, lambda dy: [dy, dy]
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        y, vjp = inner.apply(params, x, rng)
-        total = plus(x, y)
-
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("residual", dy, y)
-            grads, dx = pull_back(vjp, dy, input_grad)
-            return grads, None if dx is None else dx + dy
-
-        return total, vjp_fn
-
-    def predict(params: Params, x: Array) -> Array:
-        return plus(x, answer(inner, params, x))
-
-    return Layer(inner.init, apply, children=inner.children, across_batch=inner.across_batch, predict=predict)
+    steps = chain(children)
+    last = steps[-1][0] if steps else INPUT
+    return wired("residual", children, (*steps, ("", (INPUT, last))), plus)
 
 
 @layer
@@ -152,7 +101,7 @@ def add(*layers: Any) -> Layer:
     """y = f_1(x) + ... + f_n(x): branches over one input, summed;  dx = the sum of their dx.
 
     Args:
-        *layers: one or more layers or pairs that answer one shape.
+        *layers: one or more layers or pairs whose outputs have one shape.
 
     Returns:
         A layer.
@@ -168,15 +117,15 @@ def add(*layers: Any) -> Layer:
         array([[-1.,  4.]])
     """
 
-    def merge(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+    def total(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
         if len({y.shape for y in ys}) > 1:
-            raise ValueError(f"add: the branches answer different shapes, {[y.shape for y in ys]}")
-        total = ys[0]
-        for y in ys[1:]:
-            total = total + y
-        return total, lambda dy: [dy] * len(ys)
+            raise ValueError(f"add: the branches return different shapes, {[y.shape for y in ys]}")
+        y = ys[0]
+        for other in ys[1:]:
+            y = y + other
+        return y, lambda dy: [dy] * len(ys)
 
-    return _branches("add", layers, merge)
+    return _branches("add", layers, total)
 
 
 @layer
@@ -184,14 +133,14 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
     """y = [f_1(x), ..., f_n(x)]: branches over one input, side by side;  dx = the sum of their dx.
 
     Args:
-        *layers: one or more layers or pairs, whose answers differ in size along ``axis`` only.
-        axis: where they are joined, counted with the batch axis; the channels by default. 0 is refused.
+        *layers: one or more layers or pairs, whose outputs differ in size along ``axis`` only.
+        axis: where they are joined, counted with the batch axis; the channels by default, never 0.
 
     Returns:
         A layer.
 
     Raises:
-        ValueError: the answers do not fit together, there are no branches, or ``axis`` is the batch axis.
+        ValueError: the outputs do not fit together, there are no branches, or ``axis`` is the batch axis.
 
     Example:
         >>> import funcnn as fn
@@ -203,7 +152,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
-    def merge(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+    def side_by_side(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
         if -ys[0].ndim >= axis or axis >= ys[0].ndim:
             raise ValueError(f"concat: no axis {axis} to join in arrays of shape {ys[0].shape}")
         shapes = {(*y.shape[:axis], *y.shape[axis:][1:]) for y in ys}
@@ -212,7 +161,49 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         borders = np.cumsum([y.shape[axis] for y in ys])[:-1]
         return np.concatenate(ys, axis), lambda dy: np.split(dy, borders, axis)
 
-    return _branches("concat", layers, merge)
+    return _branches("concat", layers, side_by_side)
+
+
+@layer
+def graph(nodes: Mapping[str, Any], output: str) -> Layer:
+    """Any acyclic model: each node is a layer and the names of its inputs.
+
+    ``serial``, ``residual``, ``add`` and ``concat`` are graphs that are used often.
+
+    Args:
+        nodes: ``{name: (layer, inputs)}``, in any order. ``inputs`` is the name of a node, ``"input"`` for the graph's
+            own input, or a tuple of names; a layer with several inputs gets a dict of arrays, by these names.
+        output: the node whose output is the graph's.
+
+    Returns:
+        A layer. The parameters of a node stand under its name.
+
+    Raises:
+        TypeError: a node is no pair of a layer and its inputs.
+        ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
+
+    Example:
+        >>> import funcnn as fn
+        >>> product = (lambda shape, rng: {}, lambda params, x: (x["a"] * x["b"], lambda dy: ({}, {
+        ...     "a": dy * x["b"], "b": dy * x["a"]})))
+        >>> model = fn.graph({"a": (fn.relu, "input"), "b": (fn.tanh, "a"), "y": (product, ("a", "b"))}, output="y")
+        >>> y, _ = model.apply({}, np.array([[-1.0, 1.0]]))
+        >>> y.round(4)
+        array([[0.    , 0.7616]])
+    """
+    if not isinstance(nodes, Mapping) or not nodes:
+        raise TypeError(f"graph: expected nodes as a dict {{name: (layer, inputs)}}, got {nodes!r}")
+    inputs: dict[str, tuple[str, ...]] = {}
+    children: dict[str, Layer] = {}
+    for name, node in nodes.items():
+        if not isinstance(node, tuple) or len(node) != 2:
+            raise TypeError(f"graph: node {name!r} must be a pair (layer, inputs), got {node!r}")
+        if not isinstance(name, str) or not name or "/" in name or name == INPUT:
+            raise ValueError(f"graph: a node's name is a string without '/' and not {INPUT!r}, got {name!r}")
+        children[name] = as_layer(node[0])
+        inputs[name] = (node[1],) if isinstance(node[1], str) else tuple(node[1])
+    wiring = tuple((name, inputs[name]) for name in _in_order(inputs, output))
+    return wired("graph", children, wiring)
 
 
 def repeat(layer: Any, times: int) -> Layer:
@@ -233,9 +224,171 @@ def repeat(layer: Any, times: int) -> Layer:
         >>> fn.repeat(fn.dense(4, activation=fn.relu), 3)
         serial(dense(4, activation=relu), dense(4, activation=relu), dense(4, activation=relu))
     """
-    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-        raise ValueError(f"repeat: times must be a whole number >= 1, got {times!r}")
-    return serial(*[layer] * times)
+    return serial(*[layer] * checks.size("repeat", "times", times))
+
+
+Merge = Callable[[list[Array]], tuple[Array, Callable[[Array], list[Array]]]]
+
+
+class Step(NamedTuple):
+    """One step of a wiring, made ready once.
+
+    Values are numbered: 0 is the combinator's input, i the output of the i-th step.
+    """
+
+    name: str
+    word: int
+    run: Callable[..., Any]
+    is_coroutine: bool
+    sources: tuple[int, ...]
+    inputs: tuple[str, ...]
+    last_use: tuple[int, ...]
+    merges: bool
+
+    def gather(self, values: Sequence[Any]) -> Any:
+        """The input of the step: one value, a list for a merge, or a dict by name."""
+        if self.merges:
+            return [values[source] for source in self.sources]
+        if len(self.sources) == 1:
+            return values[self.sources[0]]
+        return {name: values[source] for name, source in zip(self.inputs, self.sources, strict=True)}
+
+    def spread(self, dx: Any) -> list[Any]:
+        """The gradients of its sources, in their order."""
+        if self.merges:
+            found: list[Any] = dx
+            return found
+        return [dx] if len(self.sources) == 1 else [None if dx is None else dx[name] for name in self.inputs]
+
+
+def wired(
+    kind: str, children: Mapping[str, Layer], wiring: tuple[tuple[str, tuple[str, ...]], ...], merge: Merge | None = None
+) -> Layer:
+    """The layer of a wiring.
+
+    Args:
+        kind: the combinator's kind, for messages.
+        children: the layers by name.
+        wiring: (child, its inputs) in the order of computation; the last row is the output.
+        merge: ``merge(ys) -> (y, split)`` of the last row, if its name is ``""``; ``split(dy)`` is its vjp.
+
+    Returns:
+        A layer whose forward pass is one coroutine for all its children.
+    """
+    steps = _steps(children, wiring, merge)
+
+    def init(shape: Shape, rng: Rng) -> Params:
+        key, params = as_key(rng), {}
+        values: list[Any] = [probe(shape)]
+        for step in steps:
+            x = step.gather(values)
+            own: Params = {}
+            try:
+                if not step.merges:
+                    child = children[step.name]
+                    own = child.init(example_shape(x), fold(key, step.name))
+                    values.append(child.apply(own, x, key)[0])
+                else:
+                    values.append(step.run(x)[0])
+            except Exception as error:
+                _locate(error, step, x)
+                raise
+            if own:
+                params[step.name] = own
+        return params
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        check_children(params, children)
+        values, backs = [x], []
+        for step in steps:
+            x, back = step.gather(values), None
+            try:
+                if step.merges:
+                    y, back = step.run(x)
+                else:
+                    own, own_key = params.get(step.name, {}), None if key is None else (*key, step.word)
+                    if step.is_coroutine:
+                        y, back = yield from step.run(own, x, own_key, keep)
+                    else:
+                        y, back = step.run(own, x, own_key)
+            except Exception as error:
+                _locate(error, step, x)
+                raise
+            values.append(y)
+            if keep:
+                backs.append(back)
+            del x, y, back
+            for number in step.last_use:
+                values[number] = None
+        return values[-1], _backward(steps, backs, params)
+
+    return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
+
+
+def _backward(steps: Sequence[Step], backs: list[Any], params: Params) -> Backward:
+    """The chain rule: the steps in reverse, gradients of a value that was used more than once added up."""
+
+    def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+        # Only what leads back to learned parameters, or to an input whose gradient is wanted, needs a gradient.
+        needed = [input_grad]
+        for step in steps:
+            needed.append(step.name in params or any(needed[source] for source in step.sources))
+        grads: Params = {}
+        flow: list[Any] = [None] * len(steps) + [dy]
+        for number in range(len(steps), 0, -1):
+            step, back, gradient = steps[number - 1], backs[number - 1], flow[number]
+            flow[number] = None
+            if not needed[number]:
+                continue
+            wanted = any(needed[source] for source in step.sources)
+            try:
+                if step.merges:
+                    own, dx = {}, back(gradient)
+                elif step.is_coroutine:
+                    own, dx = yield from back(gradient, wanted)
+                else:
+                    own, dx = back(gradient, wanted)
+            except Exception as error:
+                _locate(error, step, gradient)
+                raise
+            if own:
+                grads[step.name] = own
+            if wanted:
+                for source, part in zip(step.sources, step.spread(dx), strict=True):
+                    if part is not None:
+                        flow[source] = part if flow[source] is None else flow[source] + part
+        return {name: grads[name] for name in params if name in grads}, flow[0]
+
+    return backward
+
+
+def _steps(children: Mapping[str, Layer], wiring: Sequence[tuple[str, tuple[str, ...]]], merge: Merge | None) -> list[Step]:
+    """The steps of a wiring: names looked up once, and for each step the values that no later one uses."""
+    place = {INPUT: 0} | {name: number for number, (name, _) in enumerate(wiring, 1)}
+    last = {place[source]: number for number, (_, inputs) in enumerate(wiring) for source in inputs}
+    steps = []
+    for number, (name, inputs) in enumerate(wiring):
+        merges = not name
+        run, is_coroutine = (merge, False) if merges else coroutine_of(children[name])
+        sources = tuple(place[source] for source in inputs)
+        last_use = tuple(source for source in sources if last[source] == number)
+        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, sources, inputs, last_use, merges))  # type: ignore[arg-type]
+    return steps
+
+
+def _branches(kind: str, layers: tuple[Any, ...], merge: Merge) -> Layer:
+    """Several layers over one input, merged."""
+    children = name_children(layers)
+    if not children:
+        raise ValueError(f"{kind}: expected at least one layer")
+    wiring = tuple((name, (INPUT,)) for name in children)
+    return wired(kind, children, (*wiring, ("", tuple(children))), merge)
+
+
+def chain(children: Mapping[str, Layer]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The wiring of one child after the other."""
+    names = list(children)
+    return tuple((name, (before,)) for name, before in zip(names, [INPUT, *names], strict=False))
 
 
 def name_children(layers: tuple[Any, ...]) -> dict[str, Layer]:
@@ -246,175 +399,58 @@ def name_children(layers: tuple[Any, ...]) -> dict[str, Layer]:
         number = counts.get(child.kind, 0)
         counts[child.kind] = number + 1
         name = child.name or f"{child.kind}_{number}"
+        if name == INPUT:
+            raise ValueError(f"a layer may not be called {INPUT!r}: that is the combinator's own input")
         if name in children:
             raise ValueError(f"two layers are called {name!r}; give one of them another name with named(...)")
         children[name] = child
     return children
 
 
-def any_across(children: Mapping[str, Layer]) -> bool:
-    """Whether one of the children looks across the batch, and hence the combinator does."""
-    return any(child.across_batch for child in children.values())
-
-
-def probe(shape: Shape) -> Array:
+def probe(shape: Any) -> Any:
     """One example of zeros: running it through a layer tells the layer's output shape."""
-    if not isinstance(shape, tuple | list) or not all(isinstance(n, int | np.integer) and n >= 0 for n in shape):
-        raise TypeError(f"init: shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}")
-    return np.zeros((1, *shape), np.float32)
+    return np.zeros((1, *checks.example_shape("init", shape)), np.float32)
 
 
-def child_key(key: Key | None, name: str) -> Key | None:
-    """``fold(key, name)`` for a key that has been checked, or None: inference stays inference all the way down."""
-    return None if key is None else (*key, crc32(name.encode()))
+def example_shape(x: Any) -> Any:
+    """The shape of one example of a batch, or the tree of shapes."""
+    return {name: example_shape(leaf) for name, leaf in x.items()} if isinstance(x, dict) else x.shape[1:]
 
 
 def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Refuse parameters under a name that no child has: they are another model's."""
     unknown = [name for name in params if name not in children]
     if unknown:
-        raise OtherParameters(f"parameters of another model: no layer is called {unknown}, there are {[*children]}")
+        raise checks.OtherParameters(
+            f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
+        )
 
 
-@contextmanager
-def located(name: str, x: Array) -> Iterator[None]:
-    """Errors that pass carry the name of the child they come from."""
+def _locate(error: Exception, step: Step, x: Any) -> None:
+    """Errors that pass carry the name of the child they come from; a merge belongs to the combinator."""
+    if not step.merges:
+        add_path(error, step.name, x)
+
+
+def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
+    """The nodes of a graph in an order of computation that ends with its output."""
+    for name, sources in inputs.items():
+        if unknown := [source for source in sources if source != INPUT and source not in inputs]:
+            raise ValueError(f"graph: node {name!r} has unknown inputs {unknown}; there are {[INPUT, *inputs]}")
+        if not sources:
+            raise ValueError(f"graph: node {name!r} has no inputs; {INPUT!r} is the graph's own")
+    if output not in inputs:
+        raise ValueError(f"graph: the output {output!r} is no node; there are {list(inputs)}")
+    before = {name: [source for source in sources if source != INPUT] for name, sources in inputs.items()}
     try:
-        yield
-    except Exception as error:
-        add_path(error, name, x)
-        raise
-
-
-def _branches(
-    kind: str,
-    layers: tuple[Any, ...],
-    merge: Callable[[list[Array]], tuple[Array, Callable[[Array], list[Array]]]],
-) -> Layer:
-    """Several layers over one input, merged; ``merge(ys) -> (y, split)``, where ``split`` takes ``dy`` apart."""
-    children = name_children(layers)
-    if not children:
-        raise ValueError(f"{kind}: expected at least one layer")
-
-    def init(shape: Shape, rng: Rng) -> Params:
-        key, x, params = as_key(rng), probe(shape), {}
-        for name, child in children.items():
-            with located(name, x):
-                own = child.init(shape, fold(key, name))
-            if own:
-                params[name] = own
-        return params
-
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_children(params, children)
-        key = None if rng is None else as_key(rng)
-        answers = []
-        for name, child in children.items():
-            with located(name, x):
-                answers.append(child.apply(params.get(name, {}), x, child_key(key, name)))
-        y, split = merge([answer for answer, _ in answers])
-
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient(kind, dy, y)
-            grads: Params = {}
-            total: Array | None = None
-            for (name, _), (_, vjp), part in zip(children.items(), answers, split(dy), strict=True):
-                with located(name, part):
-                    own, dx = pull_back(vjp, part, input_grad)
-                if own:
-                    grads[name] = own
-                if dx is not None:
-                    total = dx if total is None else total + dx
-            return grads, total
-
-        return y, vjp_fn
-
-    return Layer(init, apply, children=children, across_batch=any_across(children))
-
-
-def _forward(
-    children: Mapping[str, Layer], params: Params, x: Array, key: Key | None
-) -> Piecework[tuple[Array, Callable[[Array, bool], Piecework[tuple[Params, Array]]]]]:
-    """One piece of the batch through all children, and the coroutine that brings its gradient back."""
-    vjps: list[Any] = []
-    x = yield from _through(children, params, x, key, vjps)
-    # Before the first child with parameters there is nothing to learn, only the input's gradient to pass on.
-    first = next((i for i, name in enumerate(children) if name in params), len(vjps))
-
-    def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array]]:
-        grads: Params = {}
-        gradient: Any = dy
-        for i, (name, child) in reversed(list(enumerate(children.items()))):
-            if i < first and not input_grad:
-                break
-            wanted = input_grad or i > first
-            try:
-                if child.across_batch:
-                    own, gradient = yield from vjps[i](gradient, wanted)
-                else:
-                    own, gradient = pull_back(vjps[i], gradient, wanted)
-            except Exception as error:
-                add_path(error, name, gradient)
-                raise
-            if own:
-                grads[name] = own
-        return {name: grads[name] for name in params if name in grads}, gradient
-
-    return x, backward
-
-
-def _through(
-    children: Mapping[str, Layer], params: Params, x: Array, key: Key | None, vjps: list[Any] | None
-) -> Piecework[Array]:
-    """One piece of the batch through all children; the ways back go into a list, or at once if there is none."""
-    coming = list(children.items())[::-1]
-    while coming:
-        name, child = coming.pop()
-        own, own_key, vjp = params.get(name, {}), child_key(key, name), None
-        try:
-            if child.across_batch:
-                x, vjp = yield from (child.piecework or _gathered(child))(own, x, own_key)
-            elif vjps is not None:
-                x, vjp = child.apply(own, x, own_key)
-            elif child.predict_line is not None and (line := _line(coming, params, own)) is not None:
-                x = child.predict_line(own, x, line)
-                coming.pop()
-            else:
-                x = answer(child, own, x)
-        except Exception as error:
-            add_path(error, name, x)
-            raise
-        if vjps is not None:
-            vjps.append(vjp)
-    return x
-
-
-def _line(coming: list[tuple[str, Layer]], params: Params, earlier: Params) -> Line | None:
-    """What the child that comes next does, if a layer whose parameters are ``earlier`` can do it in its place."""
-    name, child = coming[-1] if coming else ("", None)
-    return child.line(params.get(name, {}), earlier) if child and child.line else None
-
-
-def _gathered(child: Layer) -> Callable[..., Piecework[Any]]:
-    """A child that looks across the batch and does not say how: all pieces wait until it has seen the whole."""
-
-    def piecework(params: Params, x: Array, key: Key | None) -> Piecework[Any]:
-        def apply(pieces: list[tuple[Array, Key | None]]) -> list[tuple[Array, Vjp]]:
-            y, vjp = child.apply(params, join([piece for piece, _ in pieces]), pieces[0][1])
-            return [(part, vjp) for part in split_like(y, [piece for piece, _ in pieces])]
-
-        y, vjp = yield Meeting((x, key), apply)
-
-        def backward(dy: Array, input_grad: bool) -> Piecework[tuple[Params, Array | None]]:
-            def pull(pieces: list[Array]) -> list[tuple[Params, Array | None]]:
-                grads, dx = pull_back(vjp, join(pieces), input_grad)
-                parts = [None] * len(pieces) if dx is None else split_like(dx, pieces)
-                # The gradient is that of the whole batch, so one piece brings it for all.
-                return [(grads if number == 0 else {}, part) for number, part in enumerate(parts)]
-
-            own: tuple[Params, Array | None] = yield Meeting(dy, pull)
-            return own
-
-        return y, backward
-
-    return piecework
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError as error:
+        raise ValueError(f"graph: there is a cycle through {error.args[1]}") from None
+    used, waiting = {output}, [output]
+    while waiting:
+        new = set(before[waiting.pop()]) - used
+        used |= new
+        waiting += new
+    if unused := [name for name in inputs if name not in used]:
+        raise ValueError(f"graph: the output {output!r} does not depend on {unused}")
+    return order

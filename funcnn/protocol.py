@@ -44,8 +44,8 @@ class Layer:
         name: overrides that name; see ``named``.
         children: the layers inside, by name; combinators only.
         wiring: how they are wired, a tuple of (child, its inputs), in the order of computation. ``"input"`` is the
-            combinator's own input, and the last row is its output; a row that is not in ``children`` merges its
-            inputs by the operation that it names, ``"add"`` or ``"concat"``.
+            combinator's own input, and the last row is its output; if that is called ``""``, the combinator itself
+            merges these inputs, as ``add`` and ``concat`` do.
         call: the recorded call that made it.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
         multiply_adds: ``multiply_adds(params, x, y) -> int``, how many products are added up to make y of x.

@@ -1,7 +1,25 @@
-def calibrate(model: Any, params: Params, x: Array) -> Params:
-    """Measure what the layers of a model predict with: the mean and variance that each ``batch_norm`` meets.
+"""Calibration measures what layers predict with: the mean and variance of the input of each batch norm.
 
-    Layer by layer, each one fed by the layers before it as they will predict.
+It is one forward pass in which each such layer measures its whole batch first, and then predicts with what it measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from funcnn import tree
+from funcnn.aliases import Array, Key, Params
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
+from funcnn.inspect.traverse import below, rebuild, wrapped
+from funcnn.protocol import Layer
+
+__all__ = ["calibrate"]
+
+
+def calibrate(model: Any, params: Params, x: Array) -> Params:
+    """Measure what the layers of a model predict with: the mean and variance of the input of each ``batch_norm``.
+
+    Layer by layer; the input of each one is computed as the layers before it will predict.
 
     Args:
         model: a layer or a pair.
@@ -26,25 +44,28 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
     """
     if not len(x):
         raise ValueError("calibrate: expected some examples to measure, got none")
-    measuring_layers: list[str] = []
     measured: dict[str, Array] = {}
+    paths: list[str] = []
 
     def measuring(path: str, layer: Layer) -> Layer:
         measure = layer.measure
         if measure is None:
             return layer
-        measuring_layers.append(path)
+        paths.append(path)
 
-        def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-            own = measure(params, x)
-            measured.update({f"{path}/{name}" if path else name: leaf for name, leaf in own.items()})
-            return layer.apply(own, x)
+        def around(inner: Forward) -> Forward:
+            def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+                own = yield AllReduce(x, lambda parts: [measure(params, join(parts))] * len(parts))
+                measured.update({below(path, name): leaf for name, leaf in own.items()})
+                return (yield from inner(own, x, None, keep))
 
-        return watched(layer, apply)
+            return forward
+
+        return wrapped(layer, around)
 
     rebuilt = rebuild(model, measuring)
-    if not measuring_layers:
+    if not paths:
         return params
-    rebuilt.apply(params, x)
+    output(rebuilt, params, x)
     calibrated: Params = tree.map_with_path(lambda path, leaf: measured.get(path, leaf), params)
     return calibrated

@@ -1,23 +1,27 @@
-"""One walk over a model serves all who look inside: summaries, calibration, pictures of what each layer sees.
+"""One traversal of a model serves all that look inside: summaries, calibration, pictures of what each layer computes.
 
 A model cannot be stopped half-way, but it can be built again: ``rebuild`` puts another layer in place of each one, for
-example one that does the same and takes a note. No hooks, no modes; the model that was walked is left as it was.
+example one that does the same and records it. No hooks, no modes; the model itself is left as it was.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from funcnn import tree
-from funcnn.aliases import Array, Params, Rng
-from funcnn.protocol import Layer, Vjp, as_layer, named
+from funcnn.aliases import Array, Key, Params, Rng
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
+from funcnn.protocol import Layer, as_layer, is_pair, named
+from funcnn.recorded import made
 
-__all__ = ["Visit", "calibrate", "outputs", "rebuild", "trace"]
+__all__ = ["Visit", "outputs", "rebuild", "trace"]
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """What one layer was given and what it answered; the root has the path ``""``."""
+    """The input and the output of one layer; the root has the path ``""``."""
 
     path: str
     layer: Layer
@@ -37,35 +41,56 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
     Returns:
         A model with the same names and parameters. Nothing of ``model`` is changed.
 
+    Raises:
+        ValueError: a layer inside was changed, and its combinator does not record how to put another one in place.
+
     Example:
         >>> import funcnn as fn
         >>> seen = []
         >>> _ = rebuild(fn.serial(fn.dense(2), fn.relu), lambda path, layer: seen.append(path) or layer)
         >>> seen
         ['dense_0', 'relu_0', '']
+        >>> rebuild(fn.serial(fn.dense(2), fn.relu), lambda path, layer: fn.tanh if layer is fn.relu else layer)
+        serial(dense(2), named('relu_0', tanh))
     """
-    root = as_layer(model)
-    combinator = root
-    while combinator.inner is not None:
-        combinator = combinator.inner
-    if combinator.children and combinator.constructor is not None:
-        children = [
-            named(name, rebuild(child, change, f"{path}/{name}" if path else name))
-            for name, child in root.children.items()
-        ]
-        options = {name: value for name, value in combinator.arguments.items() if name != "layers"}
-        described = {field: getattr(root, field) for field in ("kind", "name", "arguments", "constructor", "inner")}
-        root = replace(combinator.constructor(*children, **options), **described)
-    return change(path, root)
+    layer = as_layer(model)
+    children = {name: rebuild(child, change, below(path, name)) for name, child in layer.children.items()}
+    if any(children[name] is not child for name, child in layer.children.items()):
+        layer = _with_children(layer, children, path)
+    return change(path, layer)
 
 
-def watched(layer: Layer, apply: Callable[..., Any]) -> Layer:
-    """The layer with another ``apply``, which is shown the batch as a whole and not in pieces."""
-    return replace(layer, apply=apply, across_batch=True, piecework=None, predict=None, predict_line=None, line=None)
+def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
+    """The layer with another forward pass around its own, one microbatch at a time.
+
+    Args:
+        layer: any layer.
+        around: makes a coroutine function of the layer's own, which it may call with ``yield from``.
+
+    Returns:
+        A layer that is cut exactly as the original is, alone and inside a model.
+    """
+    run, is_coroutine = coroutine_of(layer)
+
+    def plain(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, vjp_fn = run(params, x, key)
+        return y, lambda dy, input_grad: _returned(vjp_fn, dy, input_grad)
+        yield  # makes this function a coroutine
+
+    forward = around(run if is_coroutine else plain)
+    # A layer that is called as a whole at the root is not cut there.
+    whole = not hasattr(layer.apply, "forward")
+    return replace(layer, apply=microbatched(forward, layer.kind, whole=whole))
+
+
+def _returned(function: Callable[..., Any], *args: Any) -> Coroutine[Any]:
+    """A coroutine that calls a function and waits for nobody."""
+    return function(*args)
+    yield
 
 
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
-    """Run a model and return what each layer was given and answered.
+    """Run a model and return the input and the output of each layer.
 
     Args:
         model: a layer or a pair.
@@ -74,7 +99,8 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
         rng: as for ``apply``.
 
     Returns:
-        A ``Visit`` per layer, in the order in which they finished: a combinator comes after its children.
+        A ``Visit`` per layer, in the order in which they finished: a combinator comes after its children. The values
+        are those of ``apply``, what is drawn included.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -84,21 +110,31 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
         [('dense_0', (5, 4)), ('relu_0', (5, 4)), ('', (5, 4))]
     """
     visits: list[Visit] = []
+    layers = dict(every_layer(model))
 
-    def noting(path: str, layer: Layer) -> Layer:
-        def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-            y, vjp_fn = layer.apply(params, x, rng)
-            visits.append(Visit(path, layer, params, x, y))
-            return y, vjp_fn
+    def recording(path: str, layer: Layer) -> Layer:
+        def around(inner: Forward) -> Forward:
+            def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+                y, backward = yield from inner(params, x, key, keep)
 
-        return watched(layer, apply)
+                def record(parts: list[tuple[Any, Any]]) -> list[None]:
+                    xs, ys = zip(*parts, strict=True)
+                    visits.append(Visit(path, layers[path], params, join(xs), join(ys)))
+                    return [None] * len(parts)
 
-    rebuild(model, noting).apply(params, x, rng)
+                yield AllReduce((x, y), record)
+                return y, backward
+
+            return forward
+
+        return wrapped(layer, around)
+
+    rebuild(model, recording).apply(params, x, rng)
     return visits
 
 
 def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dict[str, Array]:
-    """What each layer answers, by its path: ``outputs(model, params, x)["residual_0/conv2d_1"]`` probes one.
+    """The output of each layer by its path: ``outputs(model, params, x)["residual_0/conv2d_1"]`` is that of one.
 
     Args:
         model: a layer or a pair.
@@ -107,7 +143,7 @@ def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dic
         rng: as for ``apply``.
 
     Returns:
-        ``{path: y}``; the model's own answer has the path ``""``.
+        ``{path: y}``; the model's own output has the path ``""``.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -115,3 +151,72 @@ def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dic
         array([[0., 2.]])
     """
     return {visit.path: visit.y for visit in trace(model, params, x, rng)}
+
+
+def every_layer(model: Any, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Each layer of a model with its path, a combinator after its children."""
+    layer = as_layer(model)
+    for name, child in layer.children.items():
+        yield from every_layer(child, below(path, name))
+    yield path, layer
+
+
+def below(path: str, name: str) -> str:
+    """The path of a child."""
+    return f"{path}/{name}" if path else name
+
+
+def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> Layer:
+    """A combinator with other children, made by the recorded call with these in place of the layers in its arguments.
+
+    If a constructor of a user's put layers together, the combinator that it returned is made again, under its name.
+    """
+    call = layer.recorded_call(path)
+    if call is not None and call.inner is not None:
+        call = call.inner
+    found = [] if call is None else list(_layers_among(list(call.arguments.values())))
+    if call is None or len(found) != len(children):
+        raise ValueError(
+            f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
+            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in their order"
+        )
+    new = iter(_under_their_names(layer.children, children))
+    again = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
+    return replace(again, name=layer.name, measure=layer.measure)
+
+
+def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> list[Layer]:
+    """Layers that a combinator will call as it called those before them."""
+    counts: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    layers = []
+    for name, layer in new.items():
+        default, default_before = f"{layer.kind}_{counts[layer.kind]}", f"{old[name].kind}_{before[old[name].kind]}"
+        counts[layer.kind] += 1
+        before[old[name].kind] += 1
+        wanted = name if old[name].name is not None or (default_before == name and default != name) else None
+        layers.append(layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None))
+    return layers
+
+
+def _layers_among(value: Any) -> Iterator[Any]:
+    """The layers in an argument, in order."""
+    if is_pair(value):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _layers_among(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _layers_among(item)
+
+
+def _replaced(value: Any, new: Iterator[Layer]) -> Any:
+    """An argument with other layers in the place of its own."""
+    if is_pair(value):
+        return next(new)
+    if isinstance(value, list | tuple):
+        return type(value)(_replaced(item, new) for item in value)
+    if isinstance(value, dict):
+        return {name: _replaced(item, new) for name, item in value.items()}
+    return value

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.kernels.moments import BLOCK_BYTES
+from funcnn.kernels.layout import BLOCK_BYTES
 from funcnn.kernels.windows import Padding, Pair, Window, pad
 from funcnn.engine.memory import empty_like
 

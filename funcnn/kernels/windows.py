@@ -10,13 +10,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 
-__all__ = ["Padding", "Pair", "Window", "as_padding", "as_pair", "pad", "pad_edges", "strided", "unpad_edges"]
+__all__ = ["NO_PADDING", "Padding", "Pair", "Window", "as_padding", "pad", "pad_edges", "strided", "unpad_edges"]
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]
+
+NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Window:
     ceil_mode: bool = False
 
     @property
-    def reach(self) -> Pair:
-        """The pixels from the first tap to the last, both included."""
+    def effective_size(self) -> Pair:
+        """The effective kernel size: the pixels from the first tap to the last, both included."""
         (kh, kw), (dh, dw) = self.size, self.dilation
         return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
@@ -59,14 +62,14 @@ class Window:
         """
         counts, paddings = [], []
         for axis, pixels in enumerate(shape[-3:-1]):
-            step, reach = self.stride[axis], self.reach[axis]
+            step, span = self.stride[axis], self.effective_size[axis]
             if self.padding == "same":
                 count = -(-pixels // step)
-                total = max((count - 1) * step + reach - pixels, 0)
+                total = max((count - 1) * step + span - pixels, 0)
                 low, high = total // 2, total - total // 2
             else:
                 low, high = (0, 0) if isinstance(self.padding, str) else self.padding[axis]
-                room = pixels + low + high - reach
+                room = pixels + low + high - span
                 count = room // step + 1
                 if self.ceil_mode and room % step and count * step < pixels + low:
                     # One more window, hanging over the edge; it must at least begin on the image.
@@ -74,7 +77,7 @@ class Window:
                     count += 1
             if count < 1 or pixels < 1:
                 raise ValueError(
-                    f"{kind}: a window of {self.reach} pixels is larger than its input of {shape[-3:-1]} pixels "
+                    f"{kind}: a window of {self.effective_size} pixels is larger than its input of {shape[-3:-1]} pixels "
                     f"with padding {self.padding!r}; use a smaller window or more padding"
                 )
             counts.append(count)
@@ -90,26 +93,16 @@ class Window:
                 yield i, j, (slice(None), rows, columns)
 
 
-def as_pair(kind: str, name: str, value: Any) -> Pair:
-    """An int for both axes, or a pair (height, width), of whole numbers ``>= 1``."""
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in pair):
-        raise ValueError(f"{kind}: {name} must be a whole number >= 1 or a pair (height, width), got {value!r}")
-    return pair[0], pair[1]
-
-
 def as_padding(kind: str, value: Any) -> str | Padding:
     """Either "valid", "same", or ((top, bottom), (left, right)) in pixels."""
-    if value in ("valid", "same"):
-        return str(value)
+    if isinstance(value, str) and value in ("valid", "same"):
+        return value
     try:
-        (top, bottom), (left, right) = value
+        (top, bottom), (left, right) = ([checks.size(kind, "padding", n, 0) for n in ends] for ends in value)
     except (TypeError, ValueError):
-        top = bottom = left = right = None
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (top, bottom, left, right)):
         raise ValueError(
             f"{kind}: unknown padding {value!r}, expected 'valid', 'same' or ((top, bottom), (left, right)) in pixels"
-        )
+        ) from None
     return (top, bottom), (left, right)
 
 

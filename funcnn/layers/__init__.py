@@ -1,24 +1,22 @@
-"""The layers, one file a family; each is a function that returns the pair ``(init, apply)``."""
+"""The layers, one file a family; each is a function that returns the pair ``(init, apply)``.
+
+A new layer without parameters is ``stateless(kind, forward)``, a new activation one row in ``activation.py``, any other
+one a constructor like ``dense.py``. It is exported here and gets one row in ``testing/table.py``, which runs it through
+every law. Array work belongs in ``kernels/``.
+"""
 
 from funcnn.layers.activation import (
-    identity,
-    leaky_relu,
-    log_softmax,
-    relu,
-    sigmoid,
-    softmax,
-    swish,
-    tanh,
-)
+    elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh,
+)  # fmt: skip
+from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.conv import conv2d
 from funcnn.layers.dense import dense
-from funcnn.layers.batch_norm import batch_norm
-from funcnn.layers.pool import avg_pool2d, global_avg_pool2d, max_pool2d, min_pool2d
 from funcnn.layers.dropout import dropout
+from funcnn.layers.pool import avg_pool2d, global_avg_pool2d, max_pool2d, min_pool2d
 from funcnn.layers.shape import flatten, reshape, upsample2d
 
 __all__ = [
-    "avg_pool2d", "batch_norm", "conv2d", "dense", "dropout", "flatten", "global_avg_pool2d", "identity",
-    "leaky_relu", "log_softmax", "max_pool2d", "min_pool2d", "relu", "reshape", "sigmoid", "softmax", "swish",
-    "tanh", "upsample2d",
+    "avg_pool2d", "batch_norm", "conv2d", "dense", "dropout", "elementwise", "flatten", "global_avg_pool2d", "identity",
+    "leaky_relu", "log_softmax", "max_pool2d", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax",
+    "swish", "tanh", "upsample2d",
 ]  # fmt: skip

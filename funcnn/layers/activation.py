@@ -1,73 +1,109 @@
-"""An activation bends each number by a fixed curve; without one, a stack of layers would be a single linear map.
+"""An activation applies one nonlinear function to each element; without one, a stack of layers would be a linear map.
 
-Going back, ``dy`` is multiplied by the curve's slope where the number stood. Softmax is the exception: it looks at
-all numbers of the last axis together, and so its slope is a whole matrix, which is never built.
+Each is a row: the function and its derivative. The backward pass multiplies ``dy`` by the derivative. Softmax is the
+exception: it looks at all elements of the last axis together, so its derivative is a matrix, which is never built.
 """
 
-# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcnn.aliases import Array, Params, Rng
-from funcnn.protocol import InPlace, Layer, Vjp, as_layer, check_float, check_gradient, elementwise, layer, no_params
+from funcnn import checks
+from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
+from funcnn.kernels import softmax as stable
+from funcnn.protocol import Layer, as_layer, layer, stateless
 
 __all__ = [
-    "as_activation", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
+    "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
 ]  # fmt: skip
 
-
-def _logistic(x: Array, out: Array | None = None) -> Array:
-    """1 / (1 + e^-x), with the exponential of a number that is never positive, so it cannot overflow."""
-    e = np.exp(-np.abs(x))
-    y: Array = np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
-    return y
+Pull = Callable[[Array], Array]
 
 
-def _identity(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-    """y = x;  dx = dy.
+class Nonlinearity(NamedTuple):
+    """A row: a function of each element and its derivative.
+
+    Args:
+        function: ``function(x, out=None) -> y``; ``out`` may be ``x``.
+        derivative: ``derivative(x, y) -> dy/dx``, as floats or, where it is 0 or 1, as bools.
+        in_place: whether the derivative reads only y, so that y may take the place of x in memory.
+    """
+
+    function: Callable[..., Array]
+    derivative: Callable[[Array, Array], Array]
+    in_place: bool = False
+
+
+def elementwise(
+    forward: Callable[[Array], Array],
+    derivative: Callable[[Array, Array], Array],
+    name: str = "elementwise",
+) -> Layer:
+    """y = f(x) for each element;  dx = dy * f'(x).
+
+    Args:
+        forward: ``x -> y``, of any shape.
+        derivative: ``(x, y) -> f'(x)``; many derivatives are simplest in ``y``, which is there already.
+        name: the layer's kind.
+
+    Returns:
+        A layer without parameters.
 
     Example:
-        >>> _identity({}, np.ones(2))[0]
-        array([1., 1.])
+        >>> sine = elementwise(np.sin, lambda x, y: np.cos(x), name="sine")
+        >>> y, vjp_fn = sine.apply({}, np.zeros((1, 2)))
+        >>> vjp_fn(np.ones((1, 2)))[1]
+        array([[1., 1.]])
     """
-    return x, lambda dy, input_grad=True: ({}, dy if input_grad else None)
+    return _row(name, lambda x, out=None: forward(x), derivative)
 
 
-identity = Layer(no_params, _identity, kind="identity")
-"""y = x."""
+def _row(
+    kind: str,
+    function: Callable[..., Array],
+    derivative: Callable[[Array, Array], Array],
+    in_place: bool = False,
+) -> Layer:
+    """The layer of one row."""
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        y = function(x)
+        return y, lambda dy: np.multiply(dy, derivative(x, y), out=empty_like(y))
+
+    made = stateless(kind, forward)
+    made.apply.nonlinearity = Nonlinearity(function, derivative, in_place)  # type: ignore[attr-defined]
+    return made
 
 
-def _in_place(name: str, write: Callable[[Array, Array], Any], slope: Callable[[Array], Array]) -> Layer:
-    """An elementwise layer that can be fused: its slope is told by its answer."""
-    plain = elementwise(lambda x: write(x, empty_like(x)), lambda x, y: slope(y), name)
-    return replace(plain, in_place=InPlace(write, slope))
+def _relu(x: Array, out: Array | None = None) -> Array:
+    return np.maximum(x, 0, out=empty_like(x) if out is None else out)
 
 
-relu = _in_place("relu", lambda x, out: np.maximum(x, 0, out=out), lambda y: y > 0)
+def _tanh(x: Array, out: Array | None = None) -> Array:
+    return np.tanh(x, out=empty_like(x) if out is None else out)
+
+
+def _swish_derivative(x: Array, y: Array) -> Array:
+    """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
+    s = stable.sigmoid(x)
+    return s + y * (1 - s)
+
+
+relu = _row("relu", _relu, lambda x, y: y > 0, in_place=True)
 """y = max(x, 0);  dx = dy where x > 0, else 0."""
 
-sigmoid = _in_place("sigmoid", _logistic, lambda y: y * (1 - y))
+sigmoid = _row("sigmoid", stable.sigmoid, lambda x, y: y * (1 - y), in_place=True)
 """y = 1 / (1 + e^-x);  dx = dy * y (1 - y)."""
 
-tanh = _in_place("tanh", lambda x, out: np.tanh(x, out=out), lambda y: 1 - y * y)
+tanh = _row("tanh", _tanh, lambda x, y: 1 - y * y, in_place=True)
 """y = tanh(x);  dx = dy * (1 - y^2)."""
 
-
-def _swish_slope(x: Array, y: Array) -> Array:
-    """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
-    s = _logistic(x)
-    slope: Array = s + y * (1 - s)
-    return slope
-
-
-swish = elementwise(lambda x: x * _logistic(x), _swish_slope, name="swish")
+swish = _row("swish", lambda x, out=None: np.multiply(x, stable.sigmoid(x), out=out), _swish_derivative)
 """y = x sigmoid(x), also called SiLU (Ramachandran et al. 2017, arXiv 1710.05941)."""
 
 
@@ -92,61 +128,57 @@ def leaky_relu(slope: float = 0.01) -> Layer:
     Reference:
         Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
-    if not np.isfinite(slope):
-        raise ValueError(f"leaky_relu: slope must be a finite number, got {slope!r}")
+    slope = checks.number("leaky_relu", "slope", slope)
 
-    def curve(x: Array) -> Array:
-        return np.where(x > 0, x, slope * x)
+    def function(x: Array, out: Array | None = None) -> Array:
+        scaled = np.multiply(x, slope, out=empty_like(x))
+        if 0 < slope <= 1:
+            return np.maximum(x, scaled, out=scaled if out is None else out)
+        y = np.where(x > 0, x, scaled)
+        if out is None:
+            return y
+        out[...] = y
+        return out
 
-    return elementwise(curve, lambda x, y: np.where(x > 0, x.dtype.type(1), x.dtype.type(slope)))
+    def derivative(x: Array, y: Array) -> Array:
+        return np.where((y if slope > 0 else x) > 0, y.dtype.type(1), y.dtype.type(slope))
+
+    return _row("leaky_relu", function, derivative, in_place=slope > 0)
 
 
-def _softmax(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+def _softmax(x: Array) -> tuple[Array, Pull]:
     """y_i = e^x_i / sum_j e^x_j over the last axis;  dx = y * (dy - <y, dy>).
 
     Example:
-        >>> _softmax({}, np.array([[1000.0, 1000.0]]))[0]
+        >>> _softmax(np.array([[1000.0, 1000.0]]))[0]
         array([[0.5, 0.5]])
 
     Reference:
         Bridle 1990; the product with the Jacobian diag(y) - y y^T takes one inner product, no matrix.
     """
-    check_float("softmax", x)
-    # Subtracting the largest changes nothing in the quotient and keeps every exponential at 1 or below.
-    e = np.exp(x - x.max(-1, keepdims=True)) if x.size else x
-    y = e / e.sum(-1, keepdims=True)
-
-    def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-        check_gradient("softmax", dy, y)
-        return {}, y * (dy - (y * dy).sum(-1, keepdims=True)) if input_grad else None
-
-    return y, vjp_fn
+    y = stable.softmax(x)
+    return y, lambda dy: y * (dy - (y * dy).sum(-1, keepdims=True))
 
 
-softmax = Layer(no_params, _softmax, kind="softmax")
-"""y_i = e^x_i / sum_j e^x_j over the last axis."""
-
-
-def _log_softmax(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+def _log_softmax(x: Array) -> tuple[Array, Pull]:
     """y_i = x_i - log sum_j e^x_j over the last axis;  dx = dy - softmax(x) * sum(dy).
 
     Example:
-        >>> _log_softmax({}, np.array([[1000.0, 0.0]]))[0]
+        >>> _log_softmax(np.array([[1000.0, 0.0]]))[0]
         array([[    0., -1000.]])
     """
-    check_float("log_softmax", x)
-    shifted = x - x.max(-1, keepdims=True) if x.size else x
-    y = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-    def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-        check_gradient("log_softmax", dy, y)
-        return {}, dy - np.exp(y) * dy.sum(-1, keepdims=True) if input_grad else None
-
-    return y, vjp_fn
+    y = stable.log_softmax(x)
+    return y, lambda dy: dy - np.exp(y) * dy.sum(-1, keepdims=True)
 
 
-log_softmax = Layer(no_params, _log_softmax, kind="log_softmax")
+softmax = stateless("softmax", _softmax)
+"""y_i = e^x_i / sum_j e^x_j over the last axis."""
+
+log_softmax = stateless("log_softmax", _log_softmax)
 """y_i = x_i - log sum_j e^x_j over the last axis."""
+
+identity = stateless("identity", lambda x: (x, lambda dy: dy), floats=False)
+"""y = x."""
 
 
 def as_activation(kind: str, activation: Any) -> Layer:
@@ -183,47 +215,37 @@ def as_activation(kind: str, activation: Any) -> Layer:
     return known[activation]
 
 
-@dataclass(frozen=True)
-class Fused:
+class Fused(NamedTuple):
     """An activation at the end of another layer, which owns z and lets it be overwritten.
 
     Args:
-        part: ``part(z)`` does in place what can be done to a part of z alone, while it is in the cache.
-        finish: ``finish(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the way back.
-        rest: whether there is a rest, and ``finish`` changes z.
+        in_place: ``in_place(z)`` does to a part of z, while it is in the cache, what can be done there; None for
+            nothing.
+        complete: ``complete(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the backward pass.
     """
 
-    part: Callable[[Array], Any]
-    finish: Callable[[Array], tuple[Array, Callable[[Array], Array]]]
-    rest: bool = False
-
-    def __call__(self, z: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """All of it at once."""
-        self.part(z)
-        return self.finish(z)
+    in_place: Callable[[Array], Any] | None
+    complete: Callable[[Array], tuple[Array, Pull]]
 
 
 def fuse(kind: str, activation: Any) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
-    layer = as_activation(kind, activation)
-    in_place = layer.in_place
-    if layer is identity:
-        return Fused(lambda z: None, lambda z: (z, lambda dy: dy))
-    if in_place is not None:
+    chosen = as_activation(kind, activation)
+    row: Nonlinearity | None = getattr(chosen.apply, "nonlinearity", None)
+    if chosen is identity:
+        return Fused(None, lambda z: (z, _same))
+    if row is not None and row.in_place:
         return Fused(
-            lambda z: in_place.write(z, z),
-            lambda y: (y, lambda dy: np.multiply(dy, in_place.slope(y), out=empty_like(y))),
+            lambda z: row.function(z, z),
+            lambda y: (y, lambda dy: np.multiply(dy, row.derivative(y, y), out=empty_like(y))),
         )
 
-    def finish(z: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, vjp_fn = layer.apply({}, z)
+    def complete(z: Array) -> tuple[Array, Pull]:
+        y, vjp_fn = chosen.apply({}, z)
+        return y, lambda dy: vjp_fn(dy)[1]  # type: ignore[return-value]
 
-        def pull(dy: Array) -> Array:
-            _, dz = vjp_fn(dy)
-            if dz is None:
-                raise TypeError(f"{kind}: an activation's vjp_fn must return (dparams, dx), got None for dx")
-            return dz
+    return Fused(None, complete)
 
-        return y, pull
 
-    return Fused(lambda z: None, finish, rest=True)
+def _same(dy: Array) -> Array:
+    return dy

@@ -1,28 +1,27 @@
 """A convolution is a dense layer that looks through a window: the same few weights at every place of the image.
 
-What one window learns, all know; a shifted image gives a shifted answer. The products are in ``kernels/convolution``,
+All windows share their weights, so a shifted image gives a shifted output. The products are in ``kernels/convolution``,
 with the two gradients in the notation of this page.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.kernels.moments import channel_sums, widened
-from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
-from funcnn.kernels.windows import Padding, Window, as_padding, as_pair, pad_edges, unpad_edges
-from funcnn.protocol import Layer, Line, Vjp, check_gradient, check_input, layer, parameter
-from funcnn.layers.activation import as_activation, fuse, identity
-from funcnn.layers.dense import check_count
+from funcnn.kernels.convolution import Epilogue, convolve, input_gradient, kernel_gradient
+from funcnn.kernels.moments import channel_sums
+from funcnn.kernels.windows import NO_PADDING, Window, as_padding, pad_edges, unpad_edges
+from funcnn.layers.activation import fuse
+from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import fold
 
 __all__ = ["conv2d"]
 
-NO_PADDING: Padding = ((0, 0), (0, 0))
+AXES = "batch, height, width, channels"
 
 
 @layer
@@ -41,11 +40,11 @@ def conv2d(
 ) -> Layer:
     """y = activation(z), z the cross-correlation of images with learned windows.
 
-    In numbers::
+    Written out::
 
         z[n, r, s, f] = b[f] + sum over i, j, c of x[n, r*stride + i*dilation, s*stride + j*dilation, c] w[i, j, c, f]
 
-    Going back, with dz the gradient of the loss by z::
+    In the backward pass, with dz the gradient of the loss by z::
 
         dw = the sum of each window of x times its dz      db = the sum of dz      dx = each window's dz times w, added
 
@@ -85,23 +84,23 @@ def conv2d(
         LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin & Visin 2016,
         "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
     """
-    check_count("conv2d", "filters", filters)
-    check_count("conv2d", "groups", groups)
+    filters, groups = checks.size("conv2d", "filters", filters), checks.size("conv2d", "groups", groups)
     if filters % groups:
         raise ValueError(f"conv2d: filters must be a multiple of groups, got {filters} filters in {groups} groups")
     if pad_mode not in ("zero", "edge"):
         raise ValueError(f"conv2d: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
     window = Window(
-        as_pair("conv2d", "kernel", kernel),
-        as_pair("conv2d", "stride", stride),
-        as_pair("conv2d", "dilation", dilation),
+        checks.pair("conv2d", "kernel", kernel),
+        checks.pair("conv2d", "stride", stride),
+        checks.pair("conv2d", "dilation", dilation),
         as_padding("conv2d", padding),
     )
     activate = fuse("conv2d", activation)
+    shapes: dict[str, tuple[int | None, ...]] = {"w": (*window.size, None, filters)}
+    read = checks.parameters("conv2d", AXES, groups, **shapes | ({"b": (filters,)} if bias else {}))
 
     def init(shape: Shape, rng: Rng) -> Params:
-        if len(shape) != 3:
-            raise ValueError(f"conv2d: expected an example of shape (height, width, channels), got {shape}")
+        checks.axes("conv2d", shape, "height, width, channels")
         window.fit("conv2d", shape)
         if shape[2] % groups:
             raise ValueError(f"conv2d: {shape[2]} channels do not divide into {groups} groups")
@@ -110,35 +109,16 @@ def conv2d(
         params = {"w": w_init((*window.size, shape[2] // groups, filters), fold(rng, "w"), *fans)}
         return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
 
-    def forward(
-        w: Array, b: Array | None, x: Array, activate: Callable[[Array], Any]
-    ) -> tuple[Array, Array, Padding, Padding]:
-        """z with all that its parts can undergo alone; the image of the products, zeros around it, and all padding."""
+    @per_example
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        w, *b = read(params, x)
         counts, padding = window.fit("conv2d", x.shape)
         image, zeros_around = (pad_edges(x, padding), NO_PADDING) if pad_mode == "edge" else (x, padding)
-
-        def finish_rows(rows: Array) -> None:
-            if b is not None:
-                wide, each = widened(rows, b)
-                wide += each
-            activate(rows)
-
-        z = convolve(image, w, window, counts, zeros_around, groups, finish_rows)
-        return z, image, zeros_around, padding
-
-    def checked(params: Params, x: Array) -> tuple[Array, Array | None]:
-        w = parameter("conv2d", params, "w", (*window.size, None, filters))
-        b = parameter("conv2d", params, "b", (filters,)) if bias else None
-        check_input("conv2d", x, "batch, height, width, channels", w, channels=w.shape[2] * groups)
-        return w, b
-
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w, b = checked(params, x)
-        z, image, zeros_around, padding = forward(w, b, x, activate.part)
-        y, pull = activate.finish(z)
+        z = convolve(image, w, window, counts, zeros_around, groups, Epilogue(b[0] if bias else None, activate.in_place))
+        y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("conv2d", dy, y)
+            checks.gradient("conv2d", dy, y)
             dz = pull(dy)
             grads = {"w": kernel_gradient(image, dz, w.shape, window, zeros_around, groups)}
             if bias:
@@ -150,10 +130,4 @@ def conv2d(
 
         return y, vjp_fn
 
-    def predict_line(params: Params, x: Array, line: Line) -> Array:
-        w, b = checked(params, x)
-        y, *_ = forward(w * line.gain, line.shift if b is None else b * line.gain + line.shift, x, line.activate)
-        return y
-
-    plain = as_activation("conv2d", activation) is identity
-    return Layer(init, apply, predict_line=predict_line if plain else None)
+    return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // filters))

@@ -1,8 +1,8 @@
-"""The linear layer, where backpropagation is plainest: each output is a weighted sum of all inputs.
+"""The dense layer, where backpropagation is plainest: each output is a weighted sum of all inputs.
 
-Read ``apply`` and then ``vjp_fn`` under it. A product forward gives two products back: what each weight did to the
-loss is the input it saw times the gradient it caused, and what each input did is the same gradient seen through the
-weights. Every other layer of the library is a variation on these six lines.
+Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight is
+the input that it saw times the gradient of the output that it made, and the gradient of an input is the same gradient
+seen through the weights. Every other layer of the library is a variation on these lines.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.protocol import Layer, Vjp, check_gradient, check_input, layer, parameter
+from funcnn.kernels.products import product
 from funcnn.layers.activation import fuse
-from funcnn.engine.memory import empty
+from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import fold
 
 __all__ = ["dense"]
@@ -32,7 +33,7 @@ def dense(
 ) -> Layer:
     """y = activation(x w + b).
 
-    Going back, with z = x w + b and dz the gradient of the loss by z::
+    In the backward pass, with z = x w + b and dz the gradient of the loss by z::
 
         dw = x^T dz        db = sum of dz over the batch        dx = dz w^T
 
@@ -64,40 +65,35 @@ def dense(
     Reference:
         Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating errors", equations 4 to 6.
     """
-    check_count("dense", "units", units)
+    units = checks.size("dense", "units", units)
     activate = fuse("dense", activation)
+    shapes: dict[str, tuple[int | None, ...]] = {"w": (None, units)} | ({"b": (units,)} if bias else {})
+    read = checks.parameters("dense", "batch, ..., inputs", **shapes)
 
     def init(shape: Shape, rng: Rng) -> Params:
-        inputs = shape[-1] if shape else 0
-        if inputs < 1:
-            raise ValueError(f"dense: expected an example of shape (..., inputs), inputs >= 1, got {shape}")
+        inputs = checks.channels("dense", shape, "inputs")
         params = {"w": w_init((inputs, units), fold(rng, "w"), inputs, units)}
         return params | {"b": b_init((units,), fold(rng, "b"), inputs, units)} if bias else params
 
+    @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = parameter("dense", params, "w", (None, units))
-        b = parameter("dense", params, "b", (units,)) if bias else None
-        check_input("dense", x, "batch, ..., inputs", w, channels=w.shape[0])
-        z = np.matmul(x, w, out=empty((*x.shape[:-1], units), x.dtype))
-        if b is not None:
-            z += b
-        y, pull = activate(z)
+        w, *b = read(params, x)
+        z = product(x, w)
+        if bias:
+            z += b[0]
+        if activate.in_place is not None:
+            activate.in_place(z)
+        y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("dense", dy, y)
+            checks.gradient("dense", dy, y)
             dz = pull(dy)
             rows = dz.reshape(-1, units)
-            grads = {"w": np.matmul(x.reshape(-1, w.shape[0]).T, rows, out=empty(w.shape, w.dtype))}
+            grads = {"w": product(x.reshape(-1, len(w)).T, rows)}
             if bias:
-                grads["b"] = rows.sum(0)
-            return grads, np.matmul(dz, w.T, out=empty(x.shape, x.dtype)) if input_grad else None
+                grads["b"] = np.add.reduce(rows)
+            return grads, product(dz, w.T) if input_grad else None
 
         return y, vjp_fn
 
-    return Layer(init, apply)
-
-
-def check_count(kind: str, name: str, value: Any) -> None:
-    """Refuse a size that is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{kind}: {name} must be a whole number >= 1, got {value!r}")
+    return Layer(init, apply, multiply_adds=lambda params, x, y: x.size * units)

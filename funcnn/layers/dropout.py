@@ -1,4 +1,4 @@
-"""Dropout switches off random units while training, so that no unit can rely on a particular other one.
+"""Dropout switches off random units in training, so that no unit can rely on a particular other one.
 
 What is left is scaled up at once (*inverted* dropout), hence predicting needs no dropout code at all.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Params, Rng
-from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
 from funcnn.layers.activation import identity
+from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
 from funcnn.rng import generator
 
 __all__ = ["dropout"]
@@ -23,7 +24,7 @@ def dropout(rate: float) -> Layer:
     Without ``rng``, that is when predicting, y = x.
 
     Args:
-        rate: the probability of *dropping* a number, in [0, 1).
+        rate: the probability of *dropping* an element, in [0, 1).
 
     Returns:
         A layer without parameters.
@@ -42,16 +43,16 @@ def dropout(rate: float) -> Layer:
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {rate!r}")
 
+    @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_float("dropout", x)
+        checks.float_array("dropout", x)
         if rng is None or rate == 0:
-            return identity.apply({}, x)
-        kept = generator(rng).random(x.shape, np.float32) >= rate
-        mask = kept * x.dtype.type(1 / (1 - rate))
+            return identity.apply(params, x)
+        mask = (generator(rng).random(x.shape, np.float32) >= rate) * x.dtype.type(1 / (1 - rate))
         y = x * mask
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("dropout", dy, y)
+            checks.gradient("dropout", dy, y)
             return {}, dy * mask if input_grad else None
 
         return y, vjp_fn

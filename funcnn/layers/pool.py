@@ -1,19 +1,20 @@
-"""Pooling layers make images smaller: one number stands for each window, whatever lies where within it.
+"""Pooling layers make images smaller: one value stands for each window, whatever lies where within it.
 
 They have no parameters. What padding adds at the border is never a value: it is not picked and not averaged.
 """
 
-# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
-from funcnn.aliases import Array, Params, Rng
+from funcnn import checks
+from funcnn.aliases import Array
 from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
-from funcnn.kernels.windows import Window, as_padding, as_pair
-from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
+from funcnn.kernels.windows import Window, as_padding
+from funcnn.layers.activation import Pull
+from funcnn.protocol import Layer, layer, stateless
 
 __all__ = ["avg_pool2d", "global_avg_pool2d", "max_pool2d", "min_pool2d"]
 
@@ -46,6 +47,8 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 @layer
 def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    The arguments are those of ``max_pool2d``.
 
     Args:
         window: its size in pixels, an int or a pair (height, width).
@@ -93,76 +96,53 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
     """
     geometry = _window("avg_pool2d", window, stride, padding, ceil_mode)
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        _check_image("avg_pool2d", x)
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images("avg_pool2d", x)
         counts, border = geometry.fit("avg_pool2d", x.shape)
-        y = mean_pool(x, geometry, counts, border)
+        return mean_pool(x, geometry, counts, border), lambda dy: mean_gradient(x, dy, geometry, border)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("avg_pool2d", dy, y)
-            return {}, mean_gradient(x, dy, geometry, border) if input_grad else None
-
-        return y, vjp_fn
-
-    return Layer(no_params, apply)
+    return stateless("avg_pool2d", forward)
 
 
-def _global_avg_pool2d(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+def _global_avg_pool2d(x: Array) -> tuple[Array, Pull]:
     """y[n, c] = the mean of channel c over the whole image;  dx = dy / (height * width), everywhere.
 
     Example:
-        >>> y, _ = _global_avg_pool2d({}, np.ones((2, 4, 4, 3)))
+        >>> y, _ = _global_avg_pool2d(np.ones((2, 4, 4, 3)))
         >>> y.shape
         (2, 3)
 
     Reference:
         Lin, Chen & Yan 2014, "Network in network", arXiv 1312.4400, section 3.2.
     """
-    _check_image("global_avg_pool2d", x)
-    if not x.shape[1] * x.shape[2]:
+    checks.images("global_avg_pool2d", x)
+    pixels = x.shape[1] * x.shape[2]
+    if not pixels:
         raise ValueError(f"global_avg_pool2d: expected an image of at least one pixel, got shape {x.shape}")
-    y = x.mean((1, 2))
-
-    def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-        check_gradient("global_avg_pool2d", dy, y)
-        share = dy[:, None, None, :] / (x.shape[1] * x.shape[2])
-        return {}, np.broadcast_to(share, x.shape) if input_grad else None
-
-    return y, vjp_fn
+    return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None, :] / pixels, x.shape)
 
 
-global_avg_pool2d = Layer(no_params, _global_avg_pool2d, kind="global_avg_pool2d")
+global_avg_pool2d = stateless("global_avg_pool2d", _global_avg_pool2d)
 """y[n, c] = the mean of channel c over the whole image."""
 
 
 def _extreme_pool(kind: str, pick: np.ufunc, window: Window) -> Layer:
     """Max and min pooling: the same layer, with another comparison."""
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        _check_image(kind, x)
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images(kind, x)
         counts, border = window.fit(kind, x.shape)
         y = extreme_pool(x, pick, window, counts, border)
+        return y, lambda dy: extreme_gradient(x, y, dy, pick, window, border)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient(kind, dy, y)
-            return {}, extreme_gradient(x, y, dy, pick, window, border) if input_grad else None
-
-        return y, vjp_fn
-
-    return Layer(no_params, apply)
+    return stateless(kind, forward)
 
 
 def _window(kind: str, size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Window:
-    """The window of a pooling layer, which must see at least one pixel of the image wherever it stands."""
-    pair = as_pair(kind, "window", size)
+    """The window of a pooling layer, which must hold at least one pixel of the image wherever it stands."""
+    pair = checks.pair(kind, "window", size)
     border = as_padding(kind, padding)
     if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, pair, strict=True)):
         raise ValueError(f"{kind}: padding must be smaller than the window {pair}, got {padding!r}")
-    return Window(pair, as_pair(kind, "stride", pair if stride is None else stride), (1, 1), border, bool(ceil_mode))
-
-
-def _check_image(kind: str, x: Array) -> None:
-    """Refuse what is not a batch of images."""
-    check_float(kind, x)
-    if x.ndim != 4:
-        raise ValueError(f"{kind}: expected an input of axes (batch, height, width, channels), got shape {x.shape}")
+    step = pair if stride is None else checks.pair(kind, "stride", stride)
+    return Window(pair, step, (1, 1), border, bool(ceil_mode))

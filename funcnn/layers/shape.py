@@ -1,35 +1,28 @@
-"""Shape layers move numbers about without changing them; their vjp moves the gradient back where it came from.
+"""Shape layers move elements about without changing them; their vjp moves the gradient back where it came from.
 
 Only ``upsample2d`` repeats values, and so its gradient sums over the copies.
 """
 
-# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from funcnn.aliases import Array, Params, Rng
-from funcnn.kernels.windows import as_pair
-from funcnn.protocol import Layer, Vjp, check_float, check_gradient, layer, no_params
+from funcnn import checks
+from funcnn.aliases import Array, Shape
+from funcnn.layers.activation import Pull
+from funcnn.protocol import Layer, layer, stateless
 
 __all__ = ["flatten", "reshape", "upsample2d"]
 
 
-def _flatten(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-    """y = x as (batch, everything else);  dx = dy in the shape of x.
-
-    Example:
-        >>> import numpy as np
-        >>> _flatten({}, np.zeros((5, 2, 3, 4)))[0].shape
-        (5, 24)
-    """
-    check_float("flatten", x)
-    return _reshaped("flatten", x, (len(x), math.prod(x.shape[1:])))
+def _reshaped(x: Array, shape: Shape) -> tuple[Array, Pull]:
+    """y = x with each example in another shape;  dx = dy in the shape of x."""
+    return x.reshape(len(x), *shape), lambda dy: dy.reshape(x.shape)
 
 
-flatten = Layer(no_params, _flatten, kind="flatten")
-"""y = x as (batch, everything else)."""
+flatten = stateless("flatten", lambda x: _reshaped(x, (math.prod(x.shape[1:]),)))
+"""y = x as (batch, everything else);  dx = dy in the shape of x."""
 
 
 @layer
@@ -50,18 +43,21 @@ def reshape(*shape: int) -> Layer:
         >>> reshape(28, 28, 1).apply({}, np.zeros((5, 784)))[0].shape
         (5, 28, 28, 1)
     """
-    sizes_ok = all(isinstance(n, int) and not isinstance(n, bool) and (n >= 1 or n == -1) for n in shape)
-    if not sizes_ok or shape.count(-1) > 1:
+    try:
+        sizes = tuple(checks.size("reshape", "a size", n, -1) for n in shape)
+    except ValueError:
+        sizes = (0,)
+    if 0 in sizes or sizes.count(-1) > 1:
         raise ValueError(f"reshape: expected sizes >= 1, at most one of them -1, got {shape}")
+    known = math.prod(n for n in sizes if n != -1)
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_float("reshape", x)
-        have, known = math.prod(x.shape[1:]), math.prod(n for n in shape if n != -1)
-        if have % known if -1 in shape else have != known:
-            raise ValueError(f"reshape: an example of shape {x.shape[1:]} has {have} numbers, no room in {shape}")
-        return _reshaped("reshape", x, (len(x), *(have // known if n == -1 else n for n in shape)))
+    def forward(x: Array) -> tuple[Array, Pull]:
+        have = math.prod(x.shape[1:])
+        if have % known if -1 in sizes else have != known:
+            raise ValueError(f"reshape: an example of shape {x.shape[1:]} has {have} elements, no room in {shape}")
+        return _reshaped(x, tuple(have // known if n == -1 else n for n in sizes))
 
-    return Layer(no_params, apply)
+    return stateless("reshape", forward)
 
 
 @layer
@@ -85,32 +81,12 @@ def upsample2d(factor: Any) -> Layer:
         >>> vjp_fn(np.ones_like(y))[1].ravel()
         array([2., 2.])
     """
-    fh, fw = as_pair("upsample2d", "factor", factor)
+    fh, fw = checks.pair("upsample2d", "factor", factor)
 
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        check_float("upsample2d", x)
-        if x.ndim != 4:
-            raise ValueError(
-                f"upsample2d: expected an input of axes (batch, height, width, channels), got shape {x.shape}"
-            )
-        y = x.repeat(fh, axis=1).repeat(fw, axis=2)
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images("upsample2d", x)
         n, h, w, c = x.shape
+        y = x.repeat(fh, axis=1).repeat(fw, axis=2)
+        return y, lambda dy: dy.reshape(n, h, fh, w, fw, c).sum((2, 4))
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            check_gradient("upsample2d", dy, y)
-            return {}, dy.reshape(n, h, fh, w, fw, c).sum((2, 4)) if input_grad else None
-
-        return y, vjp_fn
-
-    return Layer(no_params, apply)
-
-
-def _reshaped(kind: str, x: Array, shape: tuple[int, ...]) -> tuple[Array, Vjp]:
-    """A reshape and its way back."""
-    y = x.reshape(shape)
-
-    def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-        check_gradient(kind, dy, y)
-        return {}, dy.reshape(x.shape) if input_grad else None
-
-    return y, vjp_fn
+    return stateless("upsample2d", forward)

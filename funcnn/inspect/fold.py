@@ -1,0 +1,116 @@
+"""Folding batch norm: a model that only predicts needs no norms, since each is an affine map per channel by then.
+
+After a convolution or a dense layer the map goes into the weights; anywhere else it becomes ``scale_and_shift``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from funcnn import tree
+from funcnn.aliases import Array, Params
+from funcnn.inspect.traverse import below, every_layer, rebuild
+from funcnn.layers import batch_norm, conv2d, dense, identity, scale_and_shift
+from funcnn.layers.activation import as_activation
+from funcnn.protocol import Layer, as_layer
+
+__all__ = ["fold_batch_norm"]
+
+
+def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
+    """The same predictions without batch norm, for deployment.
+
+    With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``
+    with ``f = scale / sqrt(var + eps)``. A norm directly after a ``conv2d`` or ``dense`` without activation, whose
+    output nothing else uses, enters its weights: ``w f`` and ``b f + shift - mean f``; in its place stands
+    ``identity``, under its name. Any other norm becomes ``scale_and_shift``. All names stay.
+
+    Args:
+        model: a layer or a pair.
+        params: its parameters, calibrated.
+
+    Returns:
+        ``(model, params)``: to predict with. Predictions are the same to rounding; training would not be.
+
+    Raises:
+        ValueError: a batch norm has not been measured; the message names its path.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = fn.serial(fn.conv2d(4, 3), fn.batch_norm(activation="relu"), fn.batch_norm())
+        >>> x = np.random.default_rng(0).random((8, 5, 5, 1), np.float32)
+        >>> params = fn.calibrate(model, model.init((5, 5, 1), rng=0), x)
+        >>> folded, folded_params = fold_batch_norm(model, params)
+        >>> folded
+        serial(conv2d(4, 3, activation=relu), named('batch_norm_0', identity), named('batch_norm_1', scale_and_shift()))
+        >>> bool(np.allclose(fn.predict(folded, folded_params, x), fn.predict(model, params, x), atol=1e-5))
+        True
+
+    Reference:
+        Jacob et al. 2018, "Quantization and training of neural networks", arXiv 1712.05877, section 3.2.
+    """
+    layers = dict(every_layer(model))
+    leaves = dict(tree.flatten(params))
+    new_layers: dict[str, Layer] = {}
+    absorbed = _absorbing(as_layer(model), "")
+    for path, layer in layers.items():
+        if layer.constructor is not batch_norm:
+            continue
+        layer.recorded_call(path)
+        factor, shift = _affine_map(path, layer, {name: leaves.pop(below(path, name)) for name in _NAMES})
+        activation = layer.arguments.get("activation")
+        before = absorbed.get(path)
+        if before is None:
+            new_layers[path] = scale_and_shift(**({} if activation is None else {"activation": activation}))
+            leaves |= {below(path, "scale"): factor, below(path, "shift"): shift}
+        else:
+            new_layers[path] = identity
+            new_layers[before] = _with_activation(layers[before], activation)
+            bias = leaves.get(below(before, "b"), np.zeros_like(shift))
+            leaves[below(before, "w")] = leaves[below(before, "w")] * factor
+            leaves[below(before, "b")] = bias * factor + shift
+    folded = rebuild(model, lambda path, layer: new_layers.get(path, layer))
+    return folded, tree.unflatten(leaves)
+
+
+_NAMES = ("scale", "shift", "mean", "var")
+
+
+def _affine_map(path: str, layer: Layer, own: Params) -> tuple[Array, Array]:
+    """factor and shift of a norm that predicts."""
+    if np.isnan(own["mean"]).any() or np.isnan(own["var"]).any():
+        raise ValueError(
+            f"in layer {path or 'batch_norm'}: mean and var have not been measured, so there is nothing to fold; call "
+            "params = fn.calibrate(model, params, x) first"
+        )
+    eps = own["var"].dtype.type(layer.arguments.get("eps", 1e-5))
+    factor = own["scale"] / np.sqrt(own["var"] + eps)
+    return factor, own["shift"] - own["mean"] * factor
+
+
+def _absorbing(layer: Layer, path: str) -> dict[str, str]:
+    """For the path of each norm that can enter the weights of the layer before it, the path of that layer."""
+    found: dict[str, str] = {}
+    uses = [source for _, inputs in layer.wiring for source in inputs]
+    for name, inputs in layer.wiring:
+        before = layer.children.get(inputs[0])
+        child = layer.children.get(name)
+        if child is not None and child.constructor is batch_norm and before is not None and len(inputs) == 1:
+            plain = before.constructor in (conv2d, dense) and before.call is not None
+            if plain and as_activation(before.kind, before.arguments.get("activation")) is identity:
+                if before.call.made is before.apply and uses.count(inputs[0]) == 1:  # type: ignore[union-attr]
+                    found[below(path, name)] = below(path, inputs[0])
+    for name, child in layer.children.items():
+        found |= _absorbing(child, below(path, name))
+    return found
+
+
+def _with_activation(layer: Layer, activation: Any) -> Layer:
+    """A convolution or a dense layer with a bias and the activation of the norm after it."""
+    options = {name: value for name, value in layer.arguments.items() if name not in ("bias", "activation")}
+    if activation is not None:
+        options["activation"] = activation
+    again: Layer = layer.constructor(**options)  # type: ignore[misc]
+    return again
