@@ -167,33 +167,36 @@ def images(kind: str, x: Any, axes: str = "batch, height, width, channels") -> N
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
 
 
-def labels(value: Any, classes: int) -> Array:
+def labels(value: Any, classes: int, kind: str = "") -> Array:
     """Class labels as int64, or an error if they are not integers in [0, classes)."""
     array: Array = np.asarray(value)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"expected integer labels, got {array.dtype}; use labels.astype(np.int64)")
+        raise TypeError(f"{prefix(kind)}expected integer labels, got {array.dtype}; use labels.astype(np.int64)")
     outside = array[(array < 0) | (array >= classes)]
     if outside.size:
-        raise ValueError(f"expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
+        raise ValueError(f"{prefix(kind)}expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
     return array.astype(np.int64)
 
 
-def weights(value: Any, shape: Shape) -> Array:
+def weights(value: Any, shape: Shape, kind: str = "") -> Array:
     """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none."""
     if value is None:
         return np.ones(shape[:1])
     array: Array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"expected weights as numbers, got an array of {array.dtype}")
+        raise TypeError(f"{prefix(kind)}expected weights as numbers, got an array of {array.dtype}")
     if not array.ndim or array.shape != shape[: array.ndim]:
         first_axes = " or ".join(str(shape[:end]) for end in range(1, len(shape) + 1))
-        raise ValueError(f"expected weights of shape {first_axes}, got {array.shape}; give each example one weight")
+        raise ValueError(
+            f"{prefix(kind)}expected weights of shape {first_axes}, got {array.shape}; give each example one weight"
+        )
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(
-            f"expected weights that are finite and not negative, got values from {array.min()} to {array.max()}"
+            f"{prefix(kind)}expected weights that are finite and not negative, "
+            f"got values from {array.min()} to {array.max()}"
         )
     if not array.any():
-        raise ValueError("all weights are zero: nothing counts, so there is no mean; weigh at least one above zero")
+        raise ValueError(f"{prefix(kind)}all weights are zero, so there is no mean; set at least one weight above zero")
     return array.astype(np.float64)
 
 

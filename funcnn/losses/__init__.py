@@ -1,7 +1,7 @@
 """A loss is ``loss(y, target) -> (value, dy)``: one number for a batch, and its gradient, where backpropagation starts.
 
-One file a family: ``regression`` for numbers, ``classification`` for classes; ``targets`` holds what they share. A new
-loss is one function and one row in the table of losses of the tests.
+There is one file for each family: ``regression`` for numbers, ``classification`` for classes; ``targets`` holds what
+they share. A new loss is one function here and one row in the table of losses in ``tests/losses``.
 """
 
 from funcnn.losses.classification import (

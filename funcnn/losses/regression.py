@@ -1,11 +1,12 @@
 """Losses between numbers: how far a prediction is from its target.
 
-The gradient is the direction in which the loss grows; minus it leads to better predictions.
+With weights w, the mean of the losses l is Σ w l / Σ w.
 """
 
 from typing import Any
 
 from funcnn.aliases import Array
+from funcnn.losses.targets import mean_and_gradient, normalized_weights, target_like
 
 __all__ = ["mean_squared_error"]
 
@@ -15,26 +16,27 @@ def mean_squared_error(y: Array, target: Any, *, weights: Any = None) -> tuple[f
 
     Args:
         y: predictions, floats of shape (batch, ...).
-        target: numbers of exactly that shape.
-        weights: how much each example counts, of shape (batch,), or of more of the first axes of ``y``; all the same
-            by default.
+        target: numbers of the shape of ``y``.
+        weights: how much each example counts, of shape (batch,), or of the shape of more leading axes of ``y``; by
+            default all count the same.
 
     Returns:
-        ``(value, dy)``: a Python float, the mean over all elements, and an array like ``y``.
+        ``(value, dy)``: a Python float, the mean over all n elements, and an array like ``y``.
 
     Raises:
-        TypeError: ``y`` is no array of floats, or the target or the weights are no numbers.
+        TypeError: ``y`` is not an array of floats, or the target or the weights are not numbers.
         ValueError: the shapes differ, the batch is empty, or weights are negative, not finite or all zero.
 
     Example:
+        >>> import numpy as np
         >>> mean_squared_error(np.array([[1.0], [3.0]]), [[0.0], [1.0]])
         (2.5, array([[1.],
                [2.]]))
 
     Reference:
-        Bishop (2006), Pattern Recognition and Machine Learning, eq. 1.2, there as half of a sum.
+        Bishop (2006), Pattern Recognition and Machine Learning, eq. 1.2, which is half of the sum.
     """
-    t = _target_like("mean_squared_error", y, target)
-    shares = _shares(weights, y.shape, y.dtype)
+    t = target_like("mean_squared_error", y, target)
+    w = normalized_weights("mean_squared_error", weights, y.shape, y.dtype)
     error = y - t
-    return _mean(error * error, 2 * error, shares)
+    return mean_and_gradient(error * error, 2 * error, w)

@@ -1,27 +1,37 @@
-"""A target says what an example should be, and a weight how much that example counts.
+"""What all losses share: how a target and weights are read, the mean over the batch, and the weights of rare classes.
 
-Where a class is rare, weights make up for it: an example of weight 2 counts as two, one of weight 0 as none.
+A target says what an example should be, and a weight how much that example counts: an example of weight 2 counts as
+two, one of weight 0 as none.
 """
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Shape
 
-__all__ = ["class_weights"]
+__all__ = [
+    "Loss", "binary_target", "check_prediction", "class_target", "class_weights", "clipped_probabilities",
+    "from_one_hot", "mean_and_gradient", "normalized_weights", "one_hot_rows", "target_like",
+]  # fmt: skip
+
+Loss: TypeAlias = Callable[[Array, Any], tuple[float, Array]]
+"""``loss(y, target) -> (value, dy)``: a mean over the batch, and its gradient with respect to y."""
 
 
 def class_weights(labels: Array, classes: int) -> Array:
-    """w_c = n / (classes n_c), with n_c of n examples in class c: weighted so, every class counts the same.
+    """w_c = n / (classes n_c), with n_c of n examples in class c: with these weights, every class counts the same.
 
-    Look up the weight of each example by its label, ``class_weights(labels, classes)[labels]``, and give that to a
-    loss or a metric. In training, weigh by the classes of the whole training set and look up in each batch:
-    ``lambda y, labels: softmax_cross_entropy(y, labels, weights=per_class[labels])``.
+    Look up the weight of each example by its label, ``class_weights(labels, classes)[labels]``, and pass that to a
+    loss or a metric. In training, compute the weights from the labels of the whole training set and look them up in
+    each batch: ``lambda y, labels: softmax_cross_entropy(y, labels, weights=per_class[labels])``.
 
     Args:
         labels: integers of shape (n,), from 0 to classes - 1.
-        classes: how many there are.
+        classes: the number of classes, ``>= 1``.
 
     Returns:
         float64 of shape (classes,); over all examples the weights have a mean of 1.
@@ -36,44 +46,169 @@ def class_weights(labels: Array, classes: int) -> Array:
         array([0.66666667, 0.66666667, 0.66666667, 2.        ])
 
     Reference:
-        King & Zeng, Logistic regression in rare events data (2001), section 4.2, with equal shares of all classes.
+        King & Zeng, Logistic regression in rare events data (2001), section 4.2, with equal fractions of all classes.
     """
+    classes = checks.size("class_weights", "classes", classes)
     if np.ndim(labels) != 1:
         raise ValueError(
-            f"expected labels of shape (n,), got {np.shape(labels)}; "
+            f"class_weights: expected labels of shape (n,), got {np.shape(labels)}; "
             "use labels.ravel(), or labels.argmax(1) for one-hot rows"
         )
-    counts = np.bincount(check_labels(labels, classes), minlength=classes)
+    counts = np.bincount(checks.labels(labels, classes, "class_weights"), minlength=classes)
     if not counts.all():
-        raise ValueError(f"class {counts.argmin()} of {classes} has no example, so no weight makes it count")
+        raise ValueError(
+            f"class_weights: class {counts.argmin()} of {classes} has no example, so no weight makes it count"
+        )
     return len(labels) / (classes * counts)
 
 
-def check_labels(labels: Any, classes: int) -> Array:
-    """Class labels as int64, or an error if they are not integers in [0, classes)."""
-    array: Array = np.asarray(labels)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"expected integer labels, got {array.dtype}; use labels.astype(np.int64)")
-    outside = array[(array < 0) | (array >= classes)]
-    if outside.size:
-        raise ValueError(f"expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
-    return array.astype(np.int64)
+def one_hot_rows(labels: Array, classes: int) -> Array:
+    """A row for each label, with True in the column of its class and False elsewhere."""
+    rows: Array = labels[..., None] == np.arange(classes)
+    return rows
 
 
-def check_weights(weights: Any, shape: Shape) -> Array:
-    """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none."""
+def from_one_hot(rows: Array) -> Array | None:
+    """The class of each one-hot row, integers of shape (n,); None if some row of (n, classes) is not one-hot."""
+    classes: Array = rows.argmax(-1)
+    return classes if (rows == one_hot_rows(classes, rows.shape[-1])).all() else None
+
+
+def normalized_weights(kind: str, weights: Any, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
+    """The factor of each loss in the weighted mean: weights that sum to 1, broadcastable to ``shape``.
+
+    Args:
+        kind: the name of the loss, for messages.
+        weights: what the caller passed, or None.
+        shape: the shape of the losses that the mean is over.
+        dtype: the dtype of the result.
+
+    Returns:
+        The factors, or None if all losses count the same.
+    """
     if weights is None:
-        return np.ones(shape[:1])
-    array: Array = np.asarray(weights)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"expected weights as numbers, got an array of {array.dtype}")
-    if not array.ndim or array.shape != shape[: array.ndim]:
-        first_axes = " or ".join(str(shape[:end]) for end in range(1, len(shape) + 1))
-        raise ValueError(f"expected weights of shape {first_axes}, got {array.shape}; give each example one weight")
-    if not (np.isfinite(array) & (array >= 0)).all():
+        return None
+    w = checks.weights(weights, shape, kind)
+    w = w / w.max()  # so that no sum overflows
+    factors: Array = w / (w.sum() * math.prod(shape[w.ndim :]))
+    return factors.astype(dtype).reshape(w.shape + (1,) * (len(shape) - w.ndim))
+
+
+def mean_and_gradient(losses: Array, gradients: Array, weights: Array | None) -> tuple[float, Array]:
+    """The mean of the losses, and its gradient: the one place that divides by n.
+
+    Args:
+        losses: the loss of each element or of each row.
+        gradients: the gradients of these losses with respect to y; the array is overwritten.
+        weights: the result of ``normalized_weights``.
+
+    Returns:
+        ``(value, dy)``.
+    """
+    if weights is None:
+        gradients /= losses.size
+        return float(np.add.reduce(losses, axis=None)) / losses.size, gradients
+    gradients *= weights.reshape(weights.shape + (1,) * (gradients.ndim - losses.ndim))
+    return float((weights * losses).sum()), gradients
+
+
+def check_prediction(kind: str, y: Array) -> None:
+    """Raise an error if y is not a batch of float32 or float64 numbers with at least one example."""
+    if type(y) is np.ndarray and y.dtype.char in "fd" and y.ndim and y.size:
+        return
+    if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
+        got = y.dtype if isinstance(y, np.ndarray) else type(y).__name__
+        raise TypeError(f"{kind}: expected y, the model's output, as an array of floats, got {got}")
+    if y.ndim == 0 or y.size == 0:
         raise ValueError(
-            f"expected weights that are finite and not negative, got values from {array.min()} to {array.max()}"
+            f"{kind}: expected at least one example, got y of shape {y.shape}; a mean needs something to average"
         )
-    if not array.any():
-        raise ValueError("all weights are zero: nothing counts, so there is no mean; weigh at least one above zero")
-    return array.astype(np.float64)
+    checks.float_array(kind, y)
+
+
+def clipped_probabilities(kind: str, logits_form: str, y: Array) -> Array:
+    """p = clip(y, eps, 1 - eps) with eps that of the dtype, so that log and division stay finite."""
+    check_prediction(kind, y)
+    if (y < 0).any() or (y > 1).any():
+        raise ValueError(
+            f"{kind}: expected probabilities in [0, 1], got values from {y.min()} to {y.max()}; "
+            f"for logits use {logits_form}"
+        )
+    eps = float(np.finfo(y.dtype).eps)
+    return np.clip(y, eps, 1 - eps)
+
+
+def target_like(kind: str, y: Array, target: Any) -> Array:
+    """The target in the dtype of y, of the same shape: broadcasting would compare every output with every target."""
+    check_prediction(kind, y)
+    t = _numbers(kind, target)
+    if t.shape != y.shape:
+        raise ValueError(
+            f"{kind}: expected a target of the shape of y, {y.shape}, got {t.shape}; "
+            + (f"use target.reshape{y.shape}" if t.size == y.size else "encode labels as one-hot rows")
+        )
+    return t.astype(y.dtype, copy=False)
+
+
+def binary_target(kind: str, y: Array, target: Any) -> Array:
+    """The target of a binary classification: a probability for each element."""
+    t = target_like(kind, y, target)
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError(
+            f"{kind}: expected targets in [0, 1], got values from {t.min()} to {t.max()}; use 0 for no and 1 for yes"
+        )
+    return t
+
+
+def class_target(kind: str, y: Array, target: Any) -> Array:
+    """The target of a classification: integer labels, or rows of probabilities.
+
+    Args:
+        kind: the name of the loss, for messages.
+        y: floats of shape (batch, ..., classes).
+        target: what the caller passed.
+
+    Returns:
+        Labels as intp of the shape of y without its last axis; or rows of the shape and the dtype of y.
+    """
+    check_prediction(kind, y)
+    if y.ndim < 2:
+        raise ValueError(f"{kind}: expected y of axes (batch, ..., classes), got shape {y.shape}")
+    t = _numbers(kind, target)
+    if t.shape == y.shape:
+        return _check_rows(kind, t.astype(y.dtype, copy=False))
+    if t.shape != y.shape[:-1]:
+        raise ValueError(
+            f"{kind}: for y of shape {y.shape} expected labels of shape {y.shape[:-1]} or rows of shape {y.shape}, "
+            f"got {t.shape}" + (f"; use target.reshape{y.shape[:-1]}" if t.size == y.size // y.shape[-1] else "")
+        )
+    if t.dtype.kind not in "iu":
+        raise TypeError(f"{kind}: expected integer labels, got {t.dtype}; use labels.astype(int)")
+    labels: Array = t.astype(np.intp, copy=False)
+    # A negative number read as unsigned is larger than any label, so one maximum finds both kinds of mistake.
+    if np.maximum.reduce(labels.view(np.uintp), axis=None) >= y.shape[-1]:
+        raise ValueError(
+            f"{kind}: expected labels from 0 to {y.shape[-1] - 1}, got {t.min()} to {t.max()}; "
+            "number the classes from 0, and let the model have as many outputs as there are classes"
+        )
+    return labels
+
+
+def _check_rows(kind: str, t: Array) -> Array:
+    """Raise an error if a row is not a distribution: softmax(y) - t would not be the gradient."""
+    sums = t.sum(-1)
+    # A thousandth lets rows pass that were rounded in half precision, and catches every real mistake.
+    if (t < 0).any() or not (np.abs(sums - 1) < 1e-3).all():
+        raise ValueError(
+            f"{kind}: expected rows of probabilities that sum to 1, got a minimum of {t.min()} "
+            f"and sums from {sums.min()} to {sums.max()}; divide each row by its sum, or give integer labels"
+        )
+    return t
+
+
+def _numbers(kind: str, target: Any) -> Array:
+    """The target as an array of numbers or booleans."""
+    t = np.asarray(target)
+    if t.dtype.kind not in "fiub":
+        raise TypeError(f"{kind}: expected a target of numbers, got an array of {t.dtype}; number the classes from 0")
+    return t

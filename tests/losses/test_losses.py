@@ -1,4 +1,4 @@
-"""Every loss, weighted or not, is a row of one table and obeys the same laws; then values by hand and refusals."""
+"""Every loss, weighted or not, is a row of one table and obeys the same laws; then values by hand and bad input."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funcnn.losses.classification import (
+from funcnn.losses import (
     Loss,
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -44,7 +44,7 @@ def _bits(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """A loss, how its predictions and targets are drawn, and predictions as extreme as they come."""
+    """A loss, how its predictions and targets are drawn, and its most extreme predictions."""
 
     name: str
     loss: Callable[..., tuple[float, Any]]
@@ -150,7 +150,7 @@ def test_s0_7_and_s1_14_the_mean_over_the_batch_not_the_sum(row: Row) -> None:
 
 
 @every_loss
-def test_target_of_another_dtype_counts_as_that_of_y(row: Row) -> None:
+def test_the_dtype_of_the_target_does_not_matter(row: Row) -> None:
     y, target = _draw(row, (4, 3), np.float32)
     wide = target.astype(np.float64 if target.dtype.kind == "f" else np.int64)
     narrow = target.astype(np.float32 if target.dtype.kind == "f" else np.uint8)
@@ -167,7 +167,7 @@ def test_nan_passes_through(row: Row) -> None:
 
 
 @unweighted_losses
-def test_a_whole_weight_counts_an_example_so_often(row: Row) -> None:
+def test_an_integer_weight_equals_repeating_the_example(row: Row) -> None:
     y, target = _draw(row, (4, 3, 2))
     times = np.array([1, 0, 3, 2])
     value, dy = row.loss(y, target, weights=times)
@@ -191,7 +191,7 @@ def test_only_the_ratio_of_weights_matters(row: Row, scale: float) -> None:
 
 
 @unweighted_losses
-def test_the_weight_of_an_example_is_that_of_all_its_parts(row: Row) -> None:
+def test_the_weight_of_an_example_applies_to_all_its_rows(row: Row) -> None:
     y, target = _draw(row, (4, 3, 2))
     w = np.array([0.5, 0.0, 2.0, 1.0])
     value, dy = row.loss(y, target, weights=w)
@@ -229,7 +229,7 @@ def test_mean_squared_error_by_hand() -> None:
     np.testing.assert_array_equal(dy, [[0.0, 0.5], [1.0, 2.0]])
 
 
-def test_s0_10_and_s3_3_value_and_gradient_are_clipped_alike() -> None:
+def test_s0_10_and_s3_3_value_and_gradient_use_the_same_clipping() -> None:
     eps = float(np.finfo(np.float64).eps)
     value, dy = binary_cross_entropy(np.array([[0.0], [1.0]]), [[1], [1]])
     # The stuck output costs -log(eps), the right one -log(1 - eps) = eps.
@@ -289,6 +289,17 @@ def test_labels_and_one_hot_rows_are_the_same_target(loss: Loss, dtype: type) ->
     np.testing.assert_array_equal(dy, dy_same)
 
 
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, categorical_cross_entropy])
+def test_the_memory_order_of_logits_and_labels_does_not_matter(loss: Loss) -> None:
+    y = _rows(np.random.default_rng(0), (2, 3, 4))
+    labels = np.array([[0, 1, 2], [3, 0, 1]])
+    value, dy = loss(y, labels)
+    same, dy_same = loss(np.asfortranarray(y), np.asfortranarray(labels))
+    # Only the order of additions may differ.
+    assert value == pytest.approx(same, rel=1e-14)
+    np.testing.assert_allclose(dy, dy_same, rtol=1e-14)
+
+
 Y = np.full((4, 10), 0.1)
 COLUMN = np.full((4, 1), 0.5)
 LABELS = np.array([0, 1, 2, 3])
@@ -314,7 +325,7 @@ def test_s4_11_labels_are_not_broadcast_against_outputs(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", ALL[3:])
-def test_classes_refuse_targets_of_the_wrong_shape(loss: Loss) -> None:
+def test_class_losses_raise_for_targets_of_the_wrong_shape(loss: Loss) -> None:
     expected = r"expected labels of shape \(4,\) or rows of shape \(4, 10\), got"
     with pytest.raises(ValueError, match=expected + r" \(4, 1\); use target.reshape\(4,\)"):
         loss(Y, LABELS[:, None])
@@ -327,7 +338,7 @@ def test_classes_refuse_targets_of_the_wrong_shape(loss: Loss) -> None:
 
 
 @pytest.mark.parametrize("loss", ALL[3:])
-def test_classes_refuse_labels_that_are_none(loss: Loss) -> None:
+def test_class_losses_raise_for_invalid_labels(loss: Loss) -> None:
     with pytest.raises(TypeError, match=r"expected integer labels, got float64; use labels.astype\(int\)"):
         loss(Y, LABELS.astype(float))
     with pytest.raises(TypeError, match="expected integer labels, got bool"):
@@ -342,7 +353,7 @@ def test_classes_refuse_labels_that_are_none(loss: Loss) -> None:
 
 @pytest.mark.parametrize("loss", ALL[3:])
 @pytest.mark.parametrize("rows", [2 * Y, Y - 0.1, np.where(LABELS[:, None] == 0, np.nan, Y)])
-def test_classes_refuse_rows_that_are_no_distribution(loss: Loss, rows: Any) -> None:
+def test_class_losses_raise_for_rows_that_are_not_a_distribution(loss: Loss, rows: Any) -> None:
     with pytest.raises(ValueError, match="expected rows of probabilities that sum to 1"):
         loss(Y, rows)
     with pytest.raises(ValueError, match="expected rows of probabilities"):
@@ -351,7 +362,7 @@ def test_classes_refuse_rows_that_are_no_distribution(loss: Loss, rows: Any) -> 
 
 @pytest.mark.parametrize("loss", [binary_cross_entropy, sigmoid_cross_entropy])
 @pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan])
-def test_binary_targets_are_in_the_unit_interval(loss: Loss, bad: float) -> None:
+def test_binary_losses_raise_for_targets_outside_the_unit_interval(loss: Loss, bad: float) -> None:
     with pytest.raises(ValueError, match=r"expected targets in \[0, 1\], got values from"):
         loss(COLUMN, np.array([[0.0], [1.0], [0.5], [bad]]))
 
@@ -361,18 +372,22 @@ def test_binary_targets_are_in_the_unit_interval(loss: Loss, bad: float) -> None
     [(binary_cross_entropy, "sigmoid_cross_entropy"), (categorical_cross_entropy, "softmax_cross_entropy")],
 )
 @pytest.mark.parametrize("bad", [-0.1, 1.1])
-def test_logits_where_probabilities_are_wanted(loss: Loss, logits_form: str, bad: float) -> None:
+def test_losses_of_probabilities_raise_for_logits(loss: Loss, logits_form: str, bad: float) -> None:
     y = np.array([[0.5, bad]])
     with pytest.raises(ValueError, match=rf"probabilities in \[0, 1\], got values.*for logits use {logits_form}"):
         loss(y, np.array([[0.0, 1.0]]))
 
 
 @pytest.mark.parametrize("loss", ALL)
-def test_every_loss_refuses_what_is_no_batch_of_floats(loss: Loss) -> None:
+def test_every_loss_raises_unless_y_is_a_batch_of_floats(loss: Loss) -> None:
     with pytest.raises(TypeError, match="array of floats, got int64"):
         loss(np.ones((4, 10), np.int64), Y)
     with pytest.raises(TypeError, match="array of floats, got list"):
         loss([[0.5, 0.5]], [[0.5, 0.5]])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected float32 or float64, got float16"):
+        loss(Y.astype(np.float16), Y)
+    with pytest.raises(TypeError, match="expected a plain array, got MaskedArray"):
+        loss(np.ma.masked_array(Y), Y)
     with pytest.raises(ValueError, match=r"at least one example, got y of shape \(0, 10\)"):
         loss(Y[:0], Y[:0])
     with pytest.raises(ValueError, match="at least one example"):
@@ -393,7 +408,7 @@ def test_every_loss_refuses_what_is_no_batch_of_floats(loss: Loss) -> None:
         (list("abcd"), TypeError, "expected weights as numbers, got an array of <U1"),
     ],
 )
-def test_every_loss_refuses_weights_that_are_none(
+def test_every_loss_raises_for_invalid_weights(
     loss: Callable[..., Any], weights: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

@@ -1,0 +1,108 @@
+"""The sigmoid and the softmax family in their stable forms, over the last axis; layers and losses share them.
+
+The exponential of a large positive number overflows. So every exponent here is zero or negative: the sigmoid takes
+e^-|x|, and the softmax subtracts the maximum of each row first, which changes nothing in the quotient::
+
+    softmax(x)_i = e^(x_i - m) / Σ_j e^(x_j - m)        log Σ_j e^x_j = m + log Σ_j e^(x_j - m)        m = max_j x_j
+"""
+
+import numpy as np
+
+from funcnn.aliases import Array
+
+__all__ = ["log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid", "softmax"]
+
+
+def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """y = 1 / (1 + e^-x), computed as e^x / (1 + e^x) where x < 0.
+
+    Args:
+        x: floats of any shape.
+        out: an array like ``x`` that receives the result; it may be ``x`` itself. A new one by default.
+
+    Returns:
+        y, an array like ``x``.
+
+    Example:
+        >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+        array([0. , 0.5, 1. ])
+    """
+    e = np.exp(-np.abs(x))
+    y: Array = np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
+    return y
+
+
+def softmax(x: Array) -> Array:
+    """y_i = e^x_i / Σ_j e^x_j over the last axis.
+
+    Args:
+        x: floats of shape (..., classes).
+
+    Returns:
+        y, an array like ``x``, whose rows sum to 1.
+
+    Example:
+        >>> softmax(np.array([[1000.0, 1000.0]]))
+        array([[0.5, 0.5]])
+
+    Reference:
+        Bridle (1990), Probabilistic interpretation of feedforward classification network outputs.
+    """
+    _, e, total = shifted_exponentials(x)
+    e /= total
+    return e
+
+
+def log_softmax(x: Array) -> Array:
+    """y_i = x_i - log Σ_j e^x_j over the last axis.
+
+    Args:
+        x: floats of shape (..., classes).
+
+    Returns:
+        y, an array like ``x``.
+
+    Example:
+        >>> log_softmax(np.array([[1000.0, 0.0]]))
+        array([[    0., -1000.]])
+    """
+    shifted, _, total = shifted_exponentials(x)
+    shifted -= np.log(total)
+    return shifted
+
+
+def log_sum_exp(x: Array) -> Array:
+    """y = log Σ_j e^x_j over the last axis, which stays with size 1.
+
+    Args:
+        x: floats of shape (..., classes) with at least one class.
+
+    Returns:
+        y: (..., 1).
+
+    Example:
+        >>> log_sum_exp(np.array([[1000.0, 1000.0]]))
+        array([[1000.69314718]])
+    """
+    _, _, total = shifted_exponentials(x)
+    y: Array = np.maximum.reduce(x, axis=-1, keepdims=True) + np.log(total)
+    return y
+
+
+def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
+    """What the functions of this family are made of: x - m, e^(x - m) and Σ e^(x - m), with m the maximum of a row.
+
+    Args:
+        x: floats of shape (..., classes).
+
+    Returns:
+        ``(shifted, exponentials, total)``, three new arrays: two like ``x``, and one of shape (..., 1).
+
+    Example:
+        >>> shifted_exponentials(np.array([[7.0, 7.0]]))
+        (array([[0., 0.]]), array([[1., 1.]]), array([[2.]]))
+    """
+    # The ufuncs' own reductions: ``x.max`` and ``x.sum`` take twice as long on a small batch. An empty x has no max.
+    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True) if x.size else x.copy()
+    e = np.exp(shifted)
+    return shifted, e, np.add.reduce(e, axis=-1, keepdims=True)
