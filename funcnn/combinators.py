@@ -9,8 +9,9 @@ input comes out, and where a value was used more than once its gradients add up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import Backward, Coroutine, coroutine_of, microbatched
+from funcnn.layers.merge import Merged, add as add_all, concat as concat_all
 from funcnn.protocol import Layer, add_path, as_layer, layer
 from funcnn.rng import as_key, fold
 
@@ -82,7 +84,7 @@ def residual(*layers: Any) -> Layer:
     """
     children = name_children(layers)
 
-    def plus(xs: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
+    def plus(xs: list[Array]) -> Merged:
         x, y = xs
         if y.shape != x.shape:
             raise ValueError(
@@ -117,15 +119,7 @@ def add(*layers: Any) -> Layer:
         array([[-1.,  4.]])
     """
 
-    def total(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
-        if len({y.shape for y in ys}) > 1:
-            raise ValueError(f"add: the branches return different shapes, {[y.shape for y in ys]}")
-        y = ys[0]
-        for other in ys[1:]:
-            y = y + other
-        return y, lambda dy: [dy] * len(ys)
-
-    return _branches("add", layers, total)
+    return _branches("add", layers, partial(add_all, "add"))
 
 
 @layer
@@ -152,16 +146,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
-    def side_by_side(ys: list[Array]) -> tuple[Array, Callable[[Array], list[Array]]]:
-        if -ys[0].ndim >= axis or axis >= ys[0].ndim:
-            raise ValueError(f"concat: no axis {axis} to join in arrays of shape {ys[0].shape}")
-        shapes = {(*y.shape[:axis], *y.shape[axis:][1:]) for y in ys}
-        if len({y.ndim for y in ys}) > 1 or len(shapes) > 1:
-            raise ValueError(f"concat: shapes {[y.shape for y in ys]} differ in more than axis {axis}")
-        borders = np.cumsum([y.shape[axis] for y in ys])[:-1]
-        return np.concatenate(ys, axis), lambda dy: np.split(dy, borders, axis)
-
-    return _branches("concat", layers, side_by_side)
+    return _branches("concat", layers, partial(concat_all, "concat", axis=axis))
 
 
 @layer
@@ -184,8 +169,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
 
     Example:
         >>> import funcnn as fn
-        >>> product = (lambda shape, rng: {}, lambda params, x: (x["a"] * x["b"], lambda dy: ({}, {
-        ...     "a": dy * x["b"], "b": dy * x["a"]})))
+        >>> product = fn.merge("multiply")
         >>> model = fn.graph({"a": (fn.relu, "input"), "b": (fn.tanh, "a"), "y": (product, ("a", "b"))}, output="y")
         >>> y, _ = model.apply({}, np.array([[-1.0, 1.0]]))
         >>> y.round(4)
@@ -227,7 +211,7 @@ def repeat(layer: Any, times: int) -> Layer:
     return serial(*[layer] * checks.size("repeat", "times", times))
 
 
-Merge = Callable[[list[Array]], tuple[Array, Callable[[Array], list[Array]]]]
+Merge: TypeAlias = Callable[[list[Array]], Merged]
 
 
 class Step(NamedTuple):

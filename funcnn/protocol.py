@@ -172,7 +172,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
         inner = result.call.inner or result.call if result.call and result.children else None
-        return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner))
+        return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner=inner))
 
     return build
 

@@ -1,26 +1,29 @@
-"""Why did the model answer that? Its own vjp knows: it says how each pixel, or each feature map, moves a class score.
+"""Attribution asks which pixels, or which feature maps, decide the score of a class; the model's own vjp tells.
 
-Nothing is trained and nothing guessed; a score's gradient is pulled back as a loss's would be, to the input for
-``saliency``, to a layer inside for ``grad_cam``.
+Nothing is trained. The gradient of a score is pulled back as that of a loss would be, to the input for ``saliency``, to
+a layer inside for ``grad_cam``.
 """
+
+from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
-from funcnn.aliases import Array, Params, Rng
-from funcnn.protocol import Layer, Vjp, as_layer, pull_back
-from funcnn.losses.targets import check_labels
-from funcnn.inspect.traverse import rebuild, watched
+from funcnn import checks
+from funcnn.aliases import Array, Key, Params
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
+from funcnn.inspect.traverse import every_layer, rebuild, wrapped
+from funcnn.protocol import Layer, as_layer
 
 __all__ = ["grad_cam", "saliency"]
 
 
 def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
-    """dy_label / dx for each example: how the score of a class changes with each number of the input.
+    """dy_label / dx for each example: how the score of a class changes with each element of the input.
 
     Args:
-        model: a layer or a pair that answers scores (batch, classes), best logits: softmax mixes the classes.
+        model: a layer or a pair whose output is scores (batch, classes), best logits: softmax mixes the classes.
         params: its parameters.
         x: (batch, *shape).
         labels: the class asked about, an integer, or one for each example, of shape (batch,).
@@ -30,7 +33,7 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: the model answers no scores, or the labels do not fit the batch or the classes.
+        ValueError: the output is no scores, or the labels do not fit the batch or the classes.
 
     Example:
         >>> import funcnn as fn
@@ -46,9 +49,9 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
         raise ValueError(f"expected one label, or one for each of {len(x)} examples, got shape {labels.shape}")
     y, vjp_fn = as_layer(model).apply(params, x)
     if y.ndim != 2:
-        raise ValueError(f"expected a model that answers scores (batch, classes), got shape {y.shape}")
+        raise ValueError(f"expected a model whose output is scores (batch, classes), got shape {y.shape}")
     dy = np.zeros_like(y)
-    dy[np.arange(len(y)), check_labels(labels, y.shape[1])] = 1
+    dy[np.arange(len(y)), checks.labels(labels, y.shape[1], "saliency")] = 1
     _, dx = vjp_fn(dy)
     assert dx is not None
     return dx
@@ -57,23 +60,23 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
 def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Array:
     """max(0, sum over k of a_k A_k) for each example: where the feature maps that speak for a class are active.
 
-    A_k is the k-th map that the layer at ``path`` answers, and a_k, its weight, the mean of dy_label / dA_k over all
+    A_k is the k-th map of the output of the layer at ``path``, and a_k, its weight, the mean of dy_label / dA_k over all
     places.
 
     Args:
-        model: a layer or a pair that answers scores (batch, classes).
+        model: a layer or a pair whose output is scores (batch, classes).
         params: its parameters.
         x: (batch, *shape).
         labels: the class asked about, an integer, or one for each example, of shape (batch,).
-        path: a layer that answers (batch, height, width, channels), ``"conv2d_1"`` for example; the last one of them
-            says the most.
+        path: a layer whose output is (batch, height, width, channels), ``"conv2d_1"`` for example; the last one of
+            them says the most.
 
     Returns:
         (batch, height, width), never below 0.
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: as ``saliency``; or there is no such layer, or it answers no images.
+        ValueError: as ``saliency``; or there is no such layer, or its output is no images.
 
     Example:
         >>> import funcnn as fn
@@ -85,30 +88,39 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
     Reference:
         Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391, equations 1 and 2.
     """
-    paths: list[str] = []
-    noted: dict[str, Array] = {}
-
-    def noting(here: str, layer: Layer) -> Layer:
-        paths.append(here)
-
-        def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-            y, vjp_fn = layer.apply(params, x, rng)
-            if y.ndim != 4:
-                raise ValueError(f"grad_cam: expected (batch, height, width, channels), but {path!r} answers {y.shape}")
-            noted["y"] = y
-
-            def noting_vjp(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-                noted["dy"] = dy
-                return pull_back(vjp_fn, dy, input_grad)
-
-            return y, noting_vjp
-
-        return watched(layer, apply) if here == path else layer
-
-    rebuilt = rebuild(model, noting)
+    paths = [here for here, _ in every_layer(model)]
     if path not in paths:
         raise ValueError(f"grad_cam: no layer has the path {path!r}; there are {paths}")
-    saliency(rebuilt, params, x, labels)
-    weights = noted["dy"].mean(axis=(1, 2), keepdims=True)
-    heat: Array = np.maximum((weights * noted["y"]).sum(axis=-1), 0)
+    seen: dict[str, Array] = {}
+
+    def keeping(name: str, value: Array) -> AllReduce:
+        def keep_whole(parts: list[Array]) -> list[None]:
+            seen[name] = join(parts)
+            return [None] * len(parts)
+
+        return AllReduce(value, keep_whole)
+
+    def around(inner: Forward) -> Forward:
+        def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+            y, pull = yield from inner(params, x, key, keep)
+            if y.ndim != 4:
+                raise ValueError(
+                    f"grad_cam: expected (batch, height, width, channels), but the output of {path!r} is {y.shape}"
+                )
+            yield keeping("y", y)
+
+            def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+                yield keeping("dy", dy)
+                return (yield from pull(dy, input_grad))
+
+            return y, backward
+
+        return forward
+
+    def change(here: str, layer: Layer) -> Layer:
+        return wrapped(layer, around) if here == path else layer
+
+    saliency(rebuild(model, change), params, x, labels)
+    weights = seen["dy"].mean(axis=(1, 2), keepdims=True)
+    heat: Array = np.maximum((weights * seen["y"]).sum(axis=-1), 0)
     return heat

@@ -1,4 +1,4 @@
-"""The table of a model: what each layer is given, what it answers, what it learns and what it costs.
+"""The table of a model: for each layer its input and output shapes, its parameters and its multiply-adds.
 
 Everything is read off one run over a single example of zeros, so the table cannot disagree with the model.
 """
@@ -15,8 +15,8 @@ import numpy as np
 from funcnn import combinators, layers, tree
 from funcnn.aliases import Params, Shape
 from funcnn.combinators import probe
-from funcnn.protocol import Layer
 from funcnn.inspect.traverse import Visit, trace
+from funcnn.protocol import Layer
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -28,7 +28,7 @@ BOLD = "1"
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: shapes are those of one example, counts are numbers, not bytes.
+    """One layer: shapes are those of one example, counts are elements, not bytes.
 
     Its family is named for the file that it is in, ``"conv"`` or ``"pool"``; a layer of a user's is ``"own"``.
     """
@@ -52,12 +52,12 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learned."""
+        """How many elements are learned."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def measured(self) -> int:
-        """How many numbers ``calibrate`` measures."""
+        """How many elements ``calibrate`` measures."""
         return sum(row.measured for row in self.rows)
 
     @property
@@ -131,8 +131,8 @@ class Summary:
 def summary(model: Any, params: Params, shape: Shape) -> Summary:
     """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
 
-    Multiply-adds are those of the weights: a ``w`` whose last axis is the output's costs its size once for each place
-    of the output, be that a pixel of a convolution or an example of a dense layer. Additions are not counted.
+    Multiply-adds are the products that a layer adds up, as the layer itself declares them: convolutions and dense
+    layers do, and a layer of your own with ``Layer(..., multiply_adds=...)``. All else counts as none.
 
     Args:
         model: a layer or a pair.
@@ -163,19 +163,18 @@ def summary(model: Any, params: Params, shape: Shape) -> Summary:
 
 
 def _row(visit: Visit) -> Row:
-    """What one visit tells about its layer."""
+    """The row of one layer."""
     layer, params = visit.layer, visit.params
     again = layer.measure(params, visit.x) if layer.measure else params
     measured = sum(np.size(leaf) for name, leaf in again.items() if leaf is not params[name])
-    places = visit.y.size // max(visit.y.shape[-1], 1)
     return Row(
         path=visit.path,
-        layer=repr(layer),
+        layer=layer.spelling(),
         input_shape=visit.x.shape[1:],
         output_shape=visit.y.shape[1:],
         parameters=tree.count(params) - measured,
         measured=measured,
-        multiply_adds=np.size(params["w"]) * places if "w" in params else 0,
+        multiply_adds=layer.multiply_adds(params, visit.x, visit.y) if layer.multiply_adds else 0,
         family=_family(layer),
     )
 
@@ -190,17 +189,17 @@ def _family(layer: Layer) -> str:
 
 
 def _takes_colour(stream: TextIO) -> bool:
-    """Whether there is somebody to see colours, and nobody has asked for none."""
+    """Whether the stream is a terminal, and colours are not switched off."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _painted(text: str, style: str) -> str:
-    """Text in a style, and after it what there was before."""
+    """Text in a style."""
     return f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _shape(shape: Shape) -> str:
-    """A shape as one writes it: 28 x 28 x 1."""
+    """A shape as text: 28 x 28 x 1."""
     return " x ".join(str(n) for n in shape) or "1"
 
 

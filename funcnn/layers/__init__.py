@@ -12,11 +12,12 @@ from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.conv import conv2d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
+from funcnn.layers.merge import merge
 from funcnn.layers.pool import avg_pool2d, global_avg_pool2d, max_pool2d, min_pool2d
 from funcnn.layers.shape import flatten, reshape, upsample2d
 
 __all__ = [
     "avg_pool2d", "batch_norm", "conv2d", "dense", "dropout", "elementwise", "flatten", "global_avg_pool2d", "identity",
-    "leaky_relu", "log_softmax", "max_pool2d", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax",
+    "leaky_relu", "log_softmax", "max_pool2d", "merge", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax",
     "swish", "tanh", "upsample2d",
 ]  # fmt: skip

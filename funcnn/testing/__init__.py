@@ -1,4 +1,4 @@
-"""Check that a layer is what it claims to be: that its ``vjp_fn`` is the derivative, and that it keeps every law.
+"""The checker of layers: a layer's ``vjp_fn`` must be the derivative of its output, and the layer must obey every law.
 
 One random direction tells a wrong derivative from a right one: for a tangent v and a cotangent dy the two numbers
 ``<dy, J v>`` (measured by two evaluations) and ``<vjp_fn(dy), v>`` must agree, whatever the size of the layer.
@@ -9,25 +9,26 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Shape, Tree
-from funcnn.protocol import Layer, as_layer, pull_back
+from funcnn.combinators import serial
+from funcnn.engine.microbatch import microbatches, output
+from funcnn.protocol import Layer, as_layer, named, per_example
 from funcnn.rng import as_key, fold, generator
 from funcnn.testing.table import table_of_layers
-from funcnn.inspect.traverse import calibrate
 
-__all__ = ["Finding", "Report", "check_layer", "check_vjp", "table_of_layers"]
+__all__ = ["Finding", "Report", "check_layer", "check_vjp", "microbatches", "table_of_layers"]
 
 STEPS = (1e-5, 1e-6)
 """Step sizes of the central difference: a kink within one of them spoils that one, a wrong derivative spoils both."""
 
 BLIND = 1e-3
-"""Gradients smaller than this share of ``dy`` are judged on its scale: below it differences are rounding noise."""
+"""Gradients smaller than this fraction of ``dy`` are judged on its scale: below it differences are rounding noise."""
 
 FLOAT32_TOLERANCE = 1e-3
 """What float32 may differ from float64, relative to the largest number: 2**-23 times a few thousand terms."""
@@ -103,7 +104,7 @@ def check_vjp(
     Reference:
         Griewank & Walther 2008, "Evaluating derivatives", section 3.1: <dy, J v> = <J^T dy, v>.
     """
-    layer = as_layer(((lambda shape, rng: {}), apply))
+    layer = _unchecked(as_layer(((lambda shape, rng: {}), apply)))
     findings = _adjoint(layer, tree.cast(params, np.float64), np.asarray(x, np.float64), rng, "", tolerance)
     return _verdict(Report("check_vjp", tuple(findings)))
 
@@ -111,11 +112,12 @@ def check_vjp(
 def check_layer(layer: Any, shape: Shape, rng: Rng = 0, batch: int = 3, tolerance: float = 1e-6) -> Report:
     """Check a layer alone, against every law of the contract.
 
-    The laws: ``adjoint`` (the vjp is the derivative, training and predicting), ``pure`` (nothing handed in is
-    written to, same arguments give same bits), ``reentrant`` (``vjp_fn`` answers again, from any thread), ``shape``,
-    ``dtype``, ``batch`` (a batch answers what its examples answer; batches of 0 and 1 work), ``params`` (nested
-    dicts of float32 arrays), ``order`` (the memory order of the input does not matter), ``input_grad`` (leaving out
-    dx changes nothing else).
+    The laws: ``adjoint`` (the vjp is the derivative, training and predicting), ``pure`` (no argument is written to,
+    the same arguments give the same bits), ``reentrant`` (``vjp_fn`` may be called again, from any thread),
+    ``shape``, ``dtype``, ``batch`` (a batch gives what its examples give one by one; batches of 0 and 1 work),
+    ``params`` (nested dicts of float32 arrays), ``order`` (the memory order of the input does not matter),
+    ``input_grad`` (leaving out dx changes nothing else), ``one`` (one function: the same values alone, inside a
+    combinator, cut into microbatches and predicting; and a claim of ``per_example`` is true, in training too).
 
     Args:
         layer: a ``Layer`` or a pair ``(init, apply)``.
@@ -136,17 +138,17 @@ def check_layer(layer: Any, shape: Shape, rng: Rng = 0, batch: int = 3, toleranc
         >>> report.passed, report.largest_error < 1e-8
         (True, True)
     """
-    layer = as_layer(layer)
+    whole = as_layer(layer)
+    layer = _unchecked(whole)
     key = as_key(rng)
-    subject = f"{layer!r} on {shape}"
+    subject = f"{whole!r} on {shape}"
     # A stream of its own: directions drawn from the same numbers as the input would be parallel to it.
     random = generator(fold(key, "x"))
     params32 = layer.init(shape, key)
     findings = [_params_are_plain(params32)]
     _verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is no tree of arrays
     x = random.standard_normal((batch, *shape))
-    if x.size:
-        params32 = calibrate(layer, params32, x.astype(np.float32))
+    params32 = tree.map(lambda leaf: _measured(leaf, random), params32)
     params = tree.cast(params32, np.float64)
     for mode, used in (("training", key), ("predicting", None)):
         findings += _adjoint(layer, params, x, used, f" {mode}", tolerance)
@@ -154,6 +156,8 @@ def check_layer(layer: Any, shape: Shape, rng: Rng = 0, batch: int = 3, toleranc
         findings += _laws(layer, params32, x.astype(np.float32), used, f"{mode}, float32")
         findings.append(_float32_is_close(layer, params, params32, x, used, mode))
     findings += _batches(layer, params, x, key)
+    _verdict(Report(subject, tuple(findings)))  # a layer that breaks these laws cannot keep the next
+    findings += _one_function(whole, params, x, key)
     return _verdict(Report(subject, tuple(findings)))
 
 
@@ -188,19 +192,19 @@ def _laws(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str) ->
     """Laws 2 to 5, memory order and ``input_grad``: each error is a count of what is wrong, or a difference."""
     params, x = tree.map(_read_only, params), _read_only(x)
     before = tree.map(np.copy, _point(params, x))
-    with _expecting_an_answer("pure", mode):
+    with _must_return("pure", mode):
         y, vjp_fn = layer.apply(params, x, rng)
         dy = _read_only(generator(fold(0, "dy")).standard_normal(y.shape).astype(y.dtype))
         first = tree.map(np.copy, _point(*vjp_fn(dy)))
         again, again_vjp = layer.apply(params, x, rng)
-    with _expecting_an_answer("reentrant", mode), ThreadPoolExecutor(1) as pool:
+    with _must_return("reentrant", mode), ThreadPoolExecutor(1) as pool:
         elsewhere = _point(*pool.submit(vjp_fn, dy).result())
         here = _point(*vjp_fn(dy))
-    with _expecting_an_answer("input_grad", mode):
-        without, nothing = pull_back(vjp_fn, dy, input_grad=False)
+    with _must_return("input_grad", mode):
+        without, nothing = vjp_fn(dy, input_grad=False)
     # The same numbers, the last axis outermost in memory and backwards.
     strided = np.asfortranarray(x[..., ::-1])[..., ::-1]
-    with _expecting_an_answer("order", mode):
+    with _must_return("order", mode):
         y_strided, strided_vjp = layer.apply(params, strided, rng)
         _, dx_strided = strided_vjp(dy)
     close = 1e-12 if x.dtype == np.float64 else 1e-5
@@ -226,20 +230,87 @@ def _laws(layer: Layer, params: Params, x: Array, rng: Rng | None, mode: str) ->
 
 def _batches(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
     """Law 6, in inference, since a layer that trains may look across the batch; and that any batch size works."""
-    with _expecting_an_answer("batch", "one by one"):
+    with _must_return("batch", "one by one"):
         singles = np.concatenate([layer.apply(params, x[i : i + 1])[0] for i in range(len(x))])
     findings = [Finding("batch", "equals singles", _distance(layer.apply(params, x)[0], singles), 1e-12)]
     for size in (0, 1):
         for mode, rng in (("training", key), ("predicting", None)):
-            with _expecting_an_answer("batch", f"of {size} {mode}"):
+            with _must_return("batch", f"of {size} {mode}"):
                 y, vjp_fn = layer.apply(params, x[:size], rng)
                 wrong = _unlike(_point(params, x[:size]), _point(*vjp_fn(np.ones_like(y))), np.shape)
             findings.append(Finding("batch", f"of {size} {mode}", wrong + float(len(y) != size), 0.0))
     return findings
 
 
+def _one_function(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
+    """Law 8: the same values alone, in a combinator, cut into microbatches and predicting; and the claim per_example."""
+    inside, own = serial(named("a", layer)), {"a": params} if params else {}
+    findings = []
+    for mode, rng, inner in (("training", key, fold(key, "a")), ("predicting", None, None)):
+        with _must_return("one", mode), microbatches(None):
+            y, vjp_fn = layer.apply(params, x, inner)
+            dy = generator(fold(0, "dy")).standard_normal(y.shape)
+            alone = {"y": y, **_point(*vjp_fn(dy))}
+            y, vjp_fn = inside.apply(own, x, rng)
+            grads, dx = vjp_fn(dy)
+            findings.append(Finding("one", f"{mode} in serial", _differing(alone, _joint(y, grads, dx)), 0.0))
+        if rng is None:
+            with microbatches(None):
+                error = _differing({"y": alone["y"]}, {"y": output(inside, own, x)})
+            findings.append(Finding("one", "predict is apply", error, 0.0))
+        if rng is not None and _draws(layer, params, x, key):
+            continue  # what is drawn follows the cut
+        for examples in (1, 2):
+            with _must_return("one", f"{mode} in microbatches of {examples}"), microbatches(examples):
+                y, vjp_fn = inside.apply(own, x, rng)
+                cut = _joint(y, *vjp_fn(dy))
+            error = max(_distance(a, b) for a, b in zip(tree.leaves(alone), tree.leaves(cut), strict=True))
+            findings.append(Finding("one", f"{mode} in microbatches of {examples}", error, 1e-10))
+    if getattr(layer.apply, "per_example", False):
+        findings += [_others_do_not_matter(layer, params, x, rng) for rng in (key, None)]
+    return findings
+
+
+def _joint(y: Array, grads: Params, dx: Array | None) -> Tree:
+    """The output and the gradients of a layer that stands under the name ``a``."""
+    return {"y": y, **_point(grads.get("a", {}), dx)}
+
+
+def _draws(layer: Layer, params: Params, x: Array, key: Rng) -> bool:
+    """Whether the layer draws random numbers."""
+    one, other = (layer.apply(params, x, fold(key, word))[0] for word in ("a", "b"))
+    return bool(_differing({"y": one}, {"y": other}))
+
+
+def _others_do_not_matter(layer: Layer, params: Params, x: Array, rng: Rng | None) -> Finding:
+    """A layer that claims per_example: what other examples are changes neither the output nor the gradient of one."""
+    other = x.copy()
+    other[1:] = 1 - 2 * other[1:]
+    (y, vjp_fn), (y_other, vjp_other) = layer.apply(params, x, rng), layer.apply(params, other, rng)
+    dy = np.ones_like(y)
+    dy_other = dy.copy()
+    dy_other[1:] = -2
+    dx, dx_other = vjp_fn(dy)[1], vjp_other(dy_other)[1]
+    error = _distance(y[:1], y_other[:1])
+    if dx is not None and dx_other is not None:
+        error = max(error, _distance(dx[:1], dx_other[:1]))
+    mode = "predicting" if rng is None else "training"
+    return Finding("one", f"per_example {mode}", error, 1e-12)
+
+
+def _unchecked(layer: Layer) -> Layer:
+    """The layer as its author wrote it: the report is to say all that is wrong, not the first error."""
+    raw = getattr(layer.apply, "unchecked", None)
+    return layer if raw is None else replace(layer, apply=per_example(raw))
+
+
+def _measured(leaf: Array, random: np.random.Generator) -> Array:
+    """A parameter that waits for ``calibrate``, as if it had been measured: any mean and variance will do."""
+    return random.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype) if np.isnan(leaf).any() else leaf
+
+
 def _float32_is_close(layer: Layer, params: Params, params32: Params, x: Array, rng: Rng | None, mode: str) -> Finding:
-    """What float32 answers, and its gradients, against float64."""
+    """The output and the gradients in float32, against float64."""
     x32 = x.astype(np.float32)
     (y, vjp_fn), (y32, vjp32) = (
         layer.apply(params, x32.astype(np.float64), rng),
@@ -307,8 +378,8 @@ def _distance(a: Array, b: Array | None) -> float:
 
 
 @contextmanager
-def _expecting_an_answer(law: str, subject: str) -> Iterator[None]:
-    """Where a law demands an answer, an exception breaks it: of memory that cannot be written to, of a second call."""
+def _must_return(law: str, subject: str) -> Iterator[None]:
+    """Where a law demands a value, an exception breaks it: of memory that cannot be written to, of a second call."""
     try:
         yield
     except Exception as error:

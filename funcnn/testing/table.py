@@ -7,7 +7,7 @@ import numpy as np
 
 from funcnn import combinators, layers
 from funcnn.aliases import Shape
-from funcnn.protocol import Layer, elementwise, named
+from funcnn.protocol import Layer, named
 
 __all__ = ["table_of_layers"]
 
@@ -53,6 +53,8 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (layers.batch_norm(eps=1e-3), vector),
         (layers.batch_norm(activation=relu), image),
         (layers.batch_norm(activation="swish"), vector),
+        (layers.scale_and_shift(), image),
+        (layers.scale_and_shift(activation="tanh"), vector),
         (conv2d(3, 3, activation=layers.softmax), image),
         (layers.identity, vector),
         (relu, vector),
@@ -62,7 +64,7 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (layers.softmax, (3, 5)),
         (layers.log_softmax, (3, 5)),
         (layers.swish, vector),
-        (elementwise(np.sin, lambda x, y: np.cos(x), name="elementwise"), vector),
+        (layers.elementwise(np.sin, lambda x, y: np.cos(x), name="elementwise"), vector),
         (combinators.serial(), vector),
         (combinators.serial(dense(4), tanh, layers.dropout(0.5), named("head", dense(2))), vector),
         (combinators.serial(conv2d(3, 2), layers.max_pool2d(2), layers.flatten, dense(2)), image),
@@ -73,4 +75,17 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (combinators.concat(dense(4), layers.identity, layers.dropout(0.2)), vector),
         (combinators.concat(conv2d(3, 3, padding="same"), layers.identity, axis=1), (4, 3, 3)),
         (combinators.repeat(dense(5, activation=tanh), 3), vector),
+        (combinators.residual(conv2d(2, 3, padding="same"), layers.batch_norm(activation=relu)), image),
+        (combinators.graph(GRAPH, "y"), vector),
     ]
+
+
+GRAPH = {
+    "a": (layers.dense(4), "input"),
+    "b": (combinators.serial(layers.batch_norm(), layers.dense(4, activation="tanh")), "input"),
+    "ab": (layers.merge("multiply"), ("a", "b")),
+    "mean": (layers.merge("average", "b", "a"), ("a", "b")),
+    "dot": (layers.merge("dot"), ("ab", "b")),
+    "all": (layers.merge("concat", "mean", "dot", "input"), ("input", "mean", "dot")),
+    "y": (combinators.serial(layers.dropout(0.3)), "all"),
+}

@@ -1,0 +1,111 @@
+"""Merging makes one array of several: their sum, product or mean, side by side, or their inner products.
+
+Each way is a row: ``merge(kind, ys) -> (y, split)``, where ``split(dy)`` is the vjp, the gradients of all inputs.
+``add`` and ``concat`` use these rows for their branches, ``merge`` for a dict of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import TypeAlias
+
+import numpy as np
+
+from funcnn import checks
+from funcnn.aliases import Array, Tree
+from funcnn.layers.activation import Pull
+from funcnn.protocol import Layer, layer, stateless
+
+__all__ = ["merge"]
+
+Merged: TypeAlias = tuple[Array, Callable[[Array], list[Array]]]
+
+
+@layer
+def merge(how: str, *names: str) -> Layer:
+    """One array made of a dict of arrays: what joins the branches of a ``graph``.
+
+    Args:
+        how: ``"add"``, ``"multiply"`` or ``"average"``, element by element, for arrays of one shape; ``"concat"``, side
+            by side on the last axis; ``"dot"``, for two arrays of one shape, the sum of products over the last axis,
+            which stays with size 1.
+        *names: the inputs in the order in which they are merged; by default all that come, sorted by name.
+
+    Returns:
+        A layer without parameters, from a dict of arrays to an array.
+
+    Raises:
+        ValueError: ``how`` is unknown; or the inputs are others than the names, or of shapes that do not fit.
+
+    Example:
+        >>> y, vjp_fn = merge("multiply").apply({}, {"a": np.array([[2.0]]), "b": np.array([[5.0]])})
+        >>> y, vjp_fn(np.ones((1, 1)))[1]
+        (array([[10.]]), {'a': array([[5.]]), 'b': array([[2.]])})
+    """
+    if how not in MERGES:
+        raise ValueError(f"merge: unknown way {how!r}, expected one of {list(MERGES)}")
+    kind = f"merge({how!r})"
+
+    def forward(xs: Tree) -> tuple[Array, Pull]:
+        if not isinstance(xs, dict) or (names and xs.keys() != set(names)) or not xs:
+            got = sorted(xs) if isinstance(xs, dict) else f"a {type(xs).__name__}"
+            raise ValueError(f"{kind}: expected a dict of the inputs {[*names] or 'to merge'}, got {got}")
+        order = names or sorted(xs)
+        for name in order:
+            checks.float_array(f"{kind}, input {name!r}", xs[name])
+        y, split = MERGES[how](kind, [xs[name] for name in order])
+        return y, lambda dy: dict(zip(order, split(dy), strict=True))  # type: ignore[return-value]
+
+    return stateless("merge", forward, floats=False)
+
+
+def add(kind: str, ys: list[Array]) -> Merged:
+    """y = y_1 + ... + y_n;  each dy_i = dy."""
+    _one_shape(kind, ys)
+    return reduce(np.add, ys), lambda dy: [dy] * len(ys)
+
+
+def multiply(kind: str, ys: list[Array]) -> Merged:
+    """y = y_1 ... y_n;  dy_i = dy times all others."""
+    _one_shape(kind, ys)
+    return reduce(np.multiply, ys), lambda dy: [
+        reduce(np.multiply, [dy, *ys[:number], *ys[number + 1 :]]) for number in range(len(ys))
+    ]
+
+
+def average(kind: str, ys: list[Array]) -> Merged:
+    """y = (y_1 + ... + y_n) / n;  each dy_i = dy / n."""
+    _one_shape(kind, ys)
+    return reduce(np.add, ys) / len(ys), lambda dy: [dy / len(ys)] * len(ys)
+
+
+def concat(kind: str, ys: list[Array], axis: int = -1) -> Merged:
+    """y = [y_1, ..., y_n] along an axis;  dy is cut where they were joined."""
+    if -ys[0].ndim >= axis or axis >= ys[0].ndim:
+        raise ValueError(f"{kind}: no axis {axis} to join in arrays of shape {ys[0].shape}")
+    shapes = {(*y.shape[:axis], *y.shape[axis:][1:]) for y in ys}
+    if len({y.ndim for y in ys}) > 1 or len(shapes) > 1:
+        raise ValueError(f"{kind}: shapes {[y.shape for y in ys]} differ in more than axis {axis}")
+    borders = np.cumsum([y.shape[axis] for y in ys])[:-1]
+    return np.concatenate(ys, axis), lambda dy: np.split(dy, borders, axis)
+
+
+def dot(kind: str, ys: list[Array]) -> Merged:
+    """y = sum of a b over the last axis;  da = dy b,  db = dy a."""
+    _one_shape(kind, ys)
+    if len(ys) != 2:
+        raise ValueError(f"{kind}: expected two inputs, got {len(ys)}")
+    a, b = ys
+    return (a * b).sum(-1, keepdims=True), lambda dy: [dy * b, dy * a]
+
+
+def _one_shape(kind: str, ys: list[Array]) -> None:
+    """Refuse arrays of different shapes: broadcasting would hide a mistake."""
+    if len({y.shape for y in ys}) > 1:
+        raise ValueError(f"{kind}: the branches return different shapes, {[y.shape for y in ys]}")
+
+
+MERGES: dict[str, Callable[[str, list[Array]], Merged]] = {
+    "add": add, "multiply": multiply, "average": average, "concat": concat, "dot": dot,
+}  # fmt: skip
