@@ -218,31 +218,42 @@ class Step(NamedTuple):
     """One step of a wiring, made ready once.
 
     Values are numbered: 0 is the combinator's input, i the output of the i-th step.
+
+    Args:
+        name: the child's; ``""`` for a merge.
+        word: what is folded into the key.
+        run: the child's forward pass, a coroutine or not; or the merge.
+        is_coroutine: whether it is one.
+        source: the number of its input, or the numbers of several by name, or a list of them for a merge.
+        last_use: the values that no later step needs.
     """
 
     name: str
     word: int
     run: Callable[..., Any]
     is_coroutine: bool
-    sources: tuple[int, ...]
-    inputs: tuple[str, ...]
+    source: Any
     last_use: tuple[int, ...]
-    merges: bool
 
     def gather(self, values: Sequence[Any]) -> Any:
-        """The input of the step: one value, a list for a merge, or a dict by name."""
-        if self.merges:
-            return [values[source] for source in self.sources]
-        if len(self.sources) == 1:
-            return values[self.sources[0]]
-        return {name: values[source] for name, source in zip(self.inputs, self.sources, strict=True)}
+        """The input of the step: one value, a dict by name, or a list for a merge."""
+        source = self.source
+        if type(source) is int:
+            return values[source]
+        if isinstance(source, dict):
+            return {name: values[number] for name, number in source.items()}
+        return [values[number] for number in source]
+
+    def sources(self) -> list[int]:
+        """The numbers of its inputs."""
+        source = self.source
+        return [source] if type(source) is int else list(source.values() if isinstance(source, dict) else source)
 
     def spread(self, dx: Any) -> list[Any]:
-        """The gradients of its sources, in their order."""
-        if self.merges:
-            found: list[Any] = dx
-            return found
-        return [dx] if len(self.sources) == 1 else [None if dx is None else dx[name] for name in self.inputs]
+        """The gradients of its inputs, in the order of ``sources``."""
+        if type(self.source) is int or dx is None:
+            return [dx] * len(self.sources())
+        return [dx[name] for name in self.source] if isinstance(self.source, dict) else list(dx)
 
 
 def wired(
@@ -268,14 +279,14 @@ def wired(
             x = step.gather(values)
             own: Params = {}
             try:
-                if not step.merges:
+                if step.name:
                     child = children[step.name]
                     own = child.init(example_shape(x), fold(key, step.name))
                     values.append(child.apply(own, x, key)[0])
                 else:
                     values.append(step.run(x)[0])
             except Exception as error:
-                _locate(error, step, x)
+                _locate(error, step.name, x)
                 raise
             if own:
                 params[step.name] = own
@@ -285,25 +296,23 @@ def wired(
         check_children(params, children)
         values, backs = [x], []
         for step in steps:
-            x, back = step.gather(values), None
+            name, word, run, is_coroutine, source, last_use = step
+            x = values[source] if type(source) is int else step.gather(values)
             try:
-                if step.merges:
-                    y, back = step.run(x)
+                if not name:
+                    y, back = run(x)
                 else:
-                    own, own_key = params.get(step.name, {}), None if key is None else (*key, step.word)
-                    if step.is_coroutine:
-                        y, back = yield from step.run(own, x, own_key, keep)
-                    else:
-                        y, back = step.run(own, x, own_key)
+                    own, own_key = params.get(name, {}), None if key is None else (*key, word)
+                    y, back = (yield from run(own, x, own_key, keep)) if is_coroutine else run(own, x, own_key)
             except Exception as error:
-                _locate(error, step, x)
+                _locate(error, name, x)
                 raise
             values.append(y)
             if keep:
                 backs.append(back)
-            del x, y, back
-            for number in step.last_use:
+            for number in last_use:
                 values[number] = None
+            x = y = back = None
         return values[-1], _backward(steps, backs, params)
 
     return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
@@ -314,33 +323,34 @@ def _backward(steps: Sequence[Step], backs: list[Any], params: Params) -> Backwa
 
     def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
         # Only what leads back to learned parameters, or to an input whose gradient is wanted, needs a gradient.
-        needed = [input_grad]
+        needed, wanted = [input_grad], []
         for step in steps:
-            needed.append(step.name in params or any(needed[source] for source in step.sources))
+            source = step.source
+            wanted.append(needed[source] if type(source) is int else any(needed[number] for number in step.sources()))
+            needed.append(wanted[-1] or step.name in params)
         grads: Params = {}
         flow: list[Any] = [None] * len(steps) + [dy]
-        for number in range(len(steps), 0, -1):
-            step, back, gradient = steps[number - 1], backs[number - 1], flow[number]
-            flow[number] = None
-            if not needed[number]:
+        for number in range(len(steps) - 1, -1, -1):
+            step, gradient, wants = steps[number], flow.pop(), wanted[number]
+            if not needed[number + 1]:
                 continue
-            wanted = any(needed[source] for source in step.sources)
             try:
-                if step.merges:
-                    own, dx = {}, back(gradient)
+                if not step.name:
+                    own, dx = {}, backs[number](gradient)
                 elif step.is_coroutine:
-                    own, dx = yield from back(gradient, wanted)
+                    own, dx = yield from backs[number](gradient, wants)
                 else:
-                    own, dx = back(gradient, wanted)
+                    own, dx = backs[number](gradient, wants)
             except Exception as error:
-                _locate(error, step, gradient)
+                _locate(error, step.name, gradient)
                 raise
             if own:
                 grads[step.name] = own
-            if wanted:
-                for source, part in zip(step.sources, step.spread(dx), strict=True):
-                    if part is not None:
-                        flow[source] = part if flow[source] is None else flow[source] + part
+            if wants and type(step.source) is int and flow[step.source] is None:
+                flow[step.source] = dx
+            elif wants:
+                for source, part in zip(step.sources(), step.spread(dx), strict=True):
+                    flow[source] = part if flow[source] is None else flow[source] if part is None else flow[source] + part
         return {name: grads[name] for name in params if name in grads}, flow[0]
 
     return backward
@@ -352,11 +362,11 @@ def _steps(children: Mapping[str, Layer], wiring: Sequence[tuple[str, tuple[str,
     last = {place[source]: number for number, (_, inputs) in enumerate(wiring) for source in inputs}
     steps = []
     for number, (name, inputs) in enumerate(wiring):
-        merges = not name
-        run, is_coroutine = (merge, False) if merges else coroutine_of(children[name])
-        sources = tuple(place[source] for source in inputs)
-        last_use = tuple(source for source in sources if last[source] == number)
-        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, sources, inputs, last_use, merges))  # type: ignore[arg-type]
+        sources = [place[source] for source in inputs]
+        source: Any = sources if not name else sources[0] if len(inputs) == 1 else dict(zip(inputs, sources, strict=True))
+        run, is_coroutine = coroutine_of(children[name]) if name else (merge, False)
+        last_use = tuple({source for source in sources if last[source] == number})
+        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, source, last_use))  # type: ignore[arg-type]
     return steps
 
 
@@ -410,10 +420,10 @@ def check_children(params: Params, children: Mapping[str, Layer]) -> None:
         )
 
 
-def _locate(error: Exception, step: Step, x: Any) -> None:
+def _locate(error: Exception, name: str, x: Any) -> None:
     """Errors that pass carry the name of the child they come from; a merge belongs to the combinator."""
-    if not step.merges:
-        add_path(error, step.name, x)
+    if name:
+        add_path(error, name, x)
 
 
 def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:

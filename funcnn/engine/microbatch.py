@@ -147,16 +147,16 @@ def gathered(apply: Callable[..., Any]) -> Forward:
     return forward
 
 
-def all_sum(value: Array) -> AllReduce:
-    """Yield this to get the sum of an array over all microbatches, added in their order.
+def all_sum(values: tuple[Array, ...]) -> AllReduce:
+    """Yield this to get the sums of some arrays over all microbatches, added in their order.
 
     Example:
         >>> def total(x):
-        ...     return (yield all_sum(x.sum()))
-        >>> [float(total) for total in run_all([total(np.ones(2)), total(np.ones(3))])]
+        ...     return (yield all_sum((x.sum(),)))
+        >>> [float(total) for (total,) in run_all([total(np.ones(2)), total(np.ones(3))])]
         [5.0, 5.0]
     """
-    return AllReduce(value, lambda values: [reduce(np.add, values)] * len(values))
+    return AllReduce(values, lambda parts: [[reduce(np.add, column) for column in zip(*parts, strict=True)]] * len(parts))
 
 
 @contextmanager
@@ -293,7 +293,7 @@ def run_one(coroutine: Coroutine[T]) -> T:
 
     Example:
         >>> def doubled(x):
-        ...     return 2 * (yield all_sum(x))
+        ...     return 2 * (yield all_sum((x,)))[0]
         >>> run_one(doubled(np.ones(2)))
         array([2., 2.])
     """

@@ -7,7 +7,6 @@ the same to all elements of a channel see an array as its memory lies, as its *c
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,6 +20,9 @@ BLOCK_BYTES = 512 * 1024
 
 MIN_RUN = 1024
 """Elements in a run that is long enough for a ufunc to be fast."""
+
+SMALL_MAX = 16 * 1024
+"""Elements up to which short runs cost less than to make them longer."""
 
 
 def channel_view(x: Array, like: Array | None = None) -> Array:
@@ -37,24 +39,25 @@ def channel_view(x: Array, like: Array | None = None) -> Array:
         >>> channel_view(np.zeros((2, 3, 4, 5)).transpose(0, 2, 3, 1)).shape
         (2, 3, 20)
     """
-    model = x if like is None else like
-    if x.flags.c_contiguous and model.flags.c_contiguous:
-        return x.reshape(-1, x.shape[-1], 1) if x.size else x.reshape(math.prod(x.shape[:-1]), x.shape[-1], 1)
-    order = axes_in_memory(model)
+    if x.flags.c_contiguous and (like is None or like.flags.c_contiguous):
+        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1], 1)
+    order = axes_in_memory(x if like is None else like)
     middle = order.index(x.ndim - 1)
     sizes = [x.shape[axis] for axis in order]
     return x.transpose(order).reshape(math.prod(sizes[:middle]), sizes[middle], math.prod(sizes[middle + 1 :]))
 
 
-def blocks(x: Array) -> Iterator[slice]:
+def blocks(x: Array) -> list[slice]:
     """Slices that cut a channel view into parts of ``BLOCK_BYTES``; each part has all channels.
 
     Example:
-        >>> list(blocks(np.zeros((4, 2, 1))))
+        >>> blocks(np.zeros((4, 2, 1)))
         [slice(0, 4, None)]
     """
-    step = max(1, len(x) * BLOCK_BYTES // max(x.nbytes, 1))
-    return (slice(first, min(first + step, len(x))) for first in range(0, len(x), step))
+    if x.nbytes <= BLOCK_BYTES:
+        return [slice(0, len(x))]
+    step = max(1, len(x) * BLOCK_BYTES // x.nbytes)
+    return [slice(first, min(first + step, len(x))) for first in range(0, len(x), step)]
 
 
 def per_channel(values: Array) -> Array:
@@ -81,12 +84,9 @@ def tiled_channels(x: Array, *values: Array) -> tuple[Array, ...]:
     """
     outer, channels, inner = x.shape
     if inner != 1 or not x.flags.c_contiguous:
-        return x, *map(per_channel, values)
-    if x.size <= MIN_RUN * 4 or channels >= MIN_RUN // 2:
-        # The channels are the innermost axis of a plain matrix.
-        return x.reshape(outer, channels), *values
+        return x, *[value[:, None] for value in values]
     # A power of two: most images have that many pixels, or a few times it.
-    times = math.gcd(outer, 1 << max(1, MIN_RUN // max(channels, 1)).bit_length() - 1)
+    times = 1 if x.size <= SMALL_MAX else math.gcd(outer, 1 << max(1, MIN_RUN // max(channels, 1)).bit_length() - 1)
     if times <= 1:
         return x.reshape(outer, channels), *values
     return x.reshape(outer // times, times * channels, 1), *(

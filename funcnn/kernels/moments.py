@@ -5,6 +5,7 @@ to a part of it is done while that part is in the cache.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +32,7 @@ def channel_sums(x: Array) -> Array:
     """
     x = channel_view(x)
     sums = [_sum(x[block]) for block in blocks(x)]
-    return sums[0] if len(sums) == 1 else np.add.reduce([np.zeros(x.shape[1], x.dtype), *sums])
+    return sums[0] if len(sums) == 1 else np.add.reduce(sums)
 
 
 def moments(x: Array) -> Moments:
@@ -49,19 +50,20 @@ def moments(x: Array) -> Moments:
         >>> moments(np.array([[1.0], [3.0]]))
         (2, array([2.]), array([2.]))
     """
-    x = channel_view(x)
-    found: Moments = (0, np.zeros(x.shape[1]), np.zeros(x.shape[1]))
-    for block in blocks(x):
-        part = x[block]
-        n = part.size // max(part.shape[1], 1)
-        if n:
-            mean = _sum(part) / x.dtype.type(n)
-            centred = _less(part, mean)
-            squares = _sum_of_products(centred, centred).astype(np.float64)
-            # The mean was rounded; what is left of it tells by how much.
-            rest = _sum(centred).astype(np.float64) / n
-            found = joined_moments(found, (n, mean + rest, squares - n * rest * rest))
-    return found
+    if not x.size:
+        return 0, np.zeros(x.shape[-1]), np.zeros(x.shape[-1])
+    view = channel_view(x)
+    return reduce(joined_moments, [_moments(view[block]) for block in blocks(view)])
+
+
+def _moments(x: Array) -> Moments:
+    """The moments of one block of a channel view."""
+    n = x.size // x.shape[1]
+    mean = _sum(x) / x.dtype.type(n)
+    centred = _less(x, mean)
+    # The mean was rounded; what is left of it tells by how much.
+    rest = _sum(centred).astype(np.float64) / n
+    return n, mean + rest, _sum_of_products(centred, centred) - n * rest * rest
 
 
 def joined_moments(a: Moments, b: Moments) -> Moments:
@@ -135,12 +137,10 @@ def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
         (array([3.]), array([4.5]))
     """
     x_view, dy_view = channel_view(x), channel_view(dy, like=x)
-    sums, products = np.zeros(dy.shape[-1], dy.dtype), np.zeros(dy.shape[-1], dy.dtype)
-    for block in blocks(dy_view):
-        part = dy_view[block]
-        sums += _sum(part)
-        products += _sum_of_products(part, _less(x_view[block], mean))
-    return sums, products
+    parts = [
+        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean))) for block in blocks(dy_view)
+    ]
+    return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 
 
 def normalized_gradient(

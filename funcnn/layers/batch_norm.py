@@ -79,18 +79,19 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
                 "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
                 "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
             )
-        inverse_std = 1 / np.sqrt(var + x.dtype.type(eps))
+        dtype = x.dtype.type
+        inverse_std = 1 / np.sqrt(var + dtype(eps))
         y, pull = activate.complete(affine(x, mean, scale * inverse_std, shift, activate.in_place))
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
             dz = pull(dy)
             dshift, products = sums_and_products(dz, x, mean)
             dscale = inverse_std * products
-            dmean, dvar = -scale * inverse_std * dshift, -0.5 * scale * inverse_std**2 * dscale
-            mean_dz = mean_dzu = np.zeros_like(scale)
+            dmean = dvar = mean_dz = mean_dzu = np.zeros_like(scale)
             if training:
-                dmean, dvar = np.zeros_like(scale), np.zeros_like(scale)
-                mean_dz, mean_dzu = (yield all_sum(np.stack([dshift, dscale]))) / x.dtype.type(n)
+                mean_dz, mean_dzu = (part / dtype(n) for part in (yield all_sum((dshift, dscale))))
+            else:
+                dmean, dvar = -scale * inverse_std * dshift, -0.5 * scale * inverse_std * inverse_std * dscale
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
             if not input_grad:
                 return grads, None
