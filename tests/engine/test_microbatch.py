@@ -1,9 +1,8 @@
-"""A batch in pieces: what a model answers and learns is what it would be without cutting, on any number of threads."""
+"""A batch in microbatches: outputs and gradients are those of the whole batch, on any number of threads."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -15,29 +14,18 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 import funcnn as fn
-from funcnn.engine import microbatch as pieces
 from funcnn.aliases import Array, Params, Rng
+from funcnn.engine import microbatch
+from funcnn.engine.microbatch import AllReduce, Coroutine, added, all_sum, cut, join, run_all, run_one, split_like
 from funcnn.protocol import Layer, Vjp
-from funcnn.engine.microbatch import Meeting, Piecework, added, alone, cut, join, split_like, summed, together
-from funcnn.testing import check_layer, table_of_layers
+from funcnn.testing import check_layer, microbatches, table_of_layers
 
 # Batches of plain rows are not cut; a row in a row of one is.
 IMAGE, ROW = (16, 16, 3), (1, 784)
 
 
-@contextmanager
-def in_pieces_of(examples: int | None) -> Iterator[None]:
-    """Cut every batch into pieces of so many examples, or none at all."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "SMALL_BATCH", 10**12 if examples is None else 1)
-        patch.setattr(pieces, "FEWEST_AXES", 1)
-        for name in ("MOST", "LEAST"):
-            patch.setattr(pieces, name, examples or 1)
-        yield
-
-
 def batch(shape: tuple[int, ...], dtype: type = np.float64) -> Array:
-    """Images or rows, as many as are cut into four pieces."""
+    """Images or rows, as many as are cut into four microbatches."""
     x = np.random.default_rng(0).standard_normal((200, *shape)).astype(dtype)
     x.setflags(write=False)
     return x
@@ -49,7 +37,7 @@ def like(y: Array, seed: int = 1) -> Array:
     return dy
 
 
-def answers(model: Layer, params: Params, x: Array, rng: Any = None, input_grad: bool = True) -> dict[str, Array]:
+def results(model: Layer, params: Params, x: Array, rng: Any = None, input_grad: bool = True) -> dict[str, Array]:
     """The output and all gradients, by their paths."""
     y, vjp_fn = model.apply(params, x, rng)
     grads, dx = vjp_fn(like(y), input_grad=input_grad)
@@ -138,12 +126,12 @@ def made(model: Layer, shape: tuple[int, ...], dtype: type = np.float64) -> tupl
 def test_cutting_changes_nothing(model: Layer, shape: tuple[int, ...], rng: Rng | None, input_grad: bool) -> None:
     params, x = made(model, shape)
     assert len(cut(x)) > 2
-    with in_pieces_of(None):
-        whole = answers(model, params, x, rng, input_grad)
-    assert_close(answers(model, params, x, rng, input_grad), whole)
-    # Uneven pieces, one of them of a single example.
-    with in_pieces_of(79 if len(shape) > 1 else 67):
-        assert_close(answers(model, params, x, rng, input_grad), whole)
+    with microbatches(None):
+        whole = results(model, params, x, rng, input_grad)
+    assert_close(results(model, params, x, rng, input_grad), whole)
+    # Uneven microbatches, the last one smaller.
+    with microbatches(79 if len(shape) > 1 else 67):
+        assert_close(results(model, params, x, rng, input_grad), whole)
 
 
 WITH_DROPOUT = {
@@ -161,21 +149,21 @@ def test_one_two_and_four_threads_give_the_same_bits_every_time(
     params, x = made(model, shape, dtype)
     with threadpool_limits(2, "blas"):
         with fn.use_threads(2):
-            expected = answers(model, params, x, rng=(0, 1))
+            expected = results(model, params, x, rng=(0, 1))
         for threads in (1, 2, 2, 4, 4):
             with fn.use_threads(threads):
-                assert_same_bits(answers(model, params, x, rng=(0, 1)), expected)
+                assert_same_bits(results(model, params, x, rng=(0, 1)), expected)
     with fn.use_threads(2):
-        another = answers(model, params, x, rng=(0, 2))
+        another = results(model, params, x, rng=(0, 2))
     assert not np.array_equal(another["y"], expected["y"])
 
 
-def test_each_piece_drops_numbers_of_its_own() -> None:
+def test_each_microbatch_draws_a_mask_of_its_own() -> None:
     y, _ = fn.serial(fn.dropout(0.5)).apply({}, np.ones((200, *ROW), np.float32), rng=0)
-    kept = [piece != 0 for piece in cut(y)][:3]
-    assert [len(piece) for piece in kept] == [64] * 3
+    kept = [part != 0 for part in cut(y)][:3]
+    assert [len(part) for part in kept] == [64] * 3
     assert not any(np.array_equal(a, b) for a, b in pairwise(kept))
-    # The share of 0.5 has a standard deviation of 0.5 / sqrt(200 * 784) = 0.0013.
+    # The fraction of 0.5 has a standard deviation of 0.5 / sqrt(200 * 784) = 0.0013.
     assert abs(np.mean(y != 0) - 0.5) < 0.01
 
 
@@ -183,24 +171,24 @@ def test_each_piece_drops_numbers_of_its_own() -> None:
 def test_the_memory_order_of_the_batch_does_not_matter(name: str) -> None:
     model, shape = MODELS[name]
     params, x = made(model, shape)
-    expected = answers(model, params, x, 0)
+    expected = results(model, params, x, 0)
     backwards, wide = x[::-1].copy()[::-1], np.repeat(x, 2, axis=0)[::2]
     for other in (np.asfortranarray(x), np.moveaxis(np.moveaxis(x, -1, 0).copy(), 0, -1), backwards, wide):
         other.setflags(write=False)
-        assert_close(answers(model, params, other, 0), expected)
+        assert_close(results(model, params, other, 0), expected)
     # A batch of one example many times, in the memory of one, and gradients likewise.
     same = np.broadcast_to(x[:1], x.shape)
     # Where a layer takes away the batch's mean, nothing is left of it but the rounding of numbers of size 1.
-    assert_close(answers(model, params, same, None), answers(model, params, same.copy(), None), least=1.0)
+    assert_close(results(model, params, same, None), results(model, params, same.copy(), None), least=1.0)
 
 
 @models
-def test_nothing_handed_in_is_written_to(model: Layer, shape: tuple[int, ...]) -> None:
+def test_no_argument_is_written_to(model: Layer, shape: tuple[int, ...]) -> None:
     params, x = made(model, shape)
     for leaf in fn.tree.leaves(params):
         leaf.setflags(write=False)
     y, vjp_fn = model.apply(params, x, 0)
-    # x, dy and the parameters are read-only, so writing would raise; a second answer must not overwrite the first.
+    # x, dy and the parameters are read-only, so writing would raise; a second call must not overwrite the first.
     grads, dx = vjp_fn(like(y))
     before = fn.tree.map(np.copy, {"y": y, "grads": grads, "x": dx})
     model.apply(params, x[::-1], 0)
@@ -209,7 +197,7 @@ def test_nothing_handed_in_is_written_to(model: Layer, shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("name", ["cnn", "two batch norms", "a user's, nested"])
-def test_the_way_back_may_be_gone_again_from_many_threads(name: str) -> None:
+def test_the_vjp_may_be_called_again_from_many_threads(name: str) -> None:
     model, shape = MODELS[name]
     params, x = made(model, shape)
     y, vjp_fn = model.apply(params, x, 0)
@@ -230,34 +218,34 @@ def test_the_way_back_may_be_gone_again_from_many_threads(name: str) -> None:
 def test_batches_of_none_and_one(model: Layer, shape: tuple[int, ...], size: int) -> None:
     params, x = made(model, shape)
     for rng in (0, None):
-        with in_pieces_of(1):
-            found = answers(model, params, x[:size], rng)
+        with microbatches(1):
+            found = results(model, params, x[:size], rng)
         assert found["y"].shape[0] == found["x"].shape[0] == size
-        with in_pieces_of(None):
-            expected = answers(model, params, x[:size], rng)
+        with microbatches(None):
+            expected = results(model, params, x[:size], rng)
         if size:
             assert_same_bits(found, expected)
 
 
 @pytest.mark.parametrize("row", table_of_layers(), ids=lambda row: f"{row[0]!r} on {row[1]}")
 @pytest.mark.parametrize(("threads", "examples"), [(1, 1), (2, 2), (4, 1)])
-def test_every_layer_keeps_every_law_in_pieces(row: tuple[Layer, Any], threads: int, examples: int) -> None:
+def test_every_layer_keeps_every_law_in_microbatches(row: tuple[Layer, Any], threads: int, examples: int) -> None:
     layer, shape = row
     # What is no chain itself is cut in a chain of its own.
     model = layer if layer.kind == "serial" else fn.serial(layer)
-    with in_pieces_of(examples), fn.use_threads(threads):
+    with microbatches(examples), fn.use_threads(threads):
         assert len(cut(np.zeros((3, *shape)))) == (3 if examples == 1 else 2)
         check_layer(model, shape)
 
 
 def test_the_dtype_does_not_decide_what_is_dropped() -> None:
-    # 12,800 numbers: few enough for no pieces, in either dtype; 25,600 enough in both.
+    # 12,800 elements: too few to be cut, in either dtype; 25,600 likewise.
     for size in (32, 64):
         check_layer(fn.serial(fn.dropout(0.5)), shape=(20, 20, 1), batch=size)
 
 
 def seeing(seen: list[Any]) -> Layer:
-    """A bare pair that notes what it is given, forward and back."""
+    """A bare pair that records its inputs, forward and backward."""
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         seen.append((x.shape, rng))
@@ -286,20 +274,27 @@ def test_a_users_layer_sees_the_whole_batch_once_with_a_key_and_the_whole_gradie
     assert seen == [((200, 1, 6), None)]
 
 
-def test_what_is_no_pair_of_the_users_is_cut() -> None:
+def test_what_is_declared_per_example_is_cut() -> None:
     seen: list[int] = []
-    noting = fn.elementwise(lambda x: seen.append(len(x)) or x, lambda x, y: np.ones_like(x))  # type: ignore[func-returns-value]
-    model = fn.serial(noting, fn.residual(fn.relu))
+    recording = fn.elementwise(lambda x: seen.append(len(x)) or x, lambda x, y: np.ones_like(x))  # type: ignore[func-returns-value]
+    model = fn.serial(recording, fn.residual(fn.relu))
     model.apply({}, batch(ROW))
     assert sorted(seen) == [8, 64, 64, 64]
 
 
-def test_batch_norm_waits_only_for_the_statistics() -> None:
-    def together_again(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        raise AssertionError("the pieces were joined")
+def test_batch_norm_waits_only_for_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[tuple[int, ...]] = []
 
-    model = fn.serial(replace(fn.batch_norm(), apply=together_again))
-    answers(model, {"batch_norm_0": fn.batch_norm().init(ROW, 0)}, batch(ROW, np.float32), 0)
+    def recording(parts: Any) -> Any:
+        whole = join(parts)
+        joined.append(whole.shape)
+        return whole
+
+    monkeypatch.setattr(microbatch, "join", recording)
+    model = fn.serial(fn.batch_norm(), fn.relu)
+    results(model, {"batch_norm_0": fn.batch_norm().init(ROW, 0)}, batch(ROW, np.float32), 0)
+    # The output and the input's gradient, at the end of both passes.
+    assert joined == [(200, *ROW)] * 2
 
 
 def test_trace_and_calibrate_see_the_whole_batch() -> None:
@@ -324,7 +319,7 @@ def failing(params: Params, x: Array) -> tuple[Array, Vjp]:
 
 def failing_back(params: Params, x: Array) -> tuple[Array, Vjp]:
     def vjp_fn(dy: Array) -> tuple[Params, Array]:
-        raise ValueError(f"cannot go back by {len(dy)}")
+        raise ValueError(f"cannot pull back {len(dy)}")
 
     return x, vjp_fn
 
@@ -334,7 +329,7 @@ def test_errors_name_the_layer(threads: int) -> None:
     x = batch(ROW)
     nothing: Callable[..., Params] = lambda shape, rng: {}  # noqa: E731
     with fn.use_threads(threads):
-        # In a piece, where all pieces meet, and on the way back.
+        # In a microbatch, at an all-reduce, and in the backward pass.
         model = fn.serial(fn.relu, fn.serial(fn.relu, fn.named("bad", fn.dense(5))))
         params = {"serial_0": {"bad": {"w": np.ones((3, 5)), "b": np.ones(5)}}}
         with pytest.raises(ValueError, match="expected 3 channels") as caught:
@@ -346,7 +341,7 @@ def test_errors_name_the_layer(threads: int) -> None:
         assert notes(caught.value) == "in layer residual_0/bad"
         model = fn.serial(fn.relu, fn.add(fn.relu, fn.named("bad", (nothing, failing_back))))
         y, vjp_fn = model.apply({}, x)
-        with pytest.raises(ValueError, match="cannot go back by 200") as caught:
+        with pytest.raises(ValueError, match="cannot pull back 200") as caught:
             vjp_fn(y)
         assert notes(caught.value) == "in layer add_0/bad"
         model = fn.serial(fn.relu, fn.batch_norm())
@@ -363,7 +358,7 @@ def notes(error: BaseException) -> str:
     return str(note.split(",")[0])
 
 
-def test_one_piece_can_fail_alone_and_all_is_well_again() -> None:
+def test_one_microbatch_can_fail_alone_and_the_next_call_works() -> None:
     def forward(x: Array) -> Array:
         if (x < 0).any():
             raise ValueError("negative")
@@ -371,14 +366,14 @@ def test_one_piece_can_fail_alone_and_all_is_well_again() -> None:
 
     model = fn.serial(fn.elementwise(forward, lambda x, y: np.ones_like(x), name="root"), fn.batch_norm())
     params, x = model.init(ROW, 0), np.abs(batch(ROW, np.float32))
-    expected = answers(model, params, x, 0)
+    expected = results(model, params, x, 0)
     bad = x.copy()
     bad[-1] = -1
     for _ in range(3):
         with pytest.raises(ValueError, match="negative") as caught:
             model.apply(params, bad, 0)
         assert notes(caught.value) == "in layer root_0"
-        assert_same_bits(answers(model, params, x, 0), expected)
+        assert_same_bits(results(model, params, x, 0), expected)
 
 
 def test_a_lookup_has_no_gradient_of_its_input_cut_or_not() -> None:
@@ -392,7 +387,7 @@ def test_a_lookup_has_no_gradient_of_its_input_cut_or_not() -> None:
     params = {"layer_0": {"w": np.eye(3)}}
     x = np.arange(200)[:, None] % 3
     for examples in (None, 64):
-        with in_pieces_of(examples):
+        with microbatches(examples):
             y, vjp_fn = model.apply(params, x)
             grads, dx = vjp_fn(y)
         assert grads["layer_0"]["w"].tolist() == [[67, 0, 0], [0, 67, 0], [0, 0, 66]]
@@ -404,7 +399,7 @@ def test_parameters_without_axes_add_up() -> None:
         return x * params["s"], lambda dy: ({"s": np.asarray((dy * x).sum())}, dy * params["s"])
 
     model = fn.serial(Layer(lambda shape, rng: {"s": np.array(2, np.float32)}, apply))
-    with in_pieces_of(1):
+    with microbatches(1):
         y, vjp_fn = model.apply({"layer_0": {"s": np.array(2.0)}}, np.arange(4.0)[:, None, None])
         grads, _ = vjp_fn(np.ones_like(y))
     assert grads["layer_0"]["s"] == 0 + 1 + 2 + 3
@@ -435,12 +430,12 @@ def test_where_a_batch_is_cut(shape: tuple[int, ...], sizes: list[int]) -> None:
     for x in (np.zeros(shape), np.zeros(shape, np.float32), np.asfortranarray(np.zeros(shape, np.float16))):
         for threads in (1, 2, 4):
             with fn.use_threads(threads):
-                assert [len(piece) for piece in cut(x)] == sizes
+                assert [len(part) for part in cut(x)] == sizes
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 300), st.lists(st.integers(1, 40), max_size=3), st.sampled_from("CF"))
-def test_pieces_are_views_and_make_the_batch_again(n: int, shape: list[int], order: Any) -> None:
+def test_microbatches_are_views_and_make_the_batch_again(n: int, shape: list[int], order: Any) -> None:
     x = np.arange(n * int(np.prod(shape)), dtype=np.int32).reshape(n, *shape).copy(order)
     parts = cut(x)
     assert np.array_equal(join(parts), x)
@@ -451,7 +446,7 @@ def test_pieces_are_views_and_make_the_batch_again(n: int, shape: list[int], ord
         assert split_like(x, parts)[0] is x
     else:
         assert all(np.shares_memory(part, x) for part in [*parts, *split_like(x, parts)])
-        narrow = pieces.SMALL_BATCH * n // (2 * x.size)
+        narrow = microbatch.SMALL_BATCH_MAX * n // (2 * x.size)
         assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(64, narrow)
         assert {len(part) for part in parts[:-1]} == {len(parts[0])}
 
@@ -463,65 +458,65 @@ def test_what_is_no_array_is_handed_on_for_the_layer_to_refuse() -> None:
         fn.serial(fn.relu).apply({}, x)  # type: ignore[arg-type]
 
 
-def test_pieces_meet_and_go_on_with_what_all_of_them_know() -> None:
-    met: list[list[int]] = []
+def test_microbatches_wait_at_an_all_reduce_and_go_on_with_its_values() -> None:
+    combined: list[list[int]] = []
 
     def ranks(values: list[int]) -> list[int]:
-        met.append(values)
+        combined.append(values)
         return [sorted(values).index(value) for value in values]
 
-    def piece(value: int) -> Piecework[tuple[int, int]]:
-        rank = yield Meeting(value, ranks)
-        total = yield summed(np.array([value, rank]))
+    def part(value: int) -> Coroutine[tuple[int, int]]:
+        rank = yield AllReduce(value, ranks)
+        (total,) = yield all_sum((np.array([value, rank]),))
         return rank, int(total[0])
 
     for threads in (1, 2, 4):
-        met.clear()
+        combined.clear()
         with fn.use_threads(threads):
-            assert together([piece(value) for value in (30, 10, 20)]) == [(2, 60), (0, 60), (1, 60)]
-        assert met == [[30, 10, 20]]
-    assert alone(piece(7)) == (0, 7)
+            assert run_all([part(value) for value in (30, 10, 20)]) == [(2, 60), (0, 60), (1, 60)]
+        assert combined == [[30, 10, 20]]
+    assert run_one(part(7)) == (0, 7)
 
 
-def test_sums_are_taken_in_the_order_of_the_pieces() -> None:
+def test_sums_are_taken_in_the_order_of_the_microbatches() -> None:
     # In another order the large numbers would swallow the small one.
-    def piece(value: float) -> Piecework[float]:
-        return float((yield summed(np.array(value))))
+    def part(value: float) -> Coroutine[float]:
+        return float((yield all_sum((np.array(value),)))[0])
 
-    assert together([piece(value) for value in (1e20, -1e20, 1.0)]) == [1.0] * 3
-    assert together([piece(value) for value in (1.0, 1e20, -1e20)]) == [0.0] * 3
+    assert run_all([part(value) for value in (1e20, -1e20, 1.0)]) == [1.0] * 3
+    assert run_all([part(value) for value in (1.0, 1e20, -1e20)]) == [0.0] * 3
 
 
-def test_pieces_between_two_meetings_run_side_by_side() -> None:
+def test_microbatches_run_side_by_side_between_two_all_reduces() -> None:
     barrier = threading.Barrier(2)
 
-    def piece() -> Piecework[int]:
+    def part() -> Coroutine[int]:
         barrier.wait(30)
-        yield summed(np.zeros(1))
+        yield all_sum((np.zeros(1),))
         barrier.wait(30)
         return threading.get_ident()
 
     with fn.use_threads(2):
-        assert len(set(together([piece(), piece()]))) == 2
+        assert len(set(run_all([part(), part()]))) == 2
 
 
-def test_what_fails_at_a_meeting_is_raised_where_the_first_piece_waits() -> None:
-    told: list[str] = []
+def test_what_fails_at_an_all_reduce_is_raised_where_the_first_microbatch_waits() -> None:
+    seen: list[str] = []
 
     def combine(values: list[int]) -> list[int]:
         raise ValueError("no")
 
-    def piece(value: int) -> Piecework[int]:
+    def part(value: int) -> Coroutine[int]:
         try:
-            yield Meeting(value, combine)
+            yield AllReduce(value, combine)
         except ValueError:
-            told.append(f"piece {value}")
+            seen.append(f"part {value}")
             raise
         return value
 
     with pytest.raises(ValueError, match="no"):
-        together([piece(0), piece(1)])
-    assert told == ["piece 0"]
+        run_all([part(0), part(1)])
+    assert seen == ["part 0"]
 
 
 def test_gradients_add_up_and_stay_what_they_were() -> None:
@@ -537,22 +532,22 @@ def test_gradients_add_up_and_stay_what_they_were() -> None:
     assert added([{}, {}]) == {}
 
 
-def test_a_piece_is_not_cut_again_by_what_lies_inside() -> None:
+def test_a_microbatch_is_not_cut_again_inside() -> None:
     sizes: list[int] = []
 
     def apply(params: Any, x: Array, rng: Any = None) -> tuple[Array, Any]:
         sizes.append(len(x))
         return x, lambda dy, input_grad=True: ({}, dy)
 
-    noting = fn.Layer(lambda shape, rng: {}, apply)
+    recording = fn.layer(per_example=True)(lambda: ((lambda shape, rng: {}), apply))()
     x = np.zeros((64, 28, 28, 1))
     for threads in (1, 2):
         with fn.use_threads(threads):
-            fn.serial(fn.serial(noting)).apply({}, x)
+            fn.serial(fn.serial(recording)).apply({}, x)
     assert sizes == [32, 32, 32, 32]
     # Behind a layer that wants to see the whole batch, the whole is cut.
     sizes.clear()
-    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(noting).apply))).apply({}, x)
+    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(recording).apply))).apply({}, x)
     assert sizes == [32, 32]
 
 
@@ -579,5 +574,5 @@ def test_the_buffers_of_numpy_are_short_inside_and_the_callers_own_outside(n: in
     fn.predict(model, {}, x)
     with pytest.raises(ValueError, match="not like this"):
         model.apply({}, x, 0)
-    assert np.getbufsize() == before != pieces.BUFFER
-    assert set(seen) == {pieces.BUFFER}
+    assert np.getbufsize() == before != microbatch.UFUNC_BUFFER
+    assert set(seen) == {microbatch.UFUNC_BUFFER}
