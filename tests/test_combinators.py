@@ -8,7 +8,8 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng
-from funcnn.protocol import Layer, Vjp, answer
+from funcnn.engine.microbatch import output
+from funcnn.protocol import Layer, Vjp
 from funcnn.rng import fold
 from funcnn.testing import table_of_layers
 
@@ -45,7 +46,7 @@ def test_layers_without_parameters_leave_no_entry() -> None:
 
 
 @pytest.mark.parametrize("build", [fn.serial, fn.residual, fn.add, fn.concat])
-def test_two_children_of_one_name_are_refused(build: Any) -> None:
+def test_two_children_of_one_name_raise(build: Any) -> None:
     with pytest.raises(ValueError, match=r"two layers are called 'a'; give one of them another name with named\("):
         build(fn.named("a", fn.relu), fn.named("a", fn.tanh))
 
@@ -90,7 +91,7 @@ def test_concat_splits_unequal_parts_along_any_axis() -> None:
 
 
 def key_teller(told: list[Any]) -> Layer:
-    """A layer that notes the key it is given."""
+    """A layer that records its key."""
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         told.append(rng)
@@ -155,7 +156,7 @@ def test_keyword_typos_are_not_swallowed() -> None:
         (lambda: fn.repeat(fn.named("a", fn.relu), 2), "two layers are called 'a'"),
     ],
 )
-def test_impossible_combinations_are_refused_when_built(build: Any, message: str) -> None:
+def test_impossible_combinations_raise_when_built(build: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
 
@@ -164,15 +165,15 @@ def test_impossible_combinations_are_refused_when_built(build: Any, message: str
     ("model", "message"),
     [
         (fn.residual(fn.dense(4)), r"they must keep its shape, got \(1, 4\)"),
-        (fn.add(fn.dense(4), fn.dense(3)), r"add: the branches answer different shapes, \[\(1, 4\), \(1, 3\)\]"),
+        (fn.add(fn.dense(4), fn.dense(3)), r"add: the branches return different shapes, \[\(1, 4\), \(1, 3\)\]"),
         (fn.concat(fn.relu, fn.reshape(3, 1)), r"concat: shapes \[\(1, 3\), \(1, 3, 1\)\] differ in more than axis -1"),
         (fn.concat(fn.relu, axis=2), r"concat: no axis 2 to join in arrays of shape \(1, 3\)"),
     ],
 )
-def test_branches_that_do_not_fit_are_refused(model: Layer, message: str) -> None:
+def test_branches_that_do_not_fit_raise(model: Layer, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fn.serial(model).init((3,), 0)
-    with pytest.raises(ValueError, match=r"in layer outer/.*_0, which was given an array of shape"):
+    with pytest.raises(ValueError, match=r"in layer outer/.*_0, with an input of shape"):
         fn.serial(fn.named("outer", fn.serial(model))).init((3,), 0)
 
 
@@ -198,7 +199,7 @@ NESTED = fn.serial(fn.named("stem", fn.serial(fn.dense(4), fn.relu)), fn.named("
         ({"trunk": {}}, r"no layer is called \['trunk'\], there are \['stem', 'head'\]"),
     ],
 )
-def test_parameters_of_another_model_are_refused_with_their_path(change: Params, message: str) -> None:
+def test_parameters_of_another_model_raise_with_their_path(change: Params, message: str) -> None:
     params = fn.tree.cast(NESTED.init((3,), 0), np.float64) | change
     with pytest.raises(ValueError, match=message) as caught:
         NESTED.apply(params, np.ones((2, 3)))
@@ -207,7 +208,7 @@ def test_parameters_of_another_model_are_refused_with_their_path(change: Params,
         assert caught.value.__notes__[0].startswith("in layer stem")
 
 
-def test_an_error_on_the_way_back_names_the_layer() -> None:
+def test_an_error_in_the_backward_pass_names_the_layer() -> None:
     def apply(params: Params, x: Array) -> tuple[Array, Vjp]:
         def vjp_fn(dy: Array) -> tuple[Params, Array]:
             raise RuntimeError("broken")
@@ -228,10 +229,10 @@ def test_predicting_gives_the_bits_that_apply_gives(row: tuple[Layer, Any]) -> N
     for model in (layer, fn.serial(layer), fn.serial(fn.serial(layer), fn.identity), fn.add(layer, layer)):
         params = fn.calibrate(model, model.init(shape, 0), x)
         y, _ = model.apply(params, x)
-        assert np.array_equal(answer(model, params, x), y)
+        assert np.array_equal(output(model, params, x), y)
 
 
-def test_predicting_holds_nothing_that_the_next_layers_do_not_need() -> None:
+def test_predicting_keeps_nothing_that_the_next_layers_do_not_need() -> None:
     alive: list[int] = []
     seen: list[weakref.ref[Array]] = []
 
@@ -242,7 +243,7 @@ def test_predicting_holds_nothing_that_the_next_layers_do_not_need() -> None:
         return y, lambda dy: ({}, dy * x)
 
     double = Layer(lambda shape, rng: {}, lambda params, x, rng=None: apply(params, x))
-    # Also the way back of a layer that looks across the batch goes before the next layer runs.
+    # The backward pass of a layer that looks across the batch is freed before the next layer runs too.
     model = fn.serial(double, fn.batch_norm(), double, double)
     params = fn.tree.cast(model.init((3,), 0), np.float64)
     params["batch_norm_0"] |= {"mean": np.zeros(3), "var": np.ones(3)}
@@ -270,7 +271,7 @@ def test_errors_while_predicting_name_the_layer() -> None:
     params["stem"]["dense_0"]["w"] = params["stem"]["dense_0"]["w"][:2]
     with pytest.raises(ValueError, match="expected 2 channels") as caught:
         fn.predict(model, params, np.zeros((1, 4), np.float32))
-    assert caught.value.__notes__ == ["in layer stem/dense_0, which was given an array of shape (1, 4)"]
+    assert caught.value.__notes__ == ["in layer stem/dense_0, with an input of shape (1, 4)"]
     with pytest.raises(ValueError, match="no layer is called"):
         fn.predict(model, {"other": {}}, np.zeros((1, 4), np.float32))
     with pytest.raises(ValueError, match="must keep its shape"):

@@ -1,4 +1,4 @@
-"""Every layer of the library keeps every law, and the checker notices who does not."""
+"""Every layer of the library keeps every law, and the checker notices layers that do not."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def test_every_layer_keeps_every_law(row: tuple[Layer, Shape]) -> None:
     layer, shape = row
     report = check_layer(layer, shape)
     laws = {finding.law for finding in report.findings}
-    assert laws == {"adjoint", "pure", "reentrant", "shape", "dtype", "batch", "params", "order", "input_grad"}
+    assert laws == {"adjoint", "pure", "reentrant", "shape", "dtype", "batch", "params", "order", "input_grad", "one"}
 
 
 def test_everything_public_is_in_the_table() -> None:
@@ -133,11 +133,11 @@ def needs_two_examples(params: Params, x: Array) -> tuple[Array, Vjp]:
     return 2 * x, lambda dy: ({}, 2 * dy)
 
 
-def answers_in_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
+def returns_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
     return x * np.float64(2), lambda dy: ({}, (2 * dy).astype(x.dtype))
 
 
-def pulls_back_in_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
+def pulls_back_float64(params: Params, x: Array) -> tuple[Array, Vjp]:
     return 2 * x, lambda dy: ({}, np.float64(2) * dy)
 
 
@@ -156,7 +156,7 @@ def reads_memory(params: Params, x: Array) -> tuple[Array, Vjp]:
     return shaken, lambda dy: ({}, (dy.ravel() * factors).reshape(x.shape))
 
 
-def ignores_the_wish(params: Params, x: Array) -> tuple[Array, Vjp]:
+def ignores_input_grad(params: Params, x: Array) -> tuple[Array, Vjp]:
     return 2 * x, lambda dy, input_grad=True: ({}, 2 * dy)
 
 
@@ -170,11 +170,11 @@ def ignores_the_wish(params: Params, x: Array) -> tuple[Array, Vjp]:
         (counts_its_calls, "reentrant"),
         (mixes_the_batch, "batch"),
         (needs_two_examples, "batch"),
-        (answers_in_float64, "dtype"),
-        (pulls_back_in_float64, "dtype"),
+        (returns_float64, "dtype"),
+        (pulls_back_float64, "dtype"),
         (sums_over_the_batch, "shape"),
         (reads_memory, "order"),
-        (ignores_the_wish, "input_grad"),
+        (ignores_input_grad, "input_grad"),
     ],
 )
 def test_a_layer_that_breaks_a_law_fails_by_its_name(apply: Callable[..., Any], law: str) -> None:
