@@ -20,7 +20,7 @@ MIN_VECDOT_RUN = 16
 """A product of shorter runs is left to ``einsum``, which does not call BLAS for each."""
 
 Moments: TypeAlias = tuple[int, Array, Array]
-"""How many elements a channel has, their mean, and the sum of their squared distances from it, both in float64."""
+"""How many elements a channel has, their mean, and the sum of their squared distances from it."""
 
 
 def channel_sums(x: Array) -> Array:
@@ -44,14 +44,14 @@ def moments(x: Array) -> Moments:
         x: (..., channels).
 
     Returns:
-        ``(n, mean, squares)``, the last two in float64: no precision is lost where there is little of it to lose.
+        ``(n, mean, squares)``, the last two in float64 if they were joined of several blocks.
 
     Example:
         >>> moments(np.array([[1.0], [3.0]]))
         (2, array([2.]), array([2.]))
     """
     if not x.size:
-        return 0, np.zeros(x.shape[-1]), np.zeros(x.shape[-1])
+        return 0, np.zeros(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
     view = channel_view(x)
     return reduce(joined_moments, [_moments(view[block]) for block in blocks(view)])
 
@@ -59,15 +59,16 @@ def moments(x: Array) -> Moments:
 def _moments(x: Array) -> Moments:
     """The moments of one block of a channel view."""
     n = x.size // x.shape[1]
-    mean = _sum(x) / x.dtype.type(n)
+    count = x.dtype.type(n)
+    mean = _sum(x) / count
     centred = _less(x, mean)
     # The mean was rounded; what is left of it tells by how much.
-    rest = _sum(centred).astype(np.float64) / n
-    return n, mean + rest, _sum_of_products(centred, centred) - n * rest * rest
+    rest = _sum(centred) / count
+    return n, mean + rest, _sum_of_products(centred, centred) - count * rest * rest
 
 
 def joined_moments(a: Moments, b: Moments) -> Moments:
-    """The moments of two parts together.
+    """The moments of two parts together, in float64, so that no precision is lost where there is little of it.
 
     With d = mean2 - mean1::
 
@@ -83,7 +84,7 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
     if not a[0] or not b[0]:
         return a if a[0] else b
     n = a[0] + b[0]
-    d = b[1] - a[1]
+    d = np.subtract(b[1], a[1], dtype=np.float64)
     return n, a[1] + d * (b[0] / n), a[2] + b[2] + d * d * (a[0] * b[0] / n)
 
 

@@ -109,7 +109,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array]]:
     """How many elements a channel has in all microbatches, their mean and variance."""
     n, mean, squares = yield AllReduce(moments(x), lambda parts: [reduce(joined_moments, parts)] * len(parts))
-    return max(n, 1), mean.astype(x.dtype), (squares / max(n, 1)).astype(x.dtype)
+    return max(n, 1), mean.astype(x.dtype, copy=False), (squares / x.dtype.type(max(n, 1))).astype(x.dtype, copy=False)
 
 
 @layer

@@ -129,7 +129,7 @@ def test_a_shape_may_be_a_list_and_nothing_is_written_to() -> None:
         (SMALL, SMALL.init((8, 8, 2), 0), 8, TypeError, r"a tuple of ints such as \(28, 28, 1\), got 8"),
         (SMALL, SMALL.init((8, 8, 2), 0), (8, 8, 3), ValueError, "in layer conv2d_0, which was given an array of"),
         (SMALL, SMALL.init((8, 8, 2), 0), (6, 6, 2), ValueError, "in layer dense_0, which was given an array of"),
-        (SMALL, {}, (8, 8, 2), ValueError, "in layer conv2d_0, which was given an array of shape"),
+        (SMALL, {}, (8, 8, 2), ValueError, "in layer conv2d_0, with an input of shape"),
         (SMALL, {"head": {}}, (8, 8, 2), ValueError, r"parameters of another model: no layer is called \['head'\]"),
         (fn.dense, {}, (8,), TypeError, r"call it: dense\(\.\.\.\)"),
     ],

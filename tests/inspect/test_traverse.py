@@ -132,7 +132,7 @@ def test_the_advice_for_an_uncalibrated_batch_norm_works_when_taken_literally() 
     model, params, x = normed()
     with pytest.raises(ValueError, match="mean and var have not been measured") as caught:
         model.apply(params, x)
-    assert caught.value.__notes__ == ["in layer batch_norm_0, which was given an array of shape (1000, 4)"]
+    assert caught.value.__notes__ == ["in layer batch_norm_0, with an input of shape (1000, 4)"]
     advice = re.search(r"call (params = .*?\)) ", str(caught.value))
     assert advice is not None
     names = {"fn": fn, "model": model, "params": params, "x": x}

@@ -36,13 +36,13 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
         "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
-        # Which way the products go: for few images or as for more, cut small or not, and back for few filters or many.
-        "FEW": draw(st.sampled_from([-1, kernels.FEW])),
-        "SMALL_PRODUCT": draw(st.sampled_from([1, 20, 100, kernels.SMALL_PRODUCT])),
-        "FEWEST_FILTERS": draw(st.sampled_from([1, kernels.FEWEST_FILTERS])),
-        "FEWEST_COLUMNS": draw(st.sampled_from([1, kernels.FEWEST_COLUMNS])),
-        "MANY": draw(st.sampled_from([1, kernels.MANY])),
-        "GROWTH": draw(st.sampled_from([0.0, kernels.GROWTH])),
+        # Which path the products take: for few images or for more, cut small or not, scattered or not in the backward pass.
+        "FEW_IMAGES_MAX": draw(st.sampled_from([-1, kernels.FEW_IMAGES_MAX])),
+        "SMALL_PRODUCT_MAX": draw(st.sampled_from([1, 20, 100, kernels.SMALL_PRODUCT_MAX])),
+        "MIN_FILTERS": draw(st.sampled_from([1, kernels.MIN_FILTERS])),
+        "MIN_COLUMNS": draw(st.sampled_from([1, kernels.MIN_COLUMNS])),
+        "MIN_FILTERS_TO_SCATTER": draw(st.sampled_from([1, kernels.MIN_FILTERS_TO_SCATTER])),
+        "GROWTH_TO_SCATTER": draw(st.sampled_from([0.0, kernels.GROWTH_TO_SCATTER])),
     }
 
 

@@ -1,24 +1,18 @@
 """Sums per channel, block by block, against plain NumPy on the whole array."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funcnn.aliases import Array
-from funcnn.kernels import channels
-from funcnn.kernels.moments import (
-    blocks,
-    centred_moments,
-    channel_sums,
-    line,
-    merged,
-    planes,
-    sums_and_products,
-    widened,
-)
+from funcnn.kernels import layout
+from funcnn.kernels.layout import blocks, channel_view, tiled_channels
+from funcnn.kernels.moments import channel_sums, joined_moments, moments, scale_and_shift, sums_and_products
 
-# Up to 125 numbers of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
+# Up to 125 elements of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
 
@@ -34,16 +28,16 @@ def arrays(draw: st.DrawFn) -> Array:
     return x
 
 
-# One byte cuts off single slices; a few numbers, a few slices, and more than there are.
+# One byte cuts off single slices; others a few slices, and more than there are.
 block_bytes = st.sampled_from([1, 64, 200, 1000, 10**6])
 
 
 @settings(max_examples=300, deadline=None)
 @given(arrays())
-def test_planes_are_the_array_in_the_order_of_its_memory(x: Array) -> None:
-    seen = planes(x)
+def test_a_channel_view_is_the_array_in_the_order_of_its_memory(x: Array) -> None:
+    seen = channel_view(x)
     axes = tuple(range(x.ndim - 1))
-    # The channels stay apart, and nothing is lost; without axes backwards nothing is copied either.
+    # The channels keep their axis, and nothing is lost; without axes backwards nothing is copied either.
     assert seen.shape[1] == x.shape[-1]
     assert sorted(seen.sum((0, 2))) == pytest.approx(sorted(x.sum(axes)))
     assert seen.size == x.size
@@ -51,33 +45,33 @@ def test_planes_are_the_array_in_the_order_of_its_memory(x: Array) -> None:
         assert np.shares_memory(seen, x) or not x.size
 
 
-def test_planes_by_hand() -> None:
+def test_a_channel_view_by_hand() -> None:
     x = np.arange(24).reshape(2, 3, 4)
-    assert planes(x).tolist() == x.reshape(6, 4, 1).tolist()
+    assert channel_view(x).tolist() == x.reshape(6, 4, 1).tolist()
     # The channels lie outermost, or in between; or the order is another array's.
-    assert planes(np.asfortranarray(x)).tolist() == x.transpose(2, 1, 0).reshape(1, 4, 6).tolist()
+    assert channel_view(np.asfortranarray(x)).tolist() == x.transpose(2, 1, 0).reshape(1, 4, 6).tolist()
     between = x.transpose(1, 2, 0).copy().transpose(2, 0, 1)
-    assert planes(between).tolist() == x.transpose(1, 2, 0).tolist() == planes(x, like=between).tolist()
-    assert np.shares_memory(planes(between), between)
+    assert channel_view(between).tolist() == x.transpose(1, 2, 0).tolist() == channel_view(x, like=between).tolist()
+    assert np.shares_memory(channel_view(between), between)
 
 
 @settings(max_examples=300, deadline=None)
 @given(arrays(), block_bytes)
-def test_blocks_meet_every_plane_once(x: Array, size: int) -> None:
-    seen = planes(x)
-    met = np.zeros(len(seen), int)
+def test_blocks_cover_a_channel_view_once(x: Array, size: int) -> None:
+    seen = channel_view(x)
+    covered = np.zeros(len(seen), int)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "BLOCK_BYTES", size)
+        patch.setattr(layout, "BLOCK_BYTES", size)
         for block in blocks(seen):
-            met[block] += 1
-            # No block is too large, unless it is a single plane.
+            covered[block] += 1
+            # No block is too large, unless it is a single row.
             assert seen[block].nbytes <= size or len(seen[block]) == 1
-    assert (met == 1).all()
+    assert (covered == 1).all()
 
 
 def test_blocks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.zeros((5, 3, 2))
-    monkeypatch.setattr(channels, "BLOCK_BYTES", x.nbytes * 2 // 5)
+    monkeypatch.setattr(layout, "BLOCK_BYTES", x.nbytes * 2 // 5)
     assert list(blocks(x)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
@@ -87,9 +81,9 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
     axes, c = tuple(range(x.ndim - 1)), x.shape[-1]
     mean, other = np.arange(c) / 7, np.cos(x).copy(order)  # type: ignore[call-overload]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "BLOCK_BYTES", size)
-        sums, (n, centre, squares) = channel_sums(x), centred_moments(planes(x))
-        same_sums, products = sums_and_products(planes(x), planes(other, like=x), mean)
+        patch.setattr(layout, "BLOCK_BYTES", size)
+        sums, (n, centre, squares) = channel_sums(x), moments(x)
+        same_sums, products = sums_and_products(x, other, mean)
     np.testing.assert_allclose(sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(same_sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(products, (x * (other - mean)).sum(axes), **CLOSE)
@@ -102,22 +96,22 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 def test_moments_of_parts_merge_to_those_of_the_whole(sizes: list[int], seed: int) -> None:
-    # Means far apart, so that their distance has its share in the squares; some parts are empty.
+    # Means far apart, so that their distance counts in the squares; some parts are empty.
     random = np.random.default_rng(seed)
     parts = [random.standard_normal((size, 2)) + random.integers(-9, 9, 2) for size in sizes]
-    together = (0, np.zeros(2), np.zeros(2))
+    joined = (0, np.zeros(2), np.zeros(2))
     for part in parts:
-        together = merged(together, centred_moments(planes(part)))
-    n, mean, squares = centred_moments(planes(np.concatenate(parts)))
-    assert together[0] == n == sum(sizes)
-    np.testing.assert_allclose(together[1], mean, **CLOSE)
+        joined = joined_moments(joined, moments(part))
+    n, mean, squares = moments(np.concatenate(parts))
+    assert joined[0] == n == sum(sizes)
+    np.testing.assert_allclose(joined[1], mean, **CLOSE)
     # Squares of distances up to 20: their rounding is some hundred times that of numbers of size 1.
-    np.testing.assert_allclose(together[2], squares, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(joined[2], squares, rtol=1e-12, atol=1e-11)
 
 
 def test_merging_by_hand() -> None:
     # 1 and 3 have mean 2 and squares 2; with 8 as third the mean is 4 and the squares 9 + 1 + 16.
-    n, mean, squares = merged((2, np.array([2.0]), np.array([2.0])), (1, np.array([8.0]), np.array([0.0])))
+    n, mean, squares = joined_moments((2, np.array([2.0]), np.array([2.0])), (1, np.array([8.0]), np.array([0.0])))
     assert (n, mean.tolist(), squares.tolist()) == (3, [4], [26])
 
 
@@ -125,7 +119,7 @@ def test_merging_by_hand() -> None:
 def test_a_large_mean_leaves_the_variance_in_float32(width: int) -> None:
     x = (1e4 + np.random.default_rng(width).standard_normal((100, 20, 10, width))).astype(np.float32)
     exact = x.astype(np.float64)
-    n, mean, squares = centred_moments(planes(x))
+    n, mean, squares = moments(x)
     # NumPy adds the r rows of a block one by one, into sums up to 1e4 r, each rounded by 2**-24 of itself at most. Such
     # a random walk leaves a block's mean off by 1e4 2**-24 sqrt(r) / 3 or so: 0.03 for the 20,000 rows of 3 channels.
     # The variance is off by that squared, 1e-3; the textbook's E[x^2] - E[x]^2 would be off by thousands.
@@ -133,22 +127,28 @@ def test_a_large_mean_leaves_the_variance_in_float32(width: int) -> None:
     np.testing.assert_allclose(squares / n, exact.var((0, 1, 2)), rtol=1e-3)
 
 
-def test_a_line_per_channel_goes_where_it_is_told() -> None:
-    x, out = np.array([[[3.0], [1.0]], [[5.0], [2.0]]]), np.zeros((2, 2, 1))
-    assert line(x, np.array([1.0, 0.0]), np.array([2.0, 10.0]), np.array([0.5, 7.0]), out=out) is out
-    assert out.ravel().tolist() == [4.5, 17, 8.5, 27]
-    assert x.ravel().tolist() == [3, 1, 5, 2]
+@pytest.mark.parametrize("order", "CF")
+def test_an_affine_map_per_channel_by_hand(order: Any) -> None:
+    x = np.array([[3.0, 1.0], [5.0, 2.0]], order=order)
+    y = scale_and_shift(x, np.array([1.0, 0.0]), np.array([2.0, 10.0]), np.array([0.5, 7.0]))
+    assert y.tolist() == [[4.5, 17], [8.5, 27]]
+    assert x.tolist() == [[3, 1], [5, 2]]
+    assert y.strides == x.strides
+    negated = scale_and_shift(x, *np.zeros((1, 2)), np.ones(2), np.zeros(2), lambda rows: np.negative(rows, out=rows))
+    assert negated.tolist() == [[-3, -1], [-5, -2]]
 
 
-def test_channels_side_by_side_are_added_to_where_they_lie() -> None:
-    y, numbers = np.zeros((12, 3, 1)), np.array([1.0, 2.0, 3.0])
-    wide, each = widened(y, numbers)
-    # The pixels go four by four, the largest power of two in 12.
-    assert wide.shape == (3, 12, 1)
-    wide += each
-    assert y[:, :, 0].tolist() == [[1, 2, 3]] * 12
-    # With gaps or long runs, or none at all, nothing is moved.
-    for x in (np.zeros((12, 3, 2))[:, :, :1], np.zeros((12, 3, 8)), np.zeros((12, 3, 0)), np.zeros((7, 3, 1))):
-        same, each = widened(x, numbers)
+def test_tiled_channels_are_added_to_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, values = np.zeros((12, 3, 1)), np.array([1.0, 2.0, 3.0])
+    for small, shape in ((0, (3, 12, 1)), (10**6, (12, 3))):
+        # The pixels go four by four, the largest power of two in 12; a small array stays a matrix.
+        monkeypatch.setattr(layout, "SMALL_MAX", small)
+        view, tiled = tiled_channels(y, values)
+        assert view.shape == shape
+        view += tiled
+    assert y[:, :, 0].tolist() == [[2, 4, 6]] * 12
+    # With gaps or long runs nothing is moved.
+    for x in (np.zeros((12, 3, 2))[:, :, :1], np.zeros((12, 3, 8)), np.zeros((12, 3, 0))):
+        same, tiled = tiled_channels(x, values)
         assert same is x
-        assert each.shape == (3, 1)
+        assert tiled.shape == (3, 1)

@@ -1,4 +1,4 @@
-"""Activations: known values and slopes, and extreme inputs."""
+"""Activations: known values and derivatives, and extreme inputs."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ SIGMOID_1 = 1 / (1 + math.exp(-1.3))
 
 
 @pytest.mark.parametrize(
-    ("layer", "x", "y", "slope"),
+    ("layer", "x", "y", "derivative"),
     [
         (fn.identity, -2.0, -2.0, 1),
         (fn.relu, 0.5, 0.5, 1),
@@ -26,12 +26,12 @@ SIGMOID_1 = 1 / (1 + math.exp(-1.3))
         (fn.swish, 1.3, 1.3 * SIGMOID_1, SIGMOID_1 * (1 + 1.3 * (1 - SIGMOID_1))),
     ],
 )
-def test_value_and_slope(layer: fn.Layer, x: float, y: float, slope: float) -> None:
-    answer, vjp_fn = layer.apply({}, np.array([[x]]))
+def test_value_and_derivative(layer: fn.Layer, x: float, y: float, derivative: float) -> None:
+    found, vjp_fn = layer.apply({}, np.array([[x]]))
     _, dx = vjp_fn(np.array([[10.0]]))
     assert dx is not None
-    assert answer.item() == pytest.approx(y, rel=1e-15)
-    assert dx.item() == pytest.approx(10 * slope, rel=1e-14)
+    assert found.item() == pytest.approx(y, rel=1e-15)
+    assert dx.item() == pytest.approx(10 * derivative, rel=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -83,7 +83,7 @@ def test_none_is_the_identity_and_a_pair_is_an_activation() -> None:
     assert y.item() == math.sin(1)
 
 
-def test_unknown_activations_are_refused() -> None:
+def test_unknown_activations_raise() -> None:
     with pytest.raises(
         ValueError, match=r"dense: unknown activation 'gauss', expected one of \['identity', .*'tanh'\]$"
     ):
@@ -101,6 +101,6 @@ def test_the_slope_of_leaky_relu_is_finite(slope: float) -> None:
 
 
 @pytest.mark.parametrize("layer", [fn.relu, fn.softmax, fn.log_softmax, fn.sigmoid], ids=repr)
-def test_integers_are_refused(layer: fn.Layer) -> None:
+def test_integers_raise(layer: fn.Layer) -> None:
     with pytest.raises(TypeError, match=f"{layer.kind}: expected floats, got int64; scale images first"):
         layer.apply({}, np.ones((2, 3), np.int64))

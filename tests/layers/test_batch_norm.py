@@ -88,7 +88,7 @@ def test_predicting_before_calibration_says_what_to_call() -> None:
     model.apply(params, np.ones((2, 3), np.float32), rng=0)
 
 
-def test_inputs_and_arguments_that_do_not_fit_are_refused() -> None:
+def test_inputs_and_arguments_that_do_not_fit_raise() -> None:
     with pytest.raises(ValueError, match=r"batch_norm: expected 2 channels .*got 3 in an input of shape \(4, 3\)"):
         fn.batch_norm().apply(PARAMS, np.ones((4, 3)), rng=0)
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_a_batch_norm_that_does_not_fit_the_convolution_complains_itself(
     params["batch_norm_0"] |= change
     with pytest.raises(ValueError, match=message) as caught:
         fn.predict(model, params, x)
-    assert caught.value.__notes__ == ["in layer batch_norm_0, which was given an array of shape (9, 6, 5, 6)"]
+    assert caught.value.__notes__ == ["in layer batch_norm_0, with an input of shape (9, 6, 5, 6)"]
 
 
 @pytest.mark.parametrize("watched_path", ["conv2d_0", "batch_norm_0"])

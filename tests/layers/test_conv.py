@@ -1,4 +1,4 @@
-"""``conv2d``: windows counted by hand, and what it refuses; its arithmetic is tested in tests/kernels."""
+"""``conv2d``: windows counted by hand, and what raises; its arithmetic is tested in tests/kernels."""
 
 from typing import Any
 
@@ -101,21 +101,21 @@ def test_weights_are_scaled_by_what_one_filter_sees() -> None:
         ({"activation": "rleu"}, "unknown activation 'rleu', expected one of .*; did you mean 'relu'"),
     ],
 )
-def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_raise(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"conv2d: {message}"):
         fn.conv2d(**{"filters": 4, "kernel": 3} | options)
 
 
-def test_a_kernel_larger_than_its_image_is_refused_with_sizes_and_path() -> None:
+def test_a_kernel_larger_than_its_image_raises_with_sizes_and_path() -> None:
     model = fn.serial(fn.conv2d(2, 3), fn.named("deep", fn.conv2d(2, 3, dilation=2)))
     message = r"conv2d: a window of \(5, 5\) pixels is larger than its input of \(4, 6\) pixels with padding 'valid'"
     with pytest.raises(ValueError, match=message) as caught:
         model.init((6, 8, 1), 0)
-    assert caught.value.__notes__ == ["in layer deep, which was given an array of shape (1, 4, 6, 2)"]
+    assert caught.value.__notes__ == ["in layer deep, with an input of shape (1, 4, 6, 2)"]
     params = model.init((9, 9, 1), 0)
     with pytest.raises(ValueError, match=message) as caught:
         model.apply(params, np.zeros((7, 6, 8, 1), np.float32))
-    assert caught.value.__notes__ == ["in layer deep, which was given an array of shape (7, 4, 6, 2)"]
+    assert caught.value.__notes__ == ["in layer deep, with an input of shape (7, 4, 6, 2)"]
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_a_kernel_larger_than_its_image_is_refused_with_sizes_and_path() -> None
         (np.ones((2, 9, 9, 1)), TypeError, "input is float64, parameters are float32"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_with_their_path(x: Any, error: type[Exception], message: str) -> None:
+def test_inputs_that_do_not_fit_raise_with_their_path(x: Any, error: type[Exception], message: str) -> None:
     model = fn.serial(fn.named("stem", fn.serial(fn.conv2d(2, 3))))
     with pytest.raises(error, match=f"conv2d: .*{message}") as caught:
         model.apply(model.init((9, 9, 1), 0), x)
-    assert caught.value.__notes__ == [f"in layer stem/conv2d_0, which was given an array of shape {x.shape}"]
+    assert caught.value.__notes__ == [f"in layer stem/conv2d_0, with an input of shape {x.shape}"]
 
 
 def test_the_hint_for_integer_images_works_when_taken_literally() -> None:
@@ -148,7 +148,7 @@ def test_the_hint_for_integer_images_works_when_taken_literally() -> None:
     model.apply(params, scaled)
 
 
-def test_parameters_of_another_kernel_are_refused() -> None:
+def test_parameters_of_another_kernel_raise() -> None:
     params = fn.conv2d(2, 5).init((9, 9, 1), 0)
     message = r"conv2d: expected parameter 'w' of shape \(3, 3, 'any', 2\), got \(5, 5, 1, 2\); are these parameters of"
     with pytest.raises(ValueError, match=message):

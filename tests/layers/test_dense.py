@@ -1,4 +1,4 @@
-"""``dense``: the values of one product by hand, and what it refuses."""
+"""``dense``: the values of one product by hand, and what raises."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ def test_forward_and_gradients_by_hand() -> None:
     assert dx.tolist() == [[1, 3, 5], [21, 43, 65]]
 
 
-def test_a_fused_activation_is_the_layer_behind() -> None:
-    fused, apart = fn.dense(2, activation="relu"), fn.serial(fn.named("d", fn.dense(2)), fn.relu)
+def test_a_fused_activation_is_the_layer_after_it() -> None:
+    fused, separate = fn.dense(2, activation="relu"), fn.serial(fn.named("d", fn.dense(2)), fn.relu)
     y, vjp_fn = fused.apply(PARAMS, X)
-    same, same_vjp = apart.apply({"d": PARAMS}, X)
+    same, same_vjp = separate.apply({"d": PARAMS}, X)
     assert y.tolist() == same.tolist() == [[6, 0], [15, 0]]
     (grads, dx), (same_grads, same_dx) = vjp_fn(np.ones((2, 2))), same_vjp(np.ones((2, 2)))
     assert np.array_equal(dx, same_dx)
@@ -49,7 +49,7 @@ def test_every_axis_but_the_last_is_batch() -> None:
     assert np.array_equal(vjp_fn(y)[0]["w"], flat_vjp(flat)[0]["w"])
 
 
-def test_weights_are_scaled_by_the_number_of_inputs_and_biases_begin_at_zero() -> None:
+def test_weights_are_scaled_by_the_number_of_inputs_and_biases_start_at_zero() -> None:
     params = fn.dense(500).init((400,), 0)
     assert params["w"].var() == pytest.approx(2 / 400, rel=0.02)
     assert not params["b"].any()
@@ -76,11 +76,11 @@ def test_units_are_a_whole_number(units: Any) -> None:
         ([[1.0, 2.0, 3.0]], TypeError, r"expected an array, got list; use np.asarray\(x, np.float32\)"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_with_their_path(x: Any, error: type[Exception], message: str) -> None:
+def test_inputs_that_do_not_fit_raise_with_their_path(x: Any, error: type[Exception], message: str) -> None:
     model = fn.serial(fn.named("stem", fn.serial(fn.dense(2))))
     with pytest.raises(error, match=message) as caught:
         model.apply({"stem": {"dense_0": PARAMS}}, x)
-    assert caught.value.__notes__ == [f"in layer stem/dense_0, which was given an array of shape {np.shape(x)}"]
+    assert caught.value.__notes__ == [f"in layer stem/dense_0, with an input of shape {np.shape(x)}"]
 
 
 def test_an_example_needs_an_axis_of_inputs() -> None:

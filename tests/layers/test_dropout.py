@@ -1,4 +1,4 @@
-"""Dropout: the rate, the scale, the mask on the way back, and prediction."""
+"""Dropout: the rate, the scale, the mask in the backward pass, and prediction."""
 
 import math
 
@@ -12,7 +12,7 @@ import funcnn as fn
 def test_rate_is_the_probability_of_dropping_and_the_rest_is_scaled_up(rate: float) -> None:
     x = np.ones((100, 1000), np.float32)
     y, vjp_fn = fn.dropout(rate).apply({}, x, rng=0)
-    # Of 100,000 units the share dropped deviates by 0.0016 at most; four of those.
+    # Of 100,000 units the fraction dropped has a standard deviation of 0.0016 at most; four of those.
     assert np.mean(y == 0) == pytest.approx(rate, abs=0.0065)
     assert set(np.unique(y)) == {0, np.float32(1 / (1 - rate))}
     _, dx = vjp_fn(x)
@@ -47,11 +47,11 @@ def test_predicting_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, math.nan])
-def test_a_rate_outside_zero_to_one_is_refused(rate: float) -> None:
+def test_a_rate_outside_zero_to_one_raises(rate: float) -> None:
     with pytest.raises(ValueError, match=r"dropout: rate is the probability of dropping, in \[0, 1\), got"):
         fn.dropout(rate)
 
 
-def test_integers_are_refused() -> None:
+def test_integers_raise() -> None:
     with pytest.raises(TypeError, match="dropout: expected floats, got uint8; scale images first"):
         fn.dropout(0.5).apply({}, np.ones((1, 2), np.uint8))

@@ -1,4 +1,4 @@
-"""Pooling layers: windows counted by hand, and what they refuse; their arithmetic is tested in tests/kernels."""
+"""Pooling layers: windows counted by hand, and what raises; their arithmetic is tested in tests/kernels."""
 
 from typing import Any
 
@@ -72,18 +72,18 @@ def test_global_average_by_hand() -> None:
         ),
     ],
 )
-def test_arguments_out_of_range_are_refused(pool: Any, options: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_raise(pool: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"{pool.__name__}: {message}"):
         pool(**{"window": 2} | options)
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_window_larger_than_its_image_is_refused_with_sizes_and_path(pool: Any) -> None:
+def test_a_window_larger_than_its_image_raises_with_sizes_and_path(pool: Any) -> None:
     model = fn.serial(fn.max_pool2d(2), fn.named("last", pool(5)))
     message = rf"{pool.__name__}: a window of \(5, 5\) pixels is larger than its input of \(4, 3\) pixels"
     with pytest.raises(ValueError, match=message):
         model.init((8, 7, 1), 0)
-    with pytest.raises(ValueError, match=r"in layer last, which was given an array of shape \(2, 4, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"in layer last, with an input of shape \(2, 4, 3, 1\)"):
         model.apply({}, np.zeros((2, 8, 7, 1)))
 
 
@@ -96,6 +96,6 @@ def test_a_window_larger_than_its_image_is_refused_with_sizes_and_path(pool: Any
         (np.ones((1, 0, 4, 1)), ValueError, "larger than its input|at least one pixel"),
     ],
 )
-def test_what_is_no_batch_of_images_is_refused(layer: Any, x: Any, error: type[Exception], message: str) -> None:
+def test_what_is_no_batch_of_images_raises(layer: Any, x: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"{layer.kind}: .*({message})"):
         layer.apply({}, x)

@@ -43,13 +43,13 @@ def test_sizes_are_whole_numbers_with_one_unknown(shape: Any) -> None:
         fn.reshape(*shape)
 
 
-def test_inputs_that_do_not_fit_are_refused_with_their_path() -> None:
+def test_inputs_that_do_not_fit_raise_with_their_path() -> None:
     for layer in (fn.reshape(5, 2), fn.reshape(5, -1)):
         with pytest.raises(
-            ValueError, match=r"reshape: an example of shape \(2, 3, 2\) has 12 numbers, no room in \(5, "
+            ValueError, match=r"reshape: an example of shape \(2, 3, 2\) has 12 elements, no room in \(5, "
         ):
             layer.apply({}, X)
-    with pytest.raises(ValueError, match=r"in layer reshape_0, which was given an array of shape \(2, 2, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"in layer reshape_0, with an input of shape \(2, 2, 3, 2\)"):
         fn.serial(fn.reshape(5)).apply({}, X)
     with pytest.raises(ValueError, match=r"upsample2d: expected an input of axes .* got shape \(2, 12\)"):
         fn.upsample2d(2).apply({}, X.reshape(2, 12))
@@ -58,6 +58,6 @@ def test_inputs_that_do_not_fit_are_refused_with_their_path() -> None:
 
 
 @pytest.mark.parametrize("layer", [fn.reshape(12), fn.upsample2d(2), fn.flatten], ids=repr)
-def test_integers_are_refused(layer: fn.Layer) -> None:
+def test_integers_raise(layer: fn.Layer) -> None:
     with pytest.raises(TypeError, match=f"{layer.kind}: expected floats, got uint8; scale images first"):
         layer.apply({}, X.astype(np.uint8))

@@ -289,7 +289,7 @@ def test_predict_refuses() -> None:
         fn.predict(MODEL, PARAMS, X, batch_size=0)
     with pytest.raises(TypeError, match=r"dense: expected an array, got list; use np\.asarray"):
         fn.predict(MODEL, PARAMS, X.tolist())
-    with pytest.raises(ValueError, match="in layer batch_norm_0, which was given an array of shape"):
+    with pytest.raises(ValueError, match="in layer batch_norm_0, with an input of shape"):
         fn.predict(NORMED, NORMED.init((4,), 0), X)
 
 
@@ -694,12 +694,12 @@ def test_data_that_do_not_fit_the_model_are_refused_before_the_first_step(
     with pytest.raises(error, match=message) as caught:
         fit(MODEL, PARAMS, fn.Optimizer(fn.sgd(0.1).init, update), (x, labels))
     notes = getattr(caught.value, "__notes__", [])
-    assert notes == ([] if path is None else [f"in layer {path}, which was given an array of shape {x.shape}"])
+    assert notes == ([] if path is None else [f"in layer {path}, with an input of shape {x.shape}"])
 
 
 def test_the_path_of_a_layer_deep_inside_is_named() -> None:
     model = fn.serial(fn.named("stem", fn.serial(fn.conv2d(2, 3), fn.flatten)), fn.dense(3))
-    with pytest.raises(TypeError, match=r"in layer stem/conv2d_0, which was given an array of shape \(2, 5, 5, 1\)"):
+    with pytest.raises(TypeError, match=r"in layer stem/conv2d_0, with an input of shape \(2, 5, 5, 1\)"):
         fit(model, model.init((5, 5, 1), 0), fn.sgd(0.1), (np.ones((2, 5, 5, 1), np.uint8), LABELS[:2]))
 
 

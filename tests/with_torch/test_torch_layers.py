@@ -22,7 +22,7 @@ def to_torch(array: Array) -> Any:
 
 
 def compare(layer: fn.Layer, params: Any, x: Array, theirs: Callable[..., Any], rng: Any = None) -> None:
-    """``theirs(params, x)`` gets tensors in our layout; autograd answers in our layout too."""
+    """``theirs(params, x)`` gets tensors in our layout; and returns gradients in our layout too."""
     import torch
 
     y, vjp_fn = layer.apply(params, x, rng)
