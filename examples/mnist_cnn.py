@@ -28,7 +28,7 @@ def main(options):
     out.mkdir(parents=True, exist_ok=True)
     train, test = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
     train, test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
-    train, validation = fn.split(train, share=0.1, rng=(options.seed, 1))
+    train, validation = fn.split(train, fraction=0.1, rng=(options.seed, 1))
 
     params = model.init((28, 28, 1), rng=options.seed)
     fn.summary(model, params, (28, 28, 1)).show()
@@ -70,7 +70,7 @@ def learn(params, train, validation, options, checkpoint):
         for name, data in (("train", train), ("validation", validation)):
             found = fn.evaluate(model, params, data, fn.softmax_cross_entropy, metrics)
             scores |= {f"{name}_{key}": value for key, value in found.items()}
-        print(f"epoch {epoch}/{options.epochs}  {fn.train.describe(scores)}", flush=True)
+        print(f"epoch {epoch}/{options.epochs}  {fn.format_record(scores)}", flush=True)
         return scores
 
     if options.resume:

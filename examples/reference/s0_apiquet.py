@@ -15,6 +15,7 @@ import time
 from functools import partial
 from statistics import median
 
+import experiment_data
 import numpy as np
 from common import TEST_ERROR, Experiment, Measure, Result, digits, learn, main, parser
 
@@ -83,7 +84,7 @@ def images(network, n_train, n_test, options, reported):
 def pooled_digits(options, n_test=1000):
     """1,000 digits and some to test, 2 x 2 pixels averaged into one, standardised as the training images are."""
     parts = digits(options, *((200, 200) if options.quick else (1000, n_test)))
-    small = [(fn.datasets.average_pool_images(x, 2), labels) for x, labels in parts]
+    small = [(experiment_data.average_pool_images(x, 2), labels) for x, labels in parts]
     measured = fn.datasets.statistics(small[0][0], axis=None)
     return with_one_hot([(fn.datasets.standardize(x, measured), labels) for x, labels in small])
 
@@ -183,7 +184,7 @@ def pytorch_side(params, train, test):
 def disc(options, reported):
     """Is a point inside the disc? 2-s-s-2 with leaky relu; the options are those of the original command."""
     n, t, epochs = (200, 200, 5) if options.quick else (options.n, options.t, options.e)
-    train, test = (fn.datasets.disc(count, (options.seed, part)) for part, count in enumerate((n, t)))
+    train, test = (experiment_data.disc(count, (options.seed, part)) for part, count in enumerate((n, t)))
     train, test = ((x, fn.datasets.one_hot(labels, 2)) for x, labels in (train, test))
     hidden = [fn.dense(options.s), fn.leaky_relu()]
     result, fit = learn(

@@ -12,6 +12,7 @@ and of epochs. Adam's rate is 0.001 in all tests: there it ignored what it was t
 
 from functools import partial
 
+import experiment_data
 import numpy as np
 from common import TEST_LOSS, TRAIN_ACCURACY, VALIDATION_ACCURACY, Experiment, Result, digits, learn, main, parser
 
@@ -57,7 +58,7 @@ def classify(layers, n_train, n_test, epochs, measure, optimizer, options, repor
     """Train on images, and say when 90 % was reached: "a similar model in Keras" took five epochs."""
     if options.quick:
         n_train, n_test, epochs = 200, 100, 1
-    train, test = ((fn.datasets.standardize_images(x), labels) for x, labels in digits(options, n_train, n_test))
+    train, test = ((experiment_data.standardize_images(x), labels) for x, labels in digits(options, n_train, n_test))
     model = fn.serial(*layers)
     print(layer_table(model, train[0].shape[1:]))
     result, fit = learn(

@@ -11,6 +11,7 @@ descent. On MNIST its rate of 0.1 crawls with right gradients as well, and is 1 
 
 from dataclasses import replace
 
+import experiment_data
 import numpy as np
 from common import TEST_ACCURACY, Experiment, Measure, Result, digits, learn, main, parser
 
@@ -21,8 +22,8 @@ PERFECT = Measure("epochs to 100 % test accuracy", True, ".0f")
 
 def shapes(options, reported):
     """Vertical and horizontal lines, crosses and diamonds of 3x3 pixels, under uniform noise; a third is held out."""
-    x, labels = fn.datasets.shapes(500, 0.25, options.seed)
-    train, test = fn.split((x, fn.datasets.one_hot(labels, 4)), share=0.33, rng=(options.seed, 1))
+    x, labels = experiment_data.shapes(500, 0.25, options.seed)
+    train, test = fn.split((x, fn.datasets.one_hot(labels, 4)), fraction=0.33, rng=(options.seed, 1))
     model = fn.serial(
         fn.conv2d(4, 2), fn.flatten, fn.dense(8, activation="relu"), fn.dense(4, activation="sigmoid")
     )  # fmt: skip

@@ -35,7 +35,7 @@ def ten_runs(name, options, reported):
     for run in range(runs):
         key = (options.seed, run)
         x, labels = getattr(fn.datasets, name)(n, 0.04, key)
-        train, test = fn.split((x, labels[:, None].astype(np.float32)), share=0.2, rng=(*key, 1))
+        train, test = fn.split((x, labels[:, None].astype(np.float32)), fraction=0.2, rng=(*key, 1))
         result, fit = learn(
             model, fn.adam(fn.cosine_decay(0.02, epochs * len(train[0]) // 100)), train, test, fn.binary_cross_entropy,
             epochs=epochs, batch_size=100, measure=BALANCED, reported=reported, metric=balanced, rng=key,

@@ -96,7 +96,7 @@ def test_s2_6_batches_are_arrays_of_numbers_and_follow_from_their_key() -> None:
 
 
 def test_s2_6_made_data_follow_from_their_key() -> None:
-    (one, one_labels), (same, same_labels), (other, _) = (fn.datasets.shapes(20, rng=key) for key in (1, 1, 2))
+    (one, one_labels), (same, same_labels), (other, _) = (fn.datasets.moons(20, 0.1, rng=key) for key in (1, 1, 2))
     told_apart(same, one, other)
     np.testing.assert_array_equal(same_labels, one_labels)
 
