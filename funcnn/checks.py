@@ -15,14 +15,18 @@ import numpy as np
 from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
-    "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function", "gradient",
-    "gradients_like", "images", "labels", "nonnegative", "number", "pair", "parameters", "positive", "prefix",
-    "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
+    "OtherDtypes", "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function",
+    "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "pair", "parameters", "positive",
+    "prefix", "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
 class OtherParameters(ValueError):
     """The parameters are not those of this layer or model, whatever the input may be."""
+
+
+class OtherDtypes(OtherParameters, TypeError):
+    """The parameters have dtypes that no input fits."""
 
 
 def prefix(kind: str) -> str:
@@ -295,7 +299,13 @@ def _explain(
         raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
     dtypes = {name: str(params[name].dtype) for name in shapes}
     if len(set(dtypes.values())) > 1:
-        raise TypeError(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
+        raise OtherDtypes(
+            f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)"
+        )
+    if not {*dtypes.values()} <= {"float32", "float64"}:
+        raise OtherDtypes(
+            f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
+        )
     float_array(kind, x)
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")

@@ -104,13 +104,21 @@ class Layer:
         return self.call
 
     def __reduce__(self) -> Any:
-        call = self.recorded_call()
+        return self.reduced("")
+
+    def reduced(self, path: str) -> Any:
+        """What ``__reduce__`` returns, or an error that names the path of the layer that has no valid record."""
+        call = self.recorded_call(path)
         if call is not None:
+            for name, child in given_children(self):
+                if isinstance(child, Layer):
+                    child.reduced(f"{path}/{name}" if path else name)
             return _make, (call.constructor, dict(call.arguments), self.name)
-        if self is not getattr(sys.modules["funcnn"], self.kind, None) and self.name is None:
+        ready = getattr(sys.modules["funcnn"], self.kind, None)
+        if not isinstance(ready, Layer) or ready.apply is not self.apply:
             raise TypeError(
-                f"a {self.kind} without a recorded call cannot be pickled or copied; write a function that returns the "
-                "pair, decorate it with @fn.layer, and build the model with that"
+                f"layer {path or self.kind}: it has no recorded call, so it cannot be pickled or copied; write a "
+                "function that returns the pair, decorate it with @fn.layer, and build the model with that"
             )
         return _ready, (self.kind, self.name)
 
@@ -171,7 +179,9 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         result = as_layer(constructor(*args, **kwargs))
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
-        inner = result.call.inner or result.call if result.call and result.children else None
+        # The record of a combinator whose apply was replaced does not say what computes.
+        valid = result.call is not None and result.call.made is result.apply
+        inner = result.call.inner or result.call if result.call and valid and result.children else None
         return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner=inner))
 
     return build
@@ -208,6 +218,24 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, Layer) or (
         isinstance(value, tuple) and len(value) == 2 and all(callable(part) for part in value)
     )
+
+
+def layers_among(value: Any) -> Iterator[Any]:
+    """The layers and pairs in an argument, in order."""
+    if is_pair(value):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from layers_among(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from layers_among(item)
+
+
+def given_children(layer: Layer) -> list[tuple[str, Any]]:
+    """The layers among a combinator's arguments, each with its name as a child; none if they do not correspond."""
+    given = list(layers_among(list(layer.arguments.values())))
+    return list(zip(layer.children, given, strict=True)) if len(given) == len(layer.children) else []
 
 
 def named(name: str, layer: Any) -> Layer:

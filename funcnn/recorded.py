@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -46,8 +47,10 @@ class Call:
 
 def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
     """What a constructor makes of arguments that are given by name, as a record has them."""
-    bound = inspect.BoundArguments(inspect.signature(constructor), OrderedDict(arguments))
-    if keywords:  # only of constructors that take no ``*arguments``
+    signature = inspect.signature(constructor)
+    bound = inspect.BoundArguments(signature, OrderedDict(arguments))
+    several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    if keywords and not several & {parameter.kind for parameter in signature.parameters.values()}:
         first = [value for name, value in arguments.items() if name not in keywords]
         return constructor(*first, **{name: arguments[name] for name in keywords})
     bound.apply_defaults()
@@ -69,6 +72,10 @@ class Recorded:
         return repr(self.call)
 
     def __reduce__(self) -> Any:
+        module = sys.modules.get(self.__module__)
+        for name, thing in list(vars(module).items()) if module else []:
+            if thing is self:  # a global of its module, like ``he_normal``, is found by its name
+                return name
         return made, self.call.parts()
 
 

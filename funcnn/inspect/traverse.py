@@ -13,7 +13,7 @@ from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
-from funcnn.protocol import Layer, as_layer, is_pair, named
+from funcnn.protocol import Layer, as_layer, is_pair, layers_among, named
 from funcnn.recorded import made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
@@ -174,7 +174,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
     call = layer.recorded_call(path)
     if call is not None and call.inner is not None:
         call = call.inner
-    found = [] if call is None else list(_layers_among(list(call.arguments.values())))
+    found = [] if call is None else list(layers_among(list(call.arguments.values())))
     if call is None or len(found) != len(children):
         raise ValueError(
             f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
@@ -197,18 +197,6 @@ def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> li
         wanted = name if old[name].name is not None or (default_before == name and default != name) else None
         layers.append(layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None))
     return layers
-
-
-def _layers_among(value: Any) -> Iterator[Any]:
-    """The layers in an argument, in order."""
-    if is_pair(value):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _layers_among(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _layers_among(item)
 
 
 def _replaced(value: Any, new: Iterator[Layer]) -> Any:

@@ -100,7 +100,7 @@ def test_the_text_is_exactly_this() -> None:
     assert fn.to_json(model).splitlines() == [
         "{",
         '  "format": "funcnn model",',
-        '  "version": 1,',
+        '  "version": 2,',
         '  "model": {"layer": "serial", "arguments": {"layers": [',
         '    {"layer": "conv2d", "name": "stem", "arguments": {"filters": 8, "kernel": [3, 5], '
         '"padding": [[1, 1], [0, 0]], "activation": "relu", "b_init": {"function": "flat"}}},',
@@ -122,7 +122,7 @@ def test_every_layer_of_the_library_comes_back(layer: fn.Layer, shape: Any, tmp_
     x = np.random.default_rng(0).random((3, *shape), np.float32)
     params = fn.calibrate(layer, layer.init(shape, 0), x)
     fn.save_model(tmp_path / "model.npz", layer, params)
-    # A curve of one's own, even if one of the table's, is handed in.
+    # A nonlinearity of one's own, even if one of the table's, is passed.
     again, found = fn.load_model(tmp_path / "model.npz", {"elementwise": layer} if layer.kind == "elementwise" else {})
     assert repr(again) == repr(layer)
     assert fn.to_json(again) == fn.to_json(layer)
@@ -211,7 +211,7 @@ def test_arguments_are_written_as_given_even_if_as_many_children_came_of_them() 
 # Layers of one's own
 
 
-def test_own_layers_are_handed_in_by_name(tmp_path: Path) -> None:
+def test_own_layers_are_passed_by_name(tmp_path: Path) -> None:
     block = fn.named("block", twice(fn.dense(3, w_init=flat), snake(), sine, depth=(1, 2)))
     model = fn.serial(block, fn.dense(1, activation=sine))
     params = model.init((3,), 0)
@@ -232,14 +232,14 @@ def test_own_layers_are_handed_in_by_name(tmp_path: Path) -> None:
     ("layers", "message"),
     [
         ({}, r"layer snake_0: this funcnn has no 'snake'; if it is your own, pass it in: layers={'snake': snake}"),
-        ({"snake": snake()}, "layer snake_0: 'snake' is a ready layer .* hand in the constructor"),
-        ({"snake": pair}, "makes no layers; hand in a constructor decorated with @fn.layer"),
-        ({"snake": snake.__wrapped__}, "snake makes no layers; hand in a constructor decorated with @fn.layer"),  # type: ignore[attr-defined]
-        ({"snake": initializers.normal}, "snake_0: normal takes no \\['start'\\], it takes \\['deviation'\\]"),
-        ({"snake": snake, "dense": snake}, r"\['dense'\] are names of funcnn's own"),
+        ({"snake": snake()}, "layer snake_0: 'snake' is a layer and .* pass the constructor"),
+        ({"snake": pair}, "makes no layers; pass a constructor decorated with @fn.layer"),
+        ({"snake": snake.__wrapped__}, "snake makes no layers; pass a constructor decorated with @fn.layer"),  # type: ignore[attr-defined]
+        ({"snake": initializers.normal}, "snake_0: normal takes no \\['start'\\], it takes \\['std'\\]"),
+        ({"snake": snake, "dense": snake}, r"\['dense'\] are names of funcnn's own layers"),
     ],
 )
-def test_the_wrong_thing_handed_in_is_refused(layers: Any, message: str) -> None:
+def test_the_wrong_thing_that_is_passed_raises(layers: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fn.from_json(fn.to_json(fn.serial(snake(2.0))), layers)
 
@@ -292,34 +292,34 @@ def test_what_could_not_be_read_back_is_refused_and_nothing_is_written(
 
 
 def text(model: Any, **changed: Any) -> str:
-    return json.dumps({"format": "funcnn model", "version": 1, "model": model} | changed)
+    return json.dumps({"format": "funcnn model", "version": 2, "model": model} | changed)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it is no JSON"),
-        ("[" * 100_000, "it is no JSON"),
+        ("", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
         ("[1]", 'expected a JSON object with "format": "funcnn model"'),
         ('{"layers": []}', 'expected a JSON object with "format": "funcnn model"'),
-        (text({"layer": "relu"}, version=2), "format version 2 is newer than this funcnn, which reads 1; upgrade"),
-        (text({"layer": "relu"}, version=True), "expected a version of the format, 1 to 1, got True"),
+        (text({"layer": "relu"}, version=3), "format version 3 is newer than this funcnn, which reads 2; upgrade"),
+        (text({"layer": "relu"}, version=True), "expected a version of the format, 1 to 2, got True"),
         (text({"layer": "relu"}, weights=1), r"the architecture takes no \['weights'\]"),
         ('{"format": "funcnn model", "version": 1}', r"the architecture lacks \['model'\]"),
         (text("relu"), "expected the model to be a layer, got 'relu'"),
         (text({"layer": "conv3d"}), "the model: this funcnn has no 'conv3d'"),
         (text({"layer": ["relu"]}), r"this funcnn has no \['relu'\]"),
         (text({"layer": "relu", "code": "1"}), r"the model takes no \['code'\]"),
-        (text({"layer": "relu", "arguments": {}}), "'relu' is a ready layer and takes no arguments"),
+        (text({"layer": "relu", "arguments": {}}), "'relu' is a layer and takes no arguments"),
         (text({"layer": "relu", "name": "a/b"}), "a layer's name"),
         (text({"layer": "he_normal"}), "makes no layers"),
-        (text({"layer": "constant", "arguments": {"value": 1}}), "made a Recipe and no layer"),
+        (text({"layer": "constant", "arguments": {"value": 1}}), "makes a Recorded and no layer"),
         (text({"layer": "dense", "arguments": {"unit": 3}}), r"dense takes no \['unit'\], it takes \['units', 'bias'"),
         (text({"layer": "dense", "arguments": [3]}), r"expected the arguments of dense by name, got \[3\]"),
         (text({"layer": "dense"}), "dense cannot be made: missing a required argument: 'units'"),
         (text({"layer": "dense", "arguments": {"units": -3}}), "dense cannot be made: dense: units must be a whole"),
-        (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is nothing that an architecture holds"),
-        (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is nothing that an architecture holds"),
+        (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is not a value of an architecture"),
+        (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is not a value of an architecture"),
         (text({"layer": "serial", "arguments": {"layers": 3}}), "serial takes several values for"),
         (
             text({"layer": "serial", "arguments": {"layers": [{"layer": "relu"}, {"layer": "dense", "name": "a"}]}}),
