@@ -278,7 +278,7 @@ def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
     while True:
         # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
         reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, received, strict=True)])
-        first = reached[0]
+        first, received = reached[0], []
         if isinstance(first, _Done):
             return [done.value for done in reached]
         try:
@@ -301,6 +301,7 @@ def run_one(coroutine: Coroutine[T]) -> T:
     try:
         while True:
             request = coroutine.send(received)
+            received = None  # what was received is used up, and must not stay alive while the next layer runs
             try:
                 (received,) = request.combine([request.value])
             except Exception as error:
