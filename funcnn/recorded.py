@@ -107,13 +107,16 @@ def written(
     """The arguments of a call as one would write them: options with their keyword, the first argument without."""
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
+    by_keyword |= {name for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
         if kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (_spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             yield from (f"{key}={_spelled(item)}" for key, item in value.items())
-        elif default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY and name not in by_keyword:
+        elif (
+            default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY and name not in by_keyword
+        ):
             yield _spelled(value)
         elif value is not default:
             yield f"{name}={_spelled(value)}"

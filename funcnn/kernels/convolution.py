@@ -103,9 +103,7 @@ def convolve(
     return _batch_first(y.reshape(counts[0], filters, counts[1], len(x)))
 
 
-def _convolve_few(
-    x: Array, w: Array, window: Window, counts: Pair, padding: Padding, epilogue: Epilogue
-) -> Array:
+def _convolve_few(x: Array, w: Array, window: Window, counts: Pair, padding: Padding, epilogue: Epilogue) -> Array:
     """A batch of one would make runs of one: so the channels stay innermost, and the buffer is (n, w_out, h, kw*c).
 
     There too the rows of a window follow each other, and all windows of an output row are the matrix of a product that

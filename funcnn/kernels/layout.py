@@ -8,8 +8,6 @@ the same to all elements of a channel see an array as its memory lies, as its *c
 
 import math
 
-import numpy as np
-
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory
 

@@ -139,7 +139,8 @@ def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     """
     x_view, dy_view = channel_view(x), channel_view(dy, like=x)
     parts = [
-        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean))) for block in blocks(dy_view)
+        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean)))
+        for block in blocks(dy_view)
     ]
     return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 

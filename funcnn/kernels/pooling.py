@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.engine.memory import empty_like
 from funcnn.kernels.layout import BLOCK_BYTES
 from funcnn.kernels.windows import Padding, Pair, Window, pad
-from funcnn.engine.memory import empty_like
 
 __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 

@@ -6,7 +6,15 @@ every law. Array work belongs in ``kernels/``.
 """
 
 from funcnn.layers.activation import (
-    elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh,
+    elementwise,
+    identity,
+    leaky_relu,
+    log_softmax,
+    relu,
+    sigmoid,
+    softmax,
+    swish,
+    tanh,
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.conv import conv2d

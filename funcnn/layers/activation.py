@@ -227,6 +227,12 @@ class Fused(NamedTuple):
     in_place: Callable[[Array], Any] | None
     complete: Callable[[Array], tuple[Array, Pull]]
 
+    def __call__(self, z: Array) -> tuple[Array, Pull]:
+        """Both, one after the other."""
+        if self.in_place is not None:
+            self.in_place(z)
+        return self.complete(z)
+
 
 def fuse(kind: str, activation: Any) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""

@@ -114,7 +114,9 @@ def conv2d(
         w, *b = read(params, x)
         counts, padding = window.fit("conv2d", x.shape)
         image, zeros_around = (pad_edges(x, padding), NO_PADDING) if pad_mode == "edge" else (x, padding)
-        z = convolve(image, w, window, counts, zeros_around, groups, Epilogue(b[0] if bias else None, activate.in_place))
+        z = convolve(
+            image, w, window, counts, zeros_around, groups, Epilogue(b[0] if bias else None, activate.in_place)
+        )
         y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn import tree
-from funcnn.engine import threads
 from funcnn.aliases import Array, Tree
+from funcnn.engine import threads
 from funcnn.engine.memory import empty
 from funcnn.optim.schedules import Schedule
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from funcnn.aliases import Tree
 from funcnn.optim.core import Optimizer, chain
+from funcnn.optim.schedules import Schedule
 from funcnn.optim.transforms import (
     add_decayed_weights,
     add_momentum,
@@ -17,7 +18,6 @@ from funcnn.optim.transforms import (
     scale_by_rate,
     scale_by_rmsprop,
 )
-from funcnn.optim.schedules import Schedule
 
 __all__ = ["adadelta", "adagrad", "adam", "adamax", "adamw", "rmsprop", "sgd"]
 

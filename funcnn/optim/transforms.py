@@ -14,8 +14,8 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Tree
-from funcnn.optim.elementwise import Numbers
 from funcnn.optim.core import Optimizer, lift, transform
+from funcnn.optim.elementwise import Numbers
 from funcnn.optim.schedules import Schedule, check_rate
 
 __all__ = [

@@ -13,9 +13,9 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Params, Shape
 from funcnn.combinators import add, concat, probe, residual, serial
-from funcnn.protocol import Layer
-from funcnn.plot.canvas import SKY_BLUE, new_axes
 from funcnn.inspect.traverse import Visit, trace
+from funcnn.plot.canvas import SKY_BLUE, new_axes
+from funcnn.protocol import Layer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from funcnn.aliases import Array, Params, Rng
-from funcnn.plot.canvas import frame, new_axes, tile
 from funcnn.inspect.traverse import trace
+from funcnn.plot.canvas import frame, new_axes, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -243,7 +243,7 @@ def _batches(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
 
 
 def _one_function(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
-    """Law 8: the same values alone, in a combinator, cut into microbatches and predicting; and the claim per_example."""
+    """Law 8: the same values alone, in a combinator, cut into microbatches, predicting; and any claim per_example."""
     inside, own = serial(named("a", layer)), {"a": params} if params else {}
     findings = []
     for mode, rng, inner in (("training", key, fold(key, "a")), ("predicting", None, None)):

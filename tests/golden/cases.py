@@ -213,7 +213,7 @@ def _batch_norm_cnn(shape: tuple[int, ...], widths: tuple[int, int]) -> Training
 def _residual_network() -> Training:
     """Batch norms inside residual blocks inside a serial, the second block with a convolution beside it.
 
-    Nothing is dropped at random: the code before the rebuild gave such a block the joined batch, and masks follow the cut.
+    There is no dropout: the old code gave such blocks the joined batch, and what is dropped follows the cut.
     """
     block = fn.residual(
         fn.conv2d(8, 3, padding="same", bias=False), fn.batch_norm(activation=fn.relu),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn.protocol import Layer
 from funcnn.inspect.traverse import watched
+from funcnn.protocol import Layer
 
 MODEL = fn.serial(
     fn.named("stem", fn.dense(4)),

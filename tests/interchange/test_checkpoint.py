@@ -19,8 +19,8 @@ from hypothesis.extra.numpy import (
 )
 
 from funcnn import tree
-from funcnn.interchange import checkpoint
 from funcnn.aliases import Tree
+from funcnn.interchange import checkpoint
 from funcnn.interchange.checkpoint import load, save
 
 MODEL = {

@@ -36,7 +36,7 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
         "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
-        # Which path the products take: for few images or for more, cut small or not, scattered or not in the backward pass.
+        # Which path the products take: for few images or for more, cut small or not, scattered back or not.
         "FEW_IMAGES_MAX": draw(st.sampled_from([-1, kernels.FEW_IMAGES_MAX])),
         "SMALL_PRODUCT_MAX": draw(st.sampled_from([1, 20, 100, kernels.SMALL_PRODUCT_MAX])),
         "MIN_FILTERS": draw(st.sampled_from([1, kernels.MIN_FILTERS])),

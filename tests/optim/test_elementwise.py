@@ -9,8 +9,8 @@ import pytest
 from test_recipes import OPTIMIZERS
 
 from funcnn import tree
-from funcnn.engine import threads
 from funcnn.aliases import Array, Tree
+from funcnn.engine import threads
 from funcnn.optim import (
     Optimizer,
     adam,
