@@ -69,7 +69,7 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.apply, "per_example"):
+        if declared(self.apply, "per_example") is None:
             object.__setattr__(self, "apply", _checked(self.apply))
 
     def __iter__(self) -> Iterator[Any]:
@@ -133,6 +133,14 @@ def _ready(kind: str, name: str | None) -> Layer:
     """A layer of the library that is made already, like ``relu``; for ``pickle`` and ``copy``."""
     found: Layer = getattr(sys.modules["funcnn"], kind)
     return found if name is None else named(name, found)
+
+
+def declared(function: Any, name: str) -> Any:
+    """What a function declares of itself; None if nothing.
+
+    ``functools.wraps`` copies declarations to functions that do something else, so those of a wrapper do not count.
+    """
+    return None if hasattr(function, "__wrapped__") else getattr(function, name, None)
 
 
 def per_example(apply: F) -> F:
@@ -322,7 +330,8 @@ def _checked(apply: Callable[..., Any]) -> Apply:
         returned = apply(params, x, rng) if takes_rng else apply(params, x)
         if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
             raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
-        y, pull = returned
+        y: Any = returned[0]
+        pull: Callable[..., Any] = returned[1]
         if not isinstance(y, np.ndarray | dict):
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
@@ -349,7 +358,7 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
         return y, vjp_fn
 
-    functools.update_wrapper(checked, apply, updated=())
+    checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     checked.unchecked, checked.per_example = full, False  # type: ignore[attr-defined]
     return checked
 

@@ -12,11 +12,12 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["Call", "Recorded", "made", "recorded", "written"]
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class Recorded:
         return made, self.call.parts()
 
 
-def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
+def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
     """Let what a constructor makes know the call that made it, for ``repr``, model files, ``pickle`` and ``copy``.
 
     Args:
@@ -93,7 +94,7 @@ def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
     @functools.wraps(constructor)
     def build(*args: P.args, **kwargs: P.kwargs) -> Any:
         arguments = signature.bind(*args, **kwargs).arguments
-        result = constructor(*args, **kwargs)
+        result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(build, arguments, result, tuple(kwargs)))
         return replace(result, call=Call(build, arguments, result.update, tuple(kwargs)))
