@@ -178,7 +178,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
     if call is None or len(found) != len(children):
         raise ValueError(
             f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
-            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in their order"
+            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in order"
         )
     new = iter(_under_their_names(layer.children, children))
     again = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
