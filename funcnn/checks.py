@@ -299,9 +299,7 @@ def _explain(
         raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
     dtypes = {name: str(params[name].dtype) for name in shapes}
     if len(set(dtypes.values())) > 1:
-        raise OtherDtypes(
-            f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)"
-        )
+        raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
     if not {*dtypes.values()} <= {"float32", "float64"}:
         raise OtherDtypes(
             f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
