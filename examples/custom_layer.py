@@ -1,9 +1,9 @@
-"""A layer of your own: ten lines, checked alone, then trained inside a model.
+"""A custom layer: ten lines, checked alone, then trained as part of a model.
 
     python examples/custom_layer.py
 
-The layer is a snake, y = x + sin(a x)^2 / a with a learned a for each channel (Ziyin et al. 2020, arXiv 2006.08195):
-unlike relu it can go on with a periodic function beyond the data.
+The layer is snake, y = x + sin(a x)^2 / a with a learned a for each channel (Ziyin et al. 2020, arXiv 2006.08195):
+unlike relu it can extrapolate a periodic function beyond the data.
 """
 
 import numpy as np

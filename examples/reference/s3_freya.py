@@ -29,7 +29,7 @@ def balanced(y, target):
 
 
 def ten_runs(name, options, reported):
-    """The same network from ten keys, each with points of its own; the pictures are those of the best run."""
+    """Ten runs of the same network with different keys and points; the plots are those of the best run."""
     runs, n, epochs = (2, 400, 3) if options.quick else (10, 5_000, 40)
     scores, areas, results, fits = [], [], [], []
     for run in range(runs):
@@ -74,5 +74,5 @@ EXPERIMENTS = [
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="where to draw (%(default)s)")
+    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="folder of the plots (%(default)s)")
     main("s3 Freya", EXPERIMENTS, options.parse_args())

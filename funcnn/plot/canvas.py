@@ -55,10 +55,11 @@ def frame(ax: "Axes", columns: float, rows: float) -> None:
     ax.tick_params(length=0)
 
 
-def displayable(images: Any) -> Array:
+def displayable(kind: str, images: Any) -> Array:
     """Images scaled for matplotlib: from 0, black, to 1, white, and without the channel axis if they are grayscale.
 
     Args:
+        kind: the name of the plot, for messages.
         images: (n, height, width), (n, height, width, 1) or, in colour, (n, height, width, 3). 8-bit integers range
             from 0 to 255; other numbers from 0 (or their minimum, if it is lower) to 1 (or their maximum, if it is
             higher).
@@ -69,25 +70,25 @@ def displayable(images: Any) -> Array:
     """
     images = np.asarray(images)
     if images.dtype.kind not in "buif":
-        raise TypeError(f"expected images of numbers, got {images.dtype}")
+        raise TypeError(f"{kind}: expected images of numbers, got {images.dtype}")
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)) or not images.size:
         raise ValueError(
-            "expected images (height, width), or (height, width, channels) with 1 channel or 3, "
+            f"{kind}: expected images (height, width), or (height, width, channels) with 1 channel or 3, "
             f"got shape {images.shape[1:]}" + (" and none of them" if images.shape[:1] == (0,) else "")
         )
     if not np.isfinite(images).all():
-        raise ValueError("the images contain NaN or infinite numbers")
+        raise ValueError(f"{kind}: the images contain NaN or infinite numbers")
     low, high = (0, 255) if images.dtype == np.uint8 else (min(0, images.min()), max(1, images.max()))
     shown: Array = (images.astype(np.float64) - low) / (float(high) - low)
     return shown
 
 
-def check_names(names: Sequence[str] | None, classes: int) -> list[str]:
+def check_names(kind: str, names: Sequence[str] | None, classes: int) -> list[str]:
     """The names of classes, by default their numbers; or an error if there are too few."""
     if names is None:
         return [str(number) for number in range(classes)]
     if len(names) < classes:
-        raise ValueError(f"expected {classes} class names, one for each class, got {len(names)}")
+        raise ValueError(f"{kind}: expected {classes} class names, one for each class, got {len(names)}")
     return list(names)

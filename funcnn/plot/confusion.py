@@ -30,7 +30,7 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
         The axes.
 
     Raises:
-        TypeError: the matrix does not hold integers.
+        TypeError: the matrix does not consist of integers.
         ValueError: it is not square, contains a negative count, or the number of names is not that of classes.
 
     Example:

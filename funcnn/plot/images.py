@@ -54,13 +54,13 @@ def image_grid(
     images = np.asarray(images)
     if images.ndim == 3 and images.shape[2] in (1, 3):
         raise ValueError(f"image_grid: expected several images, got shape {images.shape}; of a single one, image[None]")
-    shown = displayable(images)
+    shown = displayable("image_grid", images)
     columns = checks.size("image_grid", "columns", columns)
     true, guessed = (
         _check_classes(name, of, len(shown)) for name, of in (("labels", labels), ("predicted", predicted))
     )
     highest = max([int(classes.max()) for classes in (true, guessed) if classes is not None], default=-1)
-    names = check_names(class_names, highest + 1)
+    names = check_names("image_grid", class_names, highest + 1)
     captions = [_caption(*pair, names) for pair in zip(_as_list(true, shown), _as_list(guessed, shown), strict=True)]
 
     columns = min(columns, len(shown))
@@ -118,7 +118,7 @@ def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
     Reference:
         Simonyan, Vedaldi & Zisserman 2014, arXiv 1312.6034, section 3.1, for the maximum over the channels.
     """
-    (shown,) = displayable(np.asarray(image)[None])
+    (shown,) = displayable("heat_map", np.asarray(image)[None])
     heat = np.asarray(heat)
     if heat.ndim not in (2, 3) or not heat.size or not np.isfinite(heat).all():
         raise ValueError(
@@ -165,7 +165,7 @@ def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None"
         [[-1.0, 1.0]]
     """
     image = np.asarray(image)
-    (shown,) = displayable(image[None])
+    (shown,) = displayable("filtered_image", image[None])
     if not kernels:
         raise ValueError("filtered_image: expected at least one kernel, {name: array}, got none")
     channels = image.shape[2] if image.ndim == 3 else 1

@@ -147,5 +147,5 @@ def _check_points(
             f"{kind}: expected a label for each of {len(x)} points, of shape ({len(x)},), got {labels.shape}"
         )
     labels = labels.reshape(-1)
-    names = check_names(class_names, int(labels.max()) + 1 if labels.dtype.kind in "iu" else 1)
+    names = check_names(kind, class_names, int(labels.max()) + 1 if labels.dtype.kind in "iu" else 1)
     return x, checks.labels(labels, len(names), kind), names

@@ -56,8 +56,8 @@ def test_image_grid_with_true_or_predicted_classes_or_neither() -> None:
     ],
 )
 def test_images_are_shown_from_black_to_white(images: Any, darkest: float, lightest: float) -> None:
-    np.testing.assert_allclose(displayable(images), [[[darkest, lightest]]], rtol=1e-6)
-    assert displayable(np.stack([images] * 3, axis=-1)).shape == (1, 1, 2, 3)
+    np.testing.assert_allclose(displayable("plot", images), [[[darkest, lightest]]], rtol=1e-6)
+    assert displayable("plot", np.stack([images] * 3, axis=-1)).shape == (1, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
