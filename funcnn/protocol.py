@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -241,9 +242,14 @@ def layers_among(value: Any) -> Iterator[Any]:
 
 
 def given_children(layer: Layer) -> list[tuple[str, Any]]:
-    """The layers among a combinator's arguments, each with its name as a child; none if they do not correspond."""
+    """The children that are among the arguments of the recorded call, as layers or as pairs, each with its name."""
     given = list(layers_among(list(layer.arguments.values())))
-    return list(zip(layer.children, given, strict=True)) if len(given) == len(layer.children) else []
+    found = []
+    for name, child in layer.children.items():
+        wrapped = getattr(child.apply, "__wrapped__", None)
+        same = (value for value in given if value is child or (type(value) is tuple and value[1] is wrapped))
+        found += [(name, value) for value in itertools.islice(same, 1)]
+    return found
 
 
 def named(name: str, layer: Any) -> Layer:
@@ -324,10 +330,10 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
     The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
     """
-    takes_rng = _takes_rng(apply)
+    run = _with_rng(apply)
 
-    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        returned = apply(params, x, rng) if takes_rng else apply(params, x)
+    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        returned = run(params, x, rng)
         if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
             raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
         y: Any = returned[0]
@@ -363,13 +369,18 @@ def _checked(apply: Callable[..., Any]) -> Apply:
     return checked
 
 
-def _takes_rng(apply: Callable[..., Any]) -> bool:
-    """Whether a user's ``apply`` takes a third argument."""
+def _with_rng(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's ``apply`` with three arguments; a third one of its own is ``rng``, unless its default is not None."""
+    signature = inspect.signature(apply)
+    rng = signature.parameters.get("rng")
+    if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
+        return lambda params, x, rng: apply(params, x, rng=rng)
     try:
-        inspect.signature(apply).bind(None, None, None)
+        third = signature.parameters[list(signature.bind(None, None, None).arguments)[-1]]
+        takes_rng = third.default is None or third.default is inspect.Parameter.empty
     except TypeError:
-        return False
-    return True
+        takes_rng = False
+    return apply if takes_rng else lambda params, x, rng: apply(params, x)
 
 
 def _takes_input_grad(vjp_fn: Vjp) -> bool:
