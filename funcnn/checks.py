@@ -15,8 +15,9 @@ import numpy as np
 from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
-    "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function", "gradient", "gradients_like", "images",
-    "labels", "number", "pair", "parameters", "positive", "prefix", "rate", "size", "sizes", "steps", "weights", "what",
+    "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function", "gradient",
+    "gradients_like", "images", "labels", "nonnegative", "number", "pair", "parameters", "positive", "prefix",
+    "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -105,6 +106,26 @@ def fraction(kind: str, name: str, value: Any) -> float:
     if not rate(kind, name, value) < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
     return float(value)
+
+
+def proper_fraction(kind: str, name: str, value: Any) -> float:
+    """A number in (0, 1), as a Python float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    found = float(value)
+    if not 0 < found < 1:
+        raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
+    return found
+
+
+def nonnegative(kind: str, name: str, value: Any) -> float:
+    """A finite number ``>= 0`` that is not a rate, as a Python float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    found = float(value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
+    return found
 
 
 def positive(kind: str, name: str, value: Any) -> float:

@@ -29,13 +29,13 @@ def balanced(y, target):
 
 
 def ten_runs(name, options, reported):
-    """The same network from ten keys, each with points of its own; the pictures are those of the best run."""
+    """Ten runs of the same network with different keys and points; the plots are those of the best run."""
     runs, n, epochs = (2, 400, 3) if options.quick else (10, 5_000, 40)
     scores, areas, results, fits = [], [], [], []
     for run in range(runs):
         key = (options.seed, run)
         x, labels = getattr(fn.datasets, name)(n, 0.04, key)
-        train, test = fn.split((x, labels[:, None].astype(np.float32)), share=0.2, rng=(*key, 1))
+        train, test = fn.split((x, labels[:, None].astype(np.float32)), fraction=0.2, rng=(*key, 1))
         result, fit = learn(
             model, fn.adam(fn.cosine_decay(0.02, epochs * len(train[0]) // 100)), train, test, fn.binary_cross_entropy,
             epochs=epochs, batch_size=100, measure=BALANCED, reported=reported, metric=balanced, rng=key,
@@ -74,5 +74,5 @@ EXPERIMENTS = [
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="where to draw (%(default)s)")
+    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="folder of the plots (%(default)s)")
     main("s3 Freya", EXPERIMENTS, options.parse_args())
