@@ -1,10 +1,11 @@
-"""Randomness is an argument: a key, which is a tuple of ints, names one stream of random numbers for ever.
+"""Randomness is an argument: a key, which is a tuple of ints, names one stream of random numbers.
 
-``fold`` derives a new key from an old one, so that each layer and each training step has a stream of its own; the
-same key always gives the same numbers, hence a run can be resumed at any step, in any thread.
+``fold`` derives a new key from a key, so that each layer and each training step has its own stream; the same key always
+gives the same numbers, hence a run can be resumed at any step, in any thread.
 """
 
 import operator
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -32,8 +33,63 @@ def as_key(rng: Rng) -> Key:
         >>> as_key(7), as_key((7, 1))
         ((7,), (7, 1))
     """
+    # The usual case, a key already, is returned without a copy; `type(...) is int` excludes bool.
+    if type(rng) is tuple and rng and type(rng[0]) is int and 0 <= rng[0] < 2**64:
+        for word in rng[1:]:
+            if type(word) is not int or not 0 <= word < 2**32:
+                break
+        else:
+            return rng
     if isinstance(rng, np.random.Generator):
         return (int(rng.integers(2**63)),)
+    return _checked(rng)
+
+
+def fold(rng: Rng, data: int | str) -> Key:
+    """Derive the key of a child from its name, or of a step from its number.
+
+    Args:
+        rng: the key of the parent, or anything else that ``as_key`` accepts.
+        data: an int in [0, 2**32), or a name, which stands for its CRC-32.
+
+    Returns:
+        The key with one more word; ``fold(key, a) != fold(key, b)`` unless ``a`` and ``b`` are the same word.
+
+    Raises:
+        TypeError, ValueError: as ``as_key``.
+
+    Example:
+        >>> fold(0, 5), fold((0, 5), "dropout_0")
+        ((0, 5), (0, 5, 1890476719))
+    """
+    key = as_key(rng)
+    if isinstance(data, str):
+        return (*key, crc32(data.encode()))  # a CRC-32 is in range
+    return as_key((*key, data))
+
+
+def generator(rng: Rng) -> np.random.Generator:
+    """The NumPy generator at the start of the stream that a key names.
+
+    Args:
+        rng: anything that ``as_key`` accepts.
+
+    Returns:
+        A new ``np.random.Generator``: the same key gives the same numbers.
+
+    Raises:
+        TypeError, ValueError: as ``as_key``.
+
+    Example:
+        >>> bool(generator((0, 5)).random() == generator((0, 5)).random())
+        True
+    """
+    key = as_key(rng)
+    return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))
+
+
+def _checked(rng: Any) -> Key:
+    """The key that an integer or a tuple of integers of any type stands for, or an error."""
     words = rng if isinstance(rng, tuple) else (rng,)
     if any(isinstance(word, bool | np.bool_) for word in words):
         raise TypeError(f"a key is an int, a tuple of ints or a np.random.Generator, not {rng!r}")
@@ -46,37 +102,3 @@ def as_key(rng: Rng) -> Key:
     if not key or not 0 <= key[0] < 2**64 or not all(0 <= word < 2**32 for word in key[1:]):
         raise ValueError(f"a key needs a first int in [0, 2**64) and others in [0, 2**32), got {rng!r}")
     return key
-
-
-def fold(rng: Rng, data: int | str) -> Key:
-    """Derive the key of a part: of a child by its name, of a step by its number.
-
-    Args:
-        rng: the key of the whole.
-        data: an int in [0, 2**32), or a name, which counts as its CRC-32.
-
-    Returns:
-        The key with one more word; ``fold(key, a) != fold(key, b)`` unless ``a`` and ``b`` are the same word.
-
-    Example:
-        >>> fold(0, 5), fold((0, 5), "dropout_0")
-        ((0, 5), (0, 5, 1890476719))
-    """
-    return as_key((*as_key(rng), crc32(data.encode()) if isinstance(data, str) else data))
-
-
-def generator(rng: Rng) -> np.random.Generator:
-    """The NumPy generator at the start of the stream that a key names.
-
-    Args:
-        rng: anything that ``as_key`` accepts.
-
-    Returns:
-        A fresh ``np.random.Generator``: the same key gives the same numbers.
-
-    Example:
-        >>> bool(generator((0, 5)).random() == generator((0, 5)).random())
-        True
-    """
-    key = as_key(rng)
-    return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))

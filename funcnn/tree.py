@@ -1,10 +1,13 @@
 """A tree is a nested dict of arrays, and ``map`` applies a function to all leaves at once: that is all it takes.
 
 Parameters, gradients and optimizer states are trees of one structure, so an optimizer step is a ``map`` over several
-trees; a leaf is named by its path, ``stem/conv2d_0/w``, in every message, mask and file.
+trees; a leaf is named by its path, ``stem/conv2d_0/w``, in every message, mask and file. A leaf may be None: the
+gradient of an integer, boolean or frozen array.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -31,11 +34,11 @@ def flatten(tree: Tree) -> dict[str, Any]:
     """The leaves of a tree by their paths, in sorted order.
 
     Args:
-        tree: a nested dict with non-empty string keys that hold no ``/``; a lone leaf has the path ``""``.
+        tree: a nested dict with non-empty string keys without ``/``; a single leaf has the path ``""``.
 
     Returns:
-        ``{path: leaf}``. The order is that of the sorted keys, not of insertion, so that two trees of one structure
-        always line up. Empty dicts leave no entry.
+        ``{path: leaf}``, with leaves that are None. The keys of each dict are sorted, so that the leaves of two trees
+        of one structure have the same order. Empty dicts leave no entry.
 
     Raises:
         TypeError: a key is not a string, or a list or a tuple stands where a dict should.
@@ -46,16 +49,7 @@ def flatten(tree: Tree) -> dict[str, Any]:
         {'dense_0/b': 2.0, 'dense_0/w': 1.0}
     """
     flat: dict[str, Any] = {}
-
-    def visit(path: str, node: Tree) -> None:
-        if not isinstance(node, dict):
-            flat[path] = _leaf(path, node)
-            return
-        prefix = f"{path}/" if path else ""
-        for key in sorted(node, key=lambda key: _check_key(path, key)):
-            visit(prefix + key, node[key])
-
-    visit("", tree)
+    _add_leaves(flat, "", ("",), {"": tree})
     return flat
 
 
@@ -69,7 +63,7 @@ def unflatten(flat: dict[str, Any]) -> Tree:
         The nested dict.
 
     Raises:
-        ValueError: one path is a leaf and a branch at once.
+        ValueError: one path is a leaf and a dict at once.
 
     Example:
         >>> unflatten({"dense_0/b": 2.0, "dense_0/w": 1.0})
@@ -79,20 +73,29 @@ def unflatten(flat: dict[str, Any]) -> Tree:
         return flat[""]
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
-        *branches, name = path.split("/")
+        *parents, name = path.split("/")
         node = tree
-        for branch in branches:
-            node = node.setdefault(branch, {})
+        for parent in parents:
+            node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ValueError(f"{path!r}: a part of this path is a leaf already")
         if name in node:
-            raise ValueError(f"{path!r} is a leaf and a branch at once")
+            raise ValueError(f"{path!r} is a leaf and a dict at once")
         node[name] = leaf
     return tree
 
 
 def leaves(tree: Tree) -> list[Any]:
     """The leaves in the order of their sorted paths.
+
+    Args:
+        tree: as for ``flatten``.
+
+    Returns:
+        The values of ``flatten(tree)``.
+
+    Raises:
+        TypeError, ValueError: as ``flatten``.
 
     Example:
         >>> leaves({"w": 1.0, "b": 2.0})
@@ -104,6 +107,15 @@ def leaves(tree: Tree) -> list[Any]:
 def paths(tree: Tree) -> list[str]:
     """The sorted paths of all leaves.
 
+    Args:
+        tree: as for ``flatten``.
+
+    Returns:
+        The keys of ``flatten(tree)``.
+
+    Raises:
+        TypeError, ValueError: as ``flatten``.
+
     Example:
         >>> paths({"dense_0": {"w": 1.0, "b": 2.0}})
         ['dense_0/b', 'dense_0/w']
@@ -112,10 +124,10 @@ def paths(tree: Tree) -> list[str]:
 
 
 def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """Apply ``f`` to the leaves at each path of one or several trees.
+    """Apply ``f`` to the leaves at each path of one or several trees; where one of them is None, the result is None.
 
     Args:
-        f: ``f(leaf, *leaves_of_the_others) -> leaf``.
+        f: ``f(leaf, *leaves_of_the_others) -> leaf``; it is not called for a path where any tree has None.
         tree: gives the result its structure.
         *others: trees with the same paths; their leaves follow as further arguments.
 
@@ -123,43 +135,43 @@ def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         The tree of the results.
 
     Raises:
-        ValueError: the trees differ; the message names the first paths that do.
+        TypeError: a key of ``tree`` is not a string, or a list or a tuple stands where a dict should.
+        ValueError: the trees differ, and the message names the first paths that do; or a key is empty or contains
+            ``/``.
 
     Example:
-        >>> map(lambda p, g: p - 0.1 * g, {"w": 1.0}, {"w": 5.0})
-        {'w': 0.5}
+        >>> map(lambda p, g: p - 0.1 * g, {"w": 1.0, "step": 3}, {"w": 5.0, "step": None})
+        {'w': 0.5, 'step': None}
     """
-    return map_with_path(lambda _, *leaf: f(*leaf), tree, *others)
+    return _map(f, False, "", {"": tree}, (others,))[""]
 
 
 def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """Like ``map``, for a function that wants to know where it is: ``f(path, leaf, *leaves)``.
+    """Like ``map``, for a function that takes the path as well: ``f(path, leaf, *leaves_of_the_others) -> leaf``.
+
+    Args:
+        f: as for ``map``, with the path as its first argument.
+        tree: gives the result its structure.
+        *others: trees with the same paths.
+
+    Returns:
+        The tree of the results, None where a leaf is None.
+
+    Raises:
+        TypeError, ValueError: as ``map``.
 
     Example:
         >>> map_with_path(lambda path, leaf: path.endswith("w"), {"w": 1.0, "b": 2.0})
         {'w': True, 'b': False}
     """
-
-    def visit(path: str, node: Tree, rest: tuple[Tree, ...]) -> Tree:
-        if not isinstance(node, dict):
-            if any(isinstance(other, dict) for other in rest):
-                raise ValueError(f"trees differ: {path or 'the root'} is a leaf in one and a dict in another")
-            return f(path, _leaf(path, node), *rest)
-        for other in rest:
-            _check_same_keys(path, node, other)
-        return {
-            _check_key(path, key): visit(f"{path}/{key}" if path else key, child, tuple(o[key] for o in rest))
-            for key, child in node.items()
-        }
-
-    return visit("", tree, others)
+    return _map(f, True, "", {"": tree}, (others,))[""]
 
 
 def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
-    """All leaves as one vector, and the way back.
+    """All leaves as one vector, and the function that makes a vector a tree again.
 
     Args:
-        tree: arrays of one dtype.
+        tree: arrays of one dtype; leaves that are None have no place in the vector.
 
     Returns:
         ``(vector, unravel)``; ``unravel(vector)`` is the tree again, and takes any vector of that size.
@@ -175,27 +187,41 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
         array([[2., 2.],
                [2., 2.]])
     """
-    flat = {path: np.asarray(leaf) for path, leaf in flatten(tree).items()}
+    flat = {path: np.asarray(leaf) for path, leaf in flatten(tree).items() if leaf is not None}
     dtypes = {path: leaf.dtype for path, leaf in flat.items()}
     if len(set(dtypes.values())) > 1:
         raise ValueError(f"ravel needs leaves of one dtype, got { {p: str(d) for p, d in dtypes.items()} }")
     vector = np.concatenate([leaf.reshape(-1) for leaf in flat.values()] or [np.zeros(0, np.float32)])
+    # `unravel` refers to shapes and paths only, so that it does not keep the leaves alive.
+    size, shapes = vector.shape, {path: leaf.shape for path, leaf in flat.items()}
+    path_tree = map_with_path(lambda path, _: path, tree)
 
     def unravel(new: Array) -> Tree:
-        if new.shape != vector.shape:
-            raise ValueError(f"unravel: expected a vector of shape {vector.shape}, got {new.shape}")
+        if new.shape != size:
+            raise ValueError(f"unravel: expected a vector of shape {size}, got {new.shape}")
         parts: dict[str, Any] = {}
         start = 0
-        for path, leaf in flat.items():
-            parts[path] = new[start : start + leaf.size].reshape(leaf.shape)
-            start += leaf.size
-        return map_with_path(lambda path, _: parts[path], tree)
+        for path, shape in shapes.items():
+            end = start + math.prod(shape)
+            parts[path] = new[start:end].reshape(shape)
+            start = end
+        return map(parts.__getitem__, path_tree)
 
     return vector, unravel
 
 
 def cast(tree: Tree, dtype: DTypeLike) -> Tree:
-    """The tree with its floating-point leaves in another dtype; integers (step counts) stay what they are.
+    """The tree with its floating-point leaves in another dtype; integers, booleans and None are unchanged.
+
+    Args:
+        tree: a tree of arrays or numbers.
+        dtype: the floating-point dtype of the result.
+
+    Returns:
+        A tree of new arrays, and of the given leaves where they are not floating-point.
+
+    Raises:
+        TypeError, ValueError: as ``map``.
 
     Example:
         >>> cast({"w": np.ones(2, np.float32)}, np.float64)["w"].dtype
@@ -210,50 +236,146 @@ def cast(tree: Tree, dtype: DTypeLike) -> Tree:
 
 
 def count(tree: Tree) -> int:
-    """How many numbers the tree holds.
+    """The number of elements of all arrays of the tree.
+
+    Args:
+        tree: a tree of arrays or numbers; None counts as 0.
+
+    Returns:
+        The sum of their sizes.
+
+    Raises:
+        TypeError, ValueError: as ``flatten``.
 
     Example:
         >>> count({"w": np.ones((3, 4)), "b": np.zeros(4)})
         16
     """
-    return sum(np.size(leaf) for leaf in leaves(tree))
+    return sum(np.size(leaf) for leaf in leaves(tree) if leaf is not None)
 
 
 def nbytes(tree: Tree) -> int:
-    """How many bytes its arrays take.
+    """The number of bytes of all arrays of the tree.
+
+    Args:
+        tree: a tree of arrays or numbers; None counts as 0.
+
+    Returns:
+        The sum of their sizes in bytes.
+
+    Raises:
+        TypeError, ValueError: as ``flatten``.
 
     Example:
         >>> nbytes({"w": np.ones((3, 4), np.float32)})
         48
     """
-    return sum(np.asarray(leaf).nbytes for leaf in leaves(tree))
+    return sum(np.asarray(leaf).nbytes for leaf in leaves(tree) if leaf is not None)
 
 
 def norms(tree: Tree) -> dict[str, float]:
-    """The Euclidean norm of each leaf by its path, added up in float64: of gradients or updates, how large they are.
+    """The Euclidean norm of each leaf by its path, such as the norms of all gradients or updates.
+
+    Args:
+        tree: a tree of arrays or numbers; None has no norm and leaves no entry.
+
+    Returns:
+        ``{path: norm}``, with the squares summed in float64.
+
+    Raises:
+        TypeError, ValueError: as ``flatten``.
 
     Example:
         >>> norms({"dense_0": {"w": np.array([[3.0], [4.0]]), "b": np.zeros(1)}})
         {'dense_0/b': 0.0, 'dense_0/w': 5.0}
     """
-    return {path: float(np.sqrt(np.square(leaf, dtype=np.float64).sum())) for path, leaf in flatten(tree).items()}
+    return {
+        path: math.sqrt(np.square(leaf, dtype=np.float64).sum())
+        for path, leaf in flatten(tree).items()
+        if leaf is not None
+    }
 
 
-def _check_key(path: str, key: object) -> str:
-    """Refuse a key that could not be part of a path."""
-    where = path or "the root of the tree"
-    if not isinstance(key, str):
-        raise TypeError(f"{where}: keys are strings, got {key!r}")
-    if not key or "/" in key:
-        raise ValueError(f"{where}: a key may not be empty or contain '/', got {key!r}")
-    return key
+# The recursive functions are not closures: a closure that calls itself is a reference cycle, which keeps the leaves
+# alive until the garbage collector runs. Each takes a dict whose keys are checked, and `prefix`, its path and a "/".
 
 
-def _leaf(path: str, node: object) -> object:
-    """Refuse containers that are not dicts: they would have no name in a path."""
-    if isinstance(node, list | tuple):
-        raise TypeError(f"{path or 'the root of the tree'}: a tree is made of dicts, got a {type(node).__name__}")
-    return node
+def _add_leaves(flat: dict[str, Any], prefix: str, keys: Iterable[str], node: dict[str, Any]) -> None:
+    """Add the leaves of a dict to ``flat``, in the order of ``keys``."""
+    for key in keys:
+        child = node[key]
+        if type(child) is np.ndarray:
+            flat[prefix + key] = child
+        elif isinstance(child, dict):
+            path = prefix + key
+            _check_keys(path, child)
+            _add_leaves(flat, path and f"{path}/", sorted(child), child)
+        else:
+            _check_leaf(prefix + key, child)
+            flat[prefix + key] = child
+
+
+def _map(
+    f: Callable[..., Any], with_path: bool, prefix: str, node: dict[str, Any], others: Iterable[tuple[Any, ...]]
+) -> dict[str, Any]:
+    """Map a dict; ``others`` has a tuple for each key, the children of the other trees."""
+    result: dict[str, Any] = {}
+    for (key, leaf), rest in zip(node.items(), others):  # noqa: B905  `strict` takes 0.1 us a dict
+        if type(leaf) is not np.ndarray:
+            path = prefix + key
+            if isinstance(leaf, dict):
+                result[key] = _map(f, with_path, path and f"{path}/", leaf, _aligned(path, leaf, rest))
+                continue
+            _check_leaf(path, leaf)
+        for other in rest:
+            if type(other) is not np.ndarray and _is_none(prefix + key, other):
+                leaf = None
+        if leaf is None:
+            result[key] = None
+        elif with_path:
+            result[key] = f(prefix + key, leaf, *rest)
+        else:
+            result[key] = f(leaf, *rest)
+    return result
+
+
+def _aligned(path: str, node: dict[str, Any], others: tuple[Tree, ...]) -> Iterable[tuple[Any, ...]]:
+    """For each key of a dict the children of the other dicts."""
+    _check_keys(path, node)
+    if not others:
+        return repeat(())
+    keys = [*node]
+    columns: list[Iterable[Any]] = []
+    for other in others:
+        if isinstance(other, dict) and [*other] == keys:
+            columns.append(other.values())
+        else:
+            _check_same_keys(path, node, other)
+            columns.append([other[key] for key in keys])
+    return zip(*columns)  # noqa: B905  as above
+
+
+def _check_keys(path: str, node: dict[str, Any]) -> None:
+    """Raise an error that names the first key that cannot be part of a path."""
+    for key in node:
+        if not isinstance(key, str):
+            raise TypeError(f"{path or 'the root of the tree'}: keys are strings, got {key!r}")
+        if not key or "/" in key:
+            where = path or "the root of the tree"
+            raise ValueError(f"{where}: a key may not be empty or contain '/', got {key!r}")
+
+
+def _is_none(path: str, other: Tree) -> bool:
+    """Whether another tree has None where the first has a leaf; an error if it has a dict there."""
+    if isinstance(other, dict):
+        raise ValueError(f"trees differ: {path or 'the root'} is a leaf in one and a dict in another")
+    return other is None
+
+
+def _check_leaf(path: str, leaf: Any) -> None:
+    """Raise an error for a list or a tuple: its items would have no name in a path."""
+    if isinstance(leaf, list | tuple):
+        raise TypeError(f"{path or 'the root of the tree'}: a tree is made of dicts, got a {type(leaf).__name__}")
 
 
 def _check_same_keys(path: str, node: dict[str, Any], other: Tree) -> None:
