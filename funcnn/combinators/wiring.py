@@ -1,0 +1,291 @@
+"""A combinator makes one layer of several: composing functions forward composes their vjps backward.
+
+Every combinator is a *wiring*: a list of steps, each with the values that are its inputs. The forward pass takes the
+steps in order. The backward pass takes them in reverse: the gradient of a step's output goes in, the gradient of each
+input comes out, and where a value was used more than once its gradients add up. That is the chain rule, and all of it.
+"""
+
+# Annotations cost nothing where functions are defined at each call.
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+from zlib import crc32
+
+import numpy as np
+
+from funcnn import checks
+from funcnn.aliases import Array, Key, Params, Rng, Tree
+from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
+from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
+from funcnn.rng import as_key, fold
+from funcnn.shapes import checked, probe, specs
+
+__all__ = ["INPUT", "Merge", "chain", "check_children", "name_children", "no_gradients", "wired"]
+
+INPUT = "input"
+"""What the combinator's own input is called in a wiring; ``"input/mask"`` is one leaf of it."""
+
+Merge: TypeAlias = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
+"""``merge(ys) -> (y, split)``; ``split(dy)``, its vjp, returns the gradients of all ys."""
+
+
+class Step(NamedTuple):
+    """One step of a wiring, made ready once.
+
+    Values are numbered: 0 is the combinator's input, then come the leaves of it that are used, then the outputs.
+
+    Args:
+        name: the child's; ``""`` for a merge.
+        word: what is folded into the key.
+        run: the child's forward pass, a coroutine or not; or the merge.
+        is_coroutine: whether it is one.
+        source: the number of its input, or the numbers of several by name, or a list of them for a merge.
+        last_use: the values that no later step needs.
+        learns: whether its parameters have gradients; frozen ones have not.
+    """
+
+    name: str
+    word: int
+    run: Callable[..., Any]
+    is_coroutine: bool
+    source: Any
+    last_use: tuple[int, ...]
+    learns: bool
+
+    def gather(self, values: Sequence[Any]) -> Any:
+        """The input of the step: one value, a dict by name, or a list for a merge."""
+        source = self.source
+        if type(source) is int:
+            return values[source]
+        if isinstance(source, dict):
+            return {name: values[number] for name, number in source.items()}
+        return [values[number] for number in source]
+
+    def sources(self) -> list[int]:
+        """The numbers of its inputs."""
+        source = self.source
+        return [source] if type(source) is int else list(source.values() if isinstance(source, dict) else source)
+
+    def spread(self, dx: Any) -> list[Any]:
+        """The gradients of its inputs, in the order of ``sources``."""
+        if type(self.source) is int or dx is None:
+            return [dx] * len(self.sources())
+        return [dx[name] for name in self.source] if isinstance(self.source, dict) else list(dx)
+
+
+def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge | None = None) -> Layer:
+    """The layer of a wiring.
+
+    Args:
+        kind: the combinator's kind, for messages.
+        children: the layers by name.
+        wiring: (child, its inputs) in the order of computation; the last row is the output.
+        merge: what the last row does, if its name is ``""``.
+
+    Returns:
+        A layer whose forward pass is one coroutine for all its children.
+    """
+    leaves = [path for path in dict.fromkeys(source for _, inputs in wiring for source in inputs) if "/" in path]
+    steps = _steps(children, wiring, leaves, merge)
+
+    def init(shape: Any, rng: Rng) -> Params:
+        key, params = as_key(rng), {}
+        x = probe(checked("init", shape))
+        values = [x, *(_leaf(kind, x, path) for path in leaves)]
+        for step in steps:
+            x = step.gather(values)
+            own: Params = {}
+            try:
+                if step.name:
+                    child = children[step.name]
+                    own = child.init(specs(x), fold(key, step.name))
+                    values.append(child.apply(own, x, key)[0])
+                else:
+                    values.append(step.run(x)[0])
+            except Exception as error:
+                _locate(error, step.name, x)
+                raise
+            if own:
+                params[step.name] = own
+        return params
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        check_children(params, children)
+        values, backs = [x], []
+        if leaves:
+            values += [_leaf(kind, x, path) for path in leaves]
+        blank = _blank(x) if leaves and keep else None
+        for step in steps:
+            name, word, run, is_coroutine, source, last_use, _ = step
+            x = values[source] if type(source) is int else step.gather(values)
+            try:
+                if not name:
+                    y, back = run(x)
+                else:
+                    own, own_key = params.get(name, {}), None if key is None else (*key, word)
+                    y, back = (yield from run(own, x, own_key, keep)) if is_coroutine else run(own, x, own_key)
+            except Exception as error:
+                _locate(error, name, x)
+                raise
+            values.append(y)
+            if keep:
+                backs.append(back)
+            for number in last_use:
+                values[number] = None
+            x = y = back = None
+        backward = _backward(steps, backs, params, children, 1 + len(leaves))
+        return values[-1], _with_leaves(backward, leaves, blank) if leaves else backward
+
+    return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
+
+
+def _backward(
+    steps: Sequence[Step], backs: list[Any], params: Params, children: Mapping[str, Layer], inputs: int
+) -> Backward:
+    """The chain rule: the steps in reverse, gradients of a value that was used more than once added up.
+
+    It returns the gradient of the input or, where single leaves of it are used, a list: that of the whole and of each.
+    """
+
+    def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+        # Only what leads back to learned parameters, or to an input whose gradient is wanted, needs a gradient.
+        needed, wanted = [input_grad] * inputs, []
+        for step in steps:
+            source = step.source
+            wanted.append(needed[source] if type(source) is int else any(needed[number] for number in step.sources()))
+            needed.append(wanted[-1] or (step.learns and step.name in params))
+        grads: Params = {}
+        flow: list[Any] = [None] * (len(needed) - 1) + [dy]
+        for number in range(len(steps) - 1, -1, -1):
+            step, gradient, wants = steps[number], flow.pop(), wanted[number]
+            if gradient is None or not needed[number + inputs]:
+                if step.name in params:
+                    grads[step.name] = no_gradients(children[step.name], params[step.name], learns=gradient is None)
+                continue
+            try:
+                if not step.name:
+                    own, dx = {}, backs[number](gradient)
+                elif step.is_coroutine:
+                    own, dx = yield from backs[number](gradient, wants)
+                else:
+                    own, dx = backs[number](gradient, wants)
+            except Exception as error:
+                _locate(error, step.name, gradient)
+                raise
+            if own:
+                grads[step.name] = own
+            if wants and type(step.source) is int and flow[step.source] is None:
+                flow[step.source] = dx
+            elif wants:
+                for source, part in zip(step.sources(), step.spread(dx), strict=True):
+                    flow[source] = added([flow[source], part])
+        return {name: grads[name] for name in params if name in grads}, flow[0] if inputs == 1 else flow
+
+    return backward
+
+
+def _with_leaves(backward: Backward, leaves: Sequence[str], blank: Tree) -> Backward:
+    """The backward pass of a wiring that uses single leaves of its input: their gradients make a tree like the input."""
+
+    def joined(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+        grads, (whole, *parts) = yield from backward(dy, input_grad)
+        if not input_grad:
+            return grads, None
+        dx = added([blank, whole])
+        for path, part in zip(leaves, parts, strict=True):
+            *branches, name = path.split("/")[1:]
+            node = dx
+            for branch in branches:
+                node = node[branch]
+            node[name] = added([node[name], part])
+        return grads, dx
+
+    return joined
+
+
+def no_gradients(layer: Layer, params: Params, learns: bool = True) -> Tree:
+    """Gradients of a layer that the loss does not depend on: zeros, and None where the parameters are frozen."""
+    if declared(layer.apply, "frozen") or not learns:
+        return _blank(params)
+    if layer.children:
+        return {name: no_gradients(layer.children[name], own) for name, own in params.items()}
+    if isinstance(params, dict):
+        return {name: no_gradients(layer, leaf) for name, leaf in params.items()}
+    return np.zeros_like(params) if params.dtype.kind == "f" else None
+
+
+def chain(children: Mapping[str, Layer]) -> Wiring:
+    """The wiring of one child after the other."""
+    names = list(children)
+    return tuple((name, (before,)) for name, before in zip(names, [INPUT, *names], strict=False))
+
+
+def name_children(layers: Sequence[Any]) -> dict[str, Layer]:
+    """Name each layer by kind and count among its siblings of that kind, unless it has a name of its own."""
+    children: dict[str, Layer] = {}
+    counts: dict[str, int] = {}
+    for child in (as_layer(pair) for pair in layers):
+        number = counts.get(child.kind, 0)
+        counts[child.kind] = number + 1
+        name = child.name or f"{child.kind}_{number}"
+        if name == INPUT:
+            raise ValueError(f"a layer may not be called {INPUT!r}: that is the combinator's own input")
+        if name in children:
+            raise ValueError(f"two layers are called {name!r}; give one of them another name with named(...)")
+        children[name] = child
+    return children
+
+
+def check_children(params: Params, children: Mapping[str, Layer]) -> None:
+    """Refuse parameters under a name that no child has: they are another model's."""
+    unknown = [name for name in params if name not in children]
+    if unknown:
+        raise checks.OtherParameters(
+            f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
+        )
+
+
+def _steps(children: Mapping[str, Layer], wiring: Wiring, leaves: Sequence[str], merge: Merge | None) -> list[Step]:
+    """The steps of a wiring: names looked up once, and for each step the values that no later one uses."""
+    place = {name: number for number, name in enumerate([INPUT, *leaves, *(name for name, _ in wiring)])}
+    last = {place[source]: number for number, (_, inputs) in enumerate(wiring) for source in inputs}
+    steps = []
+    for number, (name, inputs) in enumerate(wiring):
+        sources = [place[source] for source in inputs]
+        source: Any = sources
+        if name:
+            source = sources[0] if len(inputs) == 1 else dict(zip(inputs, sources, strict=True))
+        run, is_coroutine = coroutine_of(children[name]) if name else (merge, False)
+        last_use = tuple({source for source in sources if last[source] == number})
+        learns = bool(name) and learned(children[name])
+        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, source, last_use, learns))  # type: ignore[arg-type]
+    return steps
+
+
+def learned(layer: Layer) -> bool:
+    """Whether a layer has parameters that may be learned: not if it is frozen, or all its children are."""
+    if declared(layer.apply, "frozen"):
+        return False
+    return not layer.children or any(learned(child) for child in layer.children.values())
+
+
+def _leaf(kind: str, x: Any, path: str) -> Array:
+    """One leaf of the input."""
+    for name in path.split("/")[1:]:
+        if not isinstance(x, dict) or name not in x:
+            raise ValueError(f"{kind}: expected an input with {path!r}, got {shape_of(x)}")
+        x = x[name]
+    found: Array = x
+    return found
+
+
+def _blank(tree: Tree) -> Tree:
+    """None at every leaf."""
+    return {name: _blank(leaf) for name, leaf in tree.items()} if isinstance(tree, dict) else None
+
+
+def _locate(error: Exception, name: str, x: Any) -> None:
+    """Errors that pass carry the name of the child they come from; a merge belongs to the combinator."""
+    if name:
+        add_path(error, name, x)
