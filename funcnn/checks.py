@@ -98,7 +98,7 @@ def rate(kind: str, name: str, value: Any) -> float:
     """
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    if not 0 <= value < math.inf:
+    if not 0 <= float(value) < math.inf:
         raise ValueError(
             f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
         )

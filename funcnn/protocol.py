@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -69,7 +70,7 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.apply, "per_example"):
+        if declared(self.apply, "per_example") is None:
             object.__setattr__(self, "apply", _checked(self.apply))
 
     def __iter__(self) -> Iterator[Any]:
@@ -133,6 +134,14 @@ def _ready(kind: str, name: str | None) -> Layer:
     """A layer of the library that is made already, like ``relu``; for ``pickle`` and ``copy``."""
     found: Layer = getattr(sys.modules["funcnn"], kind)
     return found if name is None else named(name, found)
+
+
+def declared(function: Any, name: str) -> Any:
+    """What a function declares of itself; None if nothing.
+
+    ``functools.wraps`` copies declarations to functions that do something else, so those of a wrapper do not count.
+    """
+    return None if hasattr(function, "__wrapped__") else getattr(function, name, None)
 
 
 def per_example(apply: F) -> F:
@@ -233,9 +242,14 @@ def layers_among(value: Any) -> Iterator[Any]:
 
 
 def given_children(layer: Layer) -> list[tuple[str, Any]]:
-    """The layers among a combinator's arguments, each with its name as a child; none if they do not correspond."""
+    """The children that are among the arguments of the recorded call, as layers or as pairs, each with its name."""
     given = list(layers_among(list(layer.arguments.values())))
-    return list(zip(layer.children, given, strict=True)) if len(given) == len(layer.children) else []
+    found = []
+    for name, child in layer.children.items():
+        wrapped = getattr(child.apply, "__wrapped__", None)
+        same = (value for value in given if value is child or (type(value) is tuple and value[1] is wrapped))
+        found += [(name, value) for value in itertools.islice(same, 1)]
+    return found
 
 
 def named(name: str, layer: Any) -> Layer:
@@ -316,13 +330,14 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
     The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
     """
-    takes_rng = _takes_rng(apply)
+    run = _with_rng(apply)
 
-    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        returned = apply(params, x, rng) if takes_rng else apply(params, x)
+    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        returned = run(params, x, rng)
         if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
             raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
-        y, pull = returned
+        y: Any = returned[0]
+        pull: Callable[..., Any] = returned[1]
         if not isinstance(y, np.ndarray | dict):
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
@@ -349,18 +364,23 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
         return y, vjp_fn
 
-    functools.update_wrapper(checked, apply, updated=())
+    checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     checked.unchecked, checked.per_example = full, False  # type: ignore[attr-defined]
     return checked
 
 
-def _takes_rng(apply: Callable[..., Any]) -> bool:
-    """Whether a user's ``apply`` takes a third argument."""
+def _with_rng(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's ``apply`` with three arguments; a third one of its own is ``rng``, unless its default is not None."""
+    signature = inspect.signature(apply)
+    rng = signature.parameters.get("rng")
+    if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
+        return lambda params, x, rng: apply(params, x, rng=rng)
     try:
-        inspect.signature(apply).bind(None, None, None)
+        third = signature.parameters[list(signature.bind(None, None, None).arguments)[-1]]
+        takes_rng = third.default is None or third.default is inspect.Parameter.empty
     except TypeError:
-        return False
-    return True
+        takes_rng = False
+    return apply if takes_rng else lambda params, x, rng: apply(params, x)
 
 
 def _takes_input_grad(vjp_fn: Vjp) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
-from funcnn.protocol import Layer, as_layer, is_pair, layers_among, named
+from funcnn.protocol import Layer, as_layer, declared, is_pair, layers_among, named
 from funcnn.recorded import made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
@@ -79,7 +79,7 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
 
     forward = around(run if is_coroutine else plain)
     # A layer that is called as a whole at the root is not cut there.
-    whole = not hasattr(layer.apply, "forward")
+    whole = declared(layer.apply, "forward") is None
     return replace(layer, apply=microbatched(forward, layer.kind, whole=whole))
 
 
@@ -178,10 +178,10 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
     if call is None or len(found) != len(children):
         raise ValueError(
             f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
-            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in their order"
+            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in order"
         )
     new = iter(_under_their_names(layer.children, children))
-    again = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
+    again: Layer = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
     return replace(again, name=layer.name, measure=layer.measure)
 
 

@@ -7,7 +7,7 @@ the reader passes, so that reading a file runs no code from it.
 import inspect
 import json
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -21,7 +21,7 @@ from funcnn.checks import OtherParameters
 from funcnn.combinators import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
-from funcnn.recorded import Recorded
+from funcnn.recorded import VARIADIC, Recorded, is_default, made
 
 __all__ = ["from_json", "to_json"]
 
@@ -165,7 +165,7 @@ class _Writer:
         if layer.name is not None:
             node["name"] = layer.name
         if call is not None:
-            paths = {id(given): _below(path, name) for name, given in given_children(layer)}
+            paths = {id(given): _below(path, name) for name, given in reversed(given_children(layer))}
             arguments = self.arguments(call.constructor, call.arguments, path, paths)
             if arguments:
                 node["arguments"] = arguments
@@ -195,7 +195,7 @@ class _Writer:
         return {
             name: self.value(arguments[name], f"{path or constructor.__name__}.{name}", paths)
             for name, parameter in inspect.signature(constructor).parameters.items()
-            if name in arguments and not _is_default(arguments[name], parameter)
+            if name in arguments and not is_default(arguments[name], parameter)
         }
 
     def value(self, value: Any, path: str, paths: Mapping[int, str] = {}) -> Any:
@@ -276,14 +276,11 @@ class _Reader:
         for parameter in signature.parameters.values():
             if parameter.name in nodes:
                 value = self.value(nodes[parameter.name], path)
-                variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-                if variadic and not isinstance(value, tuple | dict):
+                if parameter.kind in VARIADIC and not isinstance(value, tuple | dict):
                     raise ValueError(f"{_where(path)}: {name} takes several values for {parameter}, got {value!r}")
                 values[parameter.name] = value
-        bound = inspect.BoundArguments(signature, OrderedDict(values))
-        bound.apply_defaults()
         try:
-            return constructor(*bound.args, **bound.kwargs)
+            return made(constructor, values)
         except Exception as error:
             raise ValueError(f"{_where(path)}: {name} cannot be made: {error}") from error
 
@@ -366,16 +363,6 @@ def _with_new_names(node: Any, renames: Renames) -> Any:
         else _with_new_names(content, renames)
         for tag, content in node.items()
     }
-
-
-def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
-    """Whether the call without this argument is the same."""
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        return not value
-    default = parameter.default
-    # By their spelling, which tells 1 from True and 0.0 from -0.0.
-    plain = isinstance(value, bool | int | float | str | tuple) and type(value) is type(default)
-    return value is default or (plain and repr(value) == repr(default))
 
 
 def _labels(nodes: list[Any]) -> Iterator[str]:

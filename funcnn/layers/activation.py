@@ -16,7 +16,7 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 from funcnn.kernels import softmax as stable
-from funcnn.protocol import Layer, as_layer, layer, stateless
+from funcnn.protocol import Layer, as_layer, declared, layer, stateless
 
 __all__ = [
     "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
@@ -91,7 +91,8 @@ def _tanh(x: Array, out: Array | None = None) -> Array:
 def _swish_derivative(x: Array, y: Array) -> Array:
     """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
     s = stable.sigmoid(x)
-    return s + y * (1 - s)
+    derivative: Array = s + y * (1 - s)
+    return derivative
 
 
 relu = _row("relu", _relu, lambda x, y: y > 0, in_place=True)
@@ -141,7 +142,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         return out
 
     def derivative(x: Array, y: Array) -> Array:
-        return np.where((y if slope > 0 else x) > 0, y.dtype.type(1), y.dtype.type(slope))
+        positive = (y if slope > 0 else x) > 0
+        return np.where(positive, y.dtype.type(1), y.dtype.type(slope))
 
     return _row("leaky_relu", function, derivative, in_place=slope > 0)
 
@@ -237,7 +239,7 @@ class Fused(NamedTuple):
 def fuse(kind: str, activation: Any) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
     chosen = as_activation(kind, activation)
-    row: Nonlinearity | None = getattr(chosen.apply, "nonlinearity", None)
+    row: Nonlinearity | None = declared(chosen.apply, "nonlinearity")
     if chosen is identity:
         return Fused(None, lambda z: (z, _same))
     if row is not None and row.in_place:

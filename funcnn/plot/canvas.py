@@ -92,3 +92,10 @@ def check_names(kind: str, names: Sequence[str] | None, classes: int) -> list[st
     if len(names) < classes:
         raise ValueError(f"{kind}: expected {classes} class names, one for each class, got {len(names)}")
     return list(names)
+
+
+def shape_text(x: Any) -> str:
+    """The shape of one example of a batch, 28 × 28 × 1, or the shapes of a tree of arrays."""
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{name}: {shape_text(leaf)}" for name, leaf in x.items()) + "}"
+    return " × ".join(map(str, np.shape(x)[1:])) or "1"

@@ -458,7 +458,7 @@ def _updated(optimizer: Any, shapes: Mapping[str, tuple[int, ...]], dtype: type)
 def varied_model() -> Any:
     """A small model of many kinds of layers, for the model file."""
     return fn.serial(
-        fn.conv2d(4, 3, padding="same", activation=fn.relu, w_init=fn.initializers.normal(deviation=0.05)),
+        fn.conv2d(4, 3, padding="same", activation=fn.relu, w_init=fn.initializers.normal(std=0.05)),
         fn.conv2d(6, 3, bias=False, w_init=fn.initializers.variance_scaling(1.0, "average", "uniform")),
         fn.batch_norm(eps=1e-3, activation="swish"),
         fn.max_pool2d(2),
