@@ -27,6 +27,7 @@ INSIDE = (
     "funcnn.optim.elementwise",
     "funcnn.optim.state",
     "funcnn.plot.canvas",
+    "funcnn.plot.layered",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]
 MODULES = [
