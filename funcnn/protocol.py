@@ -246,8 +246,8 @@ def given_children(layer: Layer) -> list[tuple[str, Any]]:
     given = list(layers_among(list(layer.arguments.values())))
     found = []
     for name, child in layer.children.items():
-        wrapped = getattr(child.apply, "__wrapped__", None)
-        same = (value for value in given if value is child or (type(value) is tuple and value[1] is wrapped))
+        written = getattr(child.apply, "written", None)
+        same = (value for value in given if value is child or (type(value) is tuple and value[1] is written))
         found += [(name, value) for value in itertools.islice(same, 1)]
     return found
 
@@ -365,7 +365,7 @@ def _checked(apply: Callable[..., Any]) -> Apply:
         return y, vjp_fn
 
     checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
-    checked.unchecked, checked.per_example = full, False  # type: ignore[attr-defined]
+    checked.unchecked, checked.written, checked.per_example = full, apply, False  # type: ignore[attr-defined]
     return checked
 
 

@@ -1,7 +1,7 @@
 """How the axes of an array lie in memory, and how to see all channels of it as one axis.
 
-Arrays are logically channels-last, ``(batch, height, width, channels)``, and their memory order is free. Kernels that do
-the same to all elements of a channel see an array as its memory lies, as its *channel view*::
+Arrays are logically channels-last, ``(batch, height, width, channels)``, and their memory order is free. Kernels that
+do the same to all elements of a channel see an array as its memory lies, as its *channel view*::
 
     (outer, channels, inner)      images, whose memory is (h, c, w, n):  (h, c, w * n)      rows (n, c):  (n, c, 1)
 """

@@ -135,7 +135,7 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         scaled = np.multiply(x, slope, out=empty_like(x))
         if 0 < slope <= 1:
             return np.maximum(x, scaled, out=scaled if out is None else out)
-        y = np.where(x > 0, x, scaled)
+        y: Array = np.where(x > 0, x, scaled)
         if out is None:
             return y
         out[...] = y
@@ -143,7 +143,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 
     def derivative(x: Array, y: Array) -> Array:
         positive = (y if slope > 0 else x) > 0
-        return np.where(positive, y.dtype.type(1), y.dtype.type(slope))
+        found: Array = np.where(positive, y.dtype.type(1), y.dtype.type(slope))
+        return found
 
     return _row("leaky_relu", function, derivative, in_place=slope > 0)
 

@@ -1,7 +1,8 @@
 """The dense layer, where backpropagation is plainest: each output is a weighted sum of all inputs.
 
-Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight is
-the input that it saw times the gradient of the output that it made, and the gradient of an input is the same gradient
+Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight
+is the input that it saw times the gradient of the output that it made, and the gradient of an input is the same
+gradient
 seen through the weights. Every other layer of the library is a variation on these lines.
 """
 
