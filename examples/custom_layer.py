@@ -3,7 +3,8 @@
     python examples/custom_layer.py
 
 The layer is snake, y = x + sin(a x)^2 / a with a learned a for each channel (Ziyin et al. 2020, arXiv 2006.08195):
-unlike relu it can extrapolate a periodic function beyond the data.
+unlike relu it can extrapolate a periodic function beyond the data. ``per_example=True`` declares that it computes each
+example by itself, so that a large batch may be cut into microbatches; ``check_layer`` checks this too.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 import funcnn as fn
 
 
-@fn.layer
+@fn.layer(per_example=True)
 def snake(start=1.0):
     """y = x + sin(a x)^2 / a, per channel."""
 

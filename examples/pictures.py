@@ -1,6 +1,8 @@
 """Every plot of funcnn, of a small network trained on digits and of one trained on points in the plane.
 
-python examples/pictures.py --out DIR      writes a .png file for each; the README shows them
+    python examples/pictures.py --out DIR
+
+It writes a .png file for each plot; the README shows them.
 """
 
 import argparse

@@ -5,9 +5,9 @@
 
 Kept: 5,000 points with noise 0.04, the network 2-5-2-1 (relu, relu, sigmoid), the binary cross-entropy, ten runs.
 Corrected: weights are centred and scaled to their fan (all positive there), biases learn at full speed (5,000 times too
-slowly there), and so 40 epochs of Adam in batches of 100 stand in for 9,000 steps of gradient descent on all points
-(faults 3.1 and 3.4). Their score is the balanced accuracy, of hard labels, on the training data; ours is that of points
-held out, and beside it the area under the ROC curve, of scores and not of labels (fault 3.6).
+slowly there), and so 40 epochs of Adam in batches of 100 replace 9,000 steps of gradient descent on all points (faults
+3.1 and 3.4). Their score is the balanced accuracy of hard labels on the training data; ours is measured on held-out
+points, together with the area under the ROC curve, which is computed from scores instead of labels (fault 3.6).
 """
 
 from functools import partial
