@@ -22,5 +22,8 @@ from funcnn.layers import *  # noqa: F403
 from funcnn.losses import *  # noqa: F403
 from funcnn.optim import *  # noqa: F403
 from funcnn.protocol import *  # noqa: F403
+from funcnn.shapes import Spec as Spec
+from funcnn.shapes import spec as spec
+from funcnn.shapes import specs as specs
 from funcnn.training import *  # noqa: F403
 from funcnn.training import callbacks as callbacks

@@ -320,10 +320,20 @@ def _explain(
     )
 
 
-def gradient(kind: str, dy: Any, y: Array) -> None:
-    """Refuse a ``dy`` that is not like ``y``: broadcasting would hide the mistake."""
-    if type(dy) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
+def gradient(kind: str, dy: Any, y: Tree) -> None:
+    """Refuse a ``dy`` that is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
+    if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
         return
+    if isinstance(y, dict):
+        if not isinstance(dy, dict) or dy.keys() != y.keys():
+            got = sorted(dy) if isinstance(dy, dict) else what(dy)
+            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(y)}, got {got}")
+        for name, leaf in y.items():
+            if dy[name] is not None:
+                gradient(f"{kind}, output {name!r}", dy[name], leaf)
+        return
+    if y.dtype.kind != "f":
+        raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
     if np.shape(dy) != y.shape:
         raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
     dtype = np.asarray(dy).dtype

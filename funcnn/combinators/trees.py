@@ -39,7 +39,7 @@ def parallel(**layers: Any) -> Layer:
     """
     children = _children("parallel", layers)
     wiring = tuple((name, (f"{INPUT}/{name}",)) for name in children)
-    return wired("parallel", children, (*wiring, ("", tuple(children))), _dict_of(children), only=set(children))
+    return wired("parallel", children, (*wiring, ("", tuple(children))), _dict_of(children), only=list(children))
 
 
 @layer
@@ -132,7 +132,9 @@ def _children(kind: str, layers: dict[str, Any]) -> dict[str, Layer]:
     """The layers by names that may be part of a path."""
     if not layers:
         raise ValueError(f"{kind}: expected at least one layer, by name")
-    children = {name: as_layer(named(name, layer)) for name, layer in layers.items()}
+    for name, layer in layers.items():
+        named(name, layer)  # raises if the name could not be part of a path
+    children = {name: as_layer(layer) for name, layer in layers.items()}
     if INPUT in children:
         raise ValueError(f"{kind}: a layer may not be called {INPUT!r}: that is the combinator's own input")
     return children

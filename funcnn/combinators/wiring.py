@@ -8,7 +8,9 @@ input comes out, and where a value was used more than once its gradients add up.
 # Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -28,6 +30,24 @@ INPUT = "input"
 
 Merge: TypeAlias = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
 """``merge(ys) -> (y, split)``; ``split(dy)``, its vjp, returns the gradients of all ys."""
+
+
+_probing: ContextVar[bool] = ContextVar("probing", default=False)
+
+
+def is_probing() -> bool:
+    """Whether only shapes are asked for: nothing has been measured then, and frozen layers run as in training."""
+    return _probing.get()
+
+
+@contextmanager
+def probing() -> Iterator[None]:
+    """Run a model on one example to learn the shapes of its outputs."""
+    token = _probing.set(True)
+    try:
+        yield
+    finally:
+        _probing.reset(token)
 
 
 class Step(NamedTuple):
@@ -74,7 +94,13 @@ class Step(NamedTuple):
         return [dx[name] for name in self.source] if isinstance(self.source, dict) else list(dx)
 
 
-def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge | None = None) -> Layer:
+def wired(
+    kind: str,
+    children: Mapping[str, Layer],
+    wiring: Wiring,
+    merge: Merge | None = None,
+    only: Collection[str] = (),
+) -> Layer:
     """The layer of a wiring.
 
     Args:
@@ -82,6 +108,7 @@ def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge
         children: the layers by name.
         wiring: (child, its inputs) in the order of computation; the last row is the output.
         merge: what the last row does, if its name is ``""``.
+        only: the names that the input, a dict, must have; any input by default.
 
     Returns:
         A layer whose forward pass is one coroutine for all its children.
@@ -92,6 +119,7 @@ def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge
     def init(shape: Any, rng: Rng) -> Params:
         key, params = as_key(rng), {}
         x = probe(checked("init", shape))
+        _check_names(kind, x, only)
         values = [x, *(_leaf(kind, x, path) for path in leaves)]
         for step in steps:
             x = step.gather(values)
@@ -100,7 +128,8 @@ def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge
                 if step.name:
                     child = children[step.name]
                     own = child.init(specs(x), fold(key, step.name))
-                    values.append(child.apply(own, x, key)[0])
+                    with probing():
+                        values.append(child.apply(own, x, key)[0])
                 else:
                     values.append(step.run(x)[0])
             except Exception as error:
@@ -112,6 +141,8 @@ def wired(kind: str, children: Mapping[str, Layer], wiring: Wiring, merge: Merge
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)
+        if only:
+            _check_names(kind, x, only)
         values, backs = [x], []
         if leaves:
             values += [_leaf(kind, x, path) for path in leaves]
@@ -268,6 +299,12 @@ def learned(layer: Layer) -> bool:
     if declared(layer.apply, "frozen"):
         return False
     return not layer.children or any(learned(child) for child in layer.children.values())
+
+
+def _check_names(kind: str, x: Any, only: Collection[str]) -> None:
+    """Refuse an input that has not exactly these names."""
+    if only and (not isinstance(x, dict) or x.keys() != set(only)):
+        raise ValueError(f"{kind}: expected a dict of the inputs {[*only]}, got {shape_of(x)}")
 
 
 def _leaf(kind: str, x: Any, path: str) -> Array:

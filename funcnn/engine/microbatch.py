@@ -24,7 +24,7 @@ from funcnn.protocol import Layer, Vjp, declared
 from funcnn.rng import as_key, fold
 
 __all__ = [
-    "AllReduce", "Coroutine", "added", "all_sum", "coroutine_of", "cut", "gathered", "join", "microbatched",
+    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "gathered", "join", "microbatched",
     "microbatches", "output", "run_all", "run_one", "split_like",
 ]  # fmt: skip
 
@@ -119,6 +119,26 @@ def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
     if forward is not None:
         return forward, True
     return (layer.apply, False) if declared(layer.apply, "per_example") else (gathered(layer.apply), True)
+
+
+def as_coroutine(layer: Layer) -> Forward:
+    """The forward pass of any layer as a coroutine."""
+    run, is_coroutine = coroutine_of(layer)
+    if is_coroutine:
+        return run
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, vjp_fn = run(params, x, key)
+        return y, lambda dy, input_grad: _returned(vjp_fn, dy, input_grad)
+        yield  # makes this function a coroutine
+
+    return forward
+
+
+def _returned(function: Callable[..., Any], *args: Any) -> Coroutine[Any]:
+    """A coroutine that calls a function and waits for nothing."""
+    return function(*args)
+    yield
 
 
 def gathered(apply: Callable[..., Any]) -> Forward:
@@ -243,23 +263,24 @@ def split_like(whole: Tree, parts: Sequence[Tree]) -> list[Tree]:
 
 
 def added(trees: Sequence[Tree]) -> Tree:
-    """The sum of the microbatches' gradients, in their order; what only the first one brings stays as it is.
+    """The sum of gradients, in their order; None stands for zero, and what only some bring stays as it is.
 
     Example:
         >>> added([{"w": np.ones(2)}, {"w": np.ones(2)}])
         {'w': array([2., 2.])}
     """
-    first, *others = trees
-    if not others:
-        return first
-    if not isinstance(first, dict):
-        total = first
-        for number, other in enumerate(others):
-            if other is not None:
-                # The first sum is new memory of ours, and the others may go into it.
-                total = np.add(total, other, out=total if number else empty_like(total))
-        return total
-    return {name: added([first[name], *(other[name] for other in others if name in other)]) for name in first}
+    present = [tree for tree in trees if tree is not None]
+    if len(present) < 2:
+        return present[0] if present else None
+    first, *others = present
+    if isinstance(first, dict):
+        names = dict.fromkeys(name for tree in present for name in tree)
+        return {name: added([tree.get(name) for tree in present]) for name in names}
+    total = np.add(first, others[0], out=empty_like(first))
+    for other in others[1:]:
+        # The first sum is new memory of ours, and the others may go into it.
+        np.add(total, other, out=total)
+    return total
 
 
 def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:

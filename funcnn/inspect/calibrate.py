@@ -10,8 +10,8 @@ from typing import Any
 from funcnn import tree
 from funcnn.aliases import Array, Key, Params
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
-from funcnn.inspect.traverse import below, rebuild, wrapped
-from funcnn.protocol import Layer
+from funcnn.inspect.traverse import below, every_layer, rebuild, wrapped
+from funcnn.protocol import Layer, declared
 
 __all__ = ["calibrate"]
 
@@ -42,14 +42,15 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    if not len(x):
+    if not len(tree.leaves(x)[0]):
         raise ValueError("calibrate: expected some examples to measure, got none")
     measured: dict[str, Array] = {}
     paths: list[str] = []
+    frozen = [path for path, layer in every_layer(model) if declared(layer.apply, "frozen")]
 
     def measuring(path: str, layer: Layer) -> Layer:
         measure = layer.measure
-        if measure is None:
+        if measure is None or any(f"{path}/".startswith(f"{above}/" if above else "") for above in frozen):
             return layer
         paths.append(path)
 

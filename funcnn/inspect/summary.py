@@ -13,10 +13,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from funcnn import combinators, layers, tree
-from funcnn.aliases import Params, Shape
-from funcnn.combinators import probe
+from funcnn.aliases import Params, Tree
+from funcnn.combinators.wiring import probing
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.protocol import Layer
+from funcnn.shapes import checked, probe, specs
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -35,8 +36,8 @@ class Row:
 
     path: str
     layer: str
-    input_shape: Shape
-    output_shape: Shape
+    input_shape: Tree
+    output_shape: Tree
     parameters: int
     measured: int
     multiply_adds: int
@@ -128,7 +129,7 @@ class Summary:
         return "\n".join([top, rule, *middle, rule, paint(bottom, BOLD), note])
 
 
-def summary(model: Any, params: Params, shape: Shape) -> Summary:
+def summary(model: Any, params: Params, shape: Tree) -> Summary:
     """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
 
     Multiply-adds are the products that a layer adds up, as the layer itself declares them: convolutions and dense
@@ -158,7 +159,8 @@ def summary(model: Any, params: Params, shape: Shape) -> Summary:
         26 learned parameters; 104 bytes
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
-    visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
+    with probing():
+        visits = trace(model, tree.cast(params, np.float32), probe(checked("summary", shape)), rng=0)
     return Summary(tuple(_row(visit) for visit in visits if not visit.layer.children), tree.nbytes(params))
 
 
@@ -170,8 +172,8 @@ def _row(visit: Visit) -> Row:
     return Row(
         path=visit.path,
         layer=layer.spelling(),
-        input_shape=visit.x.shape[1:],
-        output_shape=visit.y.shape[1:],
+        input_shape=specs(visit.x),
+        output_shape=specs(visit.y),
         parameters=tree.count(params) - measured,
         measured=measured,
         multiply_adds=layer.multiply_adds(params, visit.x, visit.y) if layer.multiply_adds else 0,
@@ -198,8 +200,10 @@ def _painted(text: str, style: str) -> str:
     return f"\x1b[{style}m{text}\x1b[0m"
 
 
-def _shape(shape: Shape) -> str:
-    """A shape as text: 28 x 28 x 1."""
+def _shape(shape: Tree) -> str:
+    """A shape as text, 28 x 28 x 1, or those of a tree by name."""
+    if isinstance(shape, dict):
+        return ", ".join(f"{name}: {_shape(leaf)}" for name, leaf in shape.items())
     return " x ".join(str(n) for n in shape) or "1"
 
 

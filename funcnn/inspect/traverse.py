@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
-from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
 from funcnn.protocol import Layer, as_layer, declared, is_pair, layers_among, named
 from funcnn.recorded import made
 
@@ -70,23 +70,10 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
     Returns:
         A layer that is cut exactly as the original is, alone and inside a model.
     """
-    run, is_coroutine = coroutine_of(layer)
-
-    def plain(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
-        y, vjp_fn = run(params, x, key)
-        return y, lambda dy, input_grad: _returned(vjp_fn, dy, input_grad)
-        yield  # makes this function a coroutine
-
-    forward = around(run if is_coroutine else plain)
+    forward = around(as_coroutine(layer))
     # A layer that is called as a whole at the root is not cut there.
     whole = declared(layer.apply, "forward") is None
     return replace(layer, apply=microbatched(forward, layer.kind, whole=whole))
-
-
-def _returned(function: Callable[..., Any], *args: Any) -> Coroutine[Any]:
-    """A coroutine that calls a function and waits for nobody."""
-    return function(*args)
-    yield
 
 
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
@@ -175,12 +162,19 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
     if call is not None and call.inner is not None:
         call = call.inner
     found = [] if call is None else list(layers_among(list(call.arguments.values())))
-    if call is None or len(found) != len(children):
+    inside = as_layer(found[0]) if len(found) == 1 else None
+    transparent = inside is not None and inside.children.keys() == layer.children.keys()
+    if inside is not None and transparent and all(inside.children[name] is layer.children[name] for name in children):
+        # A combinator around one layer, whose children are its own.
+        new = iter([_with_children(inside, children, path)])
+    elif call is not None and len(found) == len(children):
+        new = iter(_under_their_names(layer.children, children))
+    else:
         raise ValueError(
             f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
             "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in order"
         )
-    new = iter(_under_their_names(layer.children, children))
+    assert call is not None
     again: Layer = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
     return replace(again, name=layer.name, measure=layer.measure)
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Params, Shape
-from funcnn.combinators import INPUT, probe
+from funcnn.combinators.wiring import INPUT, probing
 from funcnn.inspect.traverse import Visit, below, trace
 from funcnn.plot.canvas import SKY_BLUE, new_axes, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
 from funcnn.protocol import Layer
+from funcnn.shapes import checked, probe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,8 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
         ['3', 'dense(4)\ndense_0, 16 parameters', '4', 'relu\nrelu_0', '4']
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
-    visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
+    with probing():
+        visits = trace(model, tree.cast(params, np.float32), probe(checked("diagram", shape)), rng=0)
     root = visits[-1]
     nodes = {INPUT: Node("", (), root.x)}
     _add_nodes(nodes, "", root.layer, {visit.path: visit for visit in visits}, (INPUT,))
@@ -106,7 +108,7 @@ def _add_nodes(
     outputs = {INPUT: inputs}
     last: tuple[str, ...] = inputs
     for name, sources in layer.wiring:
-        own = tuple(dict.fromkeys(node for source in sources for node in outputs[source]))
+        own = tuple(dict.fromkeys(node for source in sources for node in outputs[source.partition("/")[0]]))
         if name:
             last = outputs[name] = _add_nodes(nodes, below(path, name), layer.children[name], visits, own)
         else:

@@ -1,0 +1,230 @@
+"""Combinators around one layer that change what becomes of its parameters: shared, frozen, or computed again.
+
+They are transparent: parameters, paths and children are those of the layer inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from funcnn import checks, tree
+from funcnn.aliases import Key, Params, Rng, Tree
+from funcnn.combinators.wiring import is_probing, no_gradients
+from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
+from funcnn.protocol import Layer, as_layer, layer
+
+__all__ = ["frozen", "remat", "tied"]
+
+
+@layer
+def frozen(layer: Any) -> Layer:
+    """The layer as it predicts, in training too; its parameters are not learned.
+
+    Dropout inside drops nothing, and batch norm uses what was measured. The gradients of its parameters are None, which
+    optimizers leave alone, ``calibrate`` leaves it alone, and the backward pass stops before the first layer that is
+    learned.
+
+    Args:
+        layer: a layer or a pair.
+
+    Returns:
+        A layer with the same parameters.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> model = fn.serial(fn.named("encoder", fn.frozen(fn.dense(4))), fn.named("head", fn.dense(2)))
+        >>> y, vjp_fn = model.apply(model.init((3,), rng=0), np.ones((5, 3), np.float32), rng=0)
+        >>> grads, _ = vjp_fn(np.ones_like(y), input_grad=False)
+        >>> grads["encoder"], grads["head"]["w"].shape
+        ({'w': None, 'b': None}, (4, 2))
+    """
+    inner = as_layer(layer)
+    run = as_coroutine(inner)
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, back = yield from run(params, x, key if is_probing() else None, keep)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            dx = (yield from back(dy, True))[1] if input_grad else None
+            return no_gradients(inner, params, learns=False), dx
+
+        return y, backward
+
+    return _around(inner, forward, "frozen", frozen=True)
+
+
+@layer
+def remat(layer: Any) -> Layer:
+    """The layer, whose forward pass runs again in the backward pass: less memory for more time.
+
+    Only its input is kept. What it draws is drawn again from the same key, so outputs and gradients have the same bits.
+
+    Args:
+        layer: a layer or a pair, best one with much inside.
+
+    Returns:
+        A layer with the same parameters.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> block = fn.serial(fn.dense(64), fn.relu, fn.dense(3))
+        >>> params, x = block.init((3,), rng=0), np.ones((5, 3), np.float32)
+        >>> np.array_equal(fn.remat(block).apply(params, x)[0], block.apply(params, x)[0])
+        True
+
+    Reference:
+        Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv 1604.06174, section 4.
+    """
+    inner = as_layer(layer)
+    run = as_coroutine(inner)
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, _ = yield from run(params, x, key, False)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            _, back = yield from run(params, x, key, True)
+            return (yield from back(dy, input_grad))
+
+        return y, backward
+
+    return _around(inner, forward, "remat", measure=inner.measure)
+
+
+@layer
+def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
+    """The layer with some parameters shared: each target is its source, and has no entry of its own.
+
+    In the backward pass the gradient of a target is added to that of its source.
+
+    Args:
+        layer: a layer or a pair.
+        ties: ``{target: source}``, paths of parameters or of whole layers, such as ``"dense_0/w"`` or ``"decoder"``.
+        transpose: whether a target is the transpose of its source, as the output layer of a language model is of its
+            embedding; all of them must then be matrices.
+
+    Returns:
+        A layer whose parameters lack the targets.
+
+    Raises:
+        ValueError: from ``init``, a path does not exist, a source is tied itself, or the shapes differ; or, from
+            ``apply``, the parameters have entries for targets.
+
+    Example:
+        >>> import funcnn as fn
+        >>> autoencoder = fn.serial(fn.dense(2, bias=False), fn.dense(5, bias=False))
+        >>> model = fn.tied(autoencoder, {"dense_1/w": "dense_0/w"}, transpose=True)
+        >>> fn.tree.paths(model.init((5,), rng=0))
+        ['dense_0/w']
+
+    Reference:
+        Press & Wolf 2017, "Using the output embedding to improve language models", arXiv 1608.05859, section 3.
+    """
+    inner = as_layer(layer)
+    run = as_coroutine(inner)
+    pairs = dict(ties)
+    if not pairs or chained(pairs):
+        raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {ties!r}")
+
+    def init(shape: Any, rng: Rng) -> Params:
+        flat = tree.flatten(inner.init(shape, rng))
+        for target, source in _leaf_ties(pairs, flat).items():
+            wanted, found = np.shape(flat[target]), np.shape(flat[source])
+            if wanted != (found[::-1] if transpose else found):
+                raise ValueError(
+                    f"tied: {target} has shape {wanted}, and {source} {'transposed ' * transpose}"
+                    f"{found[::-1] if transpose else found}; they must be the same"
+                )
+            flat = {path: leaf for path, leaf in flat.items() if path != target}
+        params: Params = tree.unflatten(flat)
+        return params
+
+    def expand(params: Params) -> Params:
+        """The parameters of the layer inside."""
+        flat = tree.flatten(params)
+        if extra := [path for path in flat if _under(path, pairs)]:
+            raise checks.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
+        missing = [source for source in pairs.values() if not any(_below(path, source) for path in flat)]
+        if missing:
+            raise checks.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
+        for target, source in pairs.items():
+            for path in [path for path in flat if _below(path, source)]:
+                leaf = flat[path]
+                flat[target + path.removeprefix(source)] = leaf.T if transpose else leaf
+        full: Params = tree.unflatten(flat)
+        return full
+
+    def folded(grads: Params) -> Params:
+        """The gradients of targets added to those of their sources."""
+        flat = tree.flatten(grads)
+        for target, source in pairs.items():
+            for path in [path for path in flat if _below(path, target)]:
+                gradient, own = flat.pop(path), source + path.removeprefix(target)
+                flat[own] = added([flat[own], gradient if gradient is None or not transpose else gradient.T])
+        total: Params = tree.unflatten(flat)
+        return total
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, back = yield from run(expand(params), x, key, keep)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            grads, dx = yield from back(dy, input_grad)
+            return _in_order_of(params, folded(grads)), dx
+
+        return y, backward
+
+    return _around(inner, forward, "tied", init=init, expand=expand)
+
+
+def chained(ties: Mapping[str, str]) -> bool:
+    """Whether a source lies under a target."""
+    return any(_below(source, target) or _below(target, source) for source in ties.values() for target in ties)
+
+
+def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, str]:
+    """The same leaf by leaf, for paths of whole layers too."""
+    found: dict[str, str] = {}
+    for target, source in ties.items():
+        leaves = [path for path in flat if _below(path, target)]
+        for path in (target, source):
+            if not any(_below(leaf, path) for leaf in flat):
+                raise ValueError(f"tied: there are no parameters at {path!r}; there are {list(flat)}")
+        found |= {path: source + path.removeprefix(target) for path in leaves}
+        if lacking := [own for own in (found[path] for path in leaves) if own not in flat]:
+            raise ValueError(f"tied: {target} has parameters that {source} lacks, {lacking}")
+    return found
+
+
+def _below(path: str, branch: str) -> bool:
+    """Whether a path is a branch or lies under it."""
+    return path == branch or path.startswith(f"{branch}/")
+
+
+def _under(path: str, ties: Mapping[str, str]) -> bool:
+    """Whether a path lies under a target."""
+    return any(_below(path, target) for target in ties)
+
+
+def _in_order_of(params: Tree, grads: Tree) -> Tree:
+    """Gradients in the order of the parameters."""
+    if not isinstance(params, dict):
+        return grads
+    return {name: _in_order_of(own, grads[name]) for name, own in params.items() if name in grads}
+
+
+def _around(inner: Layer, forward: Forward, kind: str, init: Any = None, measure: Any = None, **marks: Any) -> Layer:
+    """A layer around another one, with its parameters and children."""
+    apply: Any = microbatched(forward, kind)
+    for name, value in marks.items():
+        setattr(apply, name, value)
+    return Layer(
+        init or inner.init,
+        apply,
+        kind=kind,
+        children=inner.children,
+        wiring=inner.wiring,
+        measure=measure,
+        multiply_adds=inner.multiply_adds,
+    )
