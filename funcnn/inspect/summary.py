@@ -71,7 +71,7 @@ class Summary:
         """Print the table: in a terminal with a colour for each family of layers, and a legend of them.
 
         Args:
-            stream: where to; ``sys.stdout`` by default. There are no colours if it is no terminal, if the environment
+            stream: where to; ``sys.stdout`` by default. No colours if it is not a terminal, if the environment
                 variable ``NO_COLOR`` is set, or if ``TERM`` is ``dumb``.
 
         Example:
@@ -207,7 +207,7 @@ def _shape(shape: Any) -> str:
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Words to the left, numbers to the right."""
+    """Text aligned to the left, counts to the right."""
     return [
         cell.ljust(width) if i < 4 else cell.rjust(width)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
