@@ -37,9 +37,10 @@ def channel_view(x: Array, like: Array | None = None) -> Array:
         >>> channel_view(np.zeros((2, 3, 4, 5)).transpose(0, 2, 3, 1)).shape
         (2, 3, 20)
     """
-    if x.flags.c_contiguous and (like is None or like.flags.c_contiguous):
+    model = x if like is None else like
+    if model.flags.c_contiguous:
         return x.reshape(math.prod(x.shape[:-1]), x.shape[-1], 1)
-    order = axes_in_memory(x if like is None else like)
+    order = axes_in_memory(model)
     middle = order.index(x.ndim - 1)
     sizes = [x.shape[axis] for axis in order]
     return x.transpose(order).reshape(math.prod(sizes[:middle]), sizes[middle], math.prod(sizes[middle + 1 :]))
