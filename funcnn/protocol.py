@@ -81,9 +81,11 @@ class Layer:
 
     def spelling(self) -> str:
         """The call that made the layer, without a name of its own."""
-        if self.call is None:
-            return self.kind
-        return repr(self.call) if self.call.made is self.apply else f"<a {self.kind} with another apply>"
+        if self.call is not None:
+            return repr(self.call) if self.call.made is self.apply else f"<a {self.kind} with another apply>"
+        ready = getattr(sys.modules["funcnn"], self.kind, None)
+        replaced = isinstance(ready, Layer) and ready.apply is not self.apply
+        return f"<a {self.kind} with another apply>" if replaced else self.kind
 
     @property
     def arguments(self) -> Mapping[str, Any]:
