@@ -132,9 +132,9 @@ def _children(kind: str, layers: dict[str, Any]) -> dict[str, Layer]:
     """The layers by names that may be part of a path."""
     if not layers:
         raise ValueError(f"{kind}: expected at least one layer, by name")
-    for name, layer in layers.items():
-        named(name, layer)  # raises if the name could not be part of a path
-    children = {name: as_layer(layer) for name, layer in layers.items()}
+    for name, inner in layers.items():
+        named(name, inner)  # raises if the name could not be part of a path
+    children = {name: as_layer(inner) for name, inner in layers.items()}
     if INPUT in children:
         raise ValueError(f"{kind}: a layer may not be called {INPUT!r}: that is the combinator's own input")
     return children

@@ -217,7 +217,7 @@ def _backward(
 
 
 def _with_leaves(backward: Backward, leaves: Sequence[str], blank: Tree) -> Backward:
-    """The backward pass of a wiring that uses single leaves of its input: their gradients make a tree like the input."""
+    """The backward pass of a wiring that uses single leaves of its input: their gradients are put together."""
 
     def joined(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
         grads, (whole, *parts) = yield from backward(dy, input_grad)

@@ -24,8 +24,8 @@ from funcnn.protocol import Layer, Vjp, declared
 from funcnn.rng import as_key, fold
 
 __all__ = [
-    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "gathered", "join", "microbatched",
-    "microbatches", "output", "run_all", "run_one", "split_like",
+    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "gathered", "join",
+    "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
 ]  # fmt: skip
 
 T = TypeVar("T")

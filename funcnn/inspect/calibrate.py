@@ -1,6 +1,6 @@
 """Calibration measures what layers predict with: the mean and variance of the input of each batch norm.
 
-It is one forward pass in which each such layer measures its whole batch first, and then predicts with what it measured.
+It is one forward pass, in which each batch norm first measures its input, then predicts with the measured statistics.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One traversal of a model serves all that look inside: summaries, calibration, pictures of what each layer computes.
+"""One traversal of a model serves all tools that look inside: summaries, calibration, pictures of each layer's output.
 
-A model cannot be stopped half-way, but it can be built again: ``rebuild`` puts another layer in place of each one, for
-example one that does the same and records it. No hooks, no modes; the model itself is left as it was.
+``rebuild`` builds the model again with another layer in place of each one, for example one that computes the same and
+records its input and output. There are no hooks and no modes; the model itself is not changed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
-from funcnn.protocol import Layer, as_layer, declared, is_pair, layers_among, named
-from funcnn.recorded import made
+from funcnn.protocol import Layer, as_layer, declared, is_pair, named, original
+from funcnn.recorded import Call, made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
+
+Place: TypeAlias = tuple[Any, ...]
+"""Where a layer is among the arguments of a call: the name of the argument, then indices and keys."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
         A model with the same names and parameters. Nothing of ``model`` is changed.
 
     Raises:
-        ValueError: a layer inside was changed, and its combinator does not record how to put another one in place.
+        ValueError: a layer inside was changed, and the recorded call of its combinator does not have it as an argument.
 
     Example:
         >>> import funcnn as fn
@@ -87,7 +90,7 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
 
     Returns:
         A ``Visit`` per layer, in the order in which they finished: a combinator comes after its children. The values
-        are those of ``apply``, what is drawn included.
+        have the bits of ``apply``, random numbers included.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -154,51 +157,98 @@ def below(path: str, name: str) -> str:
 
 
 def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> Layer:
-    """A combinator with other children, made by the recorded call with these in place of the layers in its arguments.
+    """A combinator with other children: its recorded call again, with these in place of the layers in its arguments.
 
-    If a constructor of a user's put layers together, the combinator that it returned is made again, under its name.
+    If a user's constructor returned the layer of another combinator, that combinator is called again, under its name.
     """
     call = layer.recorded_call(path)
-    if call is not None and call.inner is not None:
+    if call is not None and call.inner is not None and call.inner.made is layer.apply:
         call = call.inner
-    found = [] if call is None else list(layers_among(list(call.arguments.values())))
-    inside = as_layer(found[0]) if len(found) == 1 else None
-    transparent = inside is not None and inside.children.keys() == layer.children.keys()
-    if inside is not None and transparent and all(inside.children[name] is layer.children[name] for name in children):
-        # A combinator around one layer, whose children are its own.
-        new = iter([_with_children(inside, children, path)])
-    elif call is not None and len(found) == len(children):
-        new = iter(_under_their_names(layer.children, children))
-    else:
-        raise ValueError(
-            f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
-            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in order"
+    inside = _inside(call, layer)
+    if call is not None and inside is not None:
+        # A combinator around one layer, with the children of that layer.
+        place, around = inside
+        again: Layer = made(
+            call.constructor, _replaced(dict(call.arguments), {place: _with_children(around, children, path)})
         )
-    assert call is not None
-    again: Layer = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
+        return replace(again, name=layer.name, measure=layer.measure and again.measure)
+    places = None if call is None else _places(call, layer.children)
+    if call is None or places is None:
+        raise ValueError(
+            f"layer {path or layer.kind}: its recorded call, {layer.spelling()}, does not have each of its children as "
+            "one argument, so they cannot be replaced; decorate its constructor with @fn.layer and let it take exactly "
+            "these layers as arguments, alone or in a list or a dict"
+        )
+    new = iter(_under_their_names(layer.children, children).values())
+    by_place = {place: next(new) for place in places}
+    again = made(call.constructor, _replaced(dict(call.arguments), by_place), call.keywords)
+    if [*again.children] != [*layer.children]:
+        raise ValueError(
+            f"layer {path or layer.kind}: with other children it calls them {[*again.children]}, not "
+            f"{[*layer.children]}, so the parameters would no longer fit"
+        )
     return replace(again, name=layer.name, measure=layer.measure)
 
 
-def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> list[Layer]:
-    """Layers that a combinator will call as it called those before them."""
+def _inside(call: Call | None, layer: Layer) -> tuple[Place, Layer] | None:
+    """The one layer among the arguments whose children a combinator has; None if it has its own."""
+    found = [] if call is None else list(_layers_among(call.arguments))
+    if len(found) != 1 or not is_pair(found[0][1]):
+        return None
+    place, inner = found[0][0], as_layer(found[0][1])
+    same = inner.children.keys() == layer.children.keys()
+    return (place, inner) if same and all(inner.children[n] is child for n, child in layer.children.items()) else None
+
+
+def _places(call: Call, children: Mapping[str, Layer]) -> list[Place] | None:
+    """The place of each child among the arguments, in the order of the children; None if that is not one place each."""
+    layers = children.values()
+    found = {place: pair for place, pair in _layers_among(call.arguments) if any(_same(pair, one) for one in layers)}
+    places: list[Place] = []
+    for child in layers:
+        place = next((place for place, pair in found.items() if _same(pair, child)), None)
+        if place is None:
+            return None
+        del found[place]
+        places.append(place)
+    return None if found else places
+
+
+def _same(pair: Any, child: Layer) -> bool:
+    """Whether a child is this layer of the arguments, perhaps under another name, or this bare pair, wrapped."""
+    init, apply = pair
+    return init is child.init and original(apply) is original(child.apply)
+
+
+def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> dict[str, Layer]:
+    """New layers that a combinator will call by the names of the old ones."""
     counts: Counter[str] = Counter()
     before: Counter[str] = Counter()
-    layers = []
+    layers = {}
     for name, layer in new.items():
         default, default_before = f"{layer.kind}_{counts[layer.kind]}", f"{old[name].kind}_{before[old[name].kind]}"
         counts[layer.kind] += 1
         before[old[name].kind] += 1
         wanted = name if old[name].name is not None or (default_before == name and default != name) else None
-        layers.append(layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None))
+        layers[name] = layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None)
     return layers
 
 
-def _replaced(value: Any, new: Iterator[Layer]) -> Any:
-    """An argument with other layers in the place of its own."""
+def _layers_among(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """The layers among arguments, with their places, in order."""
     if is_pair(value):
-        return next(new)
-    if isinstance(value, list | tuple):
-        return type(value)(_replaced(item, new) for item in value)
-    if isinstance(value, dict):
-        return {name: _replaced(item, new) for name, item in value.items()}
+        yield place, value
+    elif isinstance(value, list | tuple | Mapping):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _layers_among(item, (*place, key))
+
+
+def _replaced(value: Any, new: Mapping[Place, Layer], place: Place = ()) -> Any:
+    """Arguments with other layers at some places."""
+    if place in new:
+        return new[place]
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, new, (*place, key)) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_replaced(item, new, (*place, number)) for number, item in enumerate(value))
     return value

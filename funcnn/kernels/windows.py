@@ -77,8 +77,8 @@ class Window:
                     count += 1
             if count < 1 or pixels < 1:
                 raise ValueError(
-                    f"{kind}: a window of {self.effective_size} pixels is larger than its input of {shape[-3:-1]} pixels "
-                    f"with padding {self.padding!r}; use a smaller window or more padding"
+                    f"{kind}: a window of {self.effective_size} pixels is larger than its input of {shape[-3:-1]} "
+                    f"pixels with padding {self.padding!r}; use a smaller window or more padding"
                 )
             counts.append(count)
             paddings.append((low, high))

@@ -26,6 +26,6 @@ from funcnn.layers.shape import flatten, reshape, upsample2d
 
 __all__ = [
     "avg_pool2d", "batch_norm", "conv2d", "dense", "dropout", "elementwise", "flatten", "global_avg_pool2d", "identity",
-    "leaky_relu", "log_softmax", "max_pool2d", "merge", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax",
-    "swish", "tanh", "upsample2d",
+    "leaky_relu", "log_softmax", "max_pool2d", "merge", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid",
+    "softmax", "swish", "tanh", "upsample2d",
 ]  # fmt: skip

@@ -2,8 +2,7 @@
 
 Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight
 is the input that it saw times the gradient of the output that it made, and the gradient of an input is the same
-gradient
-seen through the weights. Every other layer of the library is a variation on these lines.
+gradient seen through the weights. Every other layer of the library is a variation on these lines.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.

@@ -53,7 +53,7 @@ def feature_maps(
         The axes.
 
     Raises:
-        ValueError: there is no layer with such a path, ``channels`` is less than 1; or what the model raises.
+        ValueError: there is no layer with such a path, or ``channels`` is less than 1; and the errors of the model.
 
     Example:
         >>> import funcnn as fn

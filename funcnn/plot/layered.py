@@ -114,7 +114,7 @@ class _Graph:
         return half, max(half, box.label)
 
     def links(self, number: int) -> list[tuple[Item, Item]]:
-        """The pieces of arrows and lanes between a rank and the next."""
+        """The links between a rank and the next: parts of arrows and of lanes."""
         below = set(self.ranks[number + 1])
         found = [(item, (item[0], number + 1)) for item in self.ranks[number] if (item[0], number + 1) in below]
         for name, rank in self.ranks[number + 1]:
@@ -330,7 +330,7 @@ def _is_free(
     ends: tuple[str, str, int],
     span: Sequence[float],
 ) -> bool:
-    """Whether an arrow that enters from the side meets no other box, and runs on no other lane."""
+    """Whether an arrow that enters from the side crosses no box and runs on no other lane."""
     source, target, number = ends
     low, high = span
     for item in order[number]:

@@ -200,6 +200,19 @@ DENSE_BLOCK = fn.graph(
 )
 LONG_AND_SHORT = fn.add(fn.serial(fn.dense(4), fn.relu, fn.dense(4)), fn.dense(4), fn.identity)
 NESTED = fn.serial(fn.residual(fn.serial(fn.dense(4), fn.residual(fn.relu, fn.dense(4)))), fn.dense(2))
+U_NET = fn.graph(
+    {
+        "down1": (fn.conv2d(32, 3, padding="same"), "input"),
+        "pool1": (fn.max_pool2d(2), "down1"),
+        "down2": (fn.conv2d(64, 3, padding="same"), "pool1"),
+        "pool2": (fn.max_pool2d(2), "down2"),
+        "bottom": (fn.upsample2d(2), "pool2"),
+        "join2": (CONCAT, ("bottom", "down2")),
+        "up": (fn.upsample2d(2), "join2"),
+        "join1": (CONCAT, ("up", "down1", "input")),
+    },
+    output="join1",
+)
 WIRED = {"diamond": DIAMOND, "towers": TOWERS, "dense block": DENSE_BLOCK, "add": LONG_AND_SHORT, "nested": NESTED}
 
 
@@ -260,7 +273,26 @@ def pieces(points: Any) -> list[Bbox]:
 
 @pytest.mark.parametrize("model", WIRED.values(), ids=WIRED)
 def test_nothing_in_a_diagram_covers_anything_else(model: fn.Layer) -> None:
-    check_that_nothing_overlaps(drawn(model))
+    ax = drawn(model)
+    check_that_nothing_overlaps(ax)
+    check_that_no_arrows_coincide(ax)
+
+
+def test_long_shapes_have_room_beside_the_lines() -> None:
+    ax = drawn(U_NET, (16, 16, 1))
+    check_that_nothing_overlaps(ax)
+    check_that_no_arrows_coincide(ax)
+    assert shapes(ax).count("16 × 16 × 32") == 2
+    assert shapes(ax).count("8 × 8 × 64") == 3
+
+
+def check_that_no_arrows_coincide(ax: Axes) -> None:
+    """Arrows with a common end may run together; others may cross, but not run on one line."""
+    for (one, points), (other, others) in itertools.combinations(arrows(ax).items(), 2):
+        if not {*one.split(" -> ")} & {*other.split(" -> ")}:
+            for a, b in itertools.product(pieces(points), pieces(others)):
+                width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+                assert min(width, height) < 0 or max(width, height) < 1e-3, f"{one} runs on {other}"
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -360,6 +392,16 @@ def test_a_combinator_of_a_users_is_drawn_by_its_wiring() -> None:
 
     assert list(boxes(drawn(block(3)))) == ["dense(3)\ndense_0, 15 parameters", "identity\nsame", "concat"]
     assert list(boxes(drawn(mine(fn.relu, fn.tanh)))) == ["relu\nrelu_0", "tanh\ntanh_0", "mine"]
+
+
+def test_an_input_that_is_merged_twice_has_one_arrow() -> None:
+    @fn.layer
+    def doubled(part: Any) -> fn.Layer:
+        apply = fn.serial(fn.named("part", part)).apply
+        wiring = (("part", ("input",)), ("", ("part", "part")))
+        return fn.Layer(part.init, apply, children={"part": part}, wiring=wiring)
+
+    assert sorted(arrows(drawn(doubled(fn.relu)))) == ["input -> part", "merge -> output", "part -> merge"]
 
 
 def test_the_output_of_a_dict_of_arrays_is_labelled_with_all_shapes() -> None:
