@@ -1,9 +1,10 @@
-"""A layer of your own: ten lines, checked alone, then trained inside a model.
+"""A custom layer: ten lines, checked alone, then trained as part of a model.
 
     python examples/custom_layer.py
 
-The layer is a snake, y = x + sin(a x)^2 / a with a learned a for each channel (Ziyin et al. 2020, arXiv 2006.08195):
-unlike relu it can go on with a periodic function beyond the data.
+The layer is snake, y = x + sin(a x)^2 / a with a learned a for each channel (Ziyin et al. 2020, arXiv 2006.08195):
+unlike relu it can extrapolate a periodic function beyond the data. ``per_example=True`` declares that it computes each
+example by itself, so that a large batch may be cut into microbatches; ``check_layer`` checks this too.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 import funcnn as fn
 
 
-@fn.layer
+@fn.layer(per_example=True)
 def snake(start=1.0):
     """y = x + sin(a x)^2 / a, per channel."""
 
@@ -39,6 +40,8 @@ params = model.init((1,), rng=0)
 optimizer = fn.adam(fn.cosine_decay(1e-2, steps=3200))
 
 print()
-result = fn.fit(model, params, optimizer, (x, target), fn.mean_squared_error, epochs=400, batch_size=32, show_every=100)
+result = fn.fit(
+    model, params, optimizer, (x, target), fn.mean_squared_error, epochs=400, batch_size=32, evaluate_every=100
+)
 print(f"a of the first snake went from 2.00 to {result.params['snake_0']['a'].min():.2f} and more,", end=" ")
 print(f"up to {result.params['snake_0']['a'].max():.2f}")

@@ -1,12 +1,12 @@
-"""A trained network at work on a small machine: all it needs is Python, NumPy, funcnn and the model file.
+"""Inference on a small machine: it needs only Python, NumPy, funcnn and the model file.
 
     python examples/deploy.py runs/mnist_cnn/digits.npz
 
-Nothing here knows what the network looks like; the file does. It shows what the network takes the first two of funcnn's
-test digits for, and then how often it is right on all of them.
+The file contains the architecture of the network. The script prints the predictions for the first two of funcnn's test
+digits, and then the accuracy on all of them.
 
-Without threadpoolctl, funcnn cannot keep BLAS's threads out of its own way; on a busy machine it is many times faster
-with ``OPENBLAS_NUM_THREADS=1`` in the environment, and ``FUNCNN_NUM_THREADS=4`` then puts four cores to work.
+Without threadpoolctl, funcnn cannot limit the threads of BLAS, which compete with its own; on a busy machine it is many
+times faster with ``OPENBLAS_NUM_THREADS=1`` in the environment, and ``FUNCNN_NUM_THREADS=4`` then uses four cores.
 """
 
 import argparse
@@ -27,9 +27,9 @@ x = images.astype(np.float32) / 255
 for image, label, scores in zip(images[:2], labels, fn.predict(model, params, x[:2]), strict=False):
     for row in image[4:24:2, :, 0]:
         print("".join(" .:*#"[ink // 52] for ink in row))
-    print(f"taken for {scores.argmax()}, is {label}\n")
+    print(f"predicted {scores.argmax()}, is {label}\n")
 
-begun = time.perf_counter()
+started = time.perf_counter()
 right = (fn.predict(model, params, x).argmax(axis=1) == labels).mean()
-seconds = time.perf_counter() - begun
-print(f"{right:.2%} of {len(x):,} digits are read rightly, at {1e6 * seconds / len(x):.0f} microseconds each")
+seconds = time.perf_counter() - started
+print(f"{right:.2%} of {len(x):,} digits are classified correctly, in {1e6 * seconds / len(x):.0f} microseconds each")

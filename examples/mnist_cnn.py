@@ -1,9 +1,9 @@
-"""A small convolutional network learns handwritten digits, with the training step written out.
+"""Train a small convolutional network on handwritten digits, with an explicit training loop.
 
     python examples/mnist_cnn.py                          the 10,000 digits that come with funcnn: 98 % in half a minute
     python examples/mnist_cnn.py --data DIR --epochs 6    all 60,000 of MNIST, as .gz files in DIR: 99 %
 
-It may be killed at any time: ``--resume`` goes on after the last finished epoch, and ends with the same bits.
+It may be killed at any time: ``--resume`` continues after the last finished epoch, and ends with the same bits.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main(options):
     out.mkdir(parents=True, exist_ok=True)
     train, test = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
     train, test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
-    train, validation = fn.split(train, share=0.1, rng=(options.seed, 1))
+    train, validation = fn.split(train, fraction=0.1, rng=(options.seed, 1))
 
     params = model.init((28, 28, 1), rng=options.seed)
     fn.summary(model, params, (28, 28, 1)).show()
@@ -53,7 +53,7 @@ def main(options):
 
 
 def learn(params, train, validation, options, checkpoint):
-    """The training loop: all of it is here, nothing is hidden in the library."""
+    """The complete training loop."""
     steps = -(-len(train[0]) // options.batch)
     optimizer = fn.adam(fn.cosine_decay(options.rate, steps=steps * options.epochs))
     opt_state = optimizer.init(params)
@@ -70,7 +70,7 @@ def learn(params, train, validation, options, checkpoint):
         for name, data in (("train", train), ("validation", validation)):
             found = fn.evaluate(model, params, data, fn.softmax_cross_entropy, metrics)
             scores |= {f"{name}_{key}": value for key, value in found.items()}
-        print(f"epoch {epoch}/{options.epochs}  {fn.train.describe(scores)}", flush=True)
+        print(f"epoch {epoch}/{options.epochs}  {fn.format_record(scores)}", flush=True)
         return scores
 
     if options.resume:
@@ -79,7 +79,7 @@ def learn(params, train, validation, options, checkpoint):
     else:
         history = [record(0, 0.0)]
     start, before = int(fn.current_step(opt_state)), history[-1]["seconds"]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     show = fn.progress(steps * options.epochs - start)
     stream = fn.batches(train, options.batch, options.epochs, rng=(options.seed, 2), start=start)
     for step, (x, labels) in enumerate(stream, start):
@@ -87,14 +87,14 @@ def learn(params, train, validation, options, checkpoint):
         params, opt_state, loss = train_step(params, opt_state, x, labels, rng=(options.seed, 4, step))
         show(step + 1 - start, f"loss {loss:.4f}")
         if (step + 1) % steps == 0:
-            history.append(record((step + 1) // steps, before + time.perf_counter() - begun))
+            history.append(record((step + 1) // steps, before + time.perf_counter() - started))
             table = {name: np.array([scores[name] for scores in history]) for name in history[0]}
             fn.save(checkpoint, {"params": params, "opt_state": opt_state, "history": table})
     return params, history, history[-1]["seconds"]
 
 
 def jitter(images, rng):
-    """Each image moved by a pixel at most, up or down and left or right: a digit is the same digit there."""
+    """Data augmentation: each image is shifted by at most one pixel, up or down and left or right."""
     rows, columns = fn.rng.generator(rng).integers(0, 3, (2, len(images)))
     border = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(border, images.shape[1:3], axis=(1, 2))
@@ -102,17 +102,23 @@ def jitter(images, rng):
 
 
 def table_to_records(table):
-    """The history, saved as one array for each column, as one dict for each epoch."""
+    """A history saved as one array for each column, as one dict for each epoch."""
     return [dict(zip(table, map(float, row), strict=True)) for row in zip(*table.values(), strict=True)]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="A small convolutional network learns handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the training images (%(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="images in a training step (%(default)s)")
+    parser = argparse.ArgumentParser(description="Train a small convolutional network on handwritten digits.")
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="number of passes over the training images (%(default)s)"
+    )
+    parser.add_argument("--batch", type=int, default=64, help="number of images in a training step (%(default)s)")
     parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at the start (%(default)s)")
-    parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
-    parser.add_argument("--out", metavar="DIR", default="runs/mnist_cnn", help="where to write (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run that --out holds")
+    parser.add_argument(
+        "--data", metavar="DIR", help="a folder with MNIST's four .gz files; by default the embedded digits"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", default="runs/mnist_cnn", help="folder of the output files (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
+    parser.add_argument("--resume", action="store_true", help="resume the run in the folder --out")
     main(parser.parse_args())

@@ -1,6 +1,8 @@
-"""Every picture that funcnn draws, of a small network that has learned digits for a moment and of one in the plane.
+"""Every plot of funcnn, of a small network trained on digits and of one trained on points in the plane.
 
-python examples/pictures.py --out DIR      writes a .png file for each; the README shows them
+    python examples/pictures.py --out DIR
+
+It writes a .png file for each plot; the README shows them.
 """
 
 import argparse
@@ -34,7 +36,7 @@ sobel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 
 
 def main(options):
-    """Train for a moment, then draw everything."""
+    """Train for a few epochs, then draw all plots."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     train, test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
@@ -44,7 +46,7 @@ def main(options):
     def write(name, ax):
         picture = io.BytesIO()
         ax.figure.savefig(picture, dpi=100)
-        # Nothing here needs more than 256 colours, and a file with fewer is half as large.
+        # 256 colours are enough, and halve the size of the file.
         Image.open(picture).convert("RGB").quantize(256).save(out / f"{name}.png", optimize=True)
         print(f"wrote {out / name}.png")
 
@@ -89,7 +91,7 @@ def main(options):
 
 
 def learn(params, train, epochs, rng):
-    """The training loop, with a note of the norms of gradients and updates at each step."""
+    """The training loop, with a record of the norms of gradients and updates."""
     optimizer = fn.adam(3e-3)
     opt_state = optimizer.init(params)
     step_gradients = fn.value_and_grad(digit_model, fn.softmax_cross_entropy)
@@ -113,8 +115,10 @@ def train_quietly(model, data, loss, epochs, seed, optimizer):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Every picture that funcnn draws.")
-    parser.add_argument("--out", metavar="DIR", default="runs/pictures", help="where to write (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (%(default)s)")
+    parser = argparse.ArgumentParser(description="Every plot of funcnn.")
+    parser.add_argument(
+        "--out", metavar="DIR", default="runs/pictures", help="folder of the output files (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few seconds: fewer digits, shorter training")
     main(parser.parse_args())

@@ -15,13 +15,18 @@ import numpy as np
 from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
-    "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function", "gradient", "gradients_like", "images",
-    "labels", "number", "pair", "parameters", "positive", "prefix", "rate", "size", "sizes", "steps", "weights", "what",
+    "OtherDtypes", "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function",
+    "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "pair", "parameters", "positive",
+    "prefix", "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
 class OtherParameters(ValueError):
     """The parameters are not those of this layer or model, whatever the input may be."""
+
+
+class OtherDtypes(OtherParameters, TypeError):
+    """The parameters have dtypes that no input fits."""
 
 
 def prefix(kind: str) -> str:
@@ -93,7 +98,7 @@ def rate(kind: str, name: str, value: Any) -> float:
     """
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    if not 0 <= value < math.inf:
+    if not 0 <= float(value) < math.inf:
         raise ValueError(
             f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
         )
@@ -105,6 +110,26 @@ def fraction(kind: str, name: str, value: Any) -> float:
     if not rate(kind, name, value) < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
     return float(value)
+
+
+def proper_fraction(kind: str, name: str, value: Any) -> float:
+    """A number in (0, 1), as a Python float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    found = float(value)
+    if not 0 < found < 1:
+        raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
+    return found
+
+
+def nonnegative(kind: str, name: str, value: Any) -> float:
+    """A finite number ``>= 0`` that is not a rate, as a Python float."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+    found = float(value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
+    return found
 
 
 def positive(kind: str, name: str, value: Any) -> float:
@@ -274,7 +299,11 @@ def _explain(
         raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
     dtypes = {name: str(params[name].dtype) for name in shapes}
     if len(set(dtypes.values())) > 1:
-        raise TypeError(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
+        raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
+    if not {*dtypes.values()} <= {"float32", "float64"}:
+        raise OtherDtypes(
+            f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
+        )
     float_array(kind, x)
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")

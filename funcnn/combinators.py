@@ -19,7 +19,9 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import Backward, Coroutine, coroutine_of, microbatched
-from funcnn.layers.merge import Merged, add as add_all, concat as concat_all
+from funcnn.layers.merge import Merged
+from funcnn.layers.merge import add as add_all
+from funcnn.layers.merge import concat as concat_all
 from funcnn.protocol import Layer, add_path, as_layer, layer
 from funcnn.rng import as_key, fold
 
@@ -118,7 +120,6 @@ def add(*layers: Any) -> Layer:
         >>> y
         array([[-1.,  4.]])
     """
-
     return _branches("add", layers, partial(add_all, "add"))
 
 
@@ -257,7 +258,10 @@ class Step(NamedTuple):
 
 
 def wired(
-    kind: str, children: Mapping[str, Layer], wiring: tuple[tuple[str, tuple[str, ...]], ...], merge: Merge | None = None
+    kind: str,
+    children: Mapping[str, Layer],
+    wiring: tuple[tuple[str, tuple[str, ...]], ...],
+    merge: Merge | None = None,
 ) -> Layer:
     """The layer of a wiring.
 
@@ -350,20 +354,26 @@ def _backward(steps: Sequence[Step], backs: list[Any], params: Params) -> Backwa
                 flow[step.source] = dx
             elif wants:
                 for source, part in zip(step.sources(), step.spread(dx), strict=True):
-                    flow[source] = part if flow[source] is None else flow[source] if part is None else flow[source] + part
+                    flow[source] = (
+                        part if flow[source] is None else flow[source] if part is None else flow[source] + part
+                    )
         return {name: grads[name] for name in params if name in grads}, flow[0]
 
     return backward
 
 
-def _steps(children: Mapping[str, Layer], wiring: Sequence[tuple[str, tuple[str, ...]]], merge: Merge | None) -> list[Step]:
+def _steps(
+    children: Mapping[str, Layer], wiring: Sequence[tuple[str, tuple[str, ...]]], merge: Merge | None
+) -> list[Step]:
     """The steps of a wiring: names looked up once, and for each step the values that no later one uses."""
     place = {INPUT: 0} | {name: number for number, (name, _) in enumerate(wiring, 1)}
     last = {place[source]: number for number, (_, inputs) in enumerate(wiring) for source in inputs}
     steps = []
     for number, (name, inputs) in enumerate(wiring):
         sources = [place[source] for source in inputs]
-        source: Any = sources if not name else sources[0] if len(inputs) == 1 else dict(zip(inputs, sources, strict=True))
+        source: Any = (
+            sources if not name else sources[0] if len(inputs) == 1 else dict(zip(inputs, sources, strict=True))
+        )
         run, is_coroutine = coroutine_of(children[name]) if name else (merge, False)
         last_use = tuple({source for source in sources if last[source] == number})
         steps.append(Step(name, crc32(name.encode()), run, is_coroutine, source, last_use))  # type: ignore[arg-type]

@@ -1,19 +1,17 @@
-"""An initializer ``(shape, rng, fan_in, fan_out) -> array`` draws a layer's first weights; their scale decides.
+"""An initializer ``(shape, rng, fan_in, fan_out) -> array`` draws the initial weights of a layer.
 
-A unit that sums n inputs multiplies their variance by n times that of its weights; the recipes here choose the
-weights' variance so that signals keep their size on the way through the network, and gradients on the way back.
+A unit that sums n inputs multiplies their variance by n times the variance of its weights. The initializers here choose
+the variance of the weights so that signals keep their size in the forward pass, and gradients in the backward pass.
 """
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Rng, Shape
-from funcnn.protocol import describe
+from funcnn.recorded import recorded
 from funcnn.rng import generator
 
 __all__ = [
@@ -22,36 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 Initializer: TypeAlias = Callable[[Shape, Rng, int, int], Array]
-P = ParamSpec("P")
+"""``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the numbers of inputs and outputs of a unit."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Recipe:
-    """An initializer that remembers how it was made, as a ``Layer`` does: for ``repr`` and model files."""
-
-    draw: Initializer
-    constructor: Callable[..., Initializer]
-    arguments: Mapping[str, Any]
-
-    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-        return self.draw(shape, rng, fan_in, fan_out)
-
-    def __repr__(self) -> str:
-        return f"{self.constructor.__name__}({describe(self.constructor, self.arguments)})"
-
-
-def remembered(constructor: Callable[P, Initializer]) -> Callable[P, Initializer]:
-    """The same constructor, whose initializers are ``Recipe``s."""
-    signature = inspect.signature(constructor)
-
-    @functools.wraps(constructor)
-    def build(*args: P.args, **kwargs: P.kwargs) -> Initializer:
-        return Recipe(constructor(*args, **kwargs), build, signature.bind(*args, **kwargs).arguments)
-
-    return build
-
-
-@remembered
+@recorded
 def constant(value: float) -> Initializer:
     """w = value.
 
@@ -59,11 +31,12 @@ def constant(value: float) -> Initializer:
         >>> constant(0.5)((2,), 0, 1, 1)
         array([0.5, 0.5], dtype=float32)
     """
+    value = checks.number("constant", "value", value)
     return lambda shape, rng, fan_in, fan_out: np.full(shape, value, np.float32)
 
 
 def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-    """w = 0, as biases begin.
+    """w = 0, the usual initial value of a bias.
 
     Example:
         >>> zeros((2,), 0, 1, 1)
@@ -73,7 +46,7 @@ def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 
 
 def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-    """w = 1, as scales begin.
+    """w = 1, the usual initial value of a scale.
 
     Example:
         >>> ones((2,), 0, 1, 1)
@@ -82,44 +55,47 @@ def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     return np.ones(shape, np.float32)
 
 
-@remembered
-def normal(deviation: float = 0.01) -> Initializer:
-    """w ~ N(0, deviation^2), whatever the fan: for networks of others that begin so.
+@recorded
+def normal(std: float = 0.01) -> Initializer:
+    """w ~ N(0, std^2) with a given standard deviation, independent of the size of the layer.
 
     Example:
         >>> normal(0.1)((3, 2), 0, 3, 2).dtype
         dtype('float32')
     """
-    return lambda shape, rng, fan_in, fan_out: (deviation * generator(rng).standard_normal(shape, np.float32)).astype(
-        np.float32
-    )
+    std = checks.nonnegative("normal", "std", std)
+    return lambda shape, rng, fan_in, fan_out: _normal(shape, rng, std)
 
 
-@remembered
+@recorded
 def uniform(low: float, high: float) -> Initializer:
-    """w ~ U[low, high), whatever the fan: for networks of others that begin so.
+    """w ~ U[low, high) with given bounds, independent of the size of the layer.
 
     Example:
         >>> bool((abs(uniform(-0.5, 0.5)((3, 2), 0, 3, 2)) <= 0.5).all())
         True
     """
-    return lambda shape, rng, fan_in, fan_out: generator(rng).uniform(low, high, shape).astype(np.float32)
+    low, high = checks.number("uniform", "low", low), checks.number("uniform", "high", high)
+    if low > high:
+        raise ValueError(f"uniform: low must not be above high, got {low} and {high}")
+    return lambda shape, rng, fan_in, fan_out: _uniform(shape, rng, low, high)
 
 
-@remembered
+@recorded
 def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
-    """Var(w) = scale / n, with n the number of inputs, of outputs, or their mean.
+    """Var(w) = scale / n, with n the number of inputs, the number of outputs, or their mean.
 
     Args:
-        scale: 1 keeps the variance of a linear layer, 2 makes up for the half that relu cuts off.
-        fan: ``"in"`` keeps the signal's size, ``"out"`` the gradient's, ``"average"`` is the compromise.
+        scale: 1 keeps the variance in a linear layer; 2 compensates for relu, which sets half of the outputs to zero.
+        fan: ``"in"``: n is the number of inputs, which keeps the variance of the signal; ``"out"``: the number of
+            outputs, which keeps that of the gradient; ``"average"``: the mean of both.
         distribution: ``"normal"`` or ``"uniform"``.
 
     Returns:
         The initializer.
 
     Raises:
-        ValueError: an unknown word, or a scale that is not positive.
+        ValueError: ``fan`` or ``distribution`` is another word, or ``scale`` is not positive.
 
     Example:
         >>> w = variance_scaling(2.0, "in", "normal")((500, 100), 0, 500, 100)
@@ -138,14 +114,26 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
 
     def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
         n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[fan]
-        deviation = float(np.sqrt(scale / max(n, 1)))
+        std = float(np.sqrt(scale / max(n, 1)))
         if distribution == "normal":
-            return normal(deviation)(shape, rng, fan_in, fan_out)
+            return _normal(shape, rng, std)
         # A uniform distribution on [-a, a) has the variance a^2 / 3.
-        limit = deviation * 3**0.5
-        return uniform(-limit, limit)(shape, rng, fan_in, fan_out)
+        limit = std * 3**0.5
+        return _uniform(shape, rng, -limit, limit)
 
     return initialize
+
+
+def _normal(shape: Shape, rng: Rng, std: float) -> Array:
+    """Normal numbers with mean 0, drawn as float32."""
+    drawn: Array = std * generator(rng).standard_normal(shape, np.float32)
+    return drawn.astype(np.float32, copy=False)
+
+
+def _uniform(shape: Shape, rng: Rng, low: float, high: float) -> Array:
+    """Uniform numbers, drawn as float64 and rounded to float32."""
+    drawn: Array = generator(rng).uniform(low, high, shape)
+    return drawn.astype(np.float32)
 
 
 he_normal = variance_scaling(2.0, "in", "normal")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -69,7 +70,7 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.apply, "per_example"):
+        if declared(self.apply, "per_example") is None:
             object.__setattr__(self, "apply", _checked(self.apply))
 
     def __iter__(self) -> Iterator[Any]:
@@ -104,13 +105,21 @@ class Layer:
         return self.call
 
     def __reduce__(self) -> Any:
-        call = self.recorded_call()
+        return self.reduced("")
+
+    def reduced(self, path: str) -> Any:
+        """What ``__reduce__`` returns, or an error that names the path of the layer that has no valid record."""
+        call = self.recorded_call(path)
         if call is not None:
+            for name, child in given_children(self):
+                if isinstance(child, Layer):
+                    child.reduced(f"{path}/{name}" if path else name)
             return _make, (call.constructor, dict(call.arguments), self.name)
-        if self is not getattr(sys.modules["funcnn"], self.kind, None) and self.name is None:
+        ready = getattr(sys.modules["funcnn"], self.kind, None)
+        if not isinstance(ready, Layer) or ready.apply is not self.apply:
             raise TypeError(
-                f"a {self.kind} without a recorded call cannot be pickled or copied; write a function that returns the "
-                "pair, decorate it with @fn.layer, and build the model with that"
+                f"layer {path or self.kind}: it has no recorded call, so it cannot be pickled or copied; write a "
+                "function that returns the pair, decorate it with @fn.layer, and build the model with that"
             )
         return _ready, (self.kind, self.name)
 
@@ -125,6 +134,14 @@ def _ready(kind: str, name: str | None) -> Layer:
     """A layer of the library that is made already, like ``relu``; for ``pickle`` and ``copy``."""
     found: Layer = getattr(sys.modules["funcnn"], kind)
     return found if name is None else named(name, found)
+
+
+def declared(function: Any, name: str) -> Any:
+    """What a function declares of itself; None if nothing.
+
+    ``functools.wraps`` copies declarations to functions that do something else, so those of a wrapper do not count.
+    """
+    return None if hasattr(function, "__wrapped__") else getattr(function, name, None)
 
 
 def per_example(apply: F) -> F:
@@ -171,7 +188,9 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         result = as_layer(constructor(*args, **kwargs))
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
-        inner = result.call.inner or result.call if result.call and result.children else None
+        # The record of a combinator whose apply was replaced does not say what computes.
+        valid = result.call is not None and result.call.made is result.apply
+        inner = result.call.inner or result.call if result.call and valid and result.children else None
         return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner=inner))
 
     return build
@@ -208,6 +227,29 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, Layer) or (
         isinstance(value, tuple) and len(value) == 2 and all(callable(part) for part in value)
     )
+
+
+def layers_among(value: Any) -> Iterator[Any]:
+    """The layers and pairs in an argument, in order."""
+    if is_pair(value):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from layers_among(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from layers_among(item)
+
+
+def given_children(layer: Layer) -> list[tuple[str, Any]]:
+    """The children that are among the arguments of the recorded call, as layers or as pairs, each with its name."""
+    given = list(layers_among(list(layer.arguments.values())))
+    found = []
+    for name, child in layer.children.items():
+        written = getattr(child.apply, "written", None)
+        same = (value for value in given if value is child or (type(value) is tuple and value[1] is written))
+        found += [(name, value) for value in itertools.islice(same, 1)]
+    return found
 
 
 def named(name: str, layer: Any) -> Layer:
@@ -288,13 +330,14 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
     The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
     """
-    takes_rng = _takes_rng(apply)
+    run = _with_rng(apply)
 
-    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        returned = apply(params, x, rng) if takes_rng else apply(params, x)
+    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        returned = run(params, x, rng)
         if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
             raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
-        y, pull = returned
+        y: Any = returned[0]
+        pull: Callable[..., Any] = returned[1]
         if not isinstance(y, np.ndarray | dict):
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
@@ -321,18 +364,23 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
         return y, vjp_fn
 
-    functools.update_wrapper(checked, apply, updated=())
-    checked.unchecked, checked.per_example = full, False  # type: ignore[attr-defined]
+    checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
+    checked.unchecked, checked.written, checked.per_example = full, apply, False  # type: ignore[attr-defined]
     return checked
 
 
-def _takes_rng(apply: Callable[..., Any]) -> bool:
-    """Whether a user's ``apply`` takes a third argument."""
+def _with_rng(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's ``apply`` with three arguments; a third one of its own is ``rng``, unless its default is not None."""
+    signature = inspect.signature(apply)
+    rng = signature.parameters.get("rng")
+    if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
+        return lambda params, x, rng: apply(params, x, rng=rng)
     try:
-        inspect.signature(apply).bind(None, None, None)
+        third = signature.parameters[list(signature.bind(None, None, None).arguments)[-1]]
+        takes_rng = third.default is None or third.default is inspect.Parameter.empty
     except TypeError:
-        return False
-    return True
+        takes_rng = False
+    return apply if takes_rng else lambda params, x, rng: apply(params, x)
 
 
 def _takes_input_grad(vjp_fn: Vjp) -> bool:

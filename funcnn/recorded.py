@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["Call", "Recorded", "made", "recorded", "written"]
+__all__ = ["Call", "Recorded", "is_default", "made", "recorded", "written"]
 
 P = ParamSpec("P")
+R = TypeVar("R")
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +50,14 @@ class Call:
 
 def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
     """What a constructor makes of arguments that are given by name, as a record has them."""
-    bound = inspect.BoundArguments(inspect.signature(constructor), OrderedDict(arguments))
-    if keywords:  # only of constructors that take no ``*arguments``
+    signature = inspect.signature(constructor)
+    variadic = {p.kind for p in signature.parameters.values() if p.kind in VARIADIC and arguments.get(p.name)}
+    if keywords and not variadic:
         first = [value for name, value in arguments.items() if name not in keywords]
         return constructor(*first, **{name: arguments[name] for name in keywords})
-    bound.apply_defaults()
+    bound = inspect.BoundArguments(signature, OrderedDict(arguments))
+    if inspect.Parameter.VAR_POSITIONAL in variadic:  # an argument before ``*arguments`` has no keyword
+        bound.apply_defaults()
     return constructor(*bound.args, **bound.kwargs)
 
 
@@ -69,10 +76,14 @@ class Recorded:
         return repr(self.call)
 
     def __reduce__(self) -> Any:
+        module = sys.modules.get(self.__module__)
+        for name, thing in list(vars(module).items()) if module else []:
+            if thing is self:  # a global of its module, like ``he_normal``, is found by its name
+                return name
         return made, self.call.parts()
 
 
-def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
+def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
     """Let what a constructor makes know the call that made it, for ``repr``, model files, ``pickle`` and ``copy``.
 
     Args:
@@ -86,7 +97,7 @@ def recorded(constructor: Callable[P, Any]) -> Callable[P, Any]:
     @functools.wraps(constructor)
     def build(*args: P.args, **kwargs: P.kwargs) -> Any:
         arguments = signature.bind(*args, **kwargs).arguments
-        result = constructor(*args, **kwargs)
+        result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(build, arguments, result, tuple(kwargs)))
         return replace(result, call=Call(build, arguments, result.update, tuple(kwargs)))
@@ -100,16 +111,27 @@ def written(
     """The arguments of a call as one would write them: options with their keyword, the first argument without."""
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
+    by_keyword |= {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
         if kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (_spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             yield from (f"{key}={_spelled(item)}" for key, item in value.items())
-        elif default is inspect.Parameter.empty and kind is not inspect.Parameter.KEYWORD_ONLY and name not in by_keyword:
+        elif default is inspect.Parameter.empty and name not in by_keyword:
             yield _spelled(value)
-        elif value is not default:
+        elif not is_default(value, parameters[name]):
             yield f"{name}={_spelled(value)}"
+
+
+def is_default(value: Any, parameter: inspect.Parameter) -> bool:
+    """Whether the call without this argument is the same."""
+    if parameter.kind in VARIADIC:
+        return not value
+    default = parameter.default
+    # Compared as text, which tells 1 from True and 0.0 from -0.0.
+    plain = isinstance(value, bool | int | float | str | tuple) and type(value) is type(default)
+    return value is default or (plain and repr(value) == repr(default))
 
 
 def _spelled(value: Any) -> str:

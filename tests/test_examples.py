@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 # The examples import the funcnn that is tested here, installed or not.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
 FILES = {"training.npz", "digits.npz", "learning_curves.png", "accuracy.png", "confusion_matrix.png"}
-# Large batches, for speed: what is tested is not how well it learns.
+# Large batches, for speed: these tests need no good accuracy.
 OPTIONS = ["--epochs", "2", "--batch", "256"]
 
 
@@ -28,7 +28,7 @@ def start(example: str, *options: Any) -> subprocess.Popen[str]:
 
 
 def run(example: str, *options: Any) -> str:
-    """What an example prints; it must end well and write nothing to stderr."""
+    """The output of an example, which must end without an error and write nothing to stderr."""
     process = start(example, *options)
     try:
         out, err = process.communicate(timeout=120)
@@ -40,12 +40,12 @@ def run(example: str, *options: Any) -> str:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What the main job prints and writes in two epochs without a break."""
+    """The output and the files of the main example after two epochs without interruption."""
     out = tmp_path_factory.mktemp("straight") / "new" / "folder"
     return run("mnist_cnn.py", *OPTIONS, "--out", out), out
 
 
-def test_the_main_job_prints_and_writes_what_it_promises(straight: tuple[str, Path]) -> None:
+def test_the_main_example_prints_and_writes_everything(straight: tuple[str, Path]) -> None:
     text, out = straight
     lines = text.splitlines()
     assert {path.name for path in out.iterdir()} == FILES
@@ -61,7 +61,7 @@ def test_the_main_job_prints_and_writes_what_it_promises(straight: tuple[str, Pa
     assert lines[-1] == "the model file, loaded again, predicts the same bits"
 
 
-def test_its_test_accuracy_is_that_of_the_checkpoint_and_of_the_confusion_matrix(straight: tuple[str, Path]) -> None:
+def test_the_printed_accuracy_is_that_of_the_confusion_matrix(straight: tuple[str, Path]) -> None:
     text, _ = straight
     (line,) = [line for line in text.splitlines() if line.startswith("test accuracy")]
     accuracy = float(line.split()[2].rstrip("%"))
@@ -78,7 +78,7 @@ def test_a_run_killed_after_its_first_epoch_and_resumed_ends_with_the_same_bits(
 ) -> None:
     checkpoint = tmp_path / "training.npz"
     process = start("mnist_cnn.py", *OPTIONS, "--out", tmp_path)
-    # A checkpoint appears whole under its name; whether the kill comes just then or later must not matter.
+    # A checkpoint is complete when it has its name, so the process may be killed at any time after that.
     try:
         deadline = time.monotonic() + 60
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -110,7 +110,7 @@ def test_the_custom_layer_passes_its_check_and_learns() -> None:
     verdicts = {line.split()[-1] for line in lines if line.startswith("  ")}
     assert verdicts == {"ok"}
     (last,) = [line for line in lines if line.startswith("epoch 400/400")]
-    # It begins at 38; noise-free sines can be learned to any depth.
+    # It starts at 38; a sine without noise can be learned to any precision.
     assert float(last.split("train loss ")[1].split(";")[0]) < 0.01
     assert lines[-1].startswith("a of the first snake went from 2.00 to ")
 

@@ -1,9 +1,11 @@
-"""Imports run downward only, and ``import funcnn`` stays light."""
+"""The house: imports run downward only, each package says what is in it, and ``import funcnn`` stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,20 +15,37 @@ import funcnn
 ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
-    {"aliases", "tree", "rng", "threads", "memory"},
-    {"layer", "pieces", "kernels", "initializers", "losses", "metrics", "schedules", "targets"},
-    {"layers", "optim"},
-    {"combinators", "walk", "attribution"},
-    {"batching", "train", "architecture", "checkpoint", "summary", "plot", "datasets", "testing", "callbacks"},
+    {"aliases"},
+    {"tree", "rng", "checks", "recorded"},
+    {"protocol"},
+    {"engine", "initializers"},
+    {"kernels"},
+    {"layers"},
+    {"losses"},
+    {"optim", "metrics"},
+    {"combinators"},
+    {"inspect"},
+    {"interchange"},
+    {"training"},  # its callbacks save checkpoints
+    {"datasets", "plot", "testing"},
     {"__init__"},
 ]
+"""From the ground up, as in DESIGN.md. A room imports from lower floors, and from itself."""
+
 HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL"}
 
 
+PACKAGES = sorted(file for file in FILES if file.name == "__init__.py")
+
+
+def room(module: str) -> str:
+    """The room of ``funcnn.layers.conv`` is ``layers``; that of ``funcnn`` itself is ``__init__``."""
+    return [*module.split("."), "__init__"][1]
+
+
 def floor(module: str) -> int:
-    """The floor of ``funcnn.layers.conv``; every new file must be given one."""
-    first = [*module.split("."), "__init__"][1]
-    return next(number for number, names in enumerate(FLOORS) if first in names)
+    """The floor of ``funcnn.layers.conv``; every new room must be given one."""
+    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
 def module_of(file: Path) -> str:
@@ -60,13 +79,44 @@ def at_import_time(body: list[ast.stmt]) -> Iterator[ast.AST]:
             yield from at_import_time(handler.body)
 
 
+def imports_of(file: Path) -> set[str]:
+    """The modules of funcnn that a file imports, wherever it does."""
+    names = {name for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for name in imported(node)}
+    return {name for name in names if name.split(".")[0] == "funcnn"}
+
+
+def is_downward(importer: str, name: str) -> bool:
+    return room(importer) == room(name) or floor(name) < floor(importer)
+
+
 @pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_imports_run_downward_only(file: Path) -> None:
-    here = floor(module_of(file))
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        for name in imported(node):
-            if name.split(".")[0] == "funcnn":
-                assert floor(name) <= here, f"{module_of(file)} on floor {here} imports {name} on floor {floor(name)}"
+    here = module_of(file)
+    upward = [name for name in imports_of(file) if not is_downward(here, name)]
+    assert not upward, f"{here} on floor {floor(here)} imports {upward}, which are not below it"
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+    rooms = [name for names in FLOORS for name in names]
+    assert sorted(rooms) == sorted({room(module_of(file)) for file in FILES})
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {module_of(file).removesuffix(".__init__"): imports_of(file) for file in FILES}
+    # A package imports its files; what a file of it imports from the package would be a circle.
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("file", PACKAGES, ids=module_of)
+def test_every_package_says_in_a_few_sentences_what_is_in_it(file: Path) -> None:
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    sentences = [part for part in re.split(r"[.;:](?:\s+|$)", text) if part.strip()]
+    assert len(sentences) >= 3, f"{module_of(file)} says only {text!r}"
+
+
+def test_every_room_that_is_a_folder_is_a_package() -> None:
+    folders = {file.parent for file in FILES}
+    assert all((folder / "__init__.py").exists() for folder in folders)
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
@@ -82,7 +132,7 @@ def test_importing_funcnn_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "set()"
 
 
-def test_the_reader_of_imports_sees_what_it_should() -> None:
+def test_imports_are_read_correctly() -> None:
     source = """
 import numpy.linalg, funcnn.layers.conv
 from funcnn import tree, Layer
@@ -99,4 +149,9 @@ def f():
     at_import = [name for node in at_import_time(parsed.body) for name in imported(node)]
     assert at_import == ["numpy.linalg", "funcnn.layers.conv", "funcnn.tree", "funcnn", "scipy", "torch"]
     assert {name for node in ast.walk(parsed) for name in imported(node)} - set(at_import) == {"matplotlib", "pooch"}
-    assert [floor(name) for name in ("funcnn.tree", "funcnn.layers.conv", "funcnn")] == [0, 2, 5]
+    assert [room(name) for name in ("funcnn.tree", "funcnn.layers.conv", "funcnn")] == ["tree", "layers", "__init__"]
+    assert floor("funcnn.tree") == 1 < floor("funcnn.layers.conv") < floor("funcnn") == len(FLOORS) - 1
+    assert is_downward("funcnn.layers.conv", "funcnn.layers.activation")
+    assert is_downward("funcnn.layers.conv", "funcnn.kernels.windows")
+    assert not is_downward("funcnn.kernels.windows", "funcnn.layers.conv")
+    assert not is_downward("funcnn.engine.memory", "funcnn.initializers")

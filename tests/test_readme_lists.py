@@ -13,19 +13,40 @@ import pytest
 import funcnn
 
 README = Path(__file__).parents[1] / "README.md"
-# What these define is for reading and for other modules; users meet it through the layers and optimizers.
-INSIDE = ("kernels", "memory", "pieces", "leafwise", "activation", "canvas", "inputs")
+# What these modules define is for reading and for other modules. What users need of it is exported above them, by
+# `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
+INSIDE = (
+    "funcnn.checks",
+    "funcnn.engine.memory",
+    "funcnn.engine.microbatch",
+    "funcnn.interchange.renamed",
+    "funcnn.kernels",
+    "funcnn.layers.weights",
+    "funcnn.losses.targets",
+    "funcnn.metrics.inputs",
+    "funcnn.optim.elementwise",
+    "funcnn.optim.state",
+    "funcnn.plot.canvas",
+    "funcnn.plot.layered",
+)
+ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]
 MODULES = [
     module
-    for module in ("funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn.")))
-    if not any(part in INSIDE for part in module.split("."))
+    for module in ALL_MODULES
+    if not any(f"{module}.".startswith(f"{inside}.") for inside in INSIDE) and not module.endswith("__main__")
 ]
-PUBLIC = [
-    (module, name)
-    for module in MODULES
-    if not module.endswith("__main__")
-    for name in getattr(importlib.import_module(module), "__all__", [])
-]
+
+
+def public_names(module: str) -> list[str]:
+    """The names that a module exports: its ``__all__``; for a package without one, all that is no module."""
+    found = importlib.import_module(module)
+    if hasattr(found, "__all__"):
+        return list(found.__all__)
+    names = vars(found).items() if hasattr(found, "__path__") else ()
+    return [name for name, thing in names if not name.startswith("_") and not inspect.ismodule(thing)]
+
+
+PUBLIC = [(module, name) for module in MODULES for name in public_names(module)]
 # The code in the first cell of each row: `relu`, or `conv2d(filters, kernel, stride=1)`.
 ENTRIES = [
     code
@@ -40,6 +61,10 @@ def meaning(entry: str) -> Any:
     for part in entry.partition("(")[0].split("."):
         found = getattr(found, part)
     return found
+
+
+def test_the_modules_that_are_not_for_users_exist() -> None:
+    assert sorted(set(INSIDE) - set(ALL_MODULES)) == []
 
 
 def test_every_public_name_is_listed() -> None:

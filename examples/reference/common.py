@@ -1,8 +1,8 @@
-"""The frame of the reference experiments: what a published system reported, beside funcnn with the same network.
+"""Shared code of the reference experiments: the results that a system reported, and those of funcnn with its network.
 
-A script lists its experiments and calls ``main``, which prints a table *reported / ours*; ``--json`` keeps it as data.
-Time per epoch always includes predicting all training and held-out examples, as in most of the systems. It is that of
-the clock, unless other programs kept the processor from us: where we had less than one core, it is what we had of it.
+A script lists its experiments and calls ``main``, which prints a table *reported / ours*; ``--json`` saves it as data.
+The time per epoch includes predicting all training and held-out examples, as in most of the systems. It is wall-clock
+time, or the CPU time of our process where other programs left us less than one core.
 """
 
 import argparse
@@ -22,15 +22,15 @@ import funcnn as fn
 
 @dataclass(frozen=True)
 class Measure:
-    """What a score is, whether less of it is better, and how it is written."""
+    """The name of a score, whether lower is better, and its format."""
 
     name: str
-    less_is_better: bool
+    lower_is_better: bool
     spec: str
 
     def better(self, one: float, other: float) -> bool:
         """Whether the first score is better than the second."""
-        return one < other if self.less_is_better else one > other
+        return one < other if self.lower_is_better else one > other
 
 
 TEST_ERROR = Measure("test error", True, ".2%")
@@ -42,9 +42,9 @@ TEST_LOSS = Measure("test loss", True, ".3g")
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; None where nothing was reported.
+    """The result of a run; None where nothing was reported.
 
-    ``reached`` is our first epoch with their final score, and ``seconds_to_reach`` how long it took until then.
+    ``reached`` is our first epoch with their final score, and ``seconds_to_reach`` the training time until then.
     """
 
     score: float | None
@@ -59,7 +59,7 @@ class Result:
 class Experiment:
     """A published experiment, and the function ``run(options, reported) -> Result`` that does the same here.
 
-    ``run`` answers None, after saying why, if something that it needs is not installed; it then has no line.
+    ``run`` prints a reason and returns None if something that it needs is not installed; the table then has no row.
     """
 
     name: str
@@ -84,21 +84,21 @@ def learn(
     on: str = "validation",
     rng: int = 0,
 ) -> tuple[Result, fn.Fit]:
-    """Train with ``fit``, and put what the table needs into a ``Result``: the score is that of the last epoch.
+    """Train with ``fit`` and return the ``Result`` for the table: its score is that of the last epoch.
 
     Args:
         model, optimizer, train, loss, epochs, batch_size, rng: as for ``fn.fit``.
-        held_out: the examples that the score is measured on, unless ``on`` is ``"train"``.
-        measure: what the score is.
-        reported: what it is compared with.
-        metric: ``metric(y, target)``, of which the score is made.
+        held_out: the examples on which the score is measured, unless ``on`` is ``"train"``.
+        measure: the kind of the score.
+        reported: the reported result.
+        metric: ``metric(y, target)``, which computes the score.
         on: ``"validation"`` for ``held_out``, ``"train"`` where only a training score was reported.
 
     Returns:
         ``(result, fit)``; ``fit`` has the parameters and the history, with the metric as ``"validation_score"``.
     """
     params = model.init(train[0].shape[1:], rng=rng)
-    begun, busy = time.perf_counter(), time.process_time()
+    started, busy = time.perf_counter(), time.process_time()
     fit = fn.fit(
         model, params, optimizer, train, loss, epochs, batch_size, rng,
         metrics={"score": metric}, validation=held_out, verbose=False,
@@ -106,8 +106,8 @@ def learn(
     scores = [record[f"{on}_score"] for record in fit.history]
     target = reported.score
     reached = next((i for i, s in enumerate(scores) if target is not None and not measure.better(target, s)), None)
-    # The first record, before training, costs a prediction of all examples that belongs to no epoch.
-    ours = min(1, (time.process_time() - busy) / (time.perf_counter() - begun))
+    # The time of the first record, before training, belongs to no epoch.
+    ours = min(1, (time.process_time() - busy) / (time.perf_counter() - started))
     clock = [(record["seconds"] - fit.history[0]["seconds"]) * ours for record in fit.history]
     result = Result(
         score=scores[-1],
@@ -121,7 +121,7 @@ def learn(
 
 
 def digits(options: argparse.Namespace, train: int, test: int) -> Any:
-    """The first so many training and test images, in [0, 1]: of MNIST in ``--data``, or of the embedded digits."""
+    """The first ``train`` and ``test`` images, in [0, 1]: of MNIST in ``--data``, or of the embedded digits."""
     whole = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
     parts = [(x[:n].astype(np.float32) / 255, labels[:n]) for (x, labels), n in zip(whole, (train, test), strict=True)]
     got = [len(x) for x, _ in parts]
@@ -136,15 +136,17 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--quick", action="store_true", help="a few seconds: fewer examples and epochs, scores mean little"
     )
-    made.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
+    made.add_argument(
+        "--data", metavar="DIR", help="a folder with MNIST's four .gz files; by default the embedded digits"
+    )
     made.add_argument("--only", metavar="WORD", help="only the experiments whose name contains this word")
     made.add_argument("--json", metavar="FILE", help="write the table to this file too, for table.py")
-    made.add_argument("--seed", type=int, default=0, help="everything random follows from it (%(default)s)")
+    made.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     return made
 
 
 def main(system: str, experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
-    """Run the experiments one by one, print the table, and write it as JSON if asked to."""
+    """Run the experiments, print the table, and write it as JSON with ``--json``."""
     chosen = [experiment for experiment in experiments if (options.only or "").lower() in experiment.name.lower()]
     if not chosen:
         raise SystemExit(f"--only {options.only}: expected one of {', '.join(e.name for e in experiments)}")
@@ -165,7 +167,7 @@ def main(system: str, experiments: Sequence[Experiment], options: argparse.Names
 
 
 def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
-    """One line of the table, as data."""
+    """One row of the table, as data."""
     measure, theirs = experiment.measure, experiment.reported
     both = theirs.score is not None and ours.score is not None
     return {
@@ -181,7 +183,7 @@ def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
 
 
 def ratio(theirs: float | None, ours: float | None) -> float | None:
-    """How many times our time goes into theirs."""
+    """Their time divided by ours."""
     return theirs / ours if theirs and ours else None
 
 
@@ -192,7 +194,7 @@ HEAD = [
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """One line of the table, as words under ``HEAD``; a dash where nothing was reported."""
+    """One row of the table, as texts under ``HEAD``; a dash where nothing was reported."""
     theirs, ours = row["reported"], row["ours"]
 
     def written(value: float | None, spec: str) -> str:
@@ -217,7 +219,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def seconds(value: float | None) -> str:
-    """A time with two or three digits."""
+    """A time with three digits."""
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -235,7 +237,7 @@ def as_text(rows: list[dict[str, Any]]) -> str:
 
 
 def machine() -> str:
-    """Where the times were taken."""
+    """The machine on which the times were measured."""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, threads: {fn.num_threads()}, "
         f"NumPy {np.__version__}, Python {platform.python_version()}"

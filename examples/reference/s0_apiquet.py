@@ -7,7 +7,7 @@
 Kept: networks, MSE after softmax, batch sizes, epochs, plain gradient descent, and the learning rate. It is 0.01 there
 for a gradient *summed* over the batch; funcnn's losses are means, for which the same step is 0.01 times the batch size.
 Corrected: pixels are scaled to [0, 1] (raw 0 to 255 there), examples are shuffled, the last batch is not dropped, and
-gradients, batch norm's statistics and convolutions are right (faults 0.1 to 0.8, 0.18, 0.19, 0.23).
+gradients, the statistics of batch norm and convolutions are right (faults 0.1 to 0.8, 0.18, 0.19, 0.23).
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ import time
 from functools import partial
 from statistics import median
 
+import experiment_data
 import numpy as np
 from common import TEST_ERROR, Experiment, Measure, Result, digits, learn, main, parser
 
@@ -25,18 +26,18 @@ TIMES_PYTORCH = Measure("times PyTorch's speed", False, ".2f")
 
 @fn.layer
 def batch_norm_of_one_scale():
-    """Batch norm as it is there: one scale and one shift for the whole layer, and not for each feature."""
+    """Batch norm as in the original: one scale and one shift for the whole layer, not for each feature."""
     norm, shared = fn.batch_norm(), ("scale", "shift")
 
     def init(shape, rng):
         params = norm.init(shape, rng)
         return params | {name: params[name][:1] for name in shared}
 
-    def widened(params):
+    def broadcast(params):
         return params | {name: np.broadcast_to(params[name], params["mean"].shape) for name in shared}
 
     def apply(params, x, rng=None):
-        y, vjp = norm.apply(widened(params), x, rng)
+        y, vjp = norm.apply(broadcast(params), x, rng)
 
         def vjp_fn(dy):
             grads, dx = vjp(dy)
@@ -44,7 +45,7 @@ def batch_norm_of_one_scale():
 
         return y, vjp_fn
 
-    return fn.Layer(init, apply, measure=norm.measure, across_batch=True)
+    return fn.Layer(init, apply, measure=norm.measure)
 
 
 def cnn(norm):
@@ -81,24 +82,24 @@ def images(network, n_train, n_test, options, reported):
 
 
 def pooled_digits(options, n_test=1000):
-    """1,000 digits and some to test, 2 x 2 pixels averaged into one, standardised as the training images are."""
+    """1,000 training digits and some test digits, averaged over 2 x 2 pixels and standardized."""
     parts = digits(options, *((200, 200) if options.quick else (1000, n_test)))
-    small = [(fn.datasets.average_pool_images(x, 2), labels) for x, labels in parts]
+    small = [(experiment_data.average_pool_images(x, 2), labels) for x, labels in parts]
     measured = fn.datasets.statistics(small[0][0], axis=None)
     return with_one_hot([(fn.datasets.standardize(x, measured), labels) for x, labels in small])
 
 
 def pooled(options, reported):
-    """1,000 images are learned by heart in a few epochs: what helps is a pull on the weights, and a falling rate."""
+    """1,000 images are memorized in a few epochs; weight decay and a decreasing rate help."""
     train, test = pooled_digits(options)
     epochs = 2 if options.quick else 40
-    falling = fn.sgd(fn.cosine_decay(0.03 * 10, steps=epochs * 100))
-    model, optimizer = fcn(128, batch_norm_of_one_scale), fn.chain(fn.add_decayed_weights(0.01), falling)
+    decreasing = fn.sgd(fn.cosine_decay(0.03 * 10, steps=epochs * 100))
+    model, optimizer = fcn(128, batch_norm_of_one_scale), fn.chain(fn.add_decayed_weights(0.01), decreasing)
     result, fit = learn(
         model, optimizer, train, test, fn.mean_squared_error, epochs=epochs, batch_size=10, measure=TEST_ERROR,
         reported=reported, metric=fn.metrics.error_rate, rng=options.seed,
     )  # fmt: skip
-    # The decay and the rate were chosen by the error on these test images; the others had no say in it.
+    # The decay and the rate were chosen by the error on these test images; the others are independent of that.
     x, target = (part[len(test[0]) :] for part in pooled_digits(options, 10_000 if options.data else 2_000)[1])
     if len(x):
         error = fn.metrics.error_rate(fn.predict(model, fit.params, x), target)
@@ -107,9 +108,9 @@ def pooled(options, reported):
 
 
 def beside_pytorch(options, reported):
-    """The same network from the same weights, the same batches, loss, rate and predictions, an epoch each in turn.
+    """The same network, initial weights, batches, loss, rate and predictions in both; they train alternate epochs.
 
-    One thread each, and processor time, so that other programs disturb neither.
+    Each runs on one thread, and CPU time is measured, so that other programs have little effect.
     """
     if importlib.util.find_spec("torch") is None:
         print("  PyTorch is not installed: nothing to compare with")
@@ -122,10 +123,10 @@ def beside_pytorch(options, reported):
     for epoch in range(epochs):
         batches = list(fn.batches(train, 10, rng=(options.seed, epoch)))
         for name, run_epoch in sides.items():
-            begun = time.process_time()
+            started = time.process_time()
             with fn.use_threads(1):
                 error[name] = run_epoch(batches)
-            seconds[name].append(time.process_time() - begun)
+            seconds[name].append(time.process_time() - started)
     for name in sides:
         print(f"  {name}: test error {error[name]:.2%}, {sum(seconds[name]):.1f} s,", end=" ")
         print(f"median {median(seconds[name]):.4f} s an epoch")
@@ -183,7 +184,7 @@ def pytorch_side(params, train, test):
 def disc(options, reported):
     """Is a point inside the disc? 2-s-s-2 with leaky relu; the options are those of the original command."""
     n, t, epochs = (200, 200, 5) if options.quick else (options.n, options.t, options.e)
-    train, test = (fn.datasets.disc(count, (options.seed, part)) for part, count in enumerate((n, t)))
+    train, test = (experiment_data.disc(count, (options.seed, part)) for part, count in enumerate((n, t)))
     train, test = ((x, fn.datasets.one_hot(labels, 2)) for x, labels in (train, test))
     hidden = [fn.dense(options.s), fn.leaky_relu()]
     result, fit = learn(
@@ -217,12 +218,12 @@ EXPERIMENTS = [
     ),
     Experiment(
         "14x14 digits", TEST_ERROR, Result(0.117, None, 200, 18.5 / 200), pooled,
-        "there the constant rate 0.01; here 0.03, falling along half a cosine, with weight decay 0.01, for 40 epochs",
+        "there the constant rate 0.01; here 0.03 with cosine decay, and weight decay 0.01, for 40 epochs",
     ),
     Experiment(
         "14x14 beside PyTorch", TIMES_PYTORCH, Result(5.2, None, 200, 18.5 / 200), beside_pytorch,
-        "there PyTorch had another loss, one batch norm for two layers and two predictions more an epoch, so 5.2 is no "
-        "baseline; here both sides do the same work",
+        "there PyTorch had another loss, one batch norm for two layers and two more predictions per epoch, so 5.2 is "
+        "not a baseline; here both do the same work",
     ),
     Experiment("disc", TEST_ERROR, Result(None), disc, "no result was reported"),
 ]  # fmt: skip

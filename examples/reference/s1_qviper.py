@@ -5,13 +5,14 @@
     python examples/reference/s1_qviper.py --quick       a few seconds
 
 Kept: layers, softmax with cross-entropy, batches of 32, images standardised one by one, optimizers, numbers of images
-and of epochs. Adam's rate is 0.001 in all tests: there it ignored what it was told, also the 0.01 of Test 4 (fault
-1.23). Corrected are the gradients: whatever came before a dropout never trained there, and most batches made no step
+and of epochs. Adam's rate is 0.001 in all tests: the original ignored its argument, also the 0.01 of Test 4 (fault
+1.23). The gradients are corrected: the layers before a dropout never trained there, and most batches made no step
 (faults 1.1 to 1.17). Validation images are the first of the test images.
 """
 
 from functools import partial
 
+import experiment_data
 import numpy as np
 from common import TEST_LOSS, TRAIN_ACCURACY, VALIDATION_ACCURACY, Experiment, Result, digits, learn, main, parser
 
@@ -37,7 +38,7 @@ TWO_LAYERS = [fn.flatten, fn.dense(100, activation="sigmoid"), fn.dense(10, acti
 
 
 def layer_table(model, shape):
-    """The model as his ``summary`` prints it; the figures are those of ``fn.summary``."""
+    """The model as the original ``summary`` prints it; the numbers are those of ``fn.summary``."""
     params = model.init(shape, 0)
     summary = fn.summary(model, params, shape)
     visits = [v for v in fn.trace(model, params, np.zeros((1, *shape), np.float32)) if not v.layer.children]
@@ -54,10 +55,10 @@ def layer_table(model, shape):
 
 
 def classify(layers, n_train, n_test, epochs, measure, optimizer, options, reported):
-    """Train on images, and say when 90 % was reached: "a similar model in Keras" took five epochs."""
+    """Train on images and print the epoch that reached 90 %: "a similar model in Keras" took five epochs."""
     if options.quick:
         n_train, n_test, epochs = 200, 100, 1
-    train, test = ((fn.datasets.standardize_images(x), labels) for x, labels in digits(options, n_train, n_test))
+    train, test = ((experiment_data.standardize_images(x), labels) for x, labels in digits(options, n_train, n_test))
     model = fn.serial(*layers)
     print(layer_table(model, train[0].shape[1:]))
     result, fit = learn(
@@ -72,7 +73,7 @@ def classify(layers, n_train, n_test, epochs, measure, optimizer, options, repor
 
 
 def line(options, reported):
-    """One weight and one bias find y = 2 x."""
+    """One weight and one bias learn y = 2 x."""
     x = np.linspace(-1, 1, 100, dtype=np.float32)[:, None]
     result, fit = learn(
         fn.dense(1), fn.sgd(0.1), (x, 2 * x), (x / 3, 2 * x / 3), fn.mean_squared_error, epochs=50, batch_size=32,

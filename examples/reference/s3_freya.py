@@ -5,9 +5,9 @@
 
 Kept: 5,000 points with noise 0.04, the network 2-5-2-1 (relu, relu, sigmoid), the binary cross-entropy, ten runs.
 Corrected: weights are centred and scaled to their fan (all positive there), biases learn at full speed (5,000 times too
-slowly there), and so 40 epochs of Adam in batches of 100 stand in for 9,000 steps of gradient descent on all points
-(faults 3.1 and 3.4). Their score is the balanced accuracy, of hard labels, on the training data; ours is that of points
-held out, and beside it the area under the ROC curve, of scores and not of labels (fault 3.6).
+slowly there), and so 40 epochs of Adam in batches of 100 replace 9,000 steps of gradient descent on all points (faults
+3.1 and 3.4). Their score is the balanced accuracy of hard labels on the training data; ours is measured on held-out
+points, together with the area under the ROC curve, which is computed from scores instead of labels (fault 3.6).
 """
 
 from functools import partial
@@ -29,13 +29,13 @@ def balanced(y, target):
 
 
 def ten_runs(name, options, reported):
-    """The same network from ten keys, each with points of its own; the pictures are those of the best run."""
+    """Ten runs of the same network with different keys and points; the plots are those of the best run."""
     runs, n, epochs = (2, 400, 3) if options.quick else (10, 5_000, 40)
     scores, areas, results, fits = [], [], [], []
     for run in range(runs):
         key = (options.seed, run)
         x, labels = getattr(fn.datasets, name)(n, 0.04, key)
-        train, test = fn.split((x, labels[:, None].astype(np.float32)), share=0.2, rng=(*key, 1))
+        train, test = fn.split((x, labels[:, None].astype(np.float32)), fraction=0.2, rng=(*key, 1))
         result, fit = learn(
             model, fn.adam(fn.cosine_decay(0.02, epochs * len(train[0]) // 100)), train, test, fn.binary_cross_entropy,
             epochs=epochs, batch_size=100, measure=BALANCED, reported=reported, metric=balanced, rng=key,
@@ -74,5 +74,5 @@ EXPERIMENTS = [
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="where to draw (%(default)s)")
+    options.add_argument("--out", metavar="DIR", default="runs/s3_freya", help="folder of the plots (%(default)s)")
     main("s3 Freya", EXPERIMENTS, options.parse_args())

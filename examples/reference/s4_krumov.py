@@ -4,8 +4,8 @@
     python examples/reference/s4_krumov.py --quick    a few seconds
 
 Kept: networks, the mean squared error, epochs, rates, and gradient descent after every single example. Corrected: the
-labels are one-hot rows; there they were raw digits, broadcast against ten outputs, which explains both of the errors
-that the article is stuck at (20.303 and 27.2336). Pixels are scaled to [0, 1], and weights to their fan (fault 4.11).
+labels are one-hot rows; there they were raw digits, broadcast against ten outputs, which explains both of the
+constant errors in the article (20.303 and 27.2336). Pixels are scaled to [0, 1], and weights to their fan (fault 4.11).
 """
 
 from functools import partial
@@ -27,22 +27,22 @@ def dense_layers():
     )
 
 
-def refused(model, train):
-    """What the article met without noticing: labels of shape (n,) against outputs of shape (n, 10)."""
+def broadcasting_error(model, train):
+    """The error for the mistake of the article: labels of shape (n,) for outputs of shape (n, 10)."""
     images, labels = train[0][:5], train[1][:5]
     y = fn.predict(model, model.init((28, 28, 1), 0), images)
     try:
         fn.mean_squared_error(y, labels)
     except ValueError as error:
-        return f"  labels as they were there are refused: {error}"
+        return f"  with the labels of the article, funcnn raises: {error}"
     raise AssertionError("labels were broadcast")
 
 
 def run(model, n_train, epochs, rate, measure, options, reported):
-    """One network, trained an example at a time."""
+    """One network, trained with batches of one example."""
     n_train, epochs = (200, 2) if options.quick else (n_train, epochs)
     train, test = digits(options, n_train, 2_000)
-    print(refused(model, train))
+    print(broadcasting_error(model, train))
     train, test = ((images, fn.datasets.one_hot(labels, 10)) for images, labels in (train, test))
     by_loss = measure is TRAIN_ERROR
     result, fit = learn(

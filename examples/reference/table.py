@@ -1,10 +1,10 @@
-"""The table of the reference systems, reported against ours, as it stands in the README.
+"""The table of the reference systems in the README: reported results and ours.
 
-    python examples/reference/table.py                       reads what the scripts kept; runs those that have not run
-    python examples/reference/table.py --again --data DIR    runs all of them anew
-    python examples/reference/table.py --write README.md     puts the table into a page, between its two marks
+    python examples/reference/table.py                       reads saved results; runs the scripts without results
+    python examples/reference/table.py --again --data DIR    runs all scripts
+    python examples/reference/table.py --write README.md     writes the table into a page, between its two marks
 
-Each script s*.py beside this one keeps its results as a JSON file in the folder ``--out``.
+Each script s*.py in this folder saves its results as a JSON file in the folder ``--out``.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def results(script: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """What a script found: from the file that it wrote, or else by running it."""
+    """The results of a script, from the file that it wrote, or by running it."""
     file = Path(options.out) / f"{script.stem}{'-quick' if options.quick else ''}.json"
     if options.again or not file.exists():
         command = [sys.executable, str(script), "--json", str(file)]
@@ -45,7 +45,7 @@ def results(script: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def as_markdown(systems: list[dict[str, Any]]) -> str:
-    """One table for all systems, and under it where the times were taken."""
+    """One table for all systems, and under it the machine."""
     lines = ["| system | " + " | ".join(HEAD) + " |", "| --- |" + " --- |" * len(HEAD)]
     for system in systems:
         lines += [f"| {system['system']} | " + " | ".join(cells(row)) + " |" for row in system["rows"]]
@@ -56,9 +56,11 @@ def as_markdown(systems: list[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="quick runs, kept apart from full ones")
-    parser.add_argument("--again", action="store_true", help="run every script, even if its results are there")
-    parser.add_argument("--data", metavar="DIR", help="a folder with MNIST's four .gz files; else the embedded digits")
-    parser.add_argument("--out", metavar="DIR", default="runs/reference", help="where results are kept (%(default)s)")
-    parser.add_argument("--write", metavar="FILE", help="also put the table into this page")
+    parser.add_argument("--quick", action="store_true", help="quick runs, saved in files of their own")
+    parser.add_argument("--again", action="store_true", help="run every script, even if its results exist")
+    parser.add_argument(
+        "--data", metavar="DIR", help="a folder with MNIST's four .gz files; by default the embedded digits"
+    )
+    parser.add_argument("--out", metavar="DIR", default="runs/reference", help="folder of the results (%(default)s)")
+    parser.add_argument("--write", metavar="FILE", help="also write the table into this page")
     main(parser.parse_args())

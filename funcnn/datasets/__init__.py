@@ -1,14 +1,12 @@
-"""Data to learn from, as pairs ``(x, labels)`` of arrays with one example per index, and what is done to them first.
+"""Data sets, as pairs ``(x, labels)`` of arrays with one example per index, and their preprocessing.
 
-``mnist`` holds handwritten digits, ``synthetic`` makes small sets by formula, ``images`` reads pictures of one's own.
+``mnist`` has handwritten digits, ``synthetic`` makes small sets by formula, ``images`` reads folders of images. A new
+data set is a function that returns such pairs.
 """
 
 from funcnn.datasets.images import image_folder
 from funcnn.datasets.mnist import digits, mnist
-from funcnn.datasets.preprocessing import average_pool_images, one_hot, standardize, standardize_images, statistics
-from funcnn.datasets.synthetic import circles, disc, moons, shapes
+from funcnn.datasets.preprocessing import one_hot, standardize, statistics
+from funcnn.datasets.synthetic import circles, moons
 
-__all__ = [
-    "average_pool_images", "circles", "digits", "disc", "image_folder", "mnist", "moons", "one_hot", "shapes",
-    "standardize", "standardize_images", "statistics",
-]  # fmt: skip
+__all__ = ["circles", "digits", "image_folder", "mnist", "moons", "one_hot", "standardize", "statistics"]

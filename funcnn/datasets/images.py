@@ -1,6 +1,6 @@
-"""Pictures of one's own, from a folder with a sub-folder for each class.
+"""Images from a folder with a sub-folder for each class.
 
-They are brought to one size and kept as bytes; ``x.astype(np.float32) / 255`` makes them the floats that a model takes.
+They are resized to one size and stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
 from pathlib import Path
@@ -8,8 +8,9 @@ from types import ModuleType
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Rng
-from funcnn.training.batching import Data, check_whole, split
+from funcnn.training.batching import Data, split
 
 __all__ = ["image_folder"]
 
@@ -17,32 +18,31 @@ __all__ = ["image_folder"]
 def image_folder(
     path: str | Path, size: int | tuple[int, int], grey: bool = False, train_ratio: float = 0.7, rng: Rng = 0
 ) -> tuple[Data, Data, list[str]]:
-    """The images in the sub-folders of a folder; each sub-folder is a class and is called like it.
+    """The images in the sub-folders of a folder; each sub-folder is a class, and its name is that of the class.
 
     Args:
-        path: the folder. What lies beside the sub-folders, and whatever has a name that begins with a dot, is left out.
-        size: height and width that every image is brought to, without regard to its proportions; an int for both.
-        grey: whether to return one channel of brightness instead of red, green and blue. Transparency is left out.
-        train_ratio: the share of each class to train on, in (0, 1]; with 1, the test part has no images.
+        path: the folder. Files beside the sub-folders, and names that begin with a dot, are ignored.
+        size: the height and width to resize every image to, which may change its proportions; an int for both.
+        grey: whether to return one grayscale channel instead of red, green and blue. Transparency is ignored.
+        train_ratio: the fraction of each class to train on, in (0, 1]; with 1, the test part has no images.
         rng: the key of the split.
 
     Returns:
-        ``(train, test, class_names)``. The first two are pairs ``(x, labels)`` as of ``digits``: ``x`` is uint8 of
-        shape (n, height, width, 1 or 3), ``labels`` is int64 of shape (n,), the index into ``class_names``, which is
-        sorted.
+        ``(train, test, class_names)``. The first two are pairs ``(x, labels)``: ``x`` is uint8 of shape (n, height,
+        width, 1 or 3), ``labels`` is int64 of shape (n,), the index into ``class_names``, which is sorted.
 
     Raises:
         ModuleNotFoundError: Pillow is not installed: ``pip install "funcnn[images]"``.
-        FileNotFoundError: there is no such folder.
-        ValueError: there is no sub-folder, or one without a file, or files that are no images, all of which are named;
-            or a number is out of range.
+        FileNotFoundError: the folder does not exist.
+        ValueError: there is no sub-folder, or one without a file, or there are files that are not images, all of which
+            are named; or a number is out of range.
 
     Example:
         >>> train, test, class_names = image_folder("signs", size=28, grey=True)  # doctest: +SKIP
         >>> train[0].shape, class_names  # doctest: +SKIP
         ((490, 28, 28, 1), ['fist', 'open', 'thumb'])
     """
-    height, width = (check_whole("size", side, 1) for side in (size if isinstance(size, tuple) else (size, size)))
+    height, width = checks.sizes("image_folder", "size", size)
     if not 0 < train_ratio <= 1:
         raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
     pillow, classes = _pillow(), _classes(Path(path))
@@ -52,11 +52,12 @@ def image_folder(
     for file, pixels in zip(files, x, strict=True):
         try:
             pixels[...] = _read(pillow, file, height, width, grey)
-        except Exception as error:  # a damaged image shows itself as one of a dozen types
+        except Exception as error:  # a damaged image raises one of a dozen types
             unreadable.append(f"{file} ({str(error) or type(error).__name__})")
     if unreadable:
         raise ValueError(
-            f"{len(unreadable)} of {len(files)} files are no images that can be read: " + "; ".join(unreadable)
+            f"image_folder: {len(unreadable)} of {len(files)} files are not images that can be read: "
+            + "; ".join(unreadable)
         )
     labels = np.repeat(np.arange(len(classes)), [len(members) for members in classes.values()])
     if train_ratio == 1:
@@ -77,7 +78,7 @@ def _pillow() -> ModuleType:
 
 
 def _classes(path: Path) -> dict[str, list[Path]]:
-    """The files of each sub-folder, both in order."""
+    """The files of each sub-folder, both sorted."""
     if not path.is_dir():
         raise FileNotFoundError(f"image_folder: there is no folder {path}")
     folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
@@ -98,7 +99,7 @@ def _read(pillow: ModuleType, file: Path, height: int, width: int, grey: bool) -
     """The pixels of one image, of shape (height, width, channels)."""
     with pillow.Image.open(file) as image:
         if image.mode[0] in "IF":
-            raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}; convert it, lest they be cut off")
-        # Cameras store a portrait as a landscape and a note that says how to turn it.
+            raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}; convert it to 8 bits")
+        # Cameras store a portrait as a landscape, with an EXIF entry for its rotation.
         upright = pillow.ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
         return np.asarray(upright.resize((width, height), pillow.Image.Resampling.BILINEAR)).reshape(height, width, -1)

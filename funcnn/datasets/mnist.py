@@ -1,6 +1,6 @@
-"""Handwritten digits, the first data set of whoever learns to recognise images: 28 x 28 pixels of one of ten classes.
+"""MNIST: images of handwritten digits, 28 x 28 pixels in ten classes.
 
-They stay the bytes they are; ``x.astype(np.float32) / 255`` makes them the floats that a model takes.
+The pixels stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from funcnn.training.batching import Data
 __all__ = ["digits", "mnist"]
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-# Of the decompressed files: mirrors compress the same data anew, with other bytes.
+# Of the decompressed files: mirrors may have compressed the same data to other bytes.
 MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -61,7 +61,7 @@ def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
 
     Raises:
         FileNotFoundError: one of the files is not in the folder.
-        ValueError: a file is cut short, damaged, or not the one of MNIST; a download that is leaves the cache.
+        ValueError: a file is cut short, damaged, or not that of MNIST; such a download is removed from the cache.
         ModuleNotFoundError: a download needs pooch, which is not installed.
 
     Example:
@@ -76,26 +76,26 @@ def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
     folder = None if path is None else Path(path)
     missing = [name for name in MNIST_SHA256 if folder and not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; leave out `path` to download the files")
+        raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}; leave out `path` to download the files")
     train_images, train_labels, test_images, test_labels = (_mnist_file(name, folder) for name in MNIST_SHA256)
     return _examples(train_images, train_labels), _examples(test_images, test_labels)
 
 
 def _mnist_file(name: str, folder: Path | None) -> tuple[Path, bytes]:
-    """One of the four files, from a folder or by download, and what it holds: the right bytes, decompressed."""
+    """The path of one of the four files, in a folder or downloaded, and its decompressed content."""
     file = _download(MNIST_URL, name) if folder is None else folder / name
     try:
         content = _gunzip(file)
         _check_sha256(file, content, MNIST_SHA256[name])
     except ValueError:
         if folder is None:
-            file.unlink()  # or else every later call would find the same bad file
+            file.unlink()  # otherwise every later call would find the same bad file
         raise
     return file, content
 
 
 def _download(url: str, name: str) -> Path:
-    """The file in the user's cache, where it is put by the first call."""
+    """The file in the user's cache; the first call downloads it."""
     try:
         import pooch  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
@@ -106,7 +106,7 @@ def _download(url: str, name: str) -> Path:
 
 
 def _gunzip(file: Path) -> bytes:
-    """What a ``.gz`` file holds."""
+    """The content of a ``.gz`` file."""
     try:
         return gzip.decompress(file.read_bytes())
     except EOFError as error:
@@ -116,14 +116,14 @@ def _gunzip(file: Path) -> bytes:
 
 
 def _check_sha256(file: Path, content: bytes, expected: str) -> None:
-    """Refuse any content but the one we know."""
+    """Raise an error unless the content is that of MNIST."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise ValueError(f"{file} is another file: expected content of SHA-256 {expected}, got {found}")
 
 
 def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Data:
-    """The pair that a file of images and a file of their labels make."""
+    """The pair of a file of images and a file of their labels."""
     x, y = _parse_idx(*images, axes=3), _parse_idx(*labels, axes=1)
     if len(x) != len(y):
         raise ValueError(f"{images[0]} holds {len(x)} images, but {labels[0]} holds {len(y)} labels")
@@ -131,11 +131,11 @@ def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Data:
 
 
 def _parse_idx(file: Path, content: bytes, axes: int) -> Array:
-    """The array of bytes in an IDX file: 0, 0, 8 for uint8, the number of axes, their sizes, the numbers."""
+    """The array in an IDX file of bytes: 0, 0, 8 for uint8, the number of axes, their sizes, the elements."""
     magic = bytes([0, 0, 8, axes])
     if content[:4] != magic:
         raise ValueError(
-            f"{file} is no IDX file of bytes on {axes} axes: expected it to begin with {magic.hex()}, "
+            f"{file} is not an IDX file of bytes on {axes} axes: expected it to begin with {magic.hex()}, "
             f"got {content[:4].hex() or 'nothing'}"
         )
     header = 4 + 4 * axes

@@ -1,5 +1,6 @@
-"""How work meets the machine: buffers, threads, and batches that are cut into microbatches.
+"""How work meets the machine: pooled buffers, threads, and batches that are cut into microbatches.
 
-Nobody above needs to know this room: a layer is a function of its arguments, and what is here only decides where and
-when it runs. A newcomer adds nothing here for a new layer.
+No layer depends on this package for its values: it decides only where in memory and on which thread they are computed.
+A new layer needs nothing new here. The free lists in ``memory`` and, while tasks run, the limit of BLAS in ``threads``
+are the only process-wide state of funcnn; ``release_memory()`` empties the first, and ``run`` restores the second.
 """

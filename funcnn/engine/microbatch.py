@@ -20,7 +20,7 @@ from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
-from funcnn.protocol import Layer, Vjp
+from funcnn.protocol import Layer, Vjp, declared
 from funcnn.rng import as_key, fold
 
 __all__ = [
@@ -103,7 +103,7 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
         >>> output(fn.relu, {}, np.array([[-1.0, 2.0]]))
         array([[0., 2.]])
     """
-    forward = getattr(layer.apply, "forward", None)
+    forward = declared(layer.apply, "forward")
     if forward is None:
         return layer.apply(params, x)[0]
     _, done = _forward_all(forward, params, x, None, False)
@@ -115,10 +115,10 @@ def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
 
     A layer that is declared ``per_example`` is called; any other one without a coroutine gets the whole batch.
     """
-    forward = getattr(layer.apply, "forward", None)
+    forward = declared(layer.apply, "forward")
     if forward is not None:
         return forward, True
-    return (layer.apply, False) if getattr(layer.apply, "per_example", False) else (gathered(layer.apply), True)
+    return (layer.apply, False) if declared(layer.apply, "per_example") else (gathered(layer.apply), True)
 
 
 def gathered(apply: Callable[..., Any]) -> Forward:
@@ -156,7 +156,9 @@ def all_sum(values: tuple[Array, ...]) -> AllReduce:
         >>> [float(total) for (total,) in run_all([total(np.ones(2)), total(np.ones(3))])]
         [5.0, 5.0]
     """
-    return AllReduce(values, lambda parts: [[reduce(np.add, column) for column in zip(*parts, strict=True)]] * len(parts))
+    return AllReduce(
+        values, lambda parts: [[reduce(np.add, column) for column in zip(*parts, strict=True)]] * len(parts)
+    )
 
 
 @contextmanager
@@ -278,7 +280,7 @@ def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
     while True:
         # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
         reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, received, strict=True)])
-        first = reached[0]
+        first, received = reached[0], []
         if isinstance(first, _Done):
             return [done.value for done in reached]
         try:
@@ -301,6 +303,7 @@ def run_one(coroutine: Coroutine[T]) -> T:
     try:
         while True:
             request = coroutine.send(received)
+            received = None  # what was received is used up, and must not stay alive while the next layer runs
             try:
                 (received,) = request.combine([request.value])
             except Exception as error:

@@ -1,8 +1,8 @@
-"""Independent pieces of work run on all cores, and nobody notices: not the caller's BLAS, not his threads, not a fork.
+"""Independent tasks run on several threads, without any effect on the caller's BLAS, threads or forks.
 
-NumPy lets go of the interpreter's lock inside its loops and products, and layers are pure functions; so the calling
-thread and a few helpers may each take the next piece until none is left. What a piece computes never depends on who
-computes it, hence one thread and eight give the same bits.
+NumPy releases the global interpreter lock inside its loops and matrix products, and layers are pure functions; so the
+calling thread and a few workers take tasks from one queue until it is empty. The result of a task does not depend on
+the thread that runs it, hence one thread and eight give the same bits.
 """
 
 import os
@@ -16,28 +16,38 @@ from importlib.util import find_spec
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from funcnn import checks
+
 __all__ = ["num_threads", "use_threads"]
 
 T = TypeVar("T")
 
-HELPERS = 7
-"""How many helpers there are at least, since ``use_threads`` may ask for more threads than there are cores."""
+MIN_WORKERS = 7
+"""The least number of workers to start, since ``use_threads`` may ask for more threads than there are cores."""
 
-_chosen: ContextVar[int | None] = ContextVar("threads", default=None)
+_num_threads: ContextVar[int | None] = ContextVar("num_threads", default=None)
 _lock = threading.RLock()
-_limited = 0
-_restore: list[tuple[Any, int]] = []
+_runs = 0
+"""How many calls of ``run`` need BLAS on one thread now."""
+_limited: list[tuple[Callable[[int], Any], int]] = []
+"""For each limited BLAS library the function that sets its number of threads, and the number to restore."""
 
 
 def num_threads() -> int:
-    """How many threads work on a piece list here: inside one of its pieces 1, elsewhere as ``use_threads`` says.
+    """The number of threads that ``run`` uses here: 1 inside a task, and elsewhere what ``use_threads`` chose.
+
+    Returns:
+        The number, the calling thread included.
+
+    Raises:
+        ValueError: the environment variable ``FUNCNN_NUM_THREADS`` is not a whole number ``>= 1``.
 
     Example:
         >>> with use_threads(3):
         ...     num_threads()
         3
     """
-    chosen = _chosen.get()
+    chosen = _num_threads.get()
     return _default() if chosen is None else chosen
 
 
@@ -45,11 +55,14 @@ def num_threads() -> int:
 def use_threads(count: int) -> Iterator[None]:
     """Choose the number of threads for everything called inside the ``with``, in this thread only.
 
-    Without it, the environment variable ``FUNCNN_NUM_THREADS`` decides, and without that the number of cores that
-    the process may use; or 1 if threadpoolctl is not installed, since BLAS then keeps the threads that it has.
+    The default is the environment variable ``FUNCNN_NUM_THREADS``, and without it the number of cores that the process
+    may use; or 1 if threadpoolctl is not installed, since the threads of BLAS cannot be limited then.
 
     Args:
-        count: threads, the calling one included; 1 forbids all others.
+        count: the number of threads, the calling one included; 1 runs everything in the calling thread.
+
+    Returns:
+        A context manager.
 
     Raises:
         ValueError: ``count`` is not a whole number ``>= 1``.
@@ -59,62 +72,65 @@ def use_threads(count: int) -> Iterator[None]:
         ...     run([lambda: 1, lambda: 2])
         [1, 2]
     """
-    token = _chosen.set(_checked("use_threads", count))
+    token = _num_threads.set(_checked("use_threads", count))
     try:
         yield
     finally:
-        _chosen.reset(token)
+        _num_threads.reset(token)
 
 
 def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Call all the functions, some at a time, and return their results in order.
+    """Call all the functions, several at a time, and return their results in order.
 
     Args:
-        tasks: functions without arguments, in any number.
+        tasks: functions without arguments, in any number; a single one is just called.
 
     Returns:
-        What they returned, in their order.
+        Their results, in the order of the functions.
 
     Raises:
-        Exception: whatever the first of them to fail raised; those not yet begun are left out.
+        Exception: the error of the first task, in their order, that failed; tasks that had not started are not run.
 
     Example:
         >>> run([lambda: "a", lambda: "b"])
         ['a', 'b']
     """
-    threads = min(num_threads(), len(tasks))
     if len(tasks) <= 1:
         return [task() for task in tasks]
-    errand = _Errand(tasks)
-    # Also for a single thread: BLAS rounds differently when it shares a product out among threads of its own.
-    with _one_blas_thread():
-        for _ in range(threads - 1):
-            # A copied context brings the caller's np.errstate along, and keeps what work() sets to itself.
-            _helpers().put(partial(copy_context().run, errand.help))
-        copy_context().run(errand.work)
-        errand.wait()
-    if errand.errors:
-        raise errand.errors[min(errand.errors)]
-    return [errand.results[number] for number in range(len(tasks))]
+    group = _TaskGroup(tasks)
+    # Also for a single thread: BLAS rounds differently when it splits a product among threads of its own.
+    _limit_blas()
+    try:
+        for _ in range(min(num_threads(), len(tasks)) - 1):
+            # A copied context has the caller's np.errstate, and what run_tasks() sets in it stays in it.
+            _task_queue().put(partial(copy_context().run, group.run_in_worker))
+        copy_context().run(group.run_tasks)
+        group.wait()
+    finally:
+        _unlimit_blas()
+    if group.errors:
+        # Not kept in the group, which its traceback refers to: that would be a reference cycle.
+        raise group.errors.pop(min(group.errors))
+    return [group.results[number] for number in range(len(tasks))]
 
 
-class _Errand:
-    """A list of tasks on its way: whoever is free takes the next."""
+class _TaskGroup:
+    """The tasks of one call of ``run``: each thread that is free takes the next."""
 
     def __init__(self, tasks: Sequence[Callable[[], Any]]) -> None:
         self.queue = deque(enumerate(tasks))
         self.results: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
-        self.lock, self.begun, self.closed = threading.Lock(), 0, False
+        self.lock, self.workers, self.closed = threading.Lock(), 0, False
         self.finished: SimpleQueue[None] = SimpleQueue()
 
-    def work(self) -> None:
-        """Take tasks until none is left."""
-        _chosen.set(1)
+    def run_tasks(self) -> None:
+        """Run tasks until none is left, and after an error none of the others."""
+        _num_threads.set(1)
         while self.queue:
             try:
                 number, task = self.queue.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took the last one
                 return
             try:
                 self.results[number] = task()
@@ -122,64 +138,80 @@ class _Errand:
                 self.errors[number] = error
                 self.queue.clear()
 
-    def help(self) -> None:
-        """Work, unless all is done already: a helper may come late, if it was busy elsewhere."""
+    def run_in_worker(self) -> None:
+        """Run tasks, unless the group is closed: a worker that was busy may come to it late."""
         with self.lock:
             if self.closed:
                 return
-            self.begun += 1
-        self.work()
+            self.workers += 1
+        self.run_tasks()
         self.finished.put(None)
 
     def wait(self) -> None:
-        """Let no more helpers in, and wait for those that came."""
+        """Close the group to further workers, and wait for those that run its tasks."""
         with self.lock:
             self.closed = True
-        for _ in range(self.begun):
+        for _ in range(self.workers):
             self.finished.get()
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread while pieces run: two threads that each start two would stand in each other's way."""
-    global _limited
+def _limit_blas() -> None:
+    """Limit BLAS to one thread while tasks run: two tasks on two BLAS threads each would compete for the cores."""
+    global _runs
     with _lock:
-        if not _limited:
-            _restore[:] = [(library, library.get_num_threads()) for library in _blas()]
-            for library, _ in _restore:
-                _set(library, 1)
-        _limited += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _limited -= 1
-            if not _limited:
-                _give_back()
+        if not _runs:
+            for get_threads, set_threads in _blas_functions():
+                if (threads := get_threads()) != 1:
+                    _limited.append((set_threads, threads))
+                    set_threads(1)
+        _runs += 1
 
 
-def _give_back() -> None:
-    """Let BLAS have as many threads as it had."""
-    for library, threads in _restore:
-        _set(library, threads)
-    _restore.clear()
+def _unlimit_blas() -> None:
+    """Restore the numbers of threads of BLAS at the end of the last call of ``run``."""
+    global _runs
+    with _lock:
+        _runs -= 1
+        if not _runs:
+            _restore_blas()
 
 
-def _set(library: Any, threads: int) -> None:
-    """Set a library's number of threads, for all threads and from any.
+def _restore_blas() -> None:
+    """Give each limited BLAS library the number of threads that it had."""
+    for set_threads, threads in _limited:
+        set_threads(threads)
+    _limited.clear()
 
-    From version 3.8 on, threadpoolctl obeys only the thread that set a number first, until that thread steps back. The
-    last of our callers need not be the first, and the user's own threads want their turn after us.
+
+@cache
+def _blas_functions() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
+    """For each BLAS library the functions that get and set its number of threads."""
+    return [(library.get_num_threads, _setter(library)) for library in _blas()]
+
+
+def _setter(library: Any) -> Callable[[int], Any]:
+    """The function that sets a library's number of threads, whichever thread calls it.
+
+    From version 3.8 on, ``set_num_threads`` of threadpoolctl ignores all threads but the first that called it, until
+    that thread is cleared. The last call of ``run`` to end need not be in the thread of the first, and ``_lock``
+    already lets one thread at a time set a number; so the function behind it is called, five times as fast.
     """
-    step_back = getattr(library, "clear_controlling_thread", lambda force=False: None)
-    step_back(force=True)
-    library.set_num_threads(threads)
-    step_back()
+    if hasattr(library, "_real_set_num_threads"):
+        direct: Callable[[int], Any] = library._real_set_num_threads
+        return direct
+    clear_thread = getattr(library, "clear_controlling_thread", lambda force=False: None)
+
+    def set_threads(threads: int) -> None:
+        clear_thread(force=True)
+        library.set_num_threads(threads)
+        clear_thread()
+
+    return set_threads
 
 
 @cache
 def _blas() -> list[Any]:
-    """The BLAS libraries in this process, found once; none without threadpoolctl, which predicting can do without."""
+    """The BLAS libraries in this process, found once; none without threadpoolctl, which predicting does not need."""
     if not find_spec("threadpoolctl"):
         return []
     from threadpoolctl import ThreadpoolController
@@ -187,29 +219,30 @@ def _blas() -> list[Any]:
     return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
-def _helpers() -> "SimpleQueue[Callable[[], Any]]":
-    """Where the helpers, started when they are first needed, fetch what they are to do."""
+def _task_queue() -> "SimpleQueue[Callable[[], Any]]":
+    """The queue of the workers, which are started when they are first needed; two threads must not do so at once."""
     with _lock:
-        return _started()
+        return _start_workers()
 
 
 @cache
-def _started() -> "SimpleQueue[Callable[[], Any]]":
-    """Start the helpers; two threads must not do so at once."""
-    orders: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+def _start_workers() -> "SimpleQueue[Callable[[], Any]]":
+    """Start the workers, and return the queue from which they take what to call."""
+    queue: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+    for number in range(max(_default() - 1, MIN_WORKERS)):
+        threading.Thread(target=_work, args=(queue,), name=f"funcnn-{number}", daemon=True).start()
+    return queue
 
-    def serve() -> None:
-        while True:
-            orders.get()()
 
-    for number in range(max(_default(), HELPERS + 1) - 1):
-        threading.Thread(target=serve, name=f"funcnn-{number}", daemon=True).start()
-    return orders
+def _work(queue: "SimpleQueue[Callable[[], Any]]") -> None:
+    """Call what is in the queue, for as long as the process lives."""
+    while True:
+        queue.get()()
 
 
 @cache
 def _default() -> int:
-    """What the environment says, or the number of cores this process may use."""
+    """The number of threads that the environment chooses, or the number of cores that this process may use."""
     setting = os.environ.get("FUNCNN_NUM_THREADS")
     if setting is not None:
         return _checked("FUNCNN_NUM_THREADS", int(setting) if setting.isdecimal() else setting)
@@ -218,22 +251,23 @@ def _default() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _checked(name: str, count: Any) -> int:
-    """Refuse what is not a number of threads."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"{name}: expected a number of threads >= 1, got {count!r}")
-    return count
+def _checked(source: str, count: Any) -> int:
+    """A number of threads as a Python int, or an error that names where it came from."""
+    try:
+        return checks.size(source, "count", count)
+    except ValueError:
+        raise ValueError(f"{source}: expected a number of threads >= 1, got {count!r}") from None
 
 
-def _after_fork() -> None:
-    """A forked child has none of the helpers, and must not inherit a limit that someone else needed."""
-    global _limited
-    _started.cache_clear()
-    _limited = 0
-    _give_back()
+def _reset_in_child() -> None:
+    """Start anew in a forked child, which has no workers and no other thread that needs BLAS limited."""
+    global _runs
+    _start_workers.cache_clear()
+    _runs = 0
+    _restore_blas()
     _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    # Whoever forks holds the lock: no other thread is then at BLAS, and threadpoolctl's own lock is free in the child.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
+    # The forking thread holds the lock, so that no other thread is setting BLAS's number of threads during the fork.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset_in_child)

@@ -1,7 +1,7 @@
-"""Looking inside a model: traversal, calibration, folding, summaries, attribution.
+"""Tools that look inside a model: traversal, calibration, folding, summaries, attribution.
 
-Everything here reads what a model records of itself, or runs it and looks at what passes. A new tool is a file that
-uses ``rebuild`` or ``trace`` from ``traverse.py``.
+Each reads the recorded calls of a model, or runs it and records the input and the output of its layers. A new tool is a
+file that uses ``rebuild`` or ``trace`` from ``traverse.py``.
 """
 
 from funcnn.inspect.attribution import grad_cam, saliency

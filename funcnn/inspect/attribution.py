@@ -1,7 +1,7 @@
-"""Attribution asks which pixels, or which feature maps, decide the score of a class; the model's own vjp tells.
+"""Attribution shows which pixels, or which feature maps, determine the score of a class, by the model's own vjp.
 
-Nothing is trained. The gradient of a score is pulled back as that of a loss would be, to the input for ``saliency``, to
-a layer inside for ``grad_cam``.
+Nothing is trained. The gradient of a score is computed as that of a loss is: with respect to the input for
+``saliency``, with respect to the output of a layer inside for ``grad_cam``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
@@ -26,14 +26,14 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
         model: a layer or a pair whose output is scores (batch, classes), best logits: softmax mixes the classes.
         params: its parameters.
         x: (batch, *shape).
-        labels: the class asked about, an integer, or one for each example, of shape (batch,).
+        labels: the class whose score is explained: an integer, or one for each example, of shape (batch,).
 
     Returns:
         An array like ``x``.
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: the output is no scores, or the labels do not fit the batch or the classes.
+        ValueError: the output is not (batch, classes), or the labels do not fit the batch or the classes.
 
     Example:
         >>> import funcnn as fn
@@ -44,39 +44,46 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
     Reference:
         Simonyan, Vedaldi & Zisserman 2014, "Deep inside convolutional networks", arXiv 1312.6034, section 3.
     """
+    return _score_gradient("saliency", model, params, x, labels)
+
+
+def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any) -> Array:
+    """dy_label / dx for each example, with errors that name the function that was called."""
     labels = np.asarray(labels)
-    if labels.shape not in ((), (len(x),)):
-        raise ValueError(f"expected one label, or one for each of {len(x)} examples, got shape {labels.shape}")
+    batch = len(tree.leaves(x)[0])
+    if labels.shape not in ((), (batch,)):
+        raise ValueError(f"{kind}: expected one label, or one for each of {batch} examples, got shape {labels.shape}")
     y, vjp_fn = as_layer(model).apply(params, x)
     if y.ndim != 2:
-        raise ValueError(f"expected a model whose output is scores (batch, classes), got shape {y.shape}")
+        raise ValueError(f"{kind}: expected a model whose output is scores (batch, classes), got shape {y.shape}")
     dy = np.zeros_like(y)
-    dy[np.arange(len(y)), checks.labels(labels, y.shape[1], "saliency")] = 1
+    dy[np.arange(len(y)), checks.labels(labels, y.shape[1], kind)] = 1
     _, dx = vjp_fn(dy)
     assert dx is not None
     return dx
 
 
 def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Array:
-    """max(0, sum over k of a_k A_k) for each example: where the feature maps that speak for a class are active.
+    """max(0, sum over k of a_k A_k) for each example: where feature maps that raise the score of a class are active.
 
-    A_k is the k-th map of the output of the layer at ``path``, and a_k, its weight, the mean of dy_label / dA_k over all
-    places.
+    A_k is the k-th map of the output of the layer at ``path``; its weight a_k is the mean of dy_label / dA_k over all
+    positions.
 
     Args:
         model: a layer or a pair whose output is scores (batch, classes).
         params: its parameters.
         x: (batch, *shape).
-        labels: the class asked about, an integer, or one for each example, of shape (batch,).
-        path: a layer whose output is (batch, height, width, channels), ``"conv2d_1"`` for example; the last one of
-            them says the most.
+        labels: the class whose score is explained: an integer, or one for each example, of shape (batch,).
+        path: a layer whose output is (batch, height, width, channels), ``"conv2d_1"`` for example; the last
+            convolution is usual.
 
     Returns:
         (batch, height, width), never below 0.
 
     Raises:
         TypeError: labels are not integers.
-        ValueError: as ``saliency``; or there is no such layer, or its output is no images.
+        ValueError: as ``saliency``; or there is no such layer, or its output is not (batch, height, width,
+            channels).
 
     Example:
         >>> import funcnn as fn
@@ -120,7 +127,7 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
     def change(here: str, layer: Layer) -> Layer:
         return wrapped(layer, around) if here == path else layer
 
-    saliency(rebuild(model, change), params, x, labels)
+    _score_gradient("grad_cam", rebuild(model, change), params, x, labels)
     weights = seen["dy"].mean(axis=(1, 2), keepdims=True)
     heat: Array = np.maximum((weights * seen["y"]).sum(axis=-1), 0)
     return heat

@@ -1,6 +1,6 @@
 """Calibration measures what layers predict with: the mean and variance of the input of each batch norm.
 
-It is one forward pass in which each such layer measures its whole batch first, and then predicts with what it measured.
+It is one forward pass, in which each batch norm first measures its input, then predicts with the measured statistics.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def calibrate(model: Any, params: Params, x: Array) -> Params:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    if not len(x):
+    if not len(tree.leaves(x)[0]):
         raise ValueError("calibrate: expected some examples to measure, got none")
     measured: dict[str, Array] = {}
     paths: list[str] = []

@@ -1,6 +1,6 @@
-"""Folding batch norm: a model that only predicts needs no norms, since each is an affine map per channel by then.
+"""Folding batch norm: in a model that only predicts, each norm is an affine map per channel, and need not be a norm.
 
-After a convolution or a dense layer the map goes into the weights; anywhere else it becomes ``scale_and_shift``.
+After a convolution or a dense layer the map is multiplied into the weights; elsewhere it becomes ``scale_and_shift``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
 
     With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``
     with ``f = scale / sqrt(var + eps)``. A norm directly after a ``conv2d`` or ``dense`` without activation, whose
-    output nothing else uses, enters its weights: ``w f`` and ``b f + shift - mean f``; in its place stands
-    ``identity``, under its name. Any other norm becomes ``scale_and_shift``. All names stay.
+    output nothing else uses, is folded into its weights, ``w f`` and ``b f + shift - mean f``, and replaced by
+    ``identity``. Any other norm is replaced by ``scale_and_shift``. All names stay the same.
 
     Args:
         model: a layer or a pair.
         params: its parameters, calibrated.
 
     Returns:
-        ``(model, params)``: to predict with. Predictions are the same to rounding; training would not be.
+        ``(model, params)`` for predicting. Predictions are the same to rounding; training is not.
 
     Raises:
-        ValueError: a batch norm has not been measured; the message names its path.
+        ValueError: a batch norm has not been measured, or has another ``apply`` than that of ``batch_norm``; the
+            message names its path.
 
     Example:
         >>> import funcnn as fn
@@ -43,8 +44,8 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
         >>> x = np.random.default_rng(0).random((8, 5, 5, 1), np.float32)
         >>> params = fn.calibrate(model, model.init((5, 5, 1), rng=0), x)
         >>> folded, folded_params = fold_batch_norm(model, params)
-        >>> folded
-        serial(conv2d(4, 3, activation=relu), named('batch_norm_0', identity), named('batch_norm_1', scale_and_shift()))
+        >>> list(folded.children.values())
+        [conv2d(4, 3, activation='relu'), named('batch_norm_0', identity), named('batch_norm_1', scale_and_shift())]
         >>> bool(np.allclose(fn.predict(folded, folded_params, x), fn.predict(model, params, x), atol=1e-5))
         True
 
@@ -79,7 +80,7 @@ _NAMES = ("scale", "shift", "mean", "var")
 
 
 def _affine_map(path: str, layer: Layer, own: Params) -> tuple[Array, Array]:
-    """factor and shift of a norm that predicts."""
+    """Factor and shift of a norm that predicts."""
     if np.isnan(own["mean"]).any() or np.isnan(own["var"]).any():
         raise ValueError(
             f"in layer {path or 'batch_norm'}: mean and var have not been measured, so there is nothing to fold; call "
@@ -91,20 +92,24 @@ def _affine_map(path: str, layer: Layer, own: Params) -> tuple[Array, Array]:
 
 
 def _absorbing(layer: Layer, path: str) -> dict[str, str]:
-    """For the path of each norm that can enter the weights of the layer before it, the path of that layer."""
+    """For the path of each norm that can be folded into the weights of the layer before it, the path of that layer."""
     found: dict[str, str] = {}
     uses = [source for _, inputs in layer.wiring for source in inputs]
     for name, inputs in layer.wiring:
-        before = layer.children.get(inputs[0])
-        child = layer.children.get(name)
-        if child is not None and child.constructor is batch_norm and before is not None and len(inputs) == 1:
-            plain = before.constructor in (conv2d, dense) and before.call is not None
-            if plain and as_activation(before.kind, before.arguments.get("activation")) is identity:
-                if before.call.made is before.apply and uses.count(inputs[0]) == 1:  # type: ignore[union-attr]
-                    found[below(path, name)] = below(path, inputs[0])
+        child, before = layer.children.get(name), layer.children.get(inputs[0])
+        is_norm = child is not None and child.constructor is batch_norm
+        if is_norm and before is not None and _is_affine(before) and uses.count(inputs[0]) == 1:
+            found[below(path, name)] = below(path, inputs[0])
     for name, child in layer.children.items():
         found |= _absorbing(child, below(path, name))
     return found
+
+
+def _is_affine(layer: Layer) -> bool:
+    """Whether a layer is a ``conv2d`` or ``dense`` without activation, and computes what these made."""
+    if layer.call is None or layer.call.made is not layer.apply or layer.constructor not in (conv2d, dense):
+        return False
+    return as_activation(layer.kind, layer.arguments.get("activation")) is identity
 
 
 def _with_activation(layer: Layer, activation: Any) -> Layer:

@@ -3,7 +3,6 @@
 Everything is read off one run over a single example of zeros, so the table cannot disagree with the model.
 """
 
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -12,31 +11,31 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from funcnn import combinators, layers, tree
+from funcnn import tree
 from funcnn.aliases import Params, Shape
-from funcnn.combinators import probe
+from funcnn.combinators import example_shape, probe
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.protocol import Layer
 
 __all__ = ["Row", "Summary", "summary"]
 
-# Blue, ochre, violet and crimson, as numbers among a terminal's 256 colours: those four that stay farthest apart for
-# colour-blind readers and are legible on black and on white. More families than four are underlined.
+# Blue, ochre, violet and crimson of a terminal's 256 colours: the four that differ most for colour-blind readers and
+# are legible on black and on white. The fifth family and the next are underlined.
 STYLES = [f"{underlined}38;5;{colour}" for underlined in ("", "4;") for colour in (68, 136, 93, 161)]
 BOLD = "1"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: shapes are those of one example, counts are elements, not bytes.
+    """One layer: shapes are those of one example, or trees of them; counts are elements, not bytes.
 
-    Its family is named for the file that it is in, ``"conv"`` or ``"pool"``; a layer of a user's is ``"own"``.
+    Its family is the name of the file that it is in, ``"conv"`` or ``"pool"``; a user's layer is ``"own"``.
     """
 
     path: str
     layer: str
-    input_shape: Shape
-    output_shape: Shape
+    input_shape: Any
+    output_shape: Any
     parameters: int
     measured: int
     multiply_adds: int
@@ -72,7 +71,7 @@ class Summary:
         """Print the table: in a terminal with a colour for each family of layers, and a legend of them.
 
         Args:
-            stream: where to; ``sys.stdout`` by default. There are no colours if it is no terminal, if the environment
+            stream: where to; ``sys.stdout`` by default. No colours if it is not a terminal, if the environment
                 variable ``NO_COLOR`` is set, or if ``TERM`` is ``dumb``.
 
         Example:
@@ -96,7 +95,7 @@ class Summary:
         print(f"{self._table(_painted)}\ncolours: {legend}", file=stream)
 
     def _styles(self) -> dict[str, str]:
-        """A style for each family, in the order in which they come."""
+        """A style for each family, in the order of the rows."""
         families = dict.fromkeys(row.family for row in self.rows)
         return {family: STYLES[number % len(STYLES)] for number, family in enumerate(families)}
 
@@ -131,8 +130,8 @@ class Summary:
 def summary(model: Any, params: Params, shape: Shape) -> Summary:
     """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
 
-    Multiply-adds are the products that a layer adds up, as the layer itself declares them: convolutions and dense
-    layers do, and a layer of your own with ``Layer(..., multiply_adds=...)``. All else counts as none.
+    Multiply-adds are the products that a layer adds up. Each layer declares its own: convolutions and dense layers do,
+    and a layer of your own does with ``Layer(..., multiply_adds=...)``. A layer that declares none has 0.
 
     Args:
         model: a layer or a pair.
@@ -170,8 +169,8 @@ def _row(visit: Visit) -> Row:
     return Row(
         path=visit.path,
         layer=layer.spelling(),
-        input_shape=visit.x.shape[1:],
-        output_shape=visit.y.shape[1:],
+        input_shape=example_shape(visit.x),
+        output_shape=example_shape(visit.y),
         parameters=tree.count(params) - measured,
         measured=measured,
         multiply_adds=layer.multiply_adds(params, visit.x, visit.y) if layer.multiply_adds else 0,
@@ -180,12 +179,14 @@ def _row(visit: Visit) -> Row:
 
 
 def _family(layer: Layer) -> str:
-    """The file that a layer is in."""
-    files = {name: module for name, module in vars(layers).items() if inspect.ismodule(module)}
-    for name, module in (files | {"combinators": combinators}).items():
-        if layer.kind in module.__all__:
-            return name
-    return "own"
+    """The name of the file that the constructor of a layer is in, or a layer such as ``relu`` that has none."""
+    if layer.constructor is not None:
+        module = layer.constructor.__module__
+    else:
+        rooms = [name for name in sys.modules if name.startswith("funcnn.layers.")]
+        module = next((name for name in rooms if layer.kind in sys.modules[name].__all__), "")
+    room, _, file = module.rpartition(".")
+    return file if room == "funcnn.layers" or module == "funcnn.combinators" else "own"
 
 
 def _takes_colour(stream: TextIO) -> bool:
@@ -198,13 +199,15 @@ def _painted(text: str, style: str) -> str:
     return f"\x1b[{style}m{text}\x1b[0m"
 
 
-def _shape(shape: Shape) -> str:
-    """A shape as text: 28 x 28 x 1."""
+def _shape(shape: Any) -> str:
+    """A shape as text, 28 x 28 x 1, or a tree of shapes, {a: 3, b: 5}."""
+    if isinstance(shape, dict):
+        return "{" + ", ".join(f"{name}: {_shape(leaf)}" for name, leaf in shape.items()) + "}"
     return " x ".join(str(n) for n in shape) or "1"
 
 
 def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Words to the left, numbers to the right."""
+    """Text aligned to the left, counts to the right."""
     return [
         cell.ljust(width) if i < 4 else cell.rjust(width)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True))

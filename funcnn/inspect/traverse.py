@@ -1,7 +1,7 @@
-"""One traversal of a model serves all that look inside: summaries, calibration, pictures of what each layer computes.
+"""One traversal of a model serves all tools that look inside: summaries, calibration, pictures of each layer's output.
 
-A model cannot be stopped half-way, but it can be built again: ``rebuild`` puts another layer in place of each one, for
-example one that does the same and records it. No hooks, no modes; the model itself is left as it was.
+``rebuild`` builds the model again with another layer in place of each one, for example one that computes the same and
+records its input and output. There are no hooks and no modes; the model itself is not changed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
-from funcnn.protocol import Layer, as_layer, is_pair, named
-from funcnn.recorded import made
+from funcnn.protocol import Layer, as_layer, declared, is_pair, named
+from funcnn.recorded import Call, made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
 
@@ -42,7 +42,7 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
         A model with the same names and parameters. Nothing of ``model`` is changed.
 
     Raises:
-        ValueError: a layer inside was changed, and its combinator does not record how to put another one in place.
+        ValueError: a layer inside was changed, and the recorded call of its combinator does not have it as an argument.
 
     Example:
         >>> import funcnn as fn
@@ -79,12 +79,12 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
 
     forward = around(run if is_coroutine else plain)
     # A layer that is called as a whole at the root is not cut there.
-    whole = not hasattr(layer.apply, "forward")
+    whole = declared(layer.apply, "forward") is None
     return replace(layer, apply=microbatched(forward, layer.kind, whole=whole))
 
 
 def _returned(function: Callable[..., Any], *args: Any) -> Coroutine[Any]:
-    """A coroutine that calls a function and waits for nobody."""
+    """A coroutine that calls a function, without an all-reduce."""
     return function(*args)
     yield
 
@@ -100,7 +100,7 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
 
     Returns:
         A ``Visit`` per layer, in the order in which they finished: a combinator comes after its children. The values
-        are those of ``apply``, what is drawn included.
+        have the bits of ``apply``, random numbers included.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -167,56 +167,89 @@ def below(path: str, name: str) -> str:
 
 
 def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> Layer:
-    """A combinator with other children, made by the recorded call with these in place of the layers in its arguments.
+    """A combinator with other children: its recorded call again, with these in place of the layers in its arguments.
 
-    If a constructor of a user's put layers together, the combinator that it returned is made again, under its name.
+    If a user's constructor returned the layer of another combinator, that combinator is called again, under its name.
     """
     call = layer.recorded_call(path)
-    if call is not None and call.inner is not None:
+    if call is not None and call.inner is not None and call.inner.made is layer.apply:
         call = call.inner
-    found = [] if call is None else list(_layers_among(list(call.arguments.values())))
-    if call is None or len(found) != len(children):
+    places = None if call is None else _places(call, layer.children)
+    if call is None or places is None:
         raise ValueError(
-            f"layer {path or layer.kind}: it does not record how its children are put together, so none can be "
-            "replaced; let a constructor decorated with @fn.layer take exactly these layers as arguments, in their order"
+            f"layer {path or layer.kind}: its recorded call, {layer.spelling()}, does not have each of its children as "
+            "one argument, so they cannot be replaced; decorate its constructor with @fn.layer and let it take exactly "
+            "these layers as arguments, alone or in a list or a dict"
         )
-    new = iter(_under_their_names(layer.children, children))
-    again = made(call.constructor, {name: _replaced(value, new) for name, value in call.arguments.items()})
+    new = iter(_under_their_names(layer.children, children).values())
+    by_place = {place: next(new) for place in places}
+    again: Layer = made(call.constructor, _replaced(dict(call.arguments), by_place), call.keywords)
+    if [*again.children] != [*layer.children]:
+        raise ValueError(
+            f"layer {path or layer.kind}: with other children it calls them {[*again.children]}, not "
+            f"{[*layer.children]}, so the parameters would no longer fit"
+        )
     return replace(again, name=layer.name, measure=layer.measure)
 
 
-def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> list[Layer]:
-    """Layers that a combinator will call as it called those before them."""
+Place: TypeAlias = tuple[Any, ...]
+"""Where a layer is among the arguments of a call: the name of the argument, then indices and keys."""
+
+
+def _places(call: Call, children: Mapping[str, Layer]) -> list[Place] | None:
+    """The place of each child among the arguments, in the order of the children; None if that is not one place each."""
+    layers = children.values()
+    found = {place: pair for place, pair in _layers_among(call.arguments) if any(_same(pair, one) for one in layers)}
+    places: list[Place] = []
+    for child in layers:
+        place = next((place for place, pair in found.items() if _same(pair, child)), None)
+        if place is None:
+            return None
+        del found[place]
+        places.append(place)
+    return None if found else places
+
+
+def _same(pair: Any, child: Layer) -> bool:
+    """Whether a child is this layer of the arguments, perhaps under another name, or this bare pair, wrapped."""
+    init, apply = pair
+    return init is child.init and _unwrapped(apply) is _unwrapped(child.apply)
+
+
+def _unwrapped(apply: Any) -> Any:
+    """A user's own function in place of that which checks it."""
+    return getattr(apply, "__wrapped__", apply)
+
+
+def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> dict[str, Layer]:
+    """New layers that a combinator will call by the names of the old ones."""
     counts: Counter[str] = Counter()
     before: Counter[str] = Counter()
-    layers = []
+    layers = {}
     for name, layer in new.items():
         default, default_before = f"{layer.kind}_{counts[layer.kind]}", f"{old[name].kind}_{before[old[name].kind]}"
         counts[layer.kind] += 1
         before[old[name].kind] += 1
         wanted = name if old[name].name is not None or (default_before == name and default != name) else None
-        layers.append(layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None))
+        layers[name] = layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None)
     return layers
 
 
-def _layers_among(value: Any) -> Iterator[Any]:
-    """The layers in an argument, in order."""
+def _layers_among(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """The layers among arguments, with their places, in order."""
     if is_pair(value):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _layers_among(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _layers_among(item)
+        yield place, value
+    elif isinstance(value, list | tuple | Mapping):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _layers_among(item, (*place, key))
 
 
-def _replaced(value: Any, new: Iterator[Layer]) -> Any:
-    """An argument with other layers in the place of its own."""
-    if is_pair(value):
-        return next(new)
-    if isinstance(value, list | tuple):
-        return type(value)(_replaced(item, new) for item in value)
-    if isinstance(value, dict):
-        return {name: _replaced(item, new) for name, item in value.items()}
+def _replaced(value: Any, new: Mapping[Place, Layer], place: Place = ()) -> Any:
+    """Arguments with other layers at some places."""
+    if place in new:
+        return new[place]
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, new, (*place, key)) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_replaced(item, new, (*place, number)) for number, item in enumerate(value))
     return value

@@ -1,8 +1,8 @@
 """A checkpoint is a tree in a file: a zip with one ``.npy`` member per leaf, named by the leaf's path.
 
-A model file has the model's architecture as one member more, as JSON.
+A model file has one member more: the model's architecture, as JSON.
 Nothing in it can run code, ``np.load`` reads it too, and the file appears under its name only when it is complete:
-whoever loads it finds the old tree or the new one, never half of each.
+a reader finds the old tree or the new one, never a part of each.
 """
 
 import io
@@ -18,6 +18,7 @@ import numpy as np
 from funcnn import tree as trees
 from funcnn.aliases import Params, Tree
 from funcnn.interchange.architecture import check_params, from_json, to_json
+from funcnn.interchange.renamed import renamed_state
 from funcnn.protocol import Layer, as_layer
 
 __all__ = ["load", "load_model", "save", "save_model"]
@@ -49,10 +50,11 @@ def save(path: str | Path, tree: Tree) -> None:
 
 
 def load(path: str | Path, like: Tree | None = None) -> Tree:
-    """Read a tree back; ``save`` then ``load`` gives the same bits.
+    """Read a tree back; ``save`` and then ``load`` give the same bits.
 
     Args:
-        path: a file that ``save`` wrote, or any ``.npz`` of arrays; of what ``save_model`` wrote, the parameters.
+        path: a file that ``save`` wrote, or any ``.npz`` of arrays; of a file that ``save_model`` wrote, the
+            parameters are read.
         like: a tree that the file must fit, for example ``model.init(shape, 0)``: the same paths, shapes and dtypes.
 
     Returns:
@@ -71,6 +73,8 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
         {'w': array([0., 0.])}
     """
     tree, _ = _read(path)
+    if isinstance(tree, dict) and "opt_state" in tree:
+        tree = tree | {"opt_state": renamed_state(tree["opt_state"])}
     if like is not None:
         _check_like(path, tree, like)
     return tree
@@ -82,10 +86,10 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
     Args:
         path: where to, as for ``save``.
         model: a layer; layers of your own as ``to_json`` says.
-        params: its parameters, what ``calibrate`` measured included.
+        params: its parameters, with the statistics that ``calibrate`` measured.
 
     Raises:
-        ValueError: the architecture cannot be written down, or the parameters are another model's; nothing has been
+        ValueError: the architecture cannot be written, or the parameters are those of another model; nothing has been
             written.
         TypeError, OSError: as for ``save``.
 
@@ -105,7 +109,7 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
 
 
 def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer, Params]:
-    """Read a model and its parameters back: it predicts the same bits, and goes on learning where it was.
+    """Read a model and its parameters back: it predicts the same bits, and training continues from there.
 
     Nothing in the file is run. Its names mean this library's layers and those in ``layers``.
 
@@ -118,8 +122,8 @@ def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer,
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or holds no model, names a layer that must be handed in, comes from a newer
-            funcnn, or holds parameters that are not the model's.
+        ValueError: the file is damaged or holds no model, names a layer that is not in ``layers``, comes from a newer
+            funcnn, or holds parameters of another model.
 
     Example:
         >>> import funcnn as fn, tempfile
@@ -131,7 +135,7 @@ def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer,
     """
     params, text = _read(path)
     if text is None:
-        raise ValueError(f"{path} holds arrays and no model, as save writes them: build the model, and call load")
+        raise ValueError(f"{path} holds arrays and no model, as save writes them; build the model, and call load")
     try:
         model = from_json(text, layers)
         check_params(model, params)
@@ -142,7 +146,7 @@ def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer,
 
 def _write(path: str | Path, tree: Tree, architecture: str | None = None) -> None:
     """Write a tree, and perhaps an architecture before it, to a file: all of it or nothing."""
-    trees.flatten(tree)  # refuses keys and containers that have no path
+    trees.flatten(tree)  # raises on keys and containers that have no path
     entries = dict(_entries(tree))
     for name, leaf in entries.items():
         _check_entry(name, leaf)
@@ -192,7 +196,7 @@ def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _check_entry(name: str, leaf: Any) -> None:
-    """Refuse, before anything is written, what would not come back as it is."""
+    """Raise an error, before anything is written, about a leaf that could not be read back as it is."""
     path = name.removesuffix(".npy") or "the tree"
     if zipfile.ZipInfo(name).filename != name:
         raise ValueError(f"{path!r} cannot be a name in a zip file; rename the key")
@@ -228,7 +232,7 @@ def _read_zip(file: Any) -> tuple[Tree, str | None]:
             else:
                 raise ValueError(f"{name!r} is not a .npy member")
     tree = trees.unflatten(flat)
-    trees.flatten(tree)  # refuses names that are no paths
+    trees.flatten(tree)  # raises on names that are not paths
     return tree, architecture
 
 

@@ -8,12 +8,13 @@ from funcnn.engine.memory import empty
 __all__ = ["product"]
 
 
-def product(a: Array, b: Array) -> Array:
-    """a b, for matrices and stacks of matrices on the left.
+def product(a: Array, b: Array, plus: Array | None = None) -> Array:
+    """a b + plus, for matrices and stacks of matrices on the left.
 
     Args:
         a: (..., rows, inner).
         b: (inner, columns).
+        plus: (columns,), added to each row; None for nothing.
 
     Returns:
         (..., rows, columns).
@@ -23,4 +24,7 @@ def product(a: Array, b: Array) -> Array:
         array([[3.],
                [3.]])
     """
-    return np.matmul(a, b, out=empty((*a.shape[:-1], b.shape[1]), a.dtype))
+    y = np.matmul(a, b, out=empty((*a.shape[:-1], b.shape[1]), a.dtype))
+    if plus is not None:
+        y += plus
+    return y

@@ -17,7 +17,7 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 from funcnn.kernels import softmax as stable
 from funcnn.kernels.epilogue import Activation
-from funcnn.protocol import Layer, as_layer, layer, stateless
+from funcnn.protocol import Layer, as_layer, declared, layer, stateless
 
 __all__ = [
     "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
@@ -95,7 +95,8 @@ def _tanh(x: Array, out: Array | None = None) -> Array:
 def _swish_derivative(x: Array, y: Array) -> Array:
     """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
     s = stable.sigmoid(x)
-    return s + y * (1 - s)
+    derivative: Array = s + y * (1 - s)
+    return derivative
 
 
 relu = _row("relu", _relu, lambda x, y: y > 0, in_place=True)
@@ -138,14 +139,16 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         scaled = np.multiply(x, slope, out=empty_like(x))
         if 0 < slope <= 1:
             return np.maximum(x, scaled, out=scaled if out is None else out)
-        y = np.where(x > 0, x, scaled)
+        y: Array = np.where(x > 0, x, scaled)
         if out is None:
             return y
         out[...] = y
         return out
 
     def derivative(x: Array, y: Array) -> Array:
-        return np.where((y if slope > 0 else x) > 0, y.dtype.type(1), y.dtype.type(slope))
+        positive = (y if slope > 0 else x) > 0
+        found: Array = np.where(positive, y.dtype.type(1), y.dtype.type(slope))
+        return found
 
     return _row("leaky_relu", function, derivative, in_place=slope > 0, constants=(slope,))
 
@@ -231,11 +234,17 @@ class Fused(NamedTuple):
     in_place: Activation | None
     complete: Callable[[Array], tuple[Array, Pull]]
 
+    def __call__(self, z: Array) -> tuple[Array, Pull]:
+        """Both, one after the other."""
+        if self.in_place is not None:
+            self.in_place(z)
+        return self.complete(z)
+
 
 def fuse(kind: str, activation: Any) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
     chosen = as_activation(kind, activation)
-    row: Nonlinearity | None = getattr(chosen.apply, "nonlinearity", None)
+    row: Nonlinearity | None = declared(chosen.apply, "nonlinearity")
     if chosen is identity:
         return Fused(None, lambda z: (z, _same))
     if row is not None and row.in_place:

@@ -17,8 +17,14 @@ from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import (
-    joined_moments, moments, normalized_gradient, scale_and_shift as affine, sums_and_products,
+    joined_moments,
+    moments,
+    normalized_gradient,
+    sums_and_products,
 )  # fmt: skip
+from funcnn.kernels.moments import (
+    scale_and_shift as affine,
+)
 from funcnn.layers.activation import fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
 

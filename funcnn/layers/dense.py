@@ -1,8 +1,8 @@
 """The dense layer, where backpropagation is plainest: each output is a weighted sum of all inputs.
 
-Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight is
-the input that it saw times the gradient of the output that it made, and the gradient of an input is the same gradient
-seen through the weights. Every other layer of the library is a variation on these lines.
+Read ``apply`` and then ``vjp_fn`` under it. One product forward gives two products backward: the gradient of a weight
+is the input that it saw times the gradient of the output that it made, and the gradient of an input is the same
+gradient seen through the weights. Every other layer of the library is a variation on these lines.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
@@ -17,8 +17,8 @@ from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.products import product
 from funcnn.layers.activation import fuse
+from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
-from funcnn.rng import fold
 
 __all__ = ["dense"]
 
@@ -67,31 +67,22 @@ def dense(
     """
     units = checks.size("dense", "units", units)
     activate = fuse("dense", activation)
-    shapes: dict[str, tuple[int | None, ...]] = {"w": (None, units)} | ({"b": (units,)} if bias else {})
-    read = checks.parameters("dense", "batch, ..., inputs", **shapes)
+    own = weights("dense", "batch, ..., inputs", (None, units), bias, w_init, b_init)
 
     def init(shape: Shape, rng: Rng) -> Params:
         inputs = checks.channels("dense", shape, "inputs")
-        params = {"w": w_init((inputs, units), fold(rng, "w"), inputs, units)}
-        return params | {"b": b_init((units,), fold(rng, "b"), inputs, units)} if bias else params
+        return own.init((inputs, units), rng, inputs, units)
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w, *b = read(params, x)
-        z = product(x, w)
-        if bias:
-            z += b[0]
-        if activate.in_place is not None:
-            activate.in_place(z)
-        y, pull = activate.complete(z)
+        w, b = own.read(params, x)
+        y, pull = activate(product(x, w, plus=b))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             checks.gradient("dense", dy, y)
             dz = pull(dy)
-            rows = dz.reshape(-1, units)
-            grads = {"w": product(x.reshape(-1, len(w)).T, rows)}
-            if bias:
-                grads["b"] = np.add.reduce(rows)
+            rows, drows = x.reshape(-1, len(w)), dz.reshape(-1, units)
+            grads = own.gradients(product(rows.T, drows), lambda: np.add.reduce(drows))
             return grads, product(dz, w.T) if input_grad else None
 
         return y, vjp_fn

@@ -1,6 +1,7 @@
-"""Metrics say how good predictions are in numbers that people read; unlike a loss they need no gradient.
+"""Metrics measure the quality of predictions in numbers that people read; unlike losses they have no gradient.
 
-Each is a pure function of the model's answers and the targets, and answers for all examples that it is given at once.
+Each is a pure function of the model's outputs and the targets of all examples. A new metric is one function in the file
+of its family and one row in the tables of its tests; ``inputs`` reads and validates the arguments of all.
 """
 
 from funcnn.metrics.classification import (

@@ -1,15 +1,15 @@
-"""Metrics of decisions: each example is taken for one class, and only which class was right matters.
+"""Metrics of decisions: each example is assigned to one class, which is right or wrong.
 
-Nearly all of them are read off the confusion matrix; they differ in what a mistake costs where classes are rare.
+Nearly all of them follow from the confusion matrix; they differ in how much the mistakes of rare classes count.
 """
 
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.metrics.inputs import check_scores, predicted_classes, true_classes
-from funcnn.losses.targets import check_weights
 
 __all__ = [
     "accuracy",
@@ -27,26 +27,26 @@ Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
 
 def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
-    """The share of examples whose highest score is that of their class: mean over i of [argmax_c y_ic = label_i].
+    """The fraction of examples whose highest score is that of their class: mean over i of [argmax_c y_ic = label_i].
 
-    With one score for each example, its class is 1 where the score is above the threshold, and 0 elsewhere.
+    With one score for each example, the predicted class is 1 if the score is above the threshold, and 0 otherwise.
 
     Args:
-        y: scores, logits or probabilities, of shape (n, classes), of equal scores the first counts; or one score for
-            each example, of shape (n,) or (n, 1).
+        y: scores (logits or probabilities) of shape (n, classes), where the first of equal scores counts; or one score
+            for each example, of shape (n,) or (n, 1).
         labels: integers of shape (n,), or one-hot of shape (n, classes); for one score zeros and ones of any type, of
             shape (n,) or (n, 1).
-        threshold: for one score only. Without it the scores must be probabilities, and 0.5 is the threshold; for
-            logits it is 0.
-        weights: how much each example counts, of shape (n,); all the same by default.
+        threshold: for one score only. By default the scores must be probabilities, and the threshold is 0.5; for
+            logits pass 0.
+        weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        TypeError: labels of shape (n,) are not integers, or scores or weights are no numbers.
+        TypeError: labels of shape (n,) are not integers, or scores or weights are not numbers.
         ValueError: the shapes do not fit, there is no example, a label is out of range, a score is NaN, single scores
-            are no probabilities and have no threshold, or weights are negative, not finite or all zero.
+            are not probabilities and there is no threshold, or weights are negative, not finite or all zero.
 
     Example:
         >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
@@ -57,12 +57,12 @@ def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), section 1.5.1: minimising the misclassification rate.
     """
-    predicted, true, w, _ = _decided(y, labels, threshold, weights)
+    predicted, true, w, _ = _decided("accuracy", y, labels, threshold, weights)
     return float(w[predicted == true].sum() / w.sum())
 
 
 def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
-    """The share of examples whose highest score is not that of their class: 1 - accuracy.
+    """The fraction of examples whose highest score is not that of their class: 1 - accuracy.
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
@@ -80,7 +80,7 @@ def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weigh
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 1.78.
     """
-    predicted, true, w, _ = _decided(y, labels, threshold, weights)
+    predicted, true, w, _ = _decided("error_rate", y, labels, threshold, weights)
     return float(w[predicted != true].sum() / w.sum())
 
 
@@ -89,7 +89,7 @@ def balanced_accuracy(
 ) -> float:
     """The accuracy within each class, averaged over the classes: mean over t of C_tt / Σ_p C_tp.
 
-    Guessing gets 1 / classes, however rare a class is. Classes without an example are left out of the mean.
+    Random guessing gets 1 / classes, however rare a class is. Classes without examples are left out of the mean.
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
@@ -107,25 +107,25 @@ def balanced_accuracy(
     Reference:
         Brodersen et al., The balanced accuracy and its posterior distribution (2010), section II.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights)
+    matrix = _weighted_matrix("balanced_accuracy", y, labels, threshold, weights)
     true = matrix.sum(axis=1)
     return float((matrix.diagonal()[true > 0] / true[true > 0]).mean())
 
 
 def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = None) -> float:
-    """The share of examples whose class is among those of the k highest scores.
+    """The fraction of examples whose class is among those of the k highest scores.
 
     Args:
-        y: scores of shape (n, classes); of equal scores the first counts, so that k = 1 is ``accuracy``.
+        y: scores of shape (n, classes); the first of equal scores counts, so that k = 1 is ``accuracy``.
         labels: integers of shape (n,), or one-hot of shape (n, classes).
-        k: how many guesses, from 1 to classes.
-        weights: how much each example counts, of shape (n,); all the same by default.
+        k: the number of guesses, from 1 to classes.
+        weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
         A number from 0 to 1.
 
     Raises:
-        TypeError: as ``accuracy``, or k is no integer.
+        TypeError: as ``accuracy``, or k is not an integer.
         ValueError: as ``accuracy``, there is only one score for each example, or k is out of range.
 
     Example:
@@ -135,14 +135,16 @@ def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = N
     Reference:
         Russakovsky et al. (2015), ImageNet Large Scale Visual Recognition Challenge, section 4.1.
     """
-    y = check_scores(y)
+    y = check_scores("top_k_accuracy", y)
     if y.ndim == 1:
-        raise ValueError("expected scores of shape (n, classes), got one for each example; use accuracy")
+        raise ValueError(
+            "top_k_accuracy: expected scores of shape (n, classes), got one for each example; use accuracy"
+        )
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise TypeError(f"expected k as an integer, got {k!r}")
+        raise TypeError(f"top_k_accuracy: expected k as an integer, got {k!r}")
     if not 1 <= k <= y.shape[1]:
-        raise ValueError(f"expected k from 1 to the number of classes, {y.shape[1]}, got {k}")
-    true, w = true_classes(labels, y)[:, None], check_weights(weights, (len(y),))
+        raise ValueError(f"top_k_accuracy: expected k from 1 to the number of classes, {y.shape[1]}, got {k}")
+    true, w = true_classes("top_k_accuracy", labels, y)[:, None], checks.weights(weights, (len(y),), "top_k_accuracy")
     score = np.take_along_axis(y, true, axis=1)
     ahead = (y > score) | ((y == score) & (np.arange(y.shape[1]) < true))
     return float(w[ahead.sum(axis=1) < k].sum() / w.sum())
@@ -156,12 +158,12 @@ def confusion_matrix(
     threshold: float | None = None,
     weights: Array | None = None,
 ) -> Array:
-    """C_tp = how many examples of class t were taken for class p.
+    """C_tp = the number of examples of class t that were predicted as class p.
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
-        classes: the size of the matrix; by default the number of scores, and 2 for one score. More are needed if the
-            data have classes for which the model has no score.
+        classes: the size of the matrix; by default the number of scores, and 2 for one score. Pass more if the data
+            have classes for which the model has no score.
 
     Returns:
         int64 counts of shape (classes, classes): a row for each true class, a column for each predicted one; with
@@ -178,7 +180,7 @@ def confusion_matrix(
     Reference:
         Stehman, Selecting and interpreting measures of thematic classification accuracy (1997), table 1.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights, classes)
+    matrix = _weighted_matrix("confusion_matrix", y, labels, threshold, weights, classes)
     return matrix.astype(np.int64) if weights is None else matrix
 
 
@@ -190,15 +192,15 @@ def precision(
     threshold: float | None = None,
     weights: Array | None = None,
 ) -> Any:
-    """Of the examples taken for a class, the share that is of it: P_c = C_cc / Σ_t C_tc.
+    """The fraction of the examples predicted as a class that are of it: P_c = C_cc / Σ_t C_tc.
 
-    A class that nothing was taken for has a precision of 0.
+    A class that was never predicted has a precision of 0.
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
-        average: "macro", the mean over the classes that occur, as true or as predicted ones; "weighted", their mean
-            by how many examples are of each; "micro", over all examples at once, which is the accuracy; None, no
-            average. With two classes, None and ``[1]`` give what is called the precision of a yes-or-no question.
+        average: "macro", the mean over the classes that occur as true or as predicted ones; "weighted", their mean
+            weighted by the number of examples of each; "micro", over all examples at once, which is the accuracy; None,
+            no average. For a binary classification, the precision of class 1 is element ``[1]`` with None.
 
     Returns:
         A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
@@ -214,8 +216,8 @@ def precision(
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights)
-    return _averaged(matrix.diagonal(), matrix.sum(axis=0), matrix, average)
+    matrix = _weighted_matrix("precision", y, labels, threshold, weights)
+    return _averaged("precision", matrix.diagonal(), matrix.sum(axis=0), matrix, average)
 
 
 def recall(
@@ -226,9 +228,9 @@ def recall(
     threshold: float | None = None,
     weights: Array | None = None,
 ) -> Any:
-    """Of the examples of a class, the share that was taken for it: R_c = C_cc / Σ_p C_cp.
+    """The fraction of the examples of a class that were predicted as it: R_c = C_cc / Σ_p C_cp.
 
-    A class without examples that others were taken for has a recall of 0. ``balanced_accuracy`` leaves it out.
+    A class without examples that was predicted for others has a recall of 0. ``balanced_accuracy`` leaves it out.
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
@@ -248,8 +250,8 @@ def recall(
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights)
-    return _averaged(matrix.diagonal(), matrix.sum(axis=1), matrix, average)
+    matrix = _weighted_matrix("recall", y, labels, threshold, weights)
+    return _averaged("recall", matrix.diagonal(), matrix.sum(axis=1), matrix, average)
 
 
 def f1(
@@ -281,8 +283,8 @@ def f1(
         van Rijsbergen, Information Retrieval (1979), chapter 7, with equal weight on both; Opitz & Burst, Macro F1
         and Macro F1 (2019), on the two ways to average.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights)
-    return _averaged(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), matrix, average)
+    matrix = _weighted_matrix("f1", y, labels, threshold, weights)
+    return _averaged("f1", 2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), matrix, average)
 
 
 def matthews_correlation(
@@ -294,8 +296,8 @@ def matthews_correlation(
         y, labels, threshold, weights: as in ``accuracy``.
 
     Returns:
-        A number from -1 to 1: 1 if all are right, 0 for guessing, and 0 where all examples are of one class or are
-        taken for one.
+        A number from -1 to 1: 1 if all are right, 0 for random guessing, and 0 if all true or all predicted classes are
+        the same.
 
     Raises:
         TypeError, ValueError: as ``accuracy``.
@@ -307,37 +309,38 @@ def matthews_correlation(
     Reference:
         Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004), equation 8.
     """
-    matrix = _weighted_matrix(y, labels, threshold, weights)
+    matrix = _weighted_matrix("matthews_correlation", y, labels, threshold, weights)
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    # Each spread has the sum of its own shares, which is exactly the only one if there is but one, and never less.
+    # Each product uses the sum of its own counts: if only one class occurs, the difference is exactly 0.
     spread = np.sqrt((true @ (true.sum() - true)) * (predicted @ (predicted.sum() - predicted)))
     return float((np.trace(matrix) * matrix.sum() - true @ predicted) / spread) if spread else 0.0
 
 
 def _decided(
-    y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
+    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
 ) -> tuple[Array, Array, Array, int]:
-    """What all of these metrics start from: the predicted and true classes, the weights, and how many classes."""
-    y = check_scores(y)
+    """The predicted classes, the true classes, the weights, and the number of classes."""
+    y = check_scores(kind, y)
     scored = 2 if y.ndim == 1 else y.shape[1]
-    size = scored if classes is None else classes
+    size = scored if classes is None else checks.size(kind, "classes", classes)
     if size < scored:
-        raise ValueError(f"classes={classes} is less than the {scored} scores of each example")
-    return predicted_classes(y, threshold), true_classes(labels, y, size), check_weights(weights, (len(y),)), size
+        raise ValueError(f"{kind}: classes={classes} is less than the {scored} scores of each example")
+    true, w = true_classes(kind, labels, y, size), checks.weights(weights, (len(y),), kind)
+    return predicted_classes(kind, y, threshold), true, w, size
 
 
 def _weighted_matrix(
-    y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
+    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
 ) -> Array:
-    """The confusion matrix in float64, in which each example counts as much as it weighs."""
-    predicted, true, w, size = _decided(y, labels, threshold, weights, classes)
+    """The confusion matrix in float64, with each example counted by its weight."""
+    predicted, true, w, size = _decided(kind, y, labels, threshold, weights, classes)
     return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size)
 
 
-def _averaged(hits: Array, out_of: Array, matrix: Array, average: Average | None) -> Any:
-    """The quotients hits / out_of of all classes, 0 where both are, or their average over the classes that occur."""
+def _averaged(kind: str, hits: Array, out_of: Array, matrix: Array, average: Average | None) -> Any:
+    """The quotients hits / out_of of all classes, 0 where both are 0; or their average over the classes that occur."""
     if average not in ("macro", "micro", "weighted", None):
-        raise ValueError(f'expected average to be "macro", "micro", "weighted" or None, got {average!r}')
+        raise ValueError(f'{kind}: expected average to be "macro", "micro", "weighted" or None, got {average!r}')
     if average == "micro":
         return float(hits.sum() / out_of.sum())
     true = matrix.sum(axis=1)

@@ -1,38 +1,38 @@
-"""Metrics of probabilities: not only which class is right, but how sure the model was, and whether it had cause.
+"""Metrics of probabilities: not only which class was predicted, but with which probability.
 
-A model that says 0.8 should be right in 80 % of such cases; then its probabilities can be decided with.
+A calibrated model is right in 80 % of the cases to which it gives a probability of 0.8.
 """
 
 import operator
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.losses.classification import categorical_cross_entropy
 from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
-from funcnn.losses.targets import check_weights
 
 __all__ = ["calibration_error", "log_loss"]
 
 
 def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
-    """-mean over i of log p_i, with p_i the probability given to the true class of example i.
+    """-mean over i of log p_i, with p_i the predicted probability of the true class of example i.
 
-    Probabilities are kept away from 0 and 1 by the eps of their dtype, so that one certain mistake does not make the
-    mean infinite. A guess among the classes costs log(classes).
+    Probabilities are clipped to [eps, 1 - eps] with the eps of their dtype, so that one certain mistake does not make
+    the mean infinite. Uniform probabilities have a log loss of log(classes).
 
     Args:
-        y: probabilities of shape (n, classes); or that of class 1, of shape (n,) or (n, 1).
+        y: probabilities of shape (n, classes); or those of class 1, of shape (n,) or (n, 1).
         labels: integers of shape (n,), or one-hot of shape (n, classes); for one probability zeros and ones of any
             type, of shape (n,) or (n, 1).
-        weights: how much each example counts, of shape (n,); all the same by default.
+        weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
         A number >= 0, in nats.
 
     Raises:
-        TypeError: labels of several classes are not integers, or probabilities are no floats or weights no numbers.
-        ValueError: the shapes do not fit, there is no example, a label is out of range, a row of y is no
+        TypeError: labels of several classes are not integers, probabilities are not floats, or weights are not numbers.
+        ValueError: the shapes do not fit, there is no example, a label is out of range, a row of y is not a
             distribution, or weights are negative, not finite or all zero.
 
     Example:
@@ -42,27 +42,29 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108.
     """
-    true = true_classes(labels, check_scores(y))
-    return categorical_cross_entropy(check_probabilities(y), true, weights=weights)[0]
+    true = true_classes("log_loss", labels, check_scores("log_loss", y))
+    p = check_probabilities("log_loss", y)
+    w = None if weights is None else checks.weights(weights, (len(p),), "log_loss")
+    return categorical_cross_entropy(p, true, weights=w)[0]
 
 
 def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array | None = None) -> float:
     """ECE = Σ_b (n_b / n) |accuracy in b - mean confidence in b|, the expected calibration error.
 
-    The confidence of a prediction is its highest probability. Bin b of B holds the n_b examples whose confidence is
-    in ((b - 1) / B, b / B]: bins of equal width, which may hold different numbers of examples, or none.
+    The confidence of a prediction is its highest probability. Bin b of B contains the n_b examples whose confidence is
+    in ((b - 1) / B, b / B]: the bins have equal widths and may contain different numbers of examples.
 
     Args:
-        y: probabilities of shape (n, classes); or that of class 1, of shape (n,) or (n, 1), then class 0 has the rest.
+        y: probabilities of shape (n, classes); or those of class 1, of shape (n,) or (n, 1).
         labels: as in ``log_loss``.
-        bins: B, ``>= 1``. More bins hide less and need more examples; compare only results of the same number.
-        weights: how much each example counts, of shape (n,); all the same by default.
+        bins: B, ``>= 1``. More bins hide less and need more examples; compare only results with the same number.
+        weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
-        A number from 0 to 1: 0 if the model is as often right as it says.
+        A number from 0 to 1: 0 if the model is perfectly calibrated.
 
     Raises:
-        TypeError: as ``log_loss``, or ``bins`` is no integer.
+        TypeError: as ``log_loss``, or ``bins`` is not an integer.
         ValueError: as ``log_loss``, or ``bins`` is less than 1.
 
     Example:
@@ -74,10 +76,12 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599, equation 3; 15 bins as in
         their table 1.
     """
-    if operator.index(bins) < 1:
-        raise ValueError(f"expected at least one bin, got {bins}")
-    true, p = true_classes(labels, check_scores(y)), check_probabilities(y)
-    w = check_weights(weights, (len(p),))
+    bins = operator.index(bins)
+    if bins < 1:
+        raise ValueError(f"calibration_error: expected at least one bin, got {bins}")
+    true = true_classes("calibration_error", labels, check_scores("calibration_error", y))
+    p = check_probabilities("calibration_error", y)
+    w = checks.weights(weights, (len(p),), "calibration_error")
     confidence = p.max(axis=1).astype(np.float64)
     surplus = w * ((p.argmax(axis=1) == true) - confidence)
     index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)

@@ -1,38 +1,38 @@
-"""Metrics of an order: they ask whether examples of a class get higher scores than the others, at no threshold.
+"""Metrics of a ranking: do the examples of a class have higher scores than the others, over all thresholds?
 
-So they need scores: of decisions that are already made, little more than the balanced accuracy is left.
+They need scores, not decisions: of hard decisions, the area under the ROC curve is the balanced accuracy.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
-from funcnn.losses.targets import check_weights
 
 __all__ = ["average_precision", "roc_auc"]
 
 
 def roc_auc(y: Array, labels: Array, *, weights: Array | None = None) -> float:
-    """The area under the ROC curve: P(score of an example of the class > score of another), ties counting a half.
+    """The area under the ROC curve: P(score of an example of the class > score of another), ties counting one half.
 
-    For several classes, each is held against the rest by its own scores, and the areas are averaged.
+    For several classes, each class is compared with the rest by its own scores, and the areas are averaged.
 
     Args:
         y: one score for each example, any numbers, of shape (n,) or (n, 1), higher for class 1; or probabilities of
             all classes, of shape (n, classes).
         labels: zeros and ones of any type, of shape (n,) or (n, 1); for several classes integers of shape (n,) or
             one-hot rows.
-        weights: how much each example counts, of shape (n,); all the same by default.
+        weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
-        A number from 0 to 1: 1 if the order is right, 0.5 for guessing or scores that are all the same.
+        A number from 0 to 1: 1 for a perfect ranking, 0.5 for random or equal scores.
 
     Raises:
-        TypeError: labels of several classes are not integers, or scores or weights are no numbers.
+        TypeError: labels of several classes are not integers, or scores or weights are not numbers.
         ValueError: the shapes do not fit, there is no example, a label is out of range, a score is NaN, several
-            scores are no probabilities, or weights are negative, not finite or all zero; or a class has no example,
+            scores are not probabilities, or weights are negative, not finite or all zero; or a class has no example,
             or has all of them: then there is nothing to compare.
 
     Example:
@@ -42,20 +42,20 @@ def roc_auc(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     Reference:
         Fawcett, An introduction to ROC analysis (2006), section 7; section 9 for several classes.
     """
-    return _one_vs_rest(_area, y, labels, weights)
+    return _one_vs_rest("roc_auc", _area, y, labels, weights)
 
 
 def average_precision(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     """AP = Σ_k (R_k - R_(k-1)) P_k, with recall R and precision P at each score as the threshold, from the highest.
 
-    It looks at the top of the order: where a class is rare, it tells more than ``roc_auc``. For several classes it is
-    averaged over them, each held against the rest.
+    It depends most on the highest scores: for a rare class, it is more informative than ``roc_auc``. For several
+    classes it is averaged over them, each compared with the rest.
 
     Args:
         y, labels, weights: as in ``roc_auc``.
 
     Returns:
-        A number from 0 to 1: 1 if the order is right, about the share of the class for guessing.
+        A number from 0 to 1: 1 for a perfect ranking; about the fraction of examples of the class for random scores.
 
     Raises:
         TypeError: as ``roc_auc``.
@@ -68,15 +68,17 @@ def average_precision(y: Array, labels: Array, *, weights: Array | None = None) 
     Reference:
         Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4.
     """
-    return _one_vs_rest(_mean_precision, y, labels, weights)
+    return _one_vs_rest("average_precision", _mean_precision, y, labels, weights)
 
 
-def _one_vs_rest(metric: Callable[[Array, Array, str], float], y: Array, labels: Array, weights: Array | None) -> float:
-    """The metric of the only score; or its mean over the classes, each held against all others."""
-    y = check_scores(y)
+def _one_vs_rest(
+    kind: str, metric: Callable[[Array, Array, str], float], y: Array, labels: Array, weights: Array | None
+) -> float:
+    """The metric of the only score; or its mean over the classes, each compared with all others."""
+    y = check_scores(kind, y)
     if y.ndim == 2:
-        y = check_probabilities(y)
-    true, w = true_classes(labels, y), check_weights(weights, (len(y),))
+        y = check_probabilities(kind, y)
+    true, w = true_classes(kind, labels, y), checks.weights(weights, (len(y),), kind)
     columns = {1: y} if y.ndim == 1 else dict(enumerate(y.T))
     return float(np.mean([metric(*_counts(score, true == c, w), f"class {c}") for c, score in columns.items()]))
 
@@ -90,7 +92,7 @@ def _counts(score: Array, positive: Array, w: Array) -> tuple[Array, Array]:
 
 
 def _area(hits: Array, false_alarms: Array, name: str) -> float:
-    """The area under the curve of hits over false alarms, which starts at 0, in shares of all of them."""
+    """The area under the curve of the true positive rate over the false positive rate, which starts at 0."""
     if not hits[-1] or not false_alarms[-1]:
         raise ValueError(
             f"ROC AUC is undefined: {name} has {'no example' if not hits[-1] else 'all examples'}; "
@@ -101,10 +103,10 @@ def _area(hits: Array, false_alarms: Array, name: str) -> float:
 
 
 def _mean_precision(hits: Array, false_alarms: Array, name: str) -> float:
-    """The mean of the precision at all thresholds, by how much recall each adds."""
+    """The mean of the precision at all thresholds, weighted by the recall that each adds."""
     if not hits[-1]:
-        raise ValueError(f"average precision is undefined: {name} has no example to be found")
+        raise ValueError(f"average precision is undefined: {name} has no example")
     found = np.diff(hits, prepend=0)
     taken = hits + false_alarms
-    # Above every example with a weight, nothing was taken: precision has no value there, and nothing was found.
+    # Above every example with a weight there are no predictions: precision is undefined there, and recall is 0.
     return float(found[found > 0] @ (hits[found > 0] / taken[found > 0]) / hits[-1])

@@ -1,19 +1,22 @@
-"""An optimizer turns gradients into updates, and its memory of earlier gradients is a value that goes in and comes out.
+"""An optimizer turns gradients into updates; its state is a value that ``update`` takes and returns.
 
-A rule is written for one array and lifted to trees here, once; ``chain`` lets the updates of one rule be the gradients
-of the next, so that every known optimizer is a chain of two or three.
+A rule is written for one array and lifted to trees here, once. ``chain`` passes the updates of one rule to the next as
+its gradients, so that every known optimizer is a chain of two or three.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn.aliases import Tree
-from funcnn.optim.elementwise import Memory, Numbers, Rule, Stage, State, check_like, run
-from funcnn.optim.schedules import Schedule, as_schedule
+from funcnn.aliases import Array, Tree
+from funcnn.optim.elementwise import ElementwiseRule, FusedPass, P, Rule, Slots
+from funcnn.optim.schedules import Schedule
+from funcnn.optim.state import Hyper, State, leaves_beside, state_spec
+from funcnn.recorded import Call, made, recorded
 
 __all__ = [
     "Optimizer",
@@ -25,19 +28,20 @@ __all__ = [
     "transform",
 ]
 
-TreeRule: TypeAlias = Callable[[Tree, dict[str, Tree], Tree, Numbers], tuple[Tree, dict[str, Tree]]]
+TreeRule: TypeAlias = Callable[[Tree, dict[str, Tree], Tree, Hyper], tuple[Tree, dict[str, Tree]]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Optimizer:
-    """The pair, and its name; ``init, update = optimizer`` unpacks it.
+    """The pair, and what describes it; ``init, update = optimizer`` unpacks it.
 
     Args:
         init: ``init(params) -> state``, a nested dict of arrays.
-        update: ``update(grads, state, params) -> (updates, state)``; ``apply_updates`` adds the updates.
+        update: ``update(grads, state, params) -> (updates, state)``; ``apply_updates`` adds the updates. Where
+            ``grads`` holds None, so does ``updates``, and the state of that parameter keeps its bits.
         kind: the name under which ``chain`` keeps its state.
-        transforms: the parts, if it is a chain.
-        stage: the rule for one array, if it was lifted from one.
+        call: the recorded call that made it, which ``repr``, ``pickle`` and ``copy`` read. It holds only for the
+            ``update`` that it made.
 
     Example:
         >>> import numpy as np
@@ -52,11 +56,39 @@ class Optimizer:
     init: Callable[[Tree], State]
     update: Callable[[Tree, State, Tree], tuple[Tree, State]]
     kind: str = "optimizer"
-    transforms: tuple["Optimizer", ...] = ()
-    stage: Stage | None = None
+    call: Call | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
+
+    @property
+    def transforms(self) -> tuple["Optimizer", ...]:
+        """The transforms, if it is a chain."""
+        return self._described("transforms") or ()
+
+    @property
+    def rule(self) -> ElementwiseRule | None:
+        """The rule for one array, if it was lifted from one."""
+        rule: ElementwiseRule | None = self._described("rule")
+        return rule
+
+    def _described(self, name: str) -> Any:
+        """An attribute of ``update`` by its maker, so that ``replace(optimizer, update=...)`` replaces it too."""
+        # functools.wraps copies the attributes to a function that does something else.
+        return None if hasattr(self.update, "__wrapped__") else getattr(self.update, name, None)
+
+    def __repr__(self) -> str:
+        if self.call is None:
+            return self.kind
+        return repr(self.call) if self.call.made is self.update else f"<{self.call!r} with another update>"
+
+    def __reduce__(self) -> Any:
+        if self.call is None or self.call.made is not self.update:
+            raise TypeError(
+                f"the optimizer {self!r} has no recorded call that describes it, so it cannot be pickled or copied; "
+                "write a function that returns it, decorate it with @funcnn.recorded.recorded, and call that"
+            )
+        return made, (self.call.constructor, dict(self.call.arguments))
 
 
 def lift(
@@ -72,10 +104,11 @@ def lift(
 
     Args:
         kind: its name.
-        rule: ``rule(g, old, p, now, u, new)``, elementwise in the gradient ``g``, the parameter ``p`` and the arrays
-            in ``old``, none of which it may change. It writes the update to ``u`` and to the arrays in ``new`` what
-            comes back as ``old`` next time; ``now`` holds the step (from 0) and the rates, as Python numbers.
-        slots: the names of the arrays in ``old`` and ``new``, which are like the parameter and zero at first.
+        rule: ``rule(g, state, p, hyper, u, new_state)``, elementwise in the gradient ``g``, the parameter ``p`` and the
+            arrays in ``state``, none of which it may change. It writes the update to ``u`` and the next update's
+            state to the arrays in ``new_state``; ``hyper`` holds the step (from 0) and the rates, as
+            Python numbers.
+        slots: the names of the arrays in ``state`` and ``new_state``, which are like the parameter and zero at first.
         rates: the rule's rates by name, each a number or a schedule.
         counts: keep the step and the rates in the state even if no rate is a schedule.
         mask: ``mask(params) -> tree of bools``; where False the gradient passes unchanged. All True by default.
@@ -89,17 +122,20 @@ def lift(
 
     Example:
         >>> import numpy as np
-        >>> halve = lift("halve", lambda g, old, p, now, u, new: np.divide(g, 2, out=u))
+        >>> halve = lift("halve", lambda g, state, p, hyper, u, new_state: np.divide(g, 2, out=u))
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
-    stage = Stage(_memory(kind, slots, rates, counts), rule, mask)
+    spec = state_spec(kind, slots, rates, counts)
+    elementwise = ElementwiseRule(spec, rule, mask)
+    fused = FusedPass([elementwise])
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        updates, (new,) = run([stage], grads, [state], params)
-        return updates, new
+        updates, (new_state,) = fused(grads, [state], params)
+        return updates, new_state
 
-    return Optimizer(stage.memory.init, update, kind, stage=stage)
+    update.rule = elementwise  # type: ignore[attr-defined]
+    return Optimizer(spec.init, update, kind)
 
 
 def transform(
@@ -114,7 +150,8 @@ def transform(
 
     Args:
         kind: its name.
-        rule: ``rule(grads, slots, params, now) -> (updates, slots)``, like that of ``lift`` with trees for arrays.
+        rule: ``rule(grads, slots, params, hyper) -> (updates, slots)``, like that of ``lift`` with trees for arrays. A
+            gradient may be None, as that of an integer or frozen parameter is; its update must be None.
         slots: as in ``lift``.
         rates: as in ``lift``.
         counts: as in ``lift``.
@@ -128,23 +165,24 @@ def transform(
 
     Example:
         >>> import numpy as np
-        >>> nothing = transform("nothing", lambda grads, slots, params, now: (grads, slots))
+        >>> nothing = transform("nothing", lambda grads, slots, params, hyper: (grads, slots))
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
-    memory = _memory(kind, slots, rates, counts)
+    spec = state_spec(kind, slots, rates, counts)
+    names = ("a gradient", *(f"state {slot!r}" for slot in slots))
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        now = memory.numbers(state)
-        check_like("a gradient", grads, params)
-        for slot in slots:
-            check_like(f"state {slot!r}", state[slot], params)
-        updates, new = rule(grads, {slot: state[slot] for slot in slots}, params, now)
-        return updates, memory.after(now, new)
+        hyper = spec.hyper(state)
+        own = {slot: state[slot] for slot in slots}
+        leaves_beside(params, [grads, *own.values()], names)
+        updates, new_slots = rule(grads, own, params, hyper)
+        return updates, spec.after(hyper, new_slots)
 
-    return Optimizer(memory.init, update, kind)
+    return Optimizer(spec.init, update, kind)
 
 
+@recorded
 def chain(*transforms: Optimizer) -> Optimizer:
     """Let the updates of each transform be the gradients of the next.
 
@@ -156,7 +194,7 @@ def chain(*transforms: Optimizer) -> Optimizer:
         kind as ``scale_by_adam_1``; a transform without state leaves no entry.
 
     Raises:
-        TypeError: one of them is no ``Optimizer``.
+        TypeError: one of them is not an ``Optimizer``.
         ValueError: there is none.
 
     Example:
@@ -167,6 +205,8 @@ def chain(*transforms: Optimizer) -> Optimizer:
         >>> updates, state = optimizer.update({"w": np.array([3.0, 4.0])}, optimizer.init(params), params)
         >>> updates["w"].round(3), list(state)
         (array([-0.06, -0.08]), ['scale_by_rate'])
+        >>> optimizer
+        chain(clip_by_global_norm(1.0), sgd(0.1))
     """
     for part in transforms:
         if not isinstance(part, Optimizer):
@@ -178,6 +218,7 @@ def chain(*transforms: Optimizer) -> Optimizer:
     for part in (inner for outer in transforms for inner in outer.transforms or (outer,)):
         earlier = sum(other.kind == part.kind for other in parts.values())
         parts[f"{part.kind}_{earlier}" if earlier else part.kind] = part
+    stages = list(_stages(parts))
 
     def init(params: Tree) -> State:
         states = {name: part.init(params) for name, part in parts.items()}
@@ -189,22 +230,31 @@ def chain(*transforms: Optimizer) -> Optimizer:
                 f"chain: expected a state of {list(parts)}, got {sorted(unknown)} in it; "
                 "is it the state of another optimizer? use init(params)"
             )
-        new: State = {}
-        # Neighbours that are rules for one array go over the parameters together, in a single walk.
-        for together, group in groupby(parts.items(), key=lambda item: item[1].stage is not None):
-            names, members = zip(*group, strict=True)
-            states = [state.get(name, {}) for name in names]
-            if together:
-                grads, kept = run([part.stage for part in members], grads, states, params)
-            else:
-                kept = []
-                for part, own in zip(members, states, strict=True):
-                    grads, after = part.update(grads, own, params)
-                    kept.append(after)
-            new |= {name: own for name, own in zip(names, kept, strict=True) if own}
-        return grads, new
+        new_state: State = {}
+        for names, update_all in stages:
+            grads, own = update_all(grads, [state.get(name, {}) for name in names], params)
+            new_state |= {name: after for name, after in zip(names, own, strict=True) if after}
+        return grads, new_state
 
-    return Optimizer(init, update, "chain", tuple(parts.values()))
+    update.transforms = tuple(parts.values())  # type: ignore[attr-defined]
+    return Optimizer(init, update, "chain")
+
+
+def _stages(parts: Mapping[str, Optimizer]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The names of the transforms that act together, and their ``update(grads, states, params)``."""
+    for elementwise, group in groupby(parts.items(), key=lambda item: item[1].rule is not None):
+        names, members = zip(*group, strict=True)
+        if elementwise:
+            # Neighbours that are rules for one array share one fused pass over the parameters.
+            yield names, FusedPass([part.rule for part in members])
+        else:
+            yield from (((name,), partial(_update_one, part)) for name, part in zip(names, members, strict=True))
+
+
+def _update_one(part: Optimizer, grads: Tree, states: list[State], params: Tree) -> tuple[Tree, list[State]]:
+    """The update of one transform, in the form of a ``FusedPass``."""
+    updates, new_state = part.update(grads, states[0], params)
+    return updates, [new_state]
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
@@ -212,10 +262,10 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
     Args:
         params: the parameters.
-        updates: a tree like them.
+        updates: a tree like them; where it holds None, the parameter itself is returned.
 
     Returns:
-        The new parameters; the old ones stay what they were.
+        The new parameters; the old ones are not changed.
 
     Raises:
         TypeError: an update has another dtype than its parameter.
@@ -226,11 +276,16 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
         >>> apply_updates({"w": np.array([1.0, 2.0])}, {"w": np.array([0.5, -0.5])})
         {'w': array([1.5, 1.5])}
     """
-    new, _ = run([ADD], updates, [{}], params, what="an update")
-    return new
+    new_params, _ = ADD(updates, [{}], params)
+    return new_params
 
 
-ADD = Stage(Memory("apply_updates", (), {}, ()), lambda update, old, p, now, u, new: np.add(p, update, out=u))
+def _add(update: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+    """u = p + update."""
+    np.add(p, update, out=u)
+
+
+ADD = FusedPass([ElementwiseRule(state_spec("apply_updates"), _add)], "an update", fallback=P)
 
 
 def current_step(state: State) -> int:
@@ -262,7 +317,8 @@ def current_rate(state: State) -> float:
     """The learning rate of the update that led to this state of a chain.
 
     Args:
-        state: the state of a chain, so of every ready-made optimizer. With several ``scale_by_rate``, the first tells.
+        state: the state of a chain, so of every ready-made optimizer. With several ``scale_by_rate``, it is that of
+            the first.
 
     Returns:
         The learning rate; NaN before the first update.
@@ -282,11 +338,3 @@ def current_rate(state: State) -> float:
     if "scale_by_rate" not in state:
         raise ValueError(f"expected the state of a chain with scale_by_rate, got one of {sorted(state)}")
     return float(state["scale_by_rate"]["rate"])
-
-
-def _memory(kind: str, slots: tuple[str, ...], rates: Mapping[str, float | Schedule] | None, counts: bool) -> Memory:
-    """The memory of a transform, which counts steps if it is told to or if a rate depends on them."""
-    rates = rates or {}
-    schedules = {name: as_schedule(name, rate) for name, rate in rates.items()}
-    counted = ("step", *rates) if counts or any(callable(rate) for rate in rates.values()) else ()
-    return Memory(kind, slots, schedules, counted)

@@ -1,247 +1,213 @@
-"""One walk over memory for a whole chain of rules: each block of a parameter meets all of them while in the cache.
+"""One fused pass over the parameters for a whole chain of rules: a block goes through all of them while in the cache.
 
-A rule is written for one array and knows nothing of this. An update reads and writes every number that an optimizer
-keeps, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache.
+A rule is written for one array and does not know about this. An update reads and writes all elements of an optimizer's
+state, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from itertools import compress, repeat
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from funcnn import tree
-from funcnn.engine import threads
 from funcnn.aliases import Array, Tree
+from funcnn.engine import threads
 from funcnn.engine.memory import empty
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.state import Hyper, State, StateSpec, aligned, leaves_beside, rebuilt
 
-__all__ = ["Memory", "Numbers", "Rule", "Stage", "State", "check_like", "run"]
+__all__ = ["ElementwiseRule", "FusedPass", "Rule", "scaled_square"]
 
-State: TypeAlias = dict[str, Any]
-Numbers: TypeAlias = Mapping[str, float]
 Slots: TypeAlias = dict[str, Array]
-Rule: TypeAlias = Callable[[Array, Slots, Array, Numbers, Array, Slots], Any]
-"""``rule(g, old, p, now, u, new)`` reads ``g``, ``old`` and ``p``, and writes all of ``u`` and of ``new``."""
+Rule: TypeAlias = Callable[[Array, Slots, Array, Hyper, Array, Slots], Any]
+"""``rule(g, state, p, hyper, u, new_state)`` reads ``g``, ``state`` and ``p``, and writes all of ``u`` and
+``new_state``."""
 
-BLOCK = 128 * 1024
-"""Numbers in a block: a rule like Adam's holds six blocks of 512 KB: more than the second-level cache, but fewer
-calls, after each of which two threads may have to wait for each other."""
+BLOCK_SIZE = 128 * 1024
+"""Elements in a block. A rule like Adam's reads and writes six blocks of 512 KB: more than the second-level cache, but
+with fewer calls, after each of which two threads may have to wait for each other."""
 
-PART = 2
-"""Blocks that a thread works on before it asks for more."""
+BLOCKS_PER_TASK = 2
+"""Blocks that a thread works on before it takes the next task."""
 
-SMALL = 4 * 1024
-"""Numbers in a parameter below which it goes together with others: a call costs as much as its work on so many."""
+SMALL_PARAMETER_MAX = 4 * 1024
+"""Elements of the largest parameter that is grouped with others: up to here a call costs as much as its arithmetic."""
 
-ALONE = 1024 * 1024
-"""Up to so many parameters one thread is as quick as two, which would wait for each other between short blocks."""
+SERIAL_MAX_SIZE = 1024 * 1024
+"""Elements up to which one thread is as fast as two, which would wait for each other between short blocks."""
 
+POOLED_MIN_BYTES = 128 * 1024
+"""Bytes from which on an array is a pooled buffer: glibc gives larger ones back to the system when they are freed."""
 
-@dataclass(frozen=True)
-class Memory:
-    """What a transform keeps from one step to the next: ``slots``, which are trees like the parameters, and numbers."""
-
-    kind: str
-    slots: tuple[str, ...]
-    schedules: Mapping[str, Schedule]
-    counted: tuple[str, ...]
-
-    def init(self, params: Tree) -> State:
-        """The state before the first step."""
-        tree.map_with_path(_check_parameter, params)
-        state: State = {slot: tree.map(np.zeros_like, params) for slot in self.slots}
-        # A rate that was not used yet is not known yet.
-        return state | {name: np.array(0) if name == "step" else np.array(np.nan) for name in self.counted}
-
-    def numbers(self, state: State) -> Numbers:
-        """The step and the rates of this update, as Python numbers."""
-        if not isinstance(state, dict) or state.keys() != {*self.slots, *self.counted}:
-            raise ValueError(
-                f"{self.kind}: expected a state of {sorted({*self.slots, *self.counted})}, got "
-                f"{sorted(state) if isinstance(state, dict) else type(state).__name__}; use init(params)"
-            )
-        step = int(state["step"]) if self.counted else 0
-        return {"step": step} | {name: schedule(step) for name, schedule in self.schedules.items()}
-
-    def after(self, now: Numbers, slots: dict[str, Tree]) -> State:
-        """The state after this update."""
-        then = {**now, "step": now["step"] + 1}
-        return slots | {name: np.array(then[name]) for name in self.counted}
+P, G, U = 0, 1, 1
+"""The places of parameters, gradients and updates among the trees of a pass; the slots of all rules follow."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A rule for one array, with its memory and the mask of the parameters that it is for."""
+class ElementwiseRule:
+    """A rule for one array, with the specification of its state and the mask of the parameters that it is for."""
 
-    memory: Memory
+    spec: StateSpec
     rule: Rule
     mask: Callable[[Tree], Tree] | None = None
 
-    def chosen(self, params: Tree) -> dict[str, bool]:
-        """For each path, whether the rule applies."""
+    def chosen(self, params: Tree) -> Iterable[bool]:
+        """Whether the rule applies, for each parameter in the order of ``aligned``."""
         if self.mask is None:
-            return {}
-        mask = tree.flatten(tree.map(lambda p, chosen: chosen, params, self.mask(params)))
-        for path, chosen in mask.items():
-            if not isinstance(chosen, bool | np.bool_):
-                raise TypeError(
-                    f"{self.memory.kind}: expected a mask of one bool for each parameter, "
-                    f"got {type(chosen).__name__} at {path!r}"
-                )
-        return mask
+            return repeat(True)
+        mask = self.mask(params)
+        flags = aligned(params, mask)
+        if flags is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
+            tree.map_with_path(self._check_flag, params, mask)
+        return flags or ()
+
+    def _check_flag(self, path: str, p: Array, flag: Any) -> None:
+        """Raise if a leaf of the mask is not a bool."""
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(
+                f"{self.spec.kind}: expected a mask of one bool for each parameter, "
+                f"got {type(flag).__name__} at {path!r}"
+            )
 
 
-def run(
-    stages: Sequence[Stage], grads: Tree, states: Sequence[State], params: Tree, what: str = "a gradient"
-) -> tuple[Tree, list[State]]:
-    """The updates and the new states of rules that follow each other.
+class Step(NamedTuple):
+    """A rule in one update: with its hyper-parameters, and with the places of its slots among the trees."""
+
+    rule: Rule
+    hyper: Hyper
+    slots: Sequence[tuple[str, int]]
+
+
+class Task(NamedTuple):
+    """Steps for one parameter or for several small ones in a row: flat arrays, in the order of the trees."""
+
+    steps: Sequence[Step]
+    old: list[Array]
+    new: list[Array]
+
+
+class FusedPass:
+    """Rules that follow each other, as one function of trees: ``(grads, states, params) -> (updates, new states)``.
 
     Args:
-        stages: the rules, in order; the update of one is the gradient of the next.
-        grads: a tree like ``params``.
-        states: of each stage, its state.
-        params: the parameters.
-        what: what ``grads`` are, for messages.
-
-    Returns:
-        ``(updates, states)``, in new memory.
+        rules: the rules, in order; the update of one is the gradient of the next.
+        what: what the gradients are, for messages.
+        fallback: the place of the leaf that is returned where the gradient is None: U is None itself, P the parameter.
 
     Raises:
-        TypeError: a dtype differs from the parameter's, or a mask is not one of bools.
-        ValueError: a tree or a shape differs, or a state is another optimizer's.
+        TypeError: on the call, a dtype differs from the parameter's, or a mask is not one of bools.
+        ValueError: on the call, a tree or a shape differs, or a state is another optimizer's.
     """
-    now = [stage.memory.numbers(state) for stage, state in zip(stages, states, strict=True)]
-    chosen = [stage.chosen(params) for stage in stages]
-    flat = {path: np.asarray(p) for path, p in tree.flatten(params).items()}
-    gradients = check_like(what, grads, params, flat)
-    old = [
-        {slot: check_like(f"state {slot!r}", state[slot], params, flat) for slot in stage.memory.slots}
-        for stage, state in zip(stages, states, strict=True)
-    ]
-    walks: list[_Walk] = []
-    places: dict[str, tuple[int, slice]] = {}
-    for paths, active in _companies(flat, stages, chosen, now):
-        kept = [{slot: _joined(leaves, paths) for slot, leaves in slots.items()} for slots in old]
-        end = 0
-        for path in paths:
-            begin, end = end, end + flat[path].size
-            places[path] = len(walks), slice(begin, end)
-        walks.append(_Walk(_joined(gradients, paths), _joined(flat, paths), kept, active))
-    jobs = [partial(walk.work, start) for walk in walks for start in range(0, walk.p.size, PART * BLOCK)]
-    if sum(walk.p.size for walk in walks) > ALONE:
-        threads.run(jobs)
+
+    def __init__(self, rules: Sequence[ElementwiseRule], what: str = "a gradient", fallback: int = U) -> None:
+        self.rules, self.fallback = rules, fallback
+        self.masked = any(rule.mask is not None for rule in rules)
+        self.names, self.slots = [what], []
+        for rule in rules:
+            self.slots.append([(slot, place) for place, slot in enumerate(rule.spec.slots, len(self.names) + 1)])
+            self.names += [f"state {slot!r}" for slot in rule.spec.slots]
+
+    def __call__(self, grads: Tree, states: Sequence[State], params: Tree) -> tuple[Tree, list[State]]:
+        """The updates and the new state of each rule; where ``grads`` holds None, None and the state as it is."""
+        steps, trees = [], [grads]
+        for rule, slots, state in zip(self.rules, self.slots, states, strict=True):
+            steps.append(Step(rule.rule, rule.spec.hyper(state), slots))
+            trees += [state[slot] for slot, _ in slots]
+        # By tree, then by parameter. What no rule changes stays in its place.
+        leaves = leaves_beside(params, trees, self.names)
+        run_all([make_task(leaves, places, active) for places, active in self.groups(leaves, steps, params)])
+        new_states = [
+            rule.spec.after(step.hyper, {slot: rebuilt(params, leaves[place]) for slot, place in step.slots})
+            for rule, step in zip(self.rules, steps, strict=True)
+        ]
+        updates = leaves[U]
+        if self.fallback != U:
+            updates = [other if u is None else u for u, other in zip(updates, leaves[self.fallback], strict=True)]
+        return rebuilt(params, updates), new_states
+
+    def groups(
+        self, leaves: list[list[Any]], steps: list[Step], params: Tree
+    ) -> Iterator[tuple[list[int], Sequence[Step]]]:
+        """The places of parameters that go together and the steps for them: a large one alone, small ones grouped."""
+        chosen: Iterable[Any] = repeat(None)
+        if self.masked:
+            chosen = zip(*[rule.chosen(params) for rule in self.rules], strict=False)
+        groups: dict[Any, list[int]] = {}
+        for i, (p, g, flags) in enumerate(zip(leaves[P], leaves[G], chosen, strict=False)):
+            if g is not None:
+                groups.setdefault((flags, p.dtype if p.size < SMALL_PARAMETER_MAX else i), []).append(i)
+        for (flags, _), places in groups.items():
+            active = steps if flags is None else list(compress(steps, flags))
+            if active:
+                yield places, active
+
+
+def make_task(leaves: list[list[Any]], places: list[int], steps: Sequence[Step]) -> Task:
+    """Join the leaves at these places, and put what the steps will write in their place, in new memory."""
+    if len(places) == 1:
+        old = [column[places[0]].reshape(-1) for column in leaves]
     else:
-        for job in jobs:
-            job()
-
-    def gathered(found: Sequence[Array]) -> Tree:
-        """The tree of what was found in each walk."""
-        return _like(params, {path: found[at][part].reshape(flat[path].shape) for path, (at, part) in places.items()})
-
-    new = []
-    for number, stage in enumerate(stages):
-        slots = {slot: gathered([walk.new[number][slot] for walk in walks]) for slot in stage.memory.slots}
-        new.append(stage.memory.after(now[number], slots))
-    return gathered([walk.update for walk in walks]), new
-
-
-def _companies(
-    flat: Mapping[str, Array], stages: Sequence[Stage], chosen: Sequence[Mapping[str, bool]], now: Sequence[Numbers]
-) -> Iterator[tuple[list[str], list[tuple[int, Rule, Numbers]]]]:
-    """The paths that go together and the rules for them: each large parameter alone, small ones in company."""
-    companies: dict[Any, list[str]] = {}
-    for path, p in flat.items():
-        active = tuple(number for number in range(len(stages)) if chosen[number].get(path, True))
-        # What no rule touches stays what it is, alone.
-        company = (active, p.dtype) if active and p.size < SMALL else path
-        companies.setdefault((active, company), []).append(path)
-    for (active, _), paths in companies.items():
-        yield paths, [(number, stages[number].rule, now[number]) for number in active]
+        pick = itemgetter(*places)
+        old = [np.concatenate(pick(column), axis=None) for column in leaves]
+    new, params = old.copy(), leaves[P]
+    written = []
+    for place in (U, *[place for step in steps for _, place in step.slots]):
+        new[place] = new_array(old[P].size, old[P].dtype)
+        written.append((new[place], leaves[place]))
+    end = 0
+    for i in places:
+        p = params[i]
+        begin, end = end, end + p.size
+        for whole, column in written:
+            part = whole[begin:end]
+            column[i] = part if p.ndim == 1 else part.reshape(p.shape)
+    return Task(steps, old, new)
 
 
-def _joined(leaves: Mapping[str, Array], paths: Sequence[str]) -> Array:
-    """The numbers of some leaves in a row."""
-    rows = [leaves[path].reshape(-1) for path in paths]
-    return rows[0] if len(rows) == 1 else np.concatenate(rows)
+def run_all(tasks: Sequence[Task]) -> None:
+    """Run the tasks, in several threads if there is enough to do."""
+    if sum(task.old[P].size for task in tasks) <= SERIAL_MAX_SIZE:
+        for task in tasks:
+            run_part(task, 0, task.old[P].size)
+    else:
+        part = BLOCKS_PER_TASK * BLOCK_SIZE
+        parts = [(task, start) for task in tasks for start in range(0, task.old[P].size, part)]
+        threads.run([partial(run_part, task, start, start + part) for task, start in parts])
 
 
-class _Walk:
-    """A large parameter, or small ones in a row, on the way through the rules; parts may be worked on side by side."""
-
-    def __init__(self, gradient: Array, p: Array, old: list[Slots], active: list[tuple[int, Rule, Numbers]]) -> None:
-        self.gradient, self.p, self.old, self.active = gradient, p, old, active
-        self.update = empty(p.shape, p.dtype) if active else gradient
-        self.new = list(old)
-        for number, _, _ in active:
-            self.new[number] = {slot: empty(p.shape, p.dtype) for slot in old[number]}
-
-    def work(self, start: int) -> None:
-        """Let one part meet all the rules, block by block."""
-        for first in range(start, min(start + PART * BLOCK, self.p.size), BLOCK):
-            block = slice(first, first + BLOCK)
-            g, p = self.gradient[block], self.p[block]
-            for place, (number, rule, now) in enumerate(self.active, 1):
-                u = self.update[block] if place == len(self.active) else empty(p.shape, p.dtype)
-                old, new = (
-                    {slot: array[block] for slot, array in kept[number].items()} for kept in (self.old, self.new)
-                )
-                rule(g, old, p, now, u, new)
-                g = u
+def run_part(task: Task, start: int, stop: int) -> None:
+    """Apply the steps to a part of the arrays, block by block."""
+    size = task.old[P].size
+    if 0 < size <= BLOCK_SIZE:
+        run_block(*task)
+        return
+    for first in range(start, min(stop, size), BLOCK_SIZE):
+        block = slice(first, first + BLOCK_SIZE)
+        run_block(task.steps, [array[block] for array in task.old], [array[block] for array in task.new])
 
 
-def check_like(what: str, given: Tree, params: Tree, flat: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """The leaves of a tree by path; refused if shapes or dtypes are not the parameters': broadcasting would hide it."""
-    flat = tree.flatten(params) if flat is None else flat
-    leaves: dict[str, Any] = {}
-    if not _beside(params, given, leaves):
-        tree.map(lambda p, leaf: None, params, given)  # raises, and names what differs
-        leaves = tree.flatten(given)
-    for path, p in flat.items():
-        leaf = leaves[path] = np.asarray(leaves[path])
-        where, p = path or "the root", np.asarray(p)
-        if leaf.shape != p.shape:
-            raise ValueError(f"{where}: expected {what} of the parameter's shape {p.shape}, got {leaf.shape}")
-        if leaf.dtype != p.dtype:
-            raise TypeError(
-                f"{where}: expected {what} of the parameter's dtype {p.dtype}, got {leaf.dtype}; "
-                f"use tree.cast(..., np.{p.dtype})"
-            )
-    return leaves
+def run_block(steps: Sequence[Step], old: list[Array], new: list[Array]) -> None:
+    """Apply the steps to one block of each array."""
+    p, g = old[P], old[G]
+    for step in steps:
+        u = new[U] if step is steps[-1] else new_array(p.size, p.dtype)
+        state, new_state = {}, {}
+        for slot, place in step.slots:
+            state[slot], new_state[slot] = old[place], new[place]
+        step.rule(g, state, p, step.hyper, u, new_state)
+        g = u
 
 
-def _beside(params: Tree, given: Tree, leaves: dict[str, Any], prefix: str = "") -> bool:
-    """Collect the leaves of a tree by their paths in another; False if they are not of one structure."""
-    if not isinstance(params, dict):
-        leaves[prefix] = given
-        return not isinstance(given, dict | list | tuple)
-    if not isinstance(given, dict) or given.keys() != params.keys():
-        return False
-    for name, node in params.items():
-        if isinstance(node, dict):
-            if not _beside(node, given[name], leaves, f"{prefix}{name}/"):
-                return False
-        elif isinstance(given[name], dict | list | tuple):
-            return False
-        else:
-            leaves[prefix + name] = given[name]
-    return True
+def new_array(size: int, dtype: Any) -> Array:
+    """A flat array of any content."""
+    return np.empty(size, dtype) if size * dtype.itemsize < POOLED_MIN_BYTES else empty((size,), dtype)
 
 
-def _check_parameter(path: str, p: Array) -> None:
-    """Refuse what cannot move by small steps."""
-    if np.asarray(p).dtype.kind != "f":
-        raise TypeError(
-            f"{path or 'the root'}: expected parameters of floats, got {np.asarray(p).dtype}; use tree.cast"
-        )
-
-
-def _like(params: Tree, flat: Mapping[str, Array], prefix: str = "") -> Tree:
-    """The tree with these leaves, in the order in which the parameters stand."""
-    if not isinstance(params, dict):
-        return flat[prefix]
-    return {
-        name: _like(node, flat, f"{prefix}{name}/") if isinstance(node, dict) else flat[prefix + name]
-        for name, node in params.items()
-    }
+def scaled_square(g: Array, factor: float, out: Array) -> Array:
+    """factor * g², without a temporary."""
+    np.multiply(g, g, out=out)
+    out *= factor
+    return out

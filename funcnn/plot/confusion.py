@@ -1,6 +1,6 @@
-"""A confusion matrix shows what a classifier takes for what: rows are true classes, columns are predicted ones.
+"""The confusion matrix of a classifier: rows are true classes, columns are predicted classes.
 
-The counts say how much there is to learn from, and their shares of the row what becomes of each class.
+The counts show how many examples there are, and their fractions of the row how each class was predicted.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ __all__ = ["confusion_matrix"]
 
 
 def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
-    r"""A confusion matrix as a grid: in each cell the count, and its share of the examples of that true class.
+    r"""A confusion matrix as a grid: in each cell the count, and its fraction of the examples of that true class.
 
     Args:
         matrix: integer counts of shape (classes, classes), rows true, columns predicted; see
@@ -30,8 +30,8 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
         The axes.
 
     Raises:
-        TypeError: the matrix does not hold integers.
-        ValueError: it is not square, holds a negative count, or has another number of classes than of names.
+        TypeError: the matrix does not consist of integers.
+        ValueError: it is not square, contains a negative count, or the number of names is not that of classes.
 
     Example:
         >>> ax = confusion_matrix(np.array([[9, 1], [0, 10]]), ["cat", "dog"])
@@ -43,18 +43,20 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     size = len(matrix)
     names = [str(i) for i in range(size)] if class_names is None else list(class_names)
     if len(names) != size:
-        raise ValueError(f"expected {size} class names for a matrix of shape {matrix.shape}, got {len(names)}")
+        raise ValueError(
+            f"confusion_matrix: expected {size} class names for a matrix of shape {matrix.shape}, got {len(names)}"
+        )
 
     from matplotlib.colors import LinearSegmentedColormap
 
     side = max(4.0, 1.4 + 0.6 * size)
     ax = new_axes(side, side) if ax is None else ax
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    # Black can be read on every colour from white to sky blue.
-    ax.imshow(shares, cmap=LinearSegmentedColormap.from_list("share", ["white", SKY_BLUE]), vmin=0, vmax=1)
-    cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size  # in points, as the size of letters is
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    # Black text is legible on every colour from white to sky blue.
+    ax.imshow(fractions, cmap=LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE]), vmin=0, vmax=1)
+    cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size  # in points, like font sizes
     for (row, column), count in np.ndenumerate(matrix):
-        text = f"{count}\n{100 * shares[row, column]:.1f} %" if count else "0"
+        text = f"{count}\n{100 * fractions[row, column]:.1f} %" if count else "0"
         ax.text(column, row, text, ha="center", va="center", color="black", fontsize=min(9, cell / 4.5))
     ax.set_xticks(range(size), names)
     if max(map(len, names)) > 4:
@@ -63,15 +65,15 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     ax.set_yticks(range(size), names)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
-    ax.set_title("Confusion matrix\ncount, and share of its row")
+    ax.set_title("Confusion matrix\ncount, and fraction of its row")
     return ax
 
 
 def _check_counts(matrix: Array) -> None:
-    """Refuse what is no confusion matrix."""
+    """Raise an error unless it is a confusion matrix."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError(f"expected a matrix of shape (classes, classes), got shape {matrix.shape}")
+        raise ValueError(f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}")
     if matrix.dtype.kind not in "iu":
-        raise TypeError(f"expected integer counts, got {matrix.dtype}")
+        raise TypeError(f"confusion_matrix: expected integer counts, got {matrix.dtype}")
     if (matrix < 0).any():
-        raise ValueError(f"expected counts, which are not negative, got {matrix.min()}")
+        raise ValueError(f"confusion_matrix: expected counts, which are not negative, got {matrix.min()}")

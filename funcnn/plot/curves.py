@@ -1,6 +1,6 @@
-"""Curves over time: a metric epoch by epoch, and the size of each gradient or update step by step.
+"""Curves over time: a metric by epoch, and the norm of each gradient or update by step.
 
-Where curves meet or colours fail, dashes and markers still tell them apart.
+Curves differ in dashes and markers too, so that they can be distinguished without colours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ MARKERS = ("", "o", "s", "^", "D")
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss", ax: "Axes | None" = None) -> "Axes":
-    """One metric on the training and on the validation data, epoch by epoch.
+    """One metric on the training and on the validation data, by epoch.
 
     Args:
-        history: a dict for each epoch, with ``epoch`` and ``train_<metric>``, ``validation_<metric>`` or both. Epochs
-            that lack one are left out of its curve.
-        metric: which to draw, ``"loss"`` or ``"accuracy"`` for example.
+        history: a dict for each epoch, with ``epoch`` and ``train_<metric>``, ``validation_<metric>`` or both, such as
+            the history of ``fit``. Each curve has the epochs with its metric.
+        metric: the name of the metric, ``"loss"`` or ``"accuracy"`` for example.
         ax: where to draw; new axes by default.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: the history is empty, or has no such metric; the message names those it has.
+        ValueError: the history is empty, or has no such metric.
 
     Example:
         >>> history = [{"epoch": 0, "train_loss": 2.3}, {"epoch": 1, "train_loss": 0.4}]
@@ -39,12 +39,13 @@ def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss"
     """
     curves = {part: f"{part}_{metric}" for part in ("train", "validation")}
     if not any(key in epoch for epoch in history for key in curves.values()):
-        raise ValueError(f"history has no metric {metric!r}; it has {_metrics(history) or 'none at all'}")
+        raise ValueError(
+            f"learning_curves: the history has no metric {metric!r}; it has {_metrics(history) or 'none at all'}"
+        )
 
     from matplotlib.ticker import MaxNLocator
 
     ax = new_axes(6.4, 4.4) if ax is None else ax
-    # The curves differ in dash and marker too, so that they can be told apart in grey.
     for (part, key), colour, style in zip(curves.items(), (BLUE, VERMILLION), ("o-", "s--"), strict=True):
         points = [(epoch["epoch"], epoch[key]) for epoch in history if key in epoch]
         if points:
@@ -54,21 +55,21 @@ def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss"
     ax.set_xlabel("epoch")
     ax.set_ylabel(metric.replace("_", " "))
     ax.grid(alpha=0.3)
-    # The legend lies between title and frame, where no curve can run under it.
+    # The legend is between title and frame, where it covers no curve.
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
     ax.set_title("Learning curves", loc="left", pad=24)
     return ax
 
 
 def norms(records: Sequence[Mapping[str, float]], quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
-    """The norm of each parameter's gradient or update, step by step, on a logarithmic scale.
+    """The norm of each parameter's gradient or update, by step, on a logarithmic scale.
 
-    Gradients that vanish on their way to the first layers, or explode, are seen here before the loss shows them.
+    It shows vanishing and exploding gradients before they affect the loss.
 
     Args:
-        records: a dict for each step, as ``tree.norms(grads)`` answers it: ``{path: norm}``. If it has a ``"step"``,
-            it stands there, and otherwise at its place in the sequence.
-        quantity: what the norms are of, ``"gradient"`` or ``"update"``, for the axis.
+        records: a dict for each step, as ``tree.norms(grads)`` returns it: ``{path: norm}``. Its step is ``"step"``, if
+            the dict has it, and otherwise its index in the sequence.
+        quantity: the quantity whose norms they are, ``"gradient"`` or ``"update"``, for the label of the axis.
         ax: where to draw; new axes by default.
 
     Returns:
@@ -94,7 +95,7 @@ def norms(records: Sequence[Mapping[str, float]], quantity: str = "gradient", ax
         colour = COLOURS[layers.index(layer) % len(COLOURS)]
         style = DASHES[leaves.index(leaf) % len(DASHES)]
         points = [(record.get("step", place), record[path]) for place, record in enumerate(records) if path in record]
-        # Markers for layers whose colour others have too, and for a line of one point.
+        # Markers for layers that share a colour, and for a line of one point.
         marker = MARKERS[layers.index(layer) // len(COLOURS) % len(MARKERS)] or "." * (len(points) == 1)
         every = -(-len(points) // 20)
         ax.plot(

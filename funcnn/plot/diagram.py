@@ -1,9 +1,10 @@
-"""A model as boxes and arrows: what follows on what, where it branches and meets again, and the shapes on the way.
+"""A model as boxes and arrows: which layer follows which, where the model branches and merges, and the shapes between.
 
-A block knows its size and how to draw itself below a point, and a combinator is a block made of its children's.
+Each combinator says how its children are wired. All wirings together are one graph, which ``layered.py`` lays out.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -12,70 +13,49 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Params, Shape
-from funcnn.combinators import add, concat, probe, residual, serial
+from funcnn.combinators import INPUT, probe
+from funcnn.inspect.traverse import Visit, below, trace
+from funcnn.plot.canvas import SKY_BLUE, new_axes, shape_text
+from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
 from funcnn.protocol import Layer
-from funcnn.plot.canvas import SKY_BLUE, new_axes
-from funcnn.inspect.traverse import Visit, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["diagram"]
 
-# All lengths are inches, from top to bottom and from left to right.
-ARROW, LINE, LETTER, LABEL, RADIUS, MARGIN = 0.42, 0.18, 0.068, 0.9, 0.15, 0.35
-LETTERS = 44
-"""A description longer than this goes on in another line."""
+# Lengths are inches, from top to bottom and from left to right; sizes of letters are points.
+LINE_HEIGHT, PADDING, LABEL_GAP, LETTERS, SMALL_LETTERS = 0.18, 0.12, 0.07, 8, 7
+
+LINE_LENGTH = 44
+"""A description of more letters than this is continued in another line."""
 
 
 @dataclass(frozen=True)
-class Pen:
-    """Draws on axes where an inch of the diagram is ``scale`` inches of paper, with letters to match."""
+class Node:
+    """One box of the diagram: its text, its inputs by name, its output. The model's input has no text and no box."""
 
-    ax: "Axes"
-    scale: float
+    text: str
+    inputs: tuple[str, ...]
+    y: Any
+    colour: str = "white"
 
-    def line(self, *points: tuple[float, float], arrow: bool = False) -> None:
-        """A line through points, which may end in an arrowhead."""
-        *_, before, last = points
-        self.ax.plot(*zip(*points, strict=True), color="0.3", linewidth=self.scale, solid_capstyle="butt", zorder=1)
-        if arrow:
-            style = {"arrowstyle": "-|>", "color": "0.3", "shrinkA": 0, "shrinkB": 0} | {
-                "linewidth": self.scale,
-                "mutation_scale": 9 * self.scale,
-            }
-            self.ax.annotate("", last, before, arrowprops=style, zorder=1)
-
-    def shape(self, x: float, y: float, batch: Shape) -> None:
-        """The shape of one example, to the right of an arrow."""
-        words = " × ".join(map(str, batch[1:])) or "1"
-        self.ax.text(x + 0.07, y, words, va="center", fontsize=7 * self.scale, color="0.25")
-
-    def box(self, x: float, y: float, size: tuple[float, float], text: str, colour: str) -> None:
-        """A box around a text, the middle of its upper edge at (x, y)."""
-        from matplotlib.patches import FancyBboxPatch
-
-        width, height = size
-        style = "round,pad=0,rounding_size=0.06"
-        corner = (x - width / 2, y)
-        self.ax.add_patch(FancyBboxPatch(corner, *size, style, facecolor=colour, edgecolor="0.3", linewidth=self.scale))
-        self.ax.text(x, y + height / 2, text, ha="center", va="center", fontsize=8 * self.scale)
+    def box(self) -> Box:
+        """The size of the box, and of the label on the arrow out of it."""
+        label = LABEL_GAP + _text_width(shape_text(self.y), SMALL_LETTERS)
+        if not self.text:
+            return Box(self.inputs, 0.0, 0.0, label)
+        lines = self.text.split("\n")
+        width = max(_text_width(line, LETTERS) for line in lines) + 2 * PADDING
+        return Box(self.inputs, max(width, 0.3), LINE_HEIGHT * len(lines) + PADDING, label)
 
 
-@dataclass(frozen=True)
-class Block:
-    """A part of the diagram; ``draw(pen, x, y)`` puts the middle of its upper edge at (x, y)."""
-
-    width: float
-    height: float
-    draw: Callable[[Pen, float, float], None]
-
-
-def diagram(model: Any, params: Params, shape: Shape, ax: "Axes | None" = None) -> "Axes":
+def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) -> Axes:
     r"""The model as boxes and arrows, with the shape of one example on each arrow.
 
     ``serial`` goes down, ``residual`` has a line around its layers, ``add`` and ``concat`` have their branches side by
-    side; a combinator of your own is one box.
+    side, and any other ``graph`` is drawn in the same way. A combinator of your own is drawn by its ``wiring``; without
+    one it is one box.
 
     Args:
         model: a layer or a pair.
@@ -84,7 +64,7 @@ def diagram(model: Any, params: Params, shape: Shape, ax: "Axes | None" = None) 
         ax: where to draw; new axes, large enough for the model, by default.
 
     Returns:
-        The axes.
+        The axes. The line of each arrow has the ``gid`` ``"source -> target"``, by the paths of the layers.
 
     Raises:
         ValueError: the parameters or the shape do not fit the model.
@@ -98,93 +78,110 @@ def diagram(model: Any, params: Params, shape: Shape, ax: "Axes | None" = None) 
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
     visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     root = visits[-1]
-    block = _block("", root.layer, {visit.path: visit for visit in visits})
-    width, height = max(block.width, 2.0) + 0.2, block.height + 2 * ARROW
+    nodes = {INPUT: Node("", (), root.x)}
+    _add_nodes(nodes, "", root.layer, {visit.path: visit for visit in visits}, (INPUT,))
+    boxes = {name: node.box() for name, node in nodes.items()}
+    layout = layered(boxes)
+
+    width, height = layout.right - layout.left + 0.2, layout.height + ARROW
     if ax is None:
-        ax, scale = new_axes(width, height + 0.4), 1.0
+        ax, scale = new_axes(max(width, 2.2), height + 0.4), 1.0
     else:
         scale = min(1.0, ax.bbox.width / width / ax.figure.dpi, ax.bbox.height / height / ax.figure.dpi)
-    ax.set(xlim=(-width / 2, width / 2), ylim=(height, -0.05), aspect="equal")
+    middle, half = (layout.left + layout.right) / 2, max(width, 2.2) / 2
+    ax.set(xlim=(middle - half, middle + half), ylim=(height, -0.05), aspect="equal")
     ax.axis("off")
     ax.set_title("Blue layers have parameters", fontsize=9 * scale)
-
-    pen = Pen(ax, scale)
-    for top, batch in ((0.0, root.x.shape), (ARROW + block.height, root.y.shape)):
-        pen.line((0, top), (0, top + ARROW), arrow=True)
-        pen.shape(0, top + ARROW / 2, batch)
-        if top == 0:
-            block.draw(pen, 0, ARROW)
+    _draw(ax, scale, nodes, boxes, layout)
     return ax
 
 
-def _block(path: str, layer: Layer, visits: dict[str, Visit]) -> Block:
-    """The block of the layer at a path."""
-    parts = [
-        (_block(f"{path}/{name}" if path else name, child, visits), visits[f"{path}/{name}" if path else name])
-        for name, child in layer.children.items()
-    ]
-    if not parts or layer.constructor not in (serial, residual, add, concat):
-        return _box(visits[path])
-    if layer.constructor is serial:
-        return _chain(parts)
-    if layer.constructor is residual:
-        inner = _chain(parts)
-        beside = inner.width / 2 + MARGIN
-        wire = Block(0, 0, lambda pen, x, y: None)
-        return _branches([(inner, 0), (wire, beside)], [parts[-1][1].y.shape, visits[path].x.shape], "+")
-    step = max(block.width for block, _ in parts) + MARGIN
-    spread = [(block, step * (number - (len(parts) - 1) / 2)) for number, (block, _) in enumerate(parts)]
-    return _branches(spread, [visit.y.shape for _, visit in parts], "+" if layer.constructor is add else "concat")
+def _add_nodes(
+    nodes: dict[str, Node], path: str, layer: Layer, visits: dict[str, Visit], inputs: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Add the nodes of the layer at a path, whose input comes from these nodes; return the node of its output."""
+    if not layer.children or not layer.wiring:
+        nodes[path or layer.kind] = _node(visits[path], inputs)
+        return (path or layer.kind,)
+    outputs = {INPUT: inputs}
+    last: tuple[str, ...] = inputs
+    for name, sources in layer.wiring:
+        own = tuple(dict.fromkeys(node for source in sources for node in outputs[source]))
+        if name:
+            last = outputs[name] = _add_nodes(nodes, below(path, name), layer.children[name], visits, own)
+        else:
+            merge = below(path, "merge")
+            while merge in nodes:
+                merge += "_"
+            nodes[merge] = Node(_merge_text(layer), own, visits[path].y)
+            last = (merge,)
+    return last
 
 
-def _box(visit: Visit) -> Block:
-    """One layer: what it is, its path, and how many parameters it has."""
+def _node(visit: Visit, inputs: tuple[str, ...]) -> Node:
+    """One layer: the call that made it, its path, and how many parameters it has."""
     count = tree.count(visit.params)
-    lines = wrap(repr(visit.layer), LETTERS)
+    lines = wrap(visit.layer.spelling(), LINE_LENGTH)
     lines.append(visit.path + (f", {count:,} parameters" if count else ""))
-    lines = [line for line in lines if line]
-    width, height = LETTER * max(map(len, lines)) + 0.25, LINE * len(lines) + 0.12
-    colour = SKY_BLUE + "80" if count else "white"
-    return Block(width, height, lambda pen, x, y: pen.box(x, y, (width, height), "\n".join(lines), colour))
+    text = "\n".join(line.removeprefix(", ") for line in lines if line)
+    return Node(text, inputs, visit.y, SKY_BLUE + "80" if count else "white")
 
 
-def _chain(parts: Sequence[tuple[Block, Visit]]) -> Block:
-    """Blocks one under the other, with arrows between them."""
-    height = sum(block.height for block, _ in parts) + ARROW * (len(parts) - 1)
-
-    def draw(pen: Pen, x: float, y: float) -> None:
-        for number, (block, _) in enumerate(parts):
-            if number:
-                pen.line((x, y), (x, y + ARROW), arrow=True)
-                pen.shape(x, y + ARROW / 2, parts[number - 1][1].y.shape)
-                y += ARROW
-            block.draw(pen, x, y)
-            y += block.height
-
-    return Block(max(block.width for block, _ in parts), height, draw)
+def _merge_text(layer: Layer) -> str:
+    """What a combinator does that merges its children's outputs itself."""
+    call = layer.call and (layer.call.inner or layer.call)
+    kind = call.constructor.__name__ if call else layer.kind
+    return "+" if kind in ("add", "residual") else kind
 
 
-def _branches(blocks: Sequence[tuple[Block, float]], shapes: Sequence[Shape], merge: str) -> Block:
-    """Blocks, each so far to the right of where the input splits, and the node where their answers meet."""
-    # A shape to the right of a wire needs room too, on both sides since the middle stays the middle.
-    width = 2 * max(abs(right) + max(block.width / 2, LABEL) for block, right in blocks)
-    inner = max(block.height for block, _ in blocks)
-    half = RADIUS if merge == "+" else LETTER * len(merge) / 2 + 0.1
-    height = 2 * ARROW + inner + 2 * RADIUS
+def _draw(ax: Axes, scale: float, nodes: dict[str, Node], boxes: dict[str, Box], layout: Layout) -> None:
+    """Draw everything, an inch of the layout on ``scale`` inches of paper, with letters to match."""
+    for name, node in nodes.items():
+        x, y = layout.boxes[name]
+        for source in node.inputs:
+            _arrow(ax, scale, layout.arrows[source, name], f"{source} -> {name}")
+            if (source, name) in layout.labels:
+                _label(ax, scale, layout.labels[source, name], nodes[source].y)
+        if node.text:
+            _box(ax, scale, (x, y), boxes[name], node)
+        _label(ax, scale, layout.labels[name, ""], node.y)
+    (x, y), height = layout.boxes[name], boxes[name].height
+    _arrow(ax, scale, [(x, y + height), (x, y + height + ARROW)], f"{name} -> output")
 
-    def draw(pen: Pen, x: float, y: float) -> None:
-        bottom = y + ARROW + inner
-        node = y + height - RADIUS
-        for (block, right), shape in zip(blocks, shapes, strict=True):
-            centre = x + right
-            pen.line((x, y), (centre, y), (centre, y + ARROW), arrow=block.height > 0)
-            block.draw(pen, centre, y + ARROW)
-            if abs(centre - x) < half:
-                pen.line((centre, y + ARROW + block.height), (centre, node - RADIUS), arrow=True)
-            else:
-                side = x + half if centre > x else x - half
-                pen.line((centre, y + ARROW + block.height), (centre, node), (side, node), arrow=True)
-            pen.shape(centre, bottom + ARROW / 2, shape)
-        pen.box(x, node - RADIUS, (2 * half, 2 * RADIUS), merge, "white")
 
-    return Block(width, height, draw)
+def _arrow(ax: Axes, scale: float, points: list[Point], gid: str) -> None:
+    """A line through points that ends in an arrowhead."""
+    line: dict[str, Any] = {"color": "0.3", "linewidth": scale, "zorder": 1}
+    ax.plot(*zip(*points, strict=True), solid_capstyle="butt", solid_joinstyle="miter", gid=gid, **line)
+    style = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9 * scale} | line
+    ax.annotate("", points[-1], points[-2], arrowprops=style, zorder=1)
+
+
+def _label(ax: Axes, scale: float, point: Point, y: Any) -> None:
+    """The shape of one example, to the right of an arrow."""
+    x, height = point
+    ax.text(x + LABEL_GAP, height, shape_text(y), va="center", fontsize=SMALL_LETTERS * scale, color="0.25")
+
+
+def _box(ax: Axes, scale: float, point: Point, box: Box, node: Node) -> None:
+    """A box around a text."""
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = point
+    style = "round,pad=0,rounding_size=0.06"
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - box.width / 2, y), box.width, box.height, style,
+            facecolor=node.colour, edgecolor="0.3", linewidth=scale,
+        )
+    )  # fmt: skip
+    ax.text(x, y + box.height / 2, node.text, ha="center", va="center", fontsize=LETTERS * scale)
+
+
+def _text_width(text: str, letters: float) -> float:
+    """The width of a text in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=letters), ismath=False)
+    return float(width) / 72

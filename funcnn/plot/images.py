@@ -1,4 +1,4 @@
-"""Images with what a model says about them: its predictions, what decided them, and what a filter makes of an image.
+"""Images with the predictions of a model, with a heat map over them, and through the filters of a convolution.
 
 A wrong prediction is marked by a frame and a cross as well as by colour.
 """
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.layers.conv import conv2d
 from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, tile
-from funcnn.losses.targets import check_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +31,11 @@ def image_grid(
 
     Args:
         images: (n, height, width), (n, height, width, 1) or, in colour, (n, height, width, 3). 8-bit integers are shown
-            from 0 to 255; other numbers from 0 to 1, or as far below and above as they go.
+            from 0 to 255; other numbers from 0 to 1, or over a wider range if they exceed it.
         labels: the true classes, integers of shape (n,).
         predicted: the predicted classes, integers of shape (n,); those that differ from ``labels`` are marked.
         class_names: the names of the classes; their numbers by default.
-        columns: images in a row.
+        columns: the number of images in a row, ``>= 1``.
         ax: where to draw; new axes, large enough for all, by default.
 
     Returns:
@@ -43,8 +43,8 @@ def image_grid(
 
     Raises:
         TypeError: images are not numbers, or classes are not integers.
-        ValueError: the images have another shape or are not finite, the classes are not one for each image or have no
-            name, or ``columns`` is less than 1.
+        ValueError: the images have another shape or are not finite, the classes are not of shape (n,) or have no name,
+            or ``columns`` is less than 1.
 
     Example:
         >>> ax = image_grid(np.zeros((2, 8, 8)), np.array([0, 1]), np.array([0, 0]), ["cat", "dog"])
@@ -54,13 +54,14 @@ def image_grid(
     images = np.asarray(images)
     if images.ndim == 3 and images.shape[2] in (1, 3):
         raise ValueError(f"image_grid: expected several images, got shape {images.shape}; of a single one, image[None]")
-    shown = displayable(images)
-    if columns < 1:
-        raise ValueError(f"image_grid: columns must be 1 or more, got {columns}")
-    true, said = (_check_classes(name, of, len(shown)) for name, of in (("labels", labels), ("predicted", predicted)))
-    highest = max([int(classes.max()) for classes in (true, said) if classes is not None], default=-1)
-    names = check_names(class_names, highest + 1)
-    captions = [_caption(*pair, names) for pair in zip(_each(true, shown), _each(said, shown), strict=True)]
+    shown = displayable("image_grid", images)
+    columns = checks.size("image_grid", "columns", columns)
+    true, guessed = (
+        _check_classes(name, of, len(shown)) for name, of in (("labels", labels), ("predicted", predicted))
+    )
+    highest = max([int(classes.max()) for classes in (true, guessed) if classes is not None], default=-1)
+    names = check_names("image_grid", class_names, highest + 1)
+    captions = [_caption(*pair, names) for pair in zip(_as_list(true, shown), _as_list(guessed, shown), strict=True)]
 
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
@@ -68,7 +69,7 @@ def image_grid(
         captions = [caption.replace(", not ", ",\nnot ") for caption in captions]
     lines = [caption.split("\n") for caption in captions]
     longest = max(len(line) for words in lines for line in words)
-    # A letter is about 0.65 of its size wide and 1.2 of it high.
+    # A letter is about 0.65 times its font size wide and 1.2 times high.
     side, step = max(1.05, 0.06 * longest), 1.0 + 0.2 * max(map(len, lines)) * any(captions)
     ax = new_axes(max(3.0, side * columns), side * step * rows + 0.3) if ax is None else ax
     frame(ax, columns, rows * step)
@@ -89,25 +90,25 @@ def image_grid(
                 ha="center", va="top", fontsize=size, color=colour, weight=weight,
             )  # fmt: skip
     frame(ax, columns, rows * step)
-    if true is not None and said is not None:
-        ax.set_title(f"{np.sum(true == said)} of {len(shown)} right; ✗ predicted, not true", fontsize=10)
+    if true is not None and guessed is not None:
+        ax.set_title(f"{np.sum(true == guessed)} of {len(shown)} right; ✗ predicted, not true", fontsize=10)
     return ax
 
 
 def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
-    """How much each place of an image matters, over the image: for ``saliency``, ``grad_cam`` or a map of your own.
+    """The importance of each part of an image, drawn over the image: of ``saliency``, ``grad_cam`` or a map of yours.
 
     Args:
         image: (height, width), (height, width, 1) or, in colour, (height, width, 3).
-        heat: (rows, columns), or (rows, columns, channels), of which the largest absolute value counts. It is
-            stretched over the image.
+        heat: (rows, columns), or (rows, columns, channels), whose maximum absolute value over the channels is drawn.
+            It is stretched over the image.
         ax: where to draw; new axes by default.
 
     Returns:
         The axes.
 
     Raises:
-        TypeError: the image does not hold numbers.
+        TypeError: the image does not consist of numbers.
         ValueError: image or heat have another shape, or are not finite.
 
     Example:
@@ -115,9 +116,9 @@ def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
         [[1.0, 0.0], [0.0, 1.0]]
 
     Reference:
-        Simonyan, Vedaldi & Zisserman 2014, arXiv 1312.6034, section 3.1, for the largest absolute value.
+        Simonyan, Vedaldi & Zisserman 2014, arXiv 1312.6034, section 3.1, for the maximum over the channels.
     """
-    (shown,) = displayable(np.asarray(image)[None])
+    (shown,) = displayable("heat_map", np.asarray(image)[None])
     heat = np.asarray(heat)
     if heat.ndim not in (2, 3) or not heat.size or not np.isfinite(heat).all():
         raise ValueError(
@@ -132,31 +133,31 @@ def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
     ax = new_axes(4.6, 3.8) if ax is None else ax
     extent = (0, shown.shape[1], shown.shape[0], 0)
     ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=extent)
-    # Where nothing matters the image stays as it is; a map over it in greys of its own would be mistaken for it.
+    # Transparent where the heat is zero: a second map in grey would be mistaken for the image.
     fading = LinearSegmentedColormap.from_list("heat", [VERMILLION + "00", VERMILLION])
     colours = ax.imshow(heat, fading, vmin=min(0, heat.min()), vmax=heat.max() or 1, extent=extent, origin="upper")
-    ax.figure.colorbar(colours, cax=ax.inset_axes((1.03, 0, 0.05, 1))).set_label("how much it matters")
+    ax.figure.colorbar(colours, cax=ax.inset_axes((1.03, 0, 0.05, 1))).set_label("importance")
     ax.set(xlabel="column (pixels)", ylabel="row (pixels)")
-    ax.set_title("What decides")
+    ax.set_title("Heat map")
     return ax
 
 
 def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None" = None) -> "Axes":
-    """An image, and what each of several filters makes of it: one made by hand, say, beside one that was learned.
+    """An image and the output of each of several filters, for example a Sobel filter beside a learned one.
 
     Args:
         image: (height, width), (height, width, 1) or (height, width, 3).
-        kernels: by name: (kernel height, kernel width), or with the channels of the image as a third axis. As in
-            ``conv2d``, a kernel is moved over the image without being turned round.
+        kernels: ``{name: kernel}``, each of shape (kernel height, kernel width) or (kernel height, kernel width,
+            channels). As in ``conv2d``, the filter is a cross-correlation: the kernel is not flipped.
         ax: where to draw; new axes by default.
 
     Returns:
-        The axes: in the upper row the image and the answers, each from its lowest number, black, to its highest,
-        white; under each answer its kernel, blue below zero and vermillion above.
+        The axes: in the upper row the image and the outputs, each from its minimum, black, to its maximum, white; under
+        each output its kernel, with negative weights in blue and positive weights in vermillion.
 
     Raises:
-        TypeError: the image does not hold numbers.
-        ValueError: there is no kernel, or a kernel has other channels than the image or is larger.
+        TypeError: the image does not consist of numbers.
+        ValueError: there is no kernel, or a kernel has another number of channels than the image, or is larger.
 
     Example:
         >>> edges = {"falling to the right": np.array([[1.0, -1.0]])}
@@ -164,18 +165,18 @@ def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None"
         [[-1.0, 1.0]]
     """
     image = np.asarray(image)
-    (shown,) = displayable(image[None])
+    (shown,) = displayable("filtered_image", image[None])
     if not kernels:
         raise ValueError("filtered_image: expected at least one kernel, {name: array}, got none")
     channels = image.shape[2] if image.ndim == 3 else 1
-    answers = {name: _filtered(name, image.reshape(*shown.shape[:2], channels), of) for name, of in kernels.items()}
+    outputs = {name: _filtered(name, image.reshape(*shown.shape[:2], channels), of) for name, of in kernels.items()}
 
     columns = 1 + len(kernels)
     ax = new_axes(2.1 * columns, 3.7) if ax is None else ax
     tile(ax, shown, 0, 0.15, cmap="gray", vmin=0, vmax=1)
     ax.text(0.45, 0.1, "image", ha="center", va="bottom")
     for column, (name, kernel) in enumerate(kernels.items(), 1):
-        tile(ax, answers[name], column, 0.15, cmap="gray")
+        tile(ax, outputs[name], column, 0.15, cmap="gray")
         ax.text(column + 0.45, 0.1, name, ha="center", va="bottom")
         flat = np.asarray(kernel, np.float64).reshape(*np.shape(kernel)[:2], -1)
         limit = np.abs(flat).max() or 1.0
@@ -191,7 +192,7 @@ def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None"
 
 
 def _filtered(name: str, image: Array, kernel: Array) -> Array:
-    """The answer of one filter, (rows, columns)."""
+    """The output of one filter, (rows, columns)."""
     w = np.asarray(kernel, np.float64)
     w = w[..., None] if w.ndim == 2 else w
     if w.ndim != 3 or w.shape[2] != image.shape[2] or any(k > n for k, n in zip(w.shape, image.shape, strict=True)):
@@ -200,27 +201,27 @@ def _filtered(name: str, image: Array, kernel: Array) -> Array:
             f"image {image.shape}, got {np.shape(kernel)}"
         )
     y, _ = conv2d(1, w.shape[:2], bias=False).apply({"w": w[..., None]}, image[None].astype(np.float64))
-    answer: Array = y[0, ..., 0]
-    return answer
+    output: Array = y[0, ..., 0]
+    return output
 
 
 def _check_classes(name: str, classes: Array | None, n: int) -> Array | None:
-    """One integer class for each image, or None if there are none."""
+    """The integer class of each image, or None if there are no classes."""
     if classes is None:
         return None
     if np.shape(classes) != (n,):
         raise ValueError(f"image_grid: expected {name} of shape ({n},), one for each image, got {np.shape(classes)}")
-    return check_labels(classes, np.iinfo(np.int64).max)
+    return checks.labels(classes, np.iinfo(np.int64).max, "image_grid")
 
 
-def _each(classes: Array | None, images: Array) -> list[int | None]:
-    """A class, or None, for each image."""
+def _as_list(classes: Array | None, images: Array) -> list[int | None]:
+    """The class of each image, or None for each."""
     return [None] * len(images) if classes is None else [int(label) for label in classes]
 
 
-def _caption(true: int | None, said: int | None, names: Sequence[str]) -> str:
-    """What stands under an image; where only one class is known, or both are one, it alone."""
-    if true is not None and said is not None and true != said:
-        return f"✗ {names[said]}, not {names[true]}"
-    known = said if true is None else true
+def _caption(true: int | None, guessed: int | None, names: Sequence[str]) -> str:
+    """The text under an image: its true and its predicted class if they differ, otherwise the class that is known."""
+    if true is not None and guessed is not None and true != guessed:
+        return f"✗ {names[guessed]}, not {names[true]}"
+    known = guessed if true is None else true
     return "" if known is None else names[known]

@@ -1,24 +1,27 @@
-"""What a model sees: one image on its way through the layers, with all that each of them answers.
+"""The inside of a model: one example and the output of each layer for it, as images.
 
-It is the walk of ``trace`` made visible; in training mode it shows what dropout leaves.
+The values are those of ``trace``; in training mode they show what dropout leaves.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from funcnn import tree
 from funcnn.aliases import Array, Params, Rng
-from funcnn.plot.canvas import frame, new_axes, tile
-from funcnn.inspect.traverse import trace
+from funcnn.inspect.traverse import Visit, trace
+from funcnn.plot.canvas import frame, new_axes, shape_text, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["feature_maps"]
 
-LINES = 8
-"""Vectors are folded into so many lines at most."""
+MAX_ROWS, MIN_ROW = 8, 64
+"""A vector of more than 64 elements is drawn as an image of at most 8 rows."""
 
 
 def feature_maps(
@@ -28,28 +31,29 @@ def feature_maps(
     paths: Iterable[str] | None = None,
     rng: Rng | None = None,
     channels: int = 8,
-    ax: "Axes | None" = None,
-) -> "Axes":
-    """Layer by layer, what one example becomes: a row for each layer, with an image for each channel.
+    ax: Axes | None = None,
+) -> Axes:
+    """The output of each layer for one example: a row for each layer, with an image for each channel.
 
-    Where the input of a layer is not what the row above shows, it has a row of its own, so that every layer is seen
-    with what goes in and what comes out. Each row goes from its lowest number, dark blue, to its highest, yellow.
+    Where the input of a layer is not the output that the row above shows, it has a row of its own, so that every layer
+    is shown with its input and its output. The colours of a row go from its lowest element, dark blue, to its highest,
+    yellow. A tree of arrays has a row for each array.
 
     Args:
         model: a layer or a pair.
         params: its parameters.
         x: one example, of shape ``shape``: without the batch axis.
-        paths: which layers to draw, ``["conv2d_0", "dropout_0"]`` for example; all that have no layers inside by
-            default.
-        rng: a key, to see the model as it trains, with dropout; as it predicts by default.
-        channels: of more channels, so many are drawn.
+        paths: which layers to draw, ``["conv2d_0", "dropout_0"]`` for example; by default all that have no layers
+            inside.
+        rng: a key, to run the model in training mode, with dropout; it predicts by default.
+        channels: how many channels of an image are drawn at most.
         ax: where to draw; new axes, large enough for all, by default.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: there is no layer with such a path, ``channels`` is less than 1; or what the model raises.
+        ValueError: there is no layer with such a path, or ``channels`` is less than 1; and the errors of the model.
 
     Example:
         >>> import funcnn as fn
@@ -60,7 +64,7 @@ def feature_maps(
     """
     if channels < 1:
         raise ValueError(f"feature_maps: channels must be 1 or more, got {channels}")
-    visits = trace(model, params, np.asarray(x)[None], rng)
+    visits = trace(model, params, tree.map(lambda leaf: np.asarray(leaf)[None], x), rng)
     by_path = {visit.path: visit for visit in visits}
     chosen = [visit.path for visit in visits if not visit.layer.children] if paths is None else list(paths)
     unknown = [path for path in chosen if path not in by_path]
@@ -70,10 +74,10 @@ def feature_maps(
     rows: list[tuple[str, Array]] = []
     for path in chosen:
         visit = by_path[path]
-        if not rows or not np.array_equal(rows[-1][1], visit.x[0]):
-            rows.append((f"input of {path}" if rows else "input", visit.x[0]))
-        own_name = not path.rpartition("/")[2].startswith(visit.layer.kind)
-        rows.append((f"{path} ({visit.layer.kind})" if own_name else path, visit.y[0]))
+        inputs = _arrays(f"input of {path}" if rows else "input", visit.x)
+        if not rows or any(not np.array_equal(rows[-1][1], values) for _, values in inputs):
+            rows += inputs
+        rows += _arrays(_title(visit), visit.y)
     pictures = [_as_images(values, channels) for _, values in rows]
     columns = max([len(images) for images in pictures if len(images) > 1] + [4])
     heights = [_height(images, columns) for images in pictures]
@@ -93,26 +97,37 @@ def feature_maps(
     return ax
 
 
-def _note(name: str, values: Array, channels: int) -> str:
-    """What stands beside a row: the layer, the shape of its answer, and the numbers that the colours go through."""
+def _title(visit: Visit) -> str:
+    """The path of a layer, and its kind if the path does not say it."""
+    named = not visit.path.rpartition("/")[2].startswith(visit.layer.kind)
+    return f"{visit.path} ({visit.layer.kind})" if named else visit.path
+
+
+def _arrays(title: str, batch: Any) -> list[tuple[str, Array]]:
+    """The only example of a batch; of a tree of arrays, that of each."""
+    return [(f"{title}, {name}" if name else title, leaf[0]) for name, leaf in tree.flatten(batch).items()]
+
+
+def _note(title: str, values: Array, channels: int) -> str:
+    """The text beside a row: the layer, the shape of its output, and the range of the colours."""
     more = f", {channels} drawn" if values.ndim == 3 and values.shape[-1] > channels else ""
-    return f"{name}\n{' × '.join(map(str, values.shape))}{more}\n{values.min():.3g} to {values.max():.3g}"
+    return f"{title}\n{shape_text(values[None])}{more}\n{values.min():.3g} to {values.max():.3g}"
 
 
 def _as_images(values: Array, channels: int) -> list[Array]:
-    """What one layer answers for one example, as images: its channels, or its numbers folded into lines."""
+    """One example as images: its channels, or the elements of a vector, row by row."""
     if values.ndim == 3:
         return [values[..., channel] for channel in range(min(channels, values.shape[-1]))]
     if values.ndim == 2:
         return [values]
     vector = values.reshape(-1).astype(float)
-    line = max(64, -(-vector.size // LINES)) if vector.size > 64 else vector.size
-    folded = np.full(-(-vector.size // line) * line, np.nan)
+    width = max(MIN_ROW, -(-vector.size // MAX_ROWS)) if vector.size > MIN_ROW else vector.size
+    folded = np.full(-(-vector.size // width) * width, np.nan)
     folded[: vector.size] = vector
-    return [folded.reshape(-1, line)]
+    return [folded.reshape(-1, width)]
 
 
 def _height(images: list[Array], columns: int) -> float:
-    """The height of a row in tiles: one for images, less for a vector, whose numbers are as wide as there is room."""
-    lines, line = images[0].shape
-    return 1.0 if len(images) > 1 or lines * 4 > line else max(0.6, 0.1 + (columns - 0.1) * lines / line)
+    """The height of a row in tiles: 1 for images, less for a vector, whose elements are as wide as there is room."""
+    rows, width = images[0].shape
+    return 1.0 if len(images) > 1 or rows * 4 > width else max(0.6, 0.1 + (columns - 0.1) * rows / width)

@@ -1,6 +1,6 @@
-"""Points in the plane with their classes, and the regions that a model divides the plane into.
+"""Points in the plane with their classes, and the regions into which a model divides the plane.
 
-Two inputs are few enough to see a whole model at once: what it would answer everywhere, not only where data are.
+A model with two inputs can be shown as a whole: its predictions everywhere, not only where there are data.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Params
 from funcnn.plot.canvas import COLOURS, check_names, new_axes
-from funcnn.losses.targets import check_labels
-from funcnn.training.fit import predict
+from funcnn.training.evaluate import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["decision_boundary", "scatter"]
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-ACROSS = 200
-"""Points of the grid on which a model is asked, across and down."""
+GRID_POINTS = 200
+"""The number of points along each side of the grid on which a model predicts."""
 
 
 def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
-    """Points in the plane, each class with a colour and a marker of its own.
+    """Points in the plane, with a colour and a marker for each class.
 
     Args:
         x: (n, 2).
@@ -37,15 +37,15 @@ def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, a
 
     Raises:
         TypeError: the labels are not integers.
-        ValueError: the points are not of shape (n, 2) or not finite, there are none, or the labels are not one for
-            each, are negative or have no name.
+        ValueError: the points are not of shape (n, 2) or not finite, there are none, or the labels are not of shape
+            (n,) or (n, 1), are negative or have no name.
 
     Example:
         >>> ax = scatter(np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([0, 1]), ["inside", "outside"])
         >>> [text.get_text() for text in ax.get_legend().get_texts()]
         ['inside', 'outside']
     """
-    x, labels, names = _check_points(x, labels, class_names)
+    x, labels, names = _check_points("scatter", x, labels, class_names)
     ax = _fitting_axes(x, names) if ax is None else ax
     for label in np.unique(labels):
         ax.scatter(
@@ -73,22 +73,22 @@ def decision_boundary(
     threshold: float = 0.0,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """What a model answers everywhere around the data: a region for each class, and the lines between them.
+    """The predictions of a model around the data: a region for each class, and the boundaries between them.
 
     Args:
         model: a layer or a pair from (n, 2) to (n, 1) or (n, classes).
         params: its parameters.
-        x: (n, 2), the points to show.
+        x: (n, 2), the points to draw.
         labels: integers from 0, of shape (n,) or (n, 1): the true classes.
         class_names: the names of the classes; their numbers by default.
-        threshold: of a single score, from where on it means class 1: 0 for logits, 0.5 for probabilities.
+        threshold: for a single score, the value above which class 1 is predicted: 0 for logits, 0.5 for probabilities.
         ax: where to draw; new axes by default.
 
     Returns:
         The axes.
 
     Raises:
-        TypeError, ValueError: as ``scatter``; or the model answers another shape.
+        TypeError, ValueError: as ``scatter``; or the output of the model has another shape.
 
     Example:
         >>> import funcnn as fn
@@ -97,16 +97,16 @@ def decision_boundary(
         >>> decision_boundary(fn.dense(1), params, x, labels).get_title()
         'Decision boundary'
     """
-    x, labels, names = _check_points(x, labels, class_names)
-    middle, reach = (x.max(0) + x.min(0)) / 2, 0.55 * max(np.ptp(x, axis=0).max(), 1e-3)
-    first, second = (np.linspace(centre - reach, centre + reach, ACROSS, dtype=x.dtype) for centre in middle)
+    x, labels, names = _check_points("decision_boundary", x, labels, class_names)
+    middle, half = (x.max(0) + x.min(0)) / 2, 0.55 * max(np.ptp(x, axis=0).max(), 1e-3)
+    first, second = (np.linspace(centre - half, centre + half, GRID_POINTS, dtype=x.dtype) for centre in middle)
     grid = np.stack(np.meshgrid(first, second), axis=-1)
-    answers = predict(model, params, grid.reshape(-1, 2))
-    if answers.ndim != 2 or not answers.shape[1]:
+    outputs = predict(model, params, grid.reshape(-1, 2))
+    if outputs.ndim != 2 or not outputs.shape[1]:
         raise ValueError(
-            f"decision_boundary: expected a model that answers (n, 1) or (n, classes), got {answers.shape}"
+            f"decision_boundary: expected a model with outputs (n, 1) or (n, classes), got {outputs.shape}"
         )
-    scores = answers.reshape(ACROSS, ACROSS, -1)
+    scores = outputs.reshape(GRID_POINTS, GRID_POINTS, -1)
     if scores.shape[-1] == 1:
         scores = np.concatenate([np.full_like(scores, threshold), scores], axis=-1)
     regions = scores.argmax(axis=-1)
@@ -127,21 +127,25 @@ def decision_boundary(
 
 
 def _fitting_axes(x: Array, names: Sequence[str]) -> "Axes":
-    """New axes with the proportions of the points, and room for the classes beside them."""
+    """New axes with the proportions of the points, and space for the legend."""
     across, down = np.maximum(np.ptp(x, axis=0), 1e-9)
     width = min(4.4, max(1.5, 4.4 * across / down))
     return new_axes(width + 1.9 + 0.085 * max(map(len, names)), min(4.4, max(1.5, width * down / across)) + 1.0)
 
 
-def _check_points(x: Array, labels: Array, class_names: Sequence[str] | None) -> tuple[Array, Array, list[str]]:
+def _check_points(
+    kind: str, x: Array, labels: Array, class_names: Sequence[str] | None
+) -> tuple[Array, Array, list[str]]:
     """The points, their labels of shape (n,), and the names of all classes up to the highest label."""
     x, labels = np.asarray(x), np.asarray(labels)
     if x.ndim != 2 or x.shape[1] != 2 or not len(x):
-        raise ValueError(f"expected points in the plane, of shape (n, 2), got shape {x.shape}")
+        raise ValueError(f"{kind}: expected points in the plane, of shape (n, 2), got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError("the points hold NaN or infinite numbers")
+        raise ValueError(f"{kind}: the points contain NaN or infinite numbers")
     if labels.shape not in ((len(x),), (len(x), 1)):
-        raise ValueError(f"expected a label for each of {len(x)} points, of shape ({len(x)},), got {labels.shape}")
+        raise ValueError(
+            f"{kind}: expected a label for each of {len(x)} points, of shape ({len(x)},), got {labels.shape}"
+        )
     labels = labels.reshape(-1)
-    names = check_names(class_names, int(labels.max()) + 1 if labels.dtype.kind in "iu" else 1)
-    return x, check_labels(labels, len(names)), names
+    names = check_names(kind, class_names, int(labels.max()) + 1 if labels.dtype.kind in "iu" else 1)
+    return x, checks.labels(labels, len(names), kind), names

@@ -1,6 +1,6 @@
-"""Weights as pictures: what each filter of a convolution and each unit of a dense layer answers to.
+"""Weights as images: each filter of a convolution, and each unit of a dense layer.
 
-Blue is below zero, white is zero and vermillion above; one scale serves all weights of a layer, so that they compare.
+Blue is negative, white is zero and vermillion is positive; all weights of a layer have the same scale.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,18 @@ __all__ = ["dense_weights", "filters"]
 
 
 def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
-    """The kernels of a convolution: a column for each filter, a row for each channel that it looks at.
+    """The kernels of a convolution: a column for each filter, a row for each input channel.
 
     Args:
-        w: (kernel height, kernel width, channels, filters), ``params["conv2d_0"]["w"]`` for example. Of a large layer
-            take some: ``w[:, :, :4, :16]``.
+        w: (kernel height, kernel width, channels, filters), ``params["conv2d_0"]["w"]`` for example. Pass a part of a
+            large layer: ``w[:, :, :4, :16]``.
         ax: where to draw; new axes, large enough for all, by default.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: ``w`` has another number of axes, is empty, or holds NaN or infinite numbers.
+        ValueError: ``w`` has another number of axes, is empty, or contains NaN or infinite numbers.
 
     Example:
         >>> ax = filters(np.ones((3, 3, 1, 8)))
@@ -48,20 +48,20 @@ def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
 
 
 def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None) -> "Axes":
-    """The weights of a dense layer: as one matrix, or each unit's as the image that it answers to.
+    """The weights of a dense layer: as one matrix, or as an image for each unit.
 
     Args:
         w: (inputs, units).
-        shape: of the image that the inputs are: (height, width), or (height, width, channels), of which a row is
-            drawn for each channel; by default the matrix is drawn, a row for each input.
+        shape: the shape of the inputs as an image: (height, width), or (height, width, channels), with a row of images
+            for each channel; by default the weights are drawn as one matrix, a row for each input.
         ax: where to draw; new axes by default.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: ``w`` has another number of axes, is empty, or holds NaN or infinite numbers; or ``shape`` does
-            not hold as many numbers as there are inputs.
+        ValueError: ``w`` has another number of axes, is empty, or contains NaN or infinite numbers; or ``shape`` does
+            not have as many elements as there are inputs.
 
     Example:
         >>> w = np.arange(8.0).reshape(4, 2)
@@ -102,12 +102,12 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     elif rows > 1:
         ax.set_yticks(np.arange(rows) + 0.45, [f"{first} ..." for first in range(0, units, columns)])
         ax.set_ylabel("units")
-    ax.set_title(f"What {units} units answer to")
+    ax.set_title(f"Weights of {units} units")
     return ax
 
 
 def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: int, limit: Any) -> None:
-    """Each ``(kernel, row, column)`` in its place, and the scale of all of them."""
+    """Draw each ``(kernel, row, column)`` in its place, and the common scale."""
     limit = float(limit) or 1.0
     for kernel, row, column in shown:
         picture = tile(ax, kernel, column, row, cmap=diverging(), vmin=-limit, vmax=limit)
@@ -119,10 +119,12 @@ def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: 
 
 
 def _check_weights(kind: str, w: Array, axes: str, count: int) -> Array:
-    """Weights with so many axes, none of them empty, all finite."""
+    """The weights, or an error if they do not have ``count`` axes, are empty, or are not finite floats."""
     w = np.asarray(w)
     if w.ndim != count or not w.size:
         raise ValueError(f"{kind}: expected weights of axes {axes}, got shape {w.shape}")
     if w.dtype.kind != "f" or not np.isfinite(w).all():
-        raise ValueError(f"{kind}: expected finite floats, got {w.dtype} with NaN or infinite numbers or no floats")
+        raise ValueError(
+            f"{kind}: expected finite floats, got {w.dtype}" + (" with NaN or infinity" if w.dtype.kind == "f" else "")
+        )
     return w

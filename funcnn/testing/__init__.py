@@ -18,7 +18,7 @@ from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Shape, Tree
 from funcnn.combinators import serial
 from funcnn.engine.microbatch import microbatches, output
-from funcnn.protocol import Layer, as_layer, named, per_example
+from funcnn.protocol import Layer, as_layer, declared, named, per_example
 from funcnn.rng import as_key, fold, generator
 from funcnn.testing.table import table_of_layers
 
@@ -243,7 +243,7 @@ def _batches(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
 
 
 def _one_function(layer: Layer, params: Params, x: Array, key: Rng) -> list[Finding]:
-    """Law 8: the same values alone, in a combinator, cut into microbatches and predicting; and the claim per_example."""
+    """Law 8: the same values alone, in a combinator, cut into microbatches, predicting; and any claim per_example."""
     inside, own = serial(named("a", layer)), {"a": params} if params else {}
     findings = []
     for mode, rng, inner in (("training", key, fold(key, "a")), ("predicting", None, None)):
@@ -266,7 +266,7 @@ def _one_function(layer: Layer, params: Params, x: Array, key: Rng) -> list[Find
                 cut = _joint(y, *vjp_fn(dy))
             error = max(_distance(a, b) for a, b in zip(tree.leaves(alone), tree.leaves(cut), strict=True))
             findings.append(Finding("one", f"{mode} in microbatches of {examples}", error, 1e-10))
-    if getattr(layer.apply, "per_example", False):
+    if declared(layer.apply, "per_example"):
         findings += [_others_do_not_matter(layer, params, x, rng) for rng in (key, None)]
     return findings
 
@@ -300,7 +300,7 @@ def _others_do_not_matter(layer: Layer, params: Params, x: Array, rng: Rng | Non
 
 def _unchecked(layer: Layer) -> Layer:
     """The layer as its author wrote it: the report is to say all that is wrong, not the first error."""
-    raw = getattr(layer.apply, "unchecked", None)
+    raw = declared(layer.apply, "unchecked")
     return layer if raw is None else replace(layer, apply=per_example(raw))
 
 

@@ -1,8 +1,8 @@
-"""Callbacks watch a run of ``fit``: after each evaluation they are given its record; they note it or end the run.
+"""Callbacks follow a run of ``fit``: each is called after each evaluation, and may write files or stop the run.
 
-One of your own is any function of the record and of the ``Fit`` up to then, such as
-``lambda record, result: record["seconds"] > 3600``: where it answers True, training ends. Those here read off the
-history what they need to know of earlier epochs, so that they may serve one run after another.
+A callback is any function of the record and of the ``Fit`` so far, such as
+``lambda record, result: record["seconds"] > 3600``: training stops when it returns True. The callbacks here read
+earlier epochs from the history, so that one callback can be used for several runs, one after the other.
 """
 
 import csv
@@ -15,30 +15,33 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from funcnn.training.batching import check_whole
+from funcnn import checks
 from funcnn.interchange.checkpoint import load, save
-from funcnn.training.fit import Callback, Decision, Fit, Record
+from funcnn.recorded import recorded
+from funcnn.training.evaluate import Record
+from funcnn.training.fit import Callback, Decision, Fit
 
 __all__ = ["checkpoints", "csv_log", "early_stopping"]
 
 Mode: TypeAlias = Literal["min", "max"]
 
 
+@recorded
 def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: float = 0.0) -> Callback:
-    """End training when a metric no longer gets better, and let ``fit`` return the best parameters that there were.
+    """Stop training when a metric no longer improves, and let ``fit`` return the best parameters.
 
-    Whether training ends by this, by another callback or after its last epoch: the ``Fit`` returned has the parameters
-    and the optimizer's state of the epoch with the best metric, and the history of all epochs.
+    Whether this callback, another callback or the last epoch ends the training: the ``Fit`` returned has the parameters
+    and the optimizer state of the epoch with the best metric, and the history of all epochs.
 
     Args:
-        metric: what to watch, as the record calls it: ``"validation_loss"``.
-        patience: after so many epochs without a better value training ends, ``>= 1``.
-        mode: ``"min"`` if less is better, ``"max"`` if more is.
-        min_delta: only what is better by more than this counts as better, ``>= 0``.
+        metric: the name of the metric in the record: ``"validation_loss"``.
+        patience: the number of epochs without improvement after which training stops, ``>= 1``.
+        mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
+        min_delta: the smallest change that counts as an improvement is larger than this, ``>= 0``.
 
     Returns:
-        A callback for ``fit``. It holds the best ``Fit`` of its latest run, so let it watch one run at a time. NaN is
-        never the best. When a run is resumed, it counts anew.
+        A callback for ``fit``. It holds the best ``Fit`` of its latest run, so use it for one run at a time. NaN is
+        never the best. In a resumed run, the count of epochs starts again.
 
     Raises:
         ValueError: an argument is out of range, or, once it is called, the record has no such metric.
@@ -55,15 +58,14 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
     Reference:
         Prechelt, Early stopping, but when? (1998), section 2: the third class of criteria.
     """
-    sign, patience = _sign(mode), check_whole("patience", patience, 1)
-    if not 0 <= min_delta < math.inf:
-        raise ValueError(f"min_delta must be a number >= 0, got {min_delta!r}")
+    sign, patience = _sign("early_stopping", mode), checks.size("early_stopping", "patience", patience)
+    min_delta = checks.nonnegative("early_stopping", "min_delta", min_delta)
     best: Fit | None = None
 
     def callback(record: Record, result: Fit) -> Decision:
         nonlocal best
         index = _best(result.history, metric, sign, min_delta)
-        # The best of this run is never one that an earlier run left here: its history begins with its own.
+        # Never a result of an earlier run of this callback: each run has a history of its own.
         if index is None:
             best = None
         elif index == len(result.history) - 1:
@@ -74,24 +76,27 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
     return callback
 
 
+@recorded
 def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, mode: Mode = "min") -> Callback:
-    """Save the run every few epochs as ``last.npz``, and wherever a metric is at its best as ``best.npz``.
+    """Save the run every few epochs as ``last.npz``, and whenever a metric is best as ``best.npz``.
 
     Args:
-        folder: where to; it is made if need be. A run from the start replaces what an earlier one left there.
-        every: epochs between one ``last.npz`` and the next, which replaces it, ``>= 1``.
-        metric: what decides on the best, as the record calls it: ``"validation_loss"``; by default none is kept.
-        mode: ``"min"`` if less is better, ``"max"`` if more is.
+        folder: the folder of the files; it is created if it does not exist. A run from the start replaces the files
+            of an earlier run.
+        every: the number of epochs between two versions of ``last.npz``, ``>= 1``.
+        metric: the name of the metric in the record that decides on the best: ``"validation_loss"``; by default there
+            is no ``best.npz``.
+        mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
 
     Returns:
-        A callback for ``fit``. Each file is there completely or not at all, and ``load`` reads from it what a run
-        needs to go on to the same bits: ``params``, ``opt_state``, and ``step``, which ``fit`` takes as ``start``. The
-        best has its value too, under ``best``, so that a resumed run replaces it only by a better one. NaN is never the
-        best.
+        A callback for ``fit``. A file is written completely or not at all. ``load`` reads from it what is needed to
+        resume the run with the same bits: ``params``, ``opt_state``, and ``step``, which ``fit`` takes as ``start``.
+        ``best.npz`` also has the value of the metric, under ``best``, so that a resumed run replaces it only by a
+        better one. NaN is never the best.
 
     Raises:
-        ValueError: an argument is out of range; or, once it is called, the record has no such metric, or ``best.npz``
-            is the best by another one.
+        ValueError: an argument is out of range; or, when it is called, the record has no such metric, or ``best.npz``
+            is the best by another metric.
 
     Example:
         >>> import tempfile
@@ -102,7 +107,7 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
         ...     load(f"{folder}/best.npz")
         {'params': {'w': array([1., 1.])}, 'opt_state': {}, 'step': array(40), 'best': {'validation_loss': array(0.5)}}
     """
-    folder, sign, every = Path(folder), _sign(mode), check_whole("every", every, 1)
+    folder, sign, every = Path(folder), _sign("checkpoints", mode), checks.size("checkpoints", "every", every)
 
     def callback(record: Record, result: Fit) -> None:
         state = {"params": result.params, "opt_state": result.opt_state, "step": np.int64(record["step"])}
@@ -119,19 +124,20 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
     return callback
 
 
+@recorded
 def csv_log(path: str | Path) -> Callback:
-    """Write the records to a file that spreadsheets read: a line with the names, then a line for each evaluation.
+    """Write the records to a CSV file: a line with the names of the columns, then a line for each evaluation.
 
     Args:
-        path: the file. Rows of the same or of a later epoch than the first of the run are replaced, so that a run from
-            the start begins the file anew, and a resumed one goes on after the rows that it builds upon.
+        path: the file. Rows of the first epoch of the run and of later epochs are replaced, so that a run from the
+            start overwrites the file, and a resumed run appends to the rows before it.
 
     Returns:
-        A callback for ``fit``. Each row is in the file when the callback returns; numbers have all their digits. Put it
-        before ``checkpoints``, so that no checkpoint knows of an epoch that the log lacks.
+        A callback for ``fit``. Each row is in the file when the callback returns, with all digits of the numbers. Pass
+        it before ``checkpoints``, so that the log has every epoch of which there is a checkpoint.
 
     Raises:
-        ValueError: the file exists, but is no such log; it stays as it is.
+        ValueError: the file exists, but is not such a log; it is not changed.
 
     Example:
         >>> import tempfile
@@ -158,7 +164,7 @@ def csv_log(path: str | Path) -> Callback:
         else:
             rows: list[Mapping[str, Any]] = [*_rows_before(record["epoch"], path), record]
             columns = list(dict.fromkeys(name for row in rows for name in row))
-            # Complete under another name first: a run that is killed here leaves the old log.
+            # Written under another name first: if the run is killed here, the old log is still complete.
             temporary = path.with_name(f".{path.name}.tmp")
             temporary.write_text(_lines(columns, [dict(zip(columns, columns, strict=True)), *rows]), encoding="utf-8")
             os.replace(temporary, path)
@@ -166,10 +172,10 @@ def csv_log(path: str | Path) -> Callback:
     return callback
 
 
-def _sign(mode: str) -> int:
-    """What a metric is multiplied by so that less is better."""
+def _sign(kind: str, mode: str) -> int:
+    """The factor of a metric with which lower is better."""
     if mode not in ("min", "max"):
-        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+        raise ValueError(f"{kind}: mode must be 'min' or 'max', got {mode!r}")
     return 1 if mode == "min" else -1
 
 
@@ -181,7 +187,7 @@ def _value(record: Record, metric: str) -> float:
 
 
 def _best(history: list[Record], metric: str, sign: int, min_delta: float) -> int | None:
-    """The index of the last record that was better than all before it; None if none is a number."""
+    """The index of the last record that improved on all before it; None if all are NaN."""
     best, lowest = None, math.nan
     for index, record in enumerate(history):
         value = sign * _value(record, metric)
@@ -191,15 +197,17 @@ def _best(history: list[Record], metric: str, sign: int, min_delta: float) -> in
 
 
 def _saved_value(file: Path, metric: str | None) -> float:
-    """The metric of the best so far, from its checkpoint."""
+    """The best value so far, from its checkpoint."""
     found = load(file).get("best", {})
     if metric not in found:
-        raise ValueError(f"{file} is not the best by {metric!r}, but by {list(found)}; choose another folder")
+        raise ValueError(
+            f"checkpoints: {file} is not the best by {metric!r}, but by {list(found)}; choose another folder"
+        )
     return float(found[metric])
 
 
 def _rows_before(epoch: float, path: Path) -> list[dict[str, str]]:
-    """The rows of a log, if there is one, that a run builds upon whose first record is of this epoch."""
+    """The rows of an existing log before this epoch, the first epoch of the run."""
     if not path.exists():
         return []
     try:
@@ -210,11 +218,11 @@ def _rows_before(epoch: float, path: Path) -> list[dict[str, str]]:
                 raise ValueError("it has no column 'epoch', or a row with more columns than names")
             return [row for row in rows if float(row["epoch"]) < epoch]
     except (csv.Error, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no log that csv_log wrote ({error}); give the log another name") from error
+        raise ValueError(f"{path} is not a log that csv_log wrote ({error}); give the log another name") from error
 
 
 def _lines(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as the lines of a CSV file; what a row lacks is left empty."""
+    """Rows as the lines of a CSV file; a missing value leaves its field empty."""
     text = io.StringIO()
     csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
     return text.getvalue()

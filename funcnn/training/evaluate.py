@@ -1,6 +1,7 @@
-"""Prediction and evaluation: a model is run without a key, some examples at a time, and its outputs are judged.
+"""Prediction and evaluation: a model runs in inference mode, batch by batch, and its outputs are compared with targets.
 
-The loss and the metrics see the outputs of all examples at once, so that no mean over batches is taken of a mean.
+The loss and the metrics are computed over the outputs of all examples at once; a mean over the means of batches would
+be another number.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,19 +9,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Params, Rng
+from funcnn.engine.microbatch import output
 from funcnn.losses import Loss
-from funcnn.protocol import as_layer, pull_back
-from funcnn.training.batching import Data, check_data, check_whole
+from funcnn.protocol import as_layer
+from funcnn.training.batching import Data, check_data
 
 __all__ = ["evaluate", "predict", "value_and_grad"]
 
 Metric: TypeAlias = Callable[[Array, Array], float]
+"""``metric(y, target) -> number``."""
+
 Record: TypeAlias = dict[str, float]
+"""The numbers of one evaluation by name."""
 
 
 def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]]:
-    """The function that gives a model's loss and its gradient by the parameters.
+    """The function that computes a model's loss and its gradient with respect to the parameters.
 
     Args:
         model: a layer or a pair.
@@ -28,6 +34,9 @@ def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]
 
     Returns:
         ``f(params, x, target, rng=None) -> (value, grads)``; with ``rng``, in training mode.
+
+    Raises:
+        TypeError: the model is not a layer, or the loss is not a function.
 
     Example:
         >>> import funcnn as fn
@@ -37,28 +46,31 @@ def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]
         >>> value, grads["w"]
         (4.0, array([[4.]]))
     """
-    apply = as_layer(model).apply
+    apply, loss = as_layer(model).apply, checks.function("value_and_grad", "loss", loss)
 
     def f(params: Params, x: Array, target: Array, rng: Rng | None = None) -> tuple[float, Params]:
         y, vjp_fn = apply(params, x, rng)
         value, dy = loss(y, target)
-        grads, _ = pull_back(vjp_fn, dy, input_grad=False)
+        grads, _ = vjp_fn(dy, input_grad=False)
         return value, grads
 
     return f
 
 
 def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Array:
-    """y for any number of examples, some at a time.
+    """The outputs y for any number of examples, computed batch by batch.
 
     Args:
         model: a layer or a pair.
         params: its parameters.
         x: (n, *shape), also with n = 1 or 0.
-        batch_size: examples at a time; a matter of memory only.
+        batch_size: the number of examples at a time; it affects memory only.
 
     Returns:
         y: (n, ...).
+
+    Raises:
+        ValueError: ``batch_size`` is not a whole number ``>= 1``.
 
     Example:
         >>> import funcnn as fn
@@ -67,8 +79,8 @@ def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Arra
                [1.]])
     """
     layer = as_layer(model)
-    step = check_whole("batch_size", batch_size, 1)
-    return np.concatenate([answer(layer, params, x[i : i + step]) for i in range(0, max(len(x), 1), step)])
+    step = checks.size("predict", "batch_size", batch_size)
+    return np.concatenate([output(layer, params, x[i : i + step]) for i in range(0, max(len(x), 1), step)])
 
 
 def evaluate(
@@ -87,13 +99,13 @@ def evaluate(
         data: ``(x, target)``.
         loss: ``loss(y, target) -> (value, dy)``.
         metrics: ``{name: metric}``, each ``metric(y, target) -> number``.
-        batch_size: examples predicted at a time.
+        batch_size: the number of examples predicted at a time.
 
     Returns:
         ``{"loss": ..., name: ...}``.
 
     Raises:
-        TypeError: the data are no pair of arrays, or the metrics no dict.
+        TypeError: the data are not a pair of arrays, or the metrics are not a dict.
         ValueError: lengths differ, there is no example, or a metric is called "loss".
 
     Example:
@@ -103,17 +115,17 @@ def evaluate(
         {'loss': 2.0}
     """
     x, target = check_data("evaluate", data)
-    metrics = check_metrics(metrics)
+    metrics = check_metrics("evaluate", metrics)
     y = predict(model, params, x, batch_size)
-    # The loss comes first: where it is no number, a metric may have no answer.
+    # The loss comes first: if it is NaN, a metric may raise an error.
     return {"loss": float(loss(y, target)[0])} | {name: float(metric(y, target)) for name, metric in metrics.items()}
 
 
-def check_metrics(metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
-    """Refuse metrics without a name, and one whose number would take the place of the loss."""
+def check_metrics(kind: str, metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
+    """The metrics by name, or an error if they are not a dict or one would overwrite the loss."""
     metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping):
-        raise TypeError(f'expected metrics as a dict {{"accuracy": accuracy}}, got a {type(metrics).__name__}')
+        raise TypeError(f'{kind}: expected metrics as a dict {{"accuracy": accuracy}}, got {checks.what(metrics)}')
     if "loss" in metrics:
-        raise ValueError("a metric may not be called 'loss': the loss is recorded under that name")
+        raise ValueError(f"{kind}: a metric may not be called 'loss': the loss is recorded under that name")
     return metrics

@@ -1,7 +1,7 @@
-"""Training is a loop over a step: run the model, ask for the gradient, let the optimizer move the parameters.
+"""The training loop: run the model, compute the gradient, let the optimizer update the parameters.
 
-The step is a pure function of (parameters, optimizer state, batch, key), so ``fit`` is only that loop with a record of
-how it went; replace it by your own whenever you want something else.
+A step is a pure function of (parameters, optimizer state, batch, key), and ``fit`` is a loop over it that keeps a
+record. Where you need another loop, write it with ``value_and_grad``, ``batches`` and ``evaluate``.
 """
 
 import math
@@ -12,23 +12,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Tree
-from funcnn.training.batching import Data, batches, check_data, check_whole, split
-from funcnn.protocol import Layer, answer, as_layer, pull_back
+from funcnn.inspect.calibrate import calibrate
+from funcnn.losses import Loss
 from funcnn.optim import Optimizer, apply_updates, current_rate
+from funcnn.protocol import Layer, as_layer
 from funcnn.rng import as_key, fold, generator
-from funcnn.inspect.traverse import calibrate
+from funcnn.training.batching import Data, batches, check_data, split
+from funcnn.training.evaluate import Metric, Record, check_metrics, evaluate, value_and_grad
 
-__all__ = [
-    "Decision", "Fit", "NonFiniteLossError", "evaluate", "fit", "predict", "progress", "value_and_grad",
-]  # fmt: skip
-
-Loss: TypeAlias = Callable[[Array, Array], tuple[float, Array]]
-Metric: TypeAlias = Callable[[Array, Array], float]
-Record: TypeAlias = dict[str, float]
+__all__ = ["Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
 
 CALIBRATION_EXAMPLES = 1000
-"""On so many examples ``fit`` measures what batch norm predicts with; DESIGN.md, "Batch norm", has the numbers."""
+"""The number of training examples on which ``fit`` calibrates batch norm."""
 
 
 class Fit(NamedTuple):
@@ -40,21 +37,21 @@ class Fit(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a callback may answer: whether training ends here, and what ``fit`` returns if this is where it ends."""
+    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here."""
 
     stop: bool
     result: Fit
 
 
 Callback: TypeAlias = Callable[[Record, Fit], bool | Decision | None]
-"""Called after each evaluation, with its record and with what ``fit`` would return if it ended there.
+"""Called after each evaluation, with its record and with what ``fit`` would return if it stopped there.
 
-It answers True to stop, nothing to go on, or a ``Decision``. Where several decide on the result, the last one counts.
+It returns True to stop, None or False to continue, or a ``Decision``. If several choose a result, the last one counts.
 """
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; ``result`` holds the last parameters, state and history that were good."""
+    """The loss became NaN or infinite; ``result`` holds the last parameters, state and history before that."""
 
     def __init__(self, message: str, result: Fit) -> None:
         super().__init__(message)
@@ -64,7 +61,7 @@ class NonFiniteLossError(FloatingPointError):
 def fit(
     model: Any,
     params: Params,
-    optimizer: Optimizer,
+    optimizer: Any,
     train: Data,
     loss: Loss,
     epochs: int,
@@ -75,41 +72,42 @@ def fit(
     validation_split: float = 0.0,
     opt_state: Tree | None = None,
     start: int = 0,
-    show_every: int = 1,
+    evaluate_every: int = 1,
     verbose: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
-    """Train a model, and keep a record of how it went.
+    """Train a model and record its losses and metrics.
 
     Args:
         model: a layer or a pair.
-        params: where to start from; ``model.init(shape, rng)``.
-        optimizer: ``adam(1e-3)``, for example.
+        params: the parameters to start from; ``model.init(shape, rng)``.
+        optimizer: ``adam(1e-3)``, for example, or a pair ``(init, update)`` of your own.
         train: ``(x, target)``.
         loss: ``loss(y, target) -> (value, dy)``.
-        epochs: passes over the training data, ``>= 0``.
-        batch_size: examples in a step.
+        epochs: the number of passes over the training data, ``>= 0``.
+        batch_size: the number of examples in a step.
         rng: the key of everything random: the split, the batches, and step s trains under ``fold(rng, s)``.
-        metrics: ``{name: metric}``, evaluated beside the loss.
-        validation: ``(x, target)`` that are not trained on.
-        validation_split: instead, the share of ``train`` to split off for it, shuffled, class by class.
-        opt_state: to go on with an earlier run, the state it ended with; ``optimizer.init(params)`` by default.
-        start: to go on with an earlier run, how many steps it made: the result is that of one run, to the bit.
-        show_every: epochs between evaluations; the first, before training, and the last are always made.
-        verbose: whether to print a line for each evaluation, and a progress line if the output is a terminal.
-        callbacks: functions ``callback(record, result)``, called after each evaluation, where ``result`` is the Fit up
-            to then; one that answers True ends the training. ``funcnn.callbacks`` has some.
+        metrics: ``{name: metric}``, evaluated together with the loss; each is ``metric(y, target) -> number``.
+        validation: ``(x, target)`` to evaluate on, not to train on.
+        validation_split: instead, the fraction of ``train`` to split off for validation, stratified by class.
+        opt_state: to resume a run, the optimizer state it ended with; ``optimizer.init(params)`` by default.
+        start: to resume a run, the number of steps it made: the result has the bits of an uninterrupted run.
+        evaluate_every: the number of epochs between evaluations; there is always one before training and one at the
+            end.
+        verbose: whether to print a line for each evaluation, and a progress line on a terminal.
+        callbacks: functions ``callback(record, result)``, called after each evaluation, where ``result`` is the Fit so
+            far; training stops if one returns True. ``funcnn.callbacks`` has some.
 
     Returns:
         ``Fit(params, opt_state, history)``. A record has ``epoch``, ``step``, ``seconds`` since the start,
-        ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all evaluated in prediction mode on all
-        examples, and the learning ``rate`` of the last step, if the optimizer's state tells; layers like ``batch_norm``
-        are calibrated for it on training examples, and so are the parameters returned.
+        ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all evaluated in inference mode on all
+        examples, and the learning ``rate`` of the last step, if the optimizer's state contains it. For each evaluation,
+        and for the parameters returned, layers such as ``batch_norm`` are calibrated on training examples.
 
     Raises:
-        NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last good state.
-        TypeError: the data are no pairs of arrays, the metrics no dict, the optimizer is none, or a callback is no
-            function or answers something else.
+        NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last state before that.
+        TypeError: the data are not pairs of arrays, the metrics are not a dict, the optimizer is not one, the loss or a
+            callback is not a function, or a callback returns something else.
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
             given, or ``start`` without ``opt_state``.
 
@@ -121,16 +119,19 @@ def fit(
         >>> result.history[-1]["train_loss"] < 1e-3
         True
     """
-    run, key, metrics, callbacks = as_layer(model), as_key(rng), check_metrics(metrics), _check_callbacks(callbacks)
+    run, key, loss = as_layer(model), as_key(rng), checks.function("fit", "loss", loss)
+    metrics, callbacks = check_metrics("fit", metrics), _check_callbacks(callbacks)
     parts = _parts(train, validation, validation_split, key)
     train, sample = parts["train"], _calibration_sample(parts["train"], key)
-    epochs, start = check_whole("epochs", epochs, 0), check_whole("start", start, 0)
-    every = check_whole("show_every", show_every, 1)
-    per_epoch = math.ceil(len(train[0]) / check_whole("batch_size", batch_size, 1))
+    epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
+    evaluate_every = checks.size("fit", "evaluate_every", evaluate_every)
+    batch_size = checks.size("fit", "batch_size", batch_size)
+    per_epoch = math.ceil(len(train[0]) / batch_size)
     stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
-    opt_state = _first_state(optimizer, params, start) if opt_state is None else opt_state
+    init, update = _pair(optimizer)
+    opt_state = _first_state(init, params, start) if opt_state is None else opt_state
     show = progress(per_epoch * epochs - start) if verbose else None
-    begun, history = time.perf_counter(), list[Record]()
+    started, history = time.perf_counter(), list[Record]()
     good = Fit(params, opt_state, history)
     decision = Decision(stop=False, result=good)
 
@@ -138,15 +139,15 @@ def fit(
         nonlocal params, decision
         finite_loss = _finite(loss, f"after epoch {epoch}", good)
         params = _calibrated(run, params, sample, finite_loss, key)
-        scores: Record = {"epoch": epoch, "step": epoch * per_epoch, "seconds": time.perf_counter() - begun}
+        scores: Record = {"epoch": epoch, "step": epoch * per_epoch, "seconds": time.perf_counter() - started}
         for part, data in parts.items():
             found = evaluate(run, params, data, finite_loss, metrics)
             scores |= {f"{part}_{name}": value for name, value in found.items()}
         history.append(scores | _rate(opt_state))
         if show is not None:
             show(0, "")
-            print(f"epoch {epoch}/{epochs}  {describe(scores)}", flush=True)
-        decision = _ask(callbacks, Fit(params, opt_state, history))
+            print(f"epoch {epoch}/{epochs}  {format_record(scores)}", flush=True)
+        decision = _decide(callbacks, Fit(params, opt_state, history))
 
     if not start:
         record(0)
@@ -156,25 +157,25 @@ def fit(
         gradient = value_and_grad(run, _finite(loss, f"in step {step}", good))
         value, grads = gradient(params, x, target, fold(key, step))
         good = Fit(params, opt_state, history)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = update(grads, opt_state, params)
         params = apply_updates(params, updates)
         if show is not None:
             show(step + 1 - start, f"loss {value:.4f}")
         epoch, rest = divmod(step + 1, per_epoch)
-        if not rest and (epoch % every == 0 or epoch == epochs):
+        if not rest and (epoch % evaluate_every == 0 or epoch == epochs):
             record(epoch)
     return decision.result
 
 
 def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
-    """One line that says how far a loop has come, how fast it goes and how long it will take.
+    """One line that shows the step, the speed and the remaining time of a loop.
 
     Args:
-        total: how many steps the loop has.
-        stream: where to write; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
+        total: the number of steps of the loop.
+        stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
 
     Returns:
-        ``show(done, text)``, to be called after each step; it writes ten times a second at most, and wipes its line
+        ``show(done, text)``, to be called after each step; it writes ten times a second at most, and clears its line
         after the last step, or if ``text`` is empty.
 
     Example:
@@ -182,7 +183,7 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         >>> show(1, "loss 2.3026")
     """
     out = sys.stderr if stream is None else stream
-    begun = shown = time.perf_counter()
+    started = shown = time.perf_counter()
 
     def show(done: int, text: str) -> None:
         nonlocal shown
@@ -190,7 +191,7 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         if not out.isatty() or (running and now - shown < 0.1):
             return
         shown = now
-        rate = done / max(now - begun, 1e-9)
+        rate = done / max(now - started, 1e-9)
         left = round((total - done) / rate) if rate else 0
         line = f"step {done}/{total}  {text}  {rate:.1f} steps/s  {left // 60}:{left % 60:02d} left"
         out.write(f"\r{line if running else '':<79}\r")
@@ -199,11 +200,11 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
     return show
 
 
-def describe(record: Record) -> str:
-    """A record as one line: losses and metrics with four digits, and the time.
+def format_record(record: Record) -> str:
+    """A record as one line: losses and metrics with four decimals, and the time.
 
     Example:
-        >>> describe({"epoch": 1, "seconds": 2.0, "train_loss": 0.25, "train_accuracy": 0.9})
+        >>> format_record({"epoch": 1, "seconds": 2.0, "train_loss": 0.25, "train_accuracy": 0.9})
         'train loss 0.2500, train accuracy 0.9000; 2.0 s'
     """
     words = [
@@ -215,82 +216,90 @@ def describe(record: Record) -> str:
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> Sequence[Callback]:
-    """Refuse callbacks that are no functions."""
+    """The callbacks, or an error if they are not functions."""
     if not isinstance(callbacks, tuple | list) or not all(callable(callback) for callback in callbacks):
-        raise TypeError(
-            f"fit: expected callbacks as a tuple of functions (record, result) -> answer, got {callbacks!r}"
-        )
+        raise TypeError(f"fit: expected callbacks as a tuple of functions callback(record, result), got {callbacks!r}")
     return callbacks
 
 
-def _ask(callbacks: Sequence[Callback], latest: Fit) -> Decision:
-    """What all callbacks together decide."""
+def _decide(callbacks: Sequence[Callback], latest: Fit) -> Decision:
+    """Call all callbacks: one is enough to stop, and the last result that one chose counts."""
     decision = Decision(False, latest)
     for callback in callbacks:
-        answer = callback(latest.history[-1], latest)
-        if not isinstance(answer, Decision):
-            if not isinstance(answer, bool | np.bool_ | None):
-                raise TypeError(f"a callback answers True, a Decision or nothing, but {callback!r} answered {answer!r}")
-            answer = Decision(bool(answer), decision.result)
-        decision = Decision(decision.stop or answer.stop, answer.result)
+        returned = callback(latest.history[-1], latest)
+        if not isinstance(returned, Decision):
+            if not isinstance(returned, bool | np.bool_ | None):
+                raise TypeError(
+                    f"fit: a callback must return True, a Decision or None, but {callback!r} returned {returned!r}"
+                )
+            returned = Decision(bool(returned), decision.result)
+        decision = Decision(decision.stop or returned.stop, returned.result)
     return decision
 
 
 def _rate(opt_state: Tree) -> Record:
-    """The learning rate of the last step, for the record; before the first and in some states there is none."""
+    """The learning rate of the last step, for the record; empty before the first step, and if it is not known."""
     known = isinstance(opt_state, dict) and "scale_by_rate" in opt_state
     rate = current_rate(opt_state) if known else math.nan
     return {} if math.isnan(rate) else {"rate": rate}
 
 
-def _parts(train: Data, validation: Data | None, share: float, rng: Rng) -> dict[str, Data]:
-    """The data to train on and, if any, those to validate on."""
+def _parts(train: Data, validation: Data | None, validation_split: float, rng: Rng) -> dict[str, Data]:
+    """The training data and, if there are any, the validation data."""
     check_data("fit", train)
     if validation is not None:
         check_data("fit, validation", validation)
-        if share:
+        if validation_split:
             raise ValueError("fit: give validation data or validation_split, not both")
-    elif share:
-        train, validation = split(train, share, fold(rng, "split"))
+    elif validation_split:
+        fraction = checks.proper_fraction("fit", "validation_split", validation_split)
+        train, validation = split(train, fraction, fold(rng, "split"))
     return {"train": train} | ({} if validation is None else {"validation": validation})
 
 
-def _first_state(optimizer: Optimizer, params: Params, start: int) -> Tree:
-    """The state of an optimizer that has not made a step."""
-    if not isinstance(optimizer, Optimizer):
+def _pair(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The functions ``init`` and ``update`` of an optimizer, which may be any pair of functions."""
+    is_pair = isinstance(optimizer, tuple) and len(optimizer) == 2 and all(map(callable, optimizer))
+    if not is_pair and not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: expected an optimizer such as adam(1e-3), got {optimizer!r}")
+    init, update = optimizer
+    return init, update
+
+
+def _first_state(init: Callable[..., Any], params: Params, start: int) -> Tree:
+    """The state of an optimizer before its first step."""
     if start:
         raise ValueError(f"fit: start={start} goes on with an earlier run, so it needs the opt_state of that run too")
-    return optimizer.init(params)
+    return init(params)
 
 
 def _calibration_sample(data: Data, rng: Rng) -> Data:
-    """Some training examples at random: the first ones may all be of one class."""
+    """Random training examples: the first ones may all be of one class."""
     x, target = data
     index = generator(fold(rng, "calibrate")).permutation(len(x))[:CALIBRATION_EXAMPLES]
     return x[index], target[index]
 
 
 def _calibrated(model: Layer, params: Params, sample: Data, finite_loss: Loss, rng: Rng) -> Params:
-    """The parameters, ready to predict with."""
+    """The parameters with calibrated batch norms, ready for inference."""
     x, target = sample
     try:
         return calibrate(model, params, x)
     except ValueError:
-        # What became NaN looks to a batch norm like what was never measured; then the loss in training says so.
+        # To a batch norm, NaN parameters look like those that were never calibrated; then the training loss is NaN too.
         finite_loss(model.apply(params, x, rng)[0], target)
         raise
 
 
 def _finite(loss: Loss, when: str, good: Fit) -> Loss:
-    """The same loss, but it stops where its value is no number, before that spoils the parameters."""
+    """The same loss, but it raises if its value is NaN or infinite, before the parameters become so."""
 
     def finite_loss(y: Array, target: Array) -> tuple[float, Array]:
         value, dy = loss(y, target)
         if not math.isfinite(value):
             raise NonFiniteLossError(
                 f"the loss is {value} {when}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...), or "
-                "look for NaN in the data. The last good parameters, optimizer state and history are in this error's "
+                "look for NaN in the data. The last finite parameters, optimizer state and history are in this error's "
                 ".result",
                 good,
             )

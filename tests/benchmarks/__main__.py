@@ -1,8 +1,8 @@
-"""The command, from the top folder of the repository.
+"""The command, run in the top folder of the repository.
 
-python -m tests.benchmarks                      the table: a training step or prediction, beside PyTorch
-python -m tests.benchmarks cifar --rounds 15    rows whose names begin so
-python -m tests.benchmarks --check              do both sides compute the same?
+python -m tests.benchmarks                      the table: a training step or a prediction, beside the peers
+python -m tests.benchmarks cifar --rounds 15    rows whose names start with cifar
+python -m tests.benchmarks --check              do all sides compute the same?
 python -m tests.benchmarks --time-to-accuracy   seconds until 98 % and 99 % of MNIST's test images are right
 python -m tests.benchmarks --scaling FILE.png   cost as batch, width and image grow
 python -m tests.benchmarks --footprint          import time and size on disk
@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import driver, report
-from tests.benchmarks.sides import OURS, PEERS
+from tests.benchmarks.sides import BY_HAND, OURS, PEERS, SETTINGS
 from tests.benchmarks.workloads import WORKLOADS
 
 README = Path("README.md")
 
 
 def main() -> int:
-    """Do what the command line says; the exit status is 0 if all went well."""
+    """Run what the command line asks for; the exit status is 0 for success."""
     options = parsed()
     rounds, seconds = (2, 0.05) if options.quick else (options.rounds, options.seconds)
     if util.find_spec("torch") is None:
-        print('PyTorch is not installed, so there is nobody to compare with: pip install "funcnn[bench]"')
-        options.peers = []
+        print('PyTorch is not installed, so the only peer is NumPy by hand: pip install "funcnn[bench]"')
+        options.peers = [peer for peer in options.peers if peer == BY_HAND]
+        if options.check:
+            return 1
     if options.check:
         from tests.benchmarks.check import check
 
@@ -42,7 +44,8 @@ def main() -> int:
     if options.time_to_accuracy:
         from tests.benchmarks.accuracy import time_to_accuracy
 
-        found = time_to_accuracy([OURS, *options.peers], options.data, options.epochs)
+        sides = [OURS, *(peer for peer in options.peers if peer in SETTINGS)]
+        found = time_to_accuracy(sides, options.data, options.epochs)
         return write(options, report.goals(found), {"time_to_accuracy": found})
     rows = []
     print(report.aligned(report.HEAD))
@@ -57,7 +60,7 @@ def main() -> int:
 
 
 def write(options: argparse.Namespace, text: str, found: dict[str, Any]) -> int:
-    """Print the last words, and write JSON where that is wanted."""
+    """Print the text below the table, and write JSON if a file was named."""
     print(f"\n{text}")
     if options.json:
         report.write_json(options.json, found)
@@ -66,27 +69,31 @@ def write(options: argparse.Namespace, text: str, found: dict[str, Any]) -> int:
 
 def parsed() -> argparse.Namespace:
     """The command line, with the rows by their full names."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="funcnn beside PyTorch on a CPU.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"beginnings of names among {', '.join(WORKLOADS)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="funcnn beside PyTorch and hand-written NumPy on a CPU."
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"starts of names among {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side (%(default)s)")
     parser.add_argument("--seconds", type=float, default=0.25, help="length of a turn (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="two short rounds: tests the benchmark, measures nothing")
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=["eager", "channels_last", "compile"])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    parser.add_argument("--quick", action="store_true", help="two short rounds: tests the benchmark only")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=["eager", "channels_last", "compile", BY_HAND])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md, between its markers")
     parser.add_argument("--data", default="../shared/data/mnist", help="a folder with MNIST's four files (%(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="the most, to reach an accuracy (%(default)s)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="compare what both sides compute, without timing")
+    what.add_argument("--check", action="store_true", help="compare what all sides compute, without timing")
     what.add_argument("--time-to-accuracy", action="store_true", help="learn MNIST on every side")
-    what.add_argument("--scaling", type=Path, metavar="FILE.png", help="plot the cost of an example as things grow")
+    what.add_argument(
+        "--scaling", type=Path, metavar="FILE.png", help="plot the cost of an example as batch, width and image grow"
+    )
     what.add_argument("--footprint", action="store_true", help="import time and size on disk")
     options = parser.parse_args()
     rows = [name for name in WORKLOADS if not options.rows or name.startswith(tuple(options.rows))]
-    if strangers := [word for word in options.rows if not any(name.startswith(word) for name in WORKLOADS)]:
-        parser.error(f"no row begins with {strangers}; there are {', '.join(WORKLOADS)}")
+    if unknown := [start for start in options.rows if not any(name.startswith(start) for name in WORKLOADS)]:
+        parser.error(f"no row starts with {unknown}; there are {', '.join(WORKLOADS)}")
     if options.readme and not (README.exists() and report.BEGIN in README.read_text(encoding="utf-8")):
-        parser.error(f"{README} lacks the lines {report.BEGIN} and {report.END}, between which the table belongs")
+        parser.error(f"{README} lacks the lines {report.BEGIN} and {report.END} around the table")
     options.rows = rows
     return options
 

@@ -1,4 +1,4 @@
-"""What it costs to have a library at all: the time of its import, and its size on disk."""
+"""What a library costs before it does any work: the time of its import, and its size on disk."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ def footprint(repeats: int = 5) -> int:
     for package in PACKAGES:
         needed = requirements(package)
         if package not in needed:
-            print(f"{package:<8}  not installed by pip, so what it requires is not known")
+            print(f"{package:<8}  not installed by pip, so its requirements are unknown")
             continue
         seconds = import_seconds(package, repeats)
         alone, together = size_of(package), sum(size_of(name) for name in needed)
@@ -28,12 +28,12 @@ def footprint(repeats: int = 5) -> int:
 
 def import_seconds(package: str, repeats: int) -> float:
     """The median time of a fresh interpreter that imports the package and ends."""
-    code = f"import time; begun = time.perf_counter(); import {package}; print(time.perf_counter() - begun)"
+    code = f"import time; started = time.perf_counter(); import {package}; print(time.perf_counter() - started)"
     return median(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(repeats))
 
 
 def requirements(package: str) -> set[str]:
-    """The package and all that it needs, extras left out, as far as they are installed here; empty if it is not."""
+    """The package and all its requirements that are installed, without extras; empty if it is not installed."""
     found, waiting = set[str](), [package]
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
@@ -53,6 +53,6 @@ def size_of(package: str) -> int:
     files = [Path(str(file.locate())) for file in metadata.files(package) or []]
     spec = util.find_spec(package) if len(files) < 10 else None
     if spec is not None and spec.submodule_search_locations:
-        # Installed as a link to its source, which is what a wheel would hold.
+        # Installed as a link to its source, which has the files that a wheel would hold.
         files = [file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*")]
     return sum(file.stat().st_size for file in files if file.is_file() and file.suffix != ".pyc")

@@ -1,4 +1,8 @@
-"""Our side: each workload as a user of funcnn would write it, with the training step spelled out."""
+"""Our side: each workload as a user of funcnn would write it, with the training step spelled out.
+
+To predict, batch norm is folded into the convolutions once, before the timing, with ``fn.fold_batch_norm``, as a user
+does for deployment. PyTorch's sides fold too; see ``peers``.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +13,9 @@ import numpy as np
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng, Tree
 from tests.benchmarks.accuracy import Examples, learned, scaled
-from tests.benchmarks.worker import Orders, Step, peak_memory, timed
+from tests.benchmarks.worker import Commands, Step, peak_memory, timed
 from tests.benchmarks.workloads import (
+    Block,
     Conv,
     Dense,
     Dropout,
@@ -26,25 +31,36 @@ from tests.benchmarks.workloads import (
 
 LOSSES = {"softmax_cross_entropy": fn.softmax_cross_entropy, "mean_squared_error": fn.mean_squared_error}
 OPTIMIZERS = {"sgd": fn.sgd(0.01), "momentum": fn.sgd(0.01, momentum=0.9), "adam": fn.adam(1e-3)}
+ACTIVATIONS = {None: None, "relu": fn.relu, "leaky_relu": fn.leaky_relu(), "sigmoid": fn.sigmoid}
 
 MATMUL_SIZE = 1536
 
 
 def model_of(network: Network) -> fn.Layer:
     """The network as a funcnn model."""
-    return fn.serial(*(layer for part in network.parts for layer in layers_of(part)))
+    return serial_of(network.parts)
+
+
+def serial_of(parts: tuple[Part, ...]) -> fn.Layer:
+    """Some parts of a network, one after the other."""
+    return fn.serial(*(layer for part in parts for layer in layers_of(part)))
 
 
 def layers_of(part: Part) -> Iterator[fn.Layer]:
     """One part of a network in funcnn's layers."""
     match part:
         case Conv():
+            activation = ACTIVATIONS[part.activation]
             yield fn.conv2d(
                 part.filters, part.kernel, part.stride, ((part.padding,) * 2,) * 2, part.dilation, part.groups,
-                bias=not part.norm, activation=None if part.norm else part.activation,
+                bias=not part.norm, activation=None if part.norm else activation,
             )  # fmt: skip
             if part.norm:
-                yield fn.batch_norm(activation=fn.relu)
+                yield fn.batch_norm(activation=activation)
+        case Block():
+            shortcut = serial_of(part.shortcut) if part.shortcut else fn.identity
+            yield fn.add(fn.named("body", serial_of(part.body)), fn.named("shortcut", shortcut))
+            yield fn.relu
         case MaxPool():
             yield fn.max_pool2d(part.size)
         case GlobalAveragePool():
@@ -54,11 +70,14 @@ def layers_of(part: Part) -> Iterator[fn.Layer]:
         case Dropout():
             yield fn.dropout(part.rate)
         case Dense():
-            yield fn.dense(part.units, activation=part.activation)
+            activation = ACTIVATIONS[part.activation]
+            yield fn.dense(part.units, activation=None if part.norm else activation)
+            if part.norm:
+                yield fn.batch_norm(activation=activation)
 
 
 def weights_of(workload: Workload) -> Any:
-    """The parameters that every side starts from; batch norm has measured what it predicts with."""
+    """The parameters that every side starts from; batch norm is calibrated where it predicts."""
     if workload.network is None:
         return None
     model = model_of(workload.network)
@@ -74,11 +93,11 @@ def multiply_adds_of(workload: Workload, weights: Any) -> list[int]:
     return [row.multiply_adds for row in rows if row.multiply_adds]
 
 
-def stepping(workload: Workload, weights: Any) -> Orders:
-    """The orders of a worker that times a workload, and ``matmul``, the control."""
-    given = inputs(workload)
+def stepping(workload: Workload, weights: Any) -> Commands:
+    """The commands of a worker that times a workload, and ``matmul``, the control."""
+    arrays = inputs(workload)
     before = peak_memory(restart=True)
-    return timed([step_of(workload, weights, *given)], before) | {"matmul": matmul}
+    return timed([step_of(workload, weights, *arrays)], before) | {"matmul": matmul}
 
 
 def step_of(workload: Workload, weights: Any, x: Any, target: Any) -> Step:
@@ -86,14 +105,20 @@ def step_of(workload: Workload, weights: Any, x: Any, target: Any) -> Step:
     if workload.network is None:
         return updating(x, target)
     if workload.task == "predict":
-        model = model_of(workload.network)
+        predict = predictor(workload.network, weights)
 
-        def predict(i: int) -> None:
-            fn.predict(model, weights, x[batch_of(workload, i)])
+        def step(i: int) -> None:
+            predict(x[batch_of(workload, i)])
 
-        return predict
+        return step
     train, _ = trainer(workload.network, weights)
     return lambda i: train(x[batch_of(workload, i)], target[batch_of(workload, i)], i)
+
+
+def predictor(network: Network, params: Params) -> Callable[[Array], Array]:
+    """The prediction of a batch, by a model whose batch norm is folded once, here."""
+    model, folded = fn.fold_batch_norm(model_of(network), params)
+    return lambda x: fn.predict(model, folded, x)
 
 
 def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, int], None], Callable[[Array], Array]]:
@@ -116,7 +141,7 @@ def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, i
 
 
 def updating(params: Any, grads: Any) -> Step:
-    """The optimizer's update alone: new parameters and a new state out of the old ones."""
+    """The optimizer's update alone: new parameters and a new state from the old ones."""
     optimizer = OPTIMIZERS["adam"]
     opt_state = optimizer.init(params)
 
@@ -128,16 +153,16 @@ def updating(params: Any, grads: Any) -> Step:
     return step
 
 
-def learning(network: Network, weights: Any, training: Examples, test: Examples) -> Orders:
-    """The orders of a worker that learns a data set."""
+def learning(network: Network, weights: Any, training: Examples, test: Examples) -> Commands:
+    """The commands of a worker that learns a data set."""
     return learned(*trainer(network, weights), scaled(training), scaled(test))
 
 
 def matmul(repeats: int = 4) -> float:
-    """The rate of a large product of squares, in GFLOP/s: what this machine gives just now."""
+    """The rate of a large product of square matrices, in GFLOP/s: what the machine gives at this moment."""
     a = np.random.default_rng(0).standard_normal((MATMUL_SIZE, MATMUL_SIZE), np.float32)
     product = a @ a
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(repeats):
         np.matmul(a, a, out=product)
-    return 2e-9 * repeats * MATMUL_SIZE**3 / (time.perf_counter() - begun)
+    return 2e-9 * repeats * MATMUL_SIZE**3 / (time.perf_counter() - started)

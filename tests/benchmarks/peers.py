@@ -1,6 +1,8 @@
 """PyTorch's sides, each with its best settings: all cores, fused or foreach updates, inference mode to predict.
 
-The weights are ours, handed over in PyTorch's order of axes, so that both sides compute the same numbers.
+To predict, batch norm is folded into the convolutions before the timing, as on our side: with ``fuse_conv_bn_eval``,
+so that the settings that are not compiled have folded weights too. The weights are ours, in PyTorch's order of axes, so
+that both sides compute the same.
 """
 
 from collections import Counter
@@ -11,11 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tests.benchmarks.accuracy import BATCH, Examples, learned, scaled
 from tests.benchmarks.sides import Setting
-from tests.benchmarks.worker import Orders, Step, cores, peak_memory, timed
+from tests.benchmarks.worker import Commands, Step, cores, peak_memory, timed
 from tests.benchmarks.workloads import (
+    Block,
     Conv,
     Dense,
     Dropout,
@@ -23,6 +27,7 @@ from tests.benchmarks.workloads import (
     GlobalAveragePool,
     MaxPool,
     Network,
+    Part,
     Workload,
     batch_of,
     inputs,
@@ -44,9 +49,20 @@ UPDATES: tuple[dict[str, bool], ...] = ({"fused": True}, {"foreach": True})
 """The two fast ways of PyTorch's optimizers: the worker times both and keeps the faster."""
 
 
-def stepping(setting: Setting, workload: Workload, weights: Any) -> Orders:
-    """The orders of a worker that times a workload."""
-    torch.set_num_threads(cores())
+class Residual(nn.Module):
+    """relu(body(x) + shortcut(x))."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
+    """The commands of a worker that times a workload."""
+    torch.set_num_threads(workload.threads or cores())
     import_the_rest()
     x, target = inputs(workload)
     if workload.network is None:
@@ -62,20 +78,20 @@ def stepping(setting: Setting, workload: Workload, weights: Any) -> Orders:
     else:
         ways = trainers(workload.network, model, objective_of(setting, workload.network, model))
         steps = [batch_by_batch(workload, train, images, labels) for train in ways]
-    # To compile takes more memory than any step.
+    # Compiling takes more memory than any step.
     return timed(steps, None if setting.compiled else before)
 
 
 def import_the_rest() -> None:
-    """One update of one number: PyTorch imports 70 MB of its modules when it first updates, which no step costs."""
-    number = torch.ones(1, requires_grad=True)
-    torch.autograd.backward(number)
+    """One update of one element: PyTorch imports 70 MB of its modules at the first update, which no step costs."""
+    element = torch.ones(1, requires_grad=True)
+    torch.autograd.backward(element)
     for how in UPDATES:
-        OPTIMIZERS["adam"]([number], **how).step()
+        OPTIMIZERS["adam"]([element], **how).step()
 
 
-def learning(setting: Setting, network: Network, weights: Any, training: Examples, test: Examples) -> Orders:
-    """The orders of a worker that learns a data set."""
+def learning(setting: Setting, network: Network, weights: Any, training: Examples, test: Examples) -> Commands:
+    """The commands of a worker that learns a data set."""
     torch.set_num_threads(cores())
     model = model_of(network, weights, setting, predict=False)
 
@@ -124,7 +140,7 @@ def batch_by_batch(workload: Workload, train: Trainer, x: torch.Tensor, target: 
 def predicting(setting: Setting, workload: Workload, model: nn.Module, x: torch.Tensor) -> Step:
     """Prediction of one batch after the other."""
     if setting.compiled:
-        # Folds batch norm into the convolutions and packs their weights, once and for all.
+        # The compiler packs the weights once, before the timing.
         torch._inductor.config.freezing = True
     run = compiled(model, setting)
 
@@ -160,7 +176,7 @@ def compiled(run: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
 
 
 def as_tensor(x: Any, setting: Setting) -> torch.Tensor:
-    """Our images in PyTorch's order of axes, and in the memory order of the setting; rows of numbers as they are."""
+    """Our images in PyTorch's order of axes and in the memory order of the setting; other arrays unchanged."""
     if x.ndim < 4:
         return torch.from_numpy(x)
     order = torch.channels_last if setting.channels_last else torch.contiguous_format
@@ -168,7 +184,16 @@ def as_tensor(x: Any, setting: Setting) -> torch.Tensor:
 
 
 def model_of(network: Network, weights: Any, setting: Setting, predict: bool) -> Any:
-    """The network as a PyTorch module, with our weights; running statistics are kept only to predict with."""
+    """The network as a PyTorch module with our weights.
+
+    To predict, batch norm has our measured statistics and is folded; to train, it keeps no running statistics.
+    """
+    model: Any = sequential(network.parts, weights, predict).train(not predict)
+    return model.to(memory_format=torch.channels_last) if setting.channels_last else model
+
+
+def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Sequential:
+    """Some parts of a network, one after the other, with our weights by their names."""
     modules: list[nn.Module] = []
     seen: Counter[str] = Counter()
     channels = 1
@@ -177,23 +202,25 @@ def model_of(network: Network, weights: Any, setting: Setting, predict: bool) ->
         seen[kind] += 1
         return weights[f"{kind}_{seen[kind] - 1}"]
 
-    for part in network.parts:
+    for part in parts:
         match part:
             case Conv():
                 own = next_weights("conv2d")
                 w = own["w"].transpose(3, 2, 0, 1)
-                conv = nn.Conv2d(
+                conv: nn.Module = nn.Conv2d(
                     w.shape[1] * part.groups, part.filters, part.kernel, part.stride, part.padding, part.dilation,
                     part.groups, bias=not part.norm,
                 )  # fmt: skip
-                modules.append(loaded(conv, weight=w, **({} if part.norm else {"bias": own["b"]})))
-                if part.norm:
-                    own = next_weights("batch_norm")
-                    norm = nn.BatchNorm2d(part.filters, track_running_stats=predict)
-                    measured = {"running_mean": own["mean"], "running_var": own["var"]} if predict else {}
-                    modules.append(loaded(norm, weight=own["scale"], bias=own["shift"], **measured))
+                loaded(conv, weight=w, **({} if part.norm else {"bias": own["b"]}))
+                modules += normed(conv, next_weights("batch_norm"), predict) if part.norm else [conv]
                 modules += activation(part.activation)
                 channels = part.filters
+            case Block():
+                own = next_weights("add")
+                body = sequential(part.body, own["body"], predict)
+                shortcut = sequential(part.shortcut, own.get("shortcut", {}), predict)
+                modules.append(Residual(body, shortcut))
+                channels = part.body[-1].filters
             case MaxPool():
                 modules.append(nn.MaxPool2d(part.size))
             case GlobalAveragePool():
@@ -205,13 +232,24 @@ def model_of(network: Network, weights: Any, setting: Setting, predict: bool) ->
                 modules.append(nn.Dropout(part.rate))
             case Dense():
                 own = next_weights("dense")
-                # PyTorch flattens an image channel by channel, we pixel by pixel; behind one layer both are the same.
+                # PyTorch flattens an image channel by channel, we pixel by pixel; after one layer both are the same.
                 w = own["w"].reshape(-1, channels, part.units).transpose(2, 1, 0).reshape(part.units, -1)
-                modules.append(loaded(nn.Linear(w.shape[1], part.units), weight=w, bias=own["b"]))
+                dense = loaded(nn.Linear(w.shape[1], part.units), weight=w, bias=own["b"])
+                modules += normed(dense, next_weights("batch_norm"), predict) if part.norm else [dense]
                 modules += activation(part.activation)
                 channels = 1
-    model: Any = nn.Sequential(*modules).train(not predict)
-    return model.to(memory_format=torch.channels_last) if setting.channels_last else model
+    return nn.Sequential(*modules)
+
+
+def normed(layer: Any, weights: Any, predict: bool) -> list[nn.Module]:
+    """A layer and its batch norm, folded into one layer to predict."""
+    is_dense = isinstance(layer, nn.Linear)
+    measured = {"running_mean": weights["mean"], "running_var": weights["var"]} if predict else {}
+    norm: Any = (nn.BatchNorm1d if is_dense else nn.BatchNorm2d)(len(weights["scale"]), track_running_stats=predict)
+    loaded(norm, weight=weights["scale"], bias=weights["shift"], **measured)
+    if not predict:
+        return [layer, norm]
+    return [(fuse_linear_bn_eval if is_dense else fuse_conv_bn_eval)(layer.eval(), norm.eval())]
 
 
 def activation(name: str | None) -> list[nn.Module]:
@@ -219,6 +257,7 @@ def activation(name: str | None) -> list[nn.Module]:
     known: dict[str | None, list[nn.Module]] = {
         None: [],
         "relu": [nn.ReLU(inplace=True)],
+        "leaky_relu": [nn.LeakyReLU(inplace=True)],
         "sigmoid": [nn.Sigmoid()],
     }
     return known[name]

@@ -1,4 +1,4 @@
-"""What an example costs as the batch, the width and the image grow: near-linear in the arithmetic, without cliffs."""
+"""The cost of an example as batch, width and image grow: near-linear in the arithmetic, without jumps."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,14 @@ class Point:
 
 
 def scaled_workload(batch: int = 32, width: int = 16, size: int = 32) -> Workload:
-    """A small network whose batch, width or image may grow."""
+    """A small network with the chosen batch, width and image."""
     parts = (Conv(width), MaxPool(), Conv(2 * width), MaxPool(), Flatten(), Dense(CLASSES))
     name = f"batch {batch}, width {width}, image {size} x {size}"
     return Workload(name, "train", Network((size, size, 3), parts), batch)
 
 
 def curves(rounds: int, seconds: float) -> dict[str, list[Point]]:
-    """One curve for each thing that grows."""
+    """One curve for each size that grows."""
     growing = {
         "batch": [(n, scaled_workload(batch=n)) for n in BATCHES],
         "width (filters of the first convolution)": [(n, scaled_workload(width=n)) for n in WIDTHS],
@@ -41,7 +41,7 @@ def curves(rounds: int, seconds: float) -> dict[str, list[Point]]:
 
 
 def _point(at: int, workload: Workload, rounds: int, seconds: float) -> Point:
-    """Measure one place of a curve, and print it."""
+    """Measure one point of a curve, and print it."""
     step = median(measure(workload, [], rounds, seconds).seconds[OURS])
     point = Point(at, step / workload.batch, sum(multiply_adds_of(workload, weights_of(workload))))
     print(
@@ -53,7 +53,7 @@ def _point(at: int, workload: Workload, rounds: int, seconds: float) -> Point:
 
 
 def plot(found: dict[str, list[Point]], path: Path) -> int:
-    """Draw the curves, and beside each what it would be if time went with the arithmetic."""
+    """Draw the curves, and beside each the curve of times in proportion to the arithmetic."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")

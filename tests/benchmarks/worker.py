@@ -1,7 +1,7 @@
-"""A worker is a process that does one side's work and nothing else, when it is told to.
+"""A worker is a process that does the work of one side, and nothing else, when it gets a command.
 
-Two libraries in one process disturb each other: their thread pools spin for the same cores, and whichever allocates
-first decides how memory lies. So each side lives alone, and a pipe carries orders one way and answers the other.
+Two libraries in one process disturb each other: their thread pools spin for the same cores, and the one that allocates
+first decides how memory lies. So each side has a process of its own; a pipe carries commands there and results back.
 """
 
 import gc
@@ -18,52 +18,53 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 Step: TypeAlias = Callable[[int], None]
-"""Does the step of a number; the numbers choose the batch."""
+"""Does one step; the step's number chooses the batch."""
 
-Orders: TypeAlias = dict[str, Callable[..., Any]]
-"""What a worker can be told to do, by name."""
+Commands: TypeAlias = dict[str, Callable[..., Any]]
+"""What a worker can do, by name."""
 
 PAUSE = 0.1
-"""Seconds of silence after each order: OpenBLAS's threads spin for some 30 ms before they sleep, OpenMP's for less."""
+"""Idle seconds after each command: OpenBLAS's threads spin for some 30 ms before they sleep, OpenMP's for less."""
 
 MEMORY_STEPS = 3
 
 
 class WorkerError(RuntimeError):
-    """A worker could not do what it was told; the message says why in one line."""
+    """A worker's command failed; the message is the reason in one line."""
 
 
 class Worker:
     """A process of its own, to be used in a ``with`` statement.
 
     Args:
-        orders: the name, ``"package.module:function"``, of what makes the orders; only the worker imports it.
-        *args: its arguments, anything that can be sent.
+        maker: the name, ``"package.module:function"``, of the function that returns the commands; only the worker
+            imports it.
+        *args: its arguments, anything that can be pickled.
     """
 
-    def __init__(self, orders: str, *args: Any) -> None:
+    def __init__(self, maker: str, *args: Any) -> None:
         # A fresh interpreter: a fork would inherit what the parent has imported and allocated.
         context = multiprocessing.get_context("spawn")
         self._connection, far_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(far_end,))
         self._process.start()
         far_end.close()
-        self._connection.send((orders, args))
+        self._connection.send((maker, args))
 
-    def ask(self, order: str, *args: Any) -> Any:
-        """Send an order, wait until it is done, return the answer.
+    def call(self, command: str, *args: Any) -> Any:
+        """Send a command, wait until it is done, return its result.
 
         Raises:
             WorkerError: it failed.
         """
         try:
-            self._connection.send((order, args))
-            done, answer = self._connection.recv()
+            self._connection.send((command, args))
+            done, result = self._connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise WorkerError("the process died") from error
         if not done:
-            raise WorkerError(answer)
-        return answer
+            raise WorkerError(result)
+        return result
 
     def __enter__(self) -> Self:
         return self
@@ -77,46 +78,46 @@ class Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """The worker's life: make the orders, then follow them until the pipe closes."""
-    orders, failure = _made(*connection.recv())
+    """The main loop of a worker: make the commands, then run them until the pipe closes."""
+    commands, failure = _made(*connection.recv())
     while True:
         try:
-            order, arguments = connection.recv()
+            command, arguments = connection.recv()
         except EOFError:
             return
         try:
-            answer = (False, failure) if failure else (True, orders[order](*arguments))
+            result = (False, failure) if failure else (True, commands[command](*arguments))
         except Exception as error:
-            answer = (False, _in_one_line(error))
+            result = (False, _in_one_line(error))
         time.sleep(PAUSE)
-        connection.send(answer)
+        connection.send(result)
 
 
-def _made(orders: str, args: tuple[Any, ...]) -> tuple[Orders, str]:
-    """The orders, or why there are none."""
+def _made(maker: str, args: tuple[Any, ...]) -> tuple[Commands, str]:
+    """The commands, and the reason if they could not be made."""
     try:
-        return pkgutil.resolve_name(orders)(*args), ""
+        return pkgutil.resolve_name(maker)(*args), ""
     except Exception as error:
         return {}, _in_one_line(error)
 
 
 def _in_one_line(error: Exception) -> str:
-    """What went wrong; the whole story goes to the terminal."""
+    """The error in one line; the whole traceback goes to the terminal."""
     traceback.print_exception(error)
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def timed(steps: list[Step], before: int | None) -> Orders:
-    """The orders of a worker that is timed: ``prepare`` once, then ``burst`` again and again.
+def timed(steps: list[Step], before: int | None) -> Commands:
+    """The commands of a worker that is timed: ``prepare`` once, then ``burst`` again and again.
 
     Args:
-        steps: they do the same; the fastest is kept.
-        before: the memory held before the steps were made; None if that of the steps is not to be measured.
+        steps: different ways to do the same; the fastest is kept.
+        before: the memory held before the steps were made; None if the memory of the steps is not measured.
     """
     chosen: list[tuple[float, int]] = []
 
     def prepare() -> int | None:
-        """Warm up; the answer is the memory that the first steps took, in bytes."""
+        """Warm up, and return the memory that the first steps took, in bytes."""
         for i in range(MEMORY_STEPS):
             steps[0](i)
         after = peak_memory()
@@ -126,29 +127,29 @@ def timed(steps: list[Step], before: int | None) -> Orders:
         return None if before is None or after is None else max(after - before, 0)
 
     def burst(seconds: float) -> float:
-        """Seconds per step, over about so many seconds, after one step that is not timed."""
+        """Seconds per step, over about this many seconds, after one step that is not timed."""
         expected, index = chosen[0]
         step, count = steps[index], max(round(seconds / expected), 2)
         step(0)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for i in range(count):
             step(i)
-        return (time.perf_counter() - begun) / count
+        return (time.perf_counter() - started) / count
 
     return {"prepare": prepare, "burst": burst}
 
 
 def run_for(step: Step, seconds: float) -> float:
     """Run steps for some time, at least one; seconds per step."""
-    begun, count = time.perf_counter(), 0
-    while not count or time.perf_counter() - begun < seconds:
+    started, count = time.perf_counter(), 0
+    while not count or time.perf_counter() - started < seconds:
         step(count)
         count += 1
-    return (time.perf_counter() - begun) / count
+    return (time.perf_counter() - started) / count
 
 
 def peak_memory(restart: bool = False) -> int | None:
-    """The most memory this process has held, in bytes, without the code and files it maps; None where Linux is not.
+    """The most memory this process has held, in bytes, without the code and files it maps; None outside Linux.
 
     Args:
         restart: forget the peak so far, which imports have left behind.
@@ -161,10 +162,10 @@ def peak_memory(restart: bool = False) -> int | None:
         (process / "clear_refs").write_text("5")
     status = (process / "status").read_text()
     kilobytes = {name: int(n) for name, n in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)}
-    # Libraries are read in page by page as they are used; that is not what a step costs.
+    # Libraries are read in page by page as they are used; that is not the memory of a step.
     return 1024 * (kilobytes["VmHWM"] - kilobytes["RssFile"])
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,7 +11,7 @@ import numpy as np
 
 CLASSES = 10
 BATCHES = 8
-"""So many different batches are held in memory, and each step is given the next one."""
+"""The number of different batches in memory; the steps take them in turn."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Block:
+    """A residual block, relu(body(x) + shortcut(x)); an empty shortcut is the identity."""
+
+    body: tuple[Conv, ...]
+    shortcut: tuple[Conv, ...] = ()
+
+
+@dataclass(frozen=True)
 class MaxPool:
     """The largest of each square; the squares do not overlap."""
 
@@ -42,7 +50,7 @@ class GlobalAveragePool:
 
 @dataclass(frozen=True)
 class Flatten:
-    """An image as one row of numbers."""
+    """An image as one row of elements."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +62,19 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer and its activation."""
+    """A linear layer with a bias; with ``norm`` batch norm stands before the activation."""
 
     units: int
     activation: str | None = None
+    norm: bool = False
 
 
-Part: TypeAlias = Conv | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
+Part: TypeAlias = Conv | Block | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network with the way it is trained; ``shape`` is that of one example: height, width, channels."""
+    """A network and how it is trained; ``shape`` is that of one example: height, width, channels."""
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...]
@@ -74,23 +83,41 @@ class Network:
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether there is an image for PyTorch to lay out, and arithmetic worth comparing with a product's."""
+        """Whether the input is an image, which PyTorch can lay out in two ways, and products are most of the work."""
         return any(isinstance(part, Conv) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A row of the benchmark; an update has no network."""
+    """A row of the benchmark.
+
+    Args:
+        name: of the row.
+        task: what a step does.
+        network: None for an update.
+        batch: the number of examples in a step.
+        threads: how many threads every side may use; None for all cores.
+    """
 
     name: str
     task: Literal["train", "predict", "update"]
     network: Network | None = None
     batch: int = 0
+    threads: int | None = None
+
+
+def residual_block(filters: int, stride: int = 1, projection: bool = False) -> Block:
+    """Two 3 x 3 convolutions with batch norm; the shortcut is a 1 x 1 convolution where the shape changes."""
+    body = Conv(filters, stride=stride, padding=1, norm=True), Conv(filters, padding=1, norm=True, activation=None)
+    shortcut = Conv(filters, kernel=1, stride=stride, norm=True, activation=None)
+    return Block(body, (shortcut,) if projection else ())
 
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
-NORMED_32, NORMED_64 = (Conv(n, padding=1, norm=True) for n in (32, 64))
+NORMED_16, NORMED_32, NORMED_64 = (Conv(n, padding=1, norm=True) for n in (16, 32, 64))
+NORMED_DENSE = Dense(128, "leaky_relu", norm=True)
 NETWORKS = {
+    "tiny": Network((196,), (NORMED_DENSE, NORMED_DENSE, Dense(CLASSES)), optimizer="sgd"),
     "mlp": Network((784,), (Dense(256, "relu"), Dense(128, "relu"), Dense(CLASSES))),
     "q_viper": Network(
         MNIST, (Conv(4), Conv(8), MaxPool(), Flatten(), Dense(64, "relu"), Dropout(0.1), Dense(CLASSES))
@@ -123,25 +150,41 @@ NETWORKS = {
         ),
         optimizer="momentum",
     ),
+    "resnet8": Network(
+        CIFAR,
+        (
+            NORMED_16, residual_block(16), residual_block(32, 2, projection=True),
+            residual_block(64, 2, projection=True), GlobalAveragePool(), Dense(CLASSES),
+        ),
+        optimizer="momentum",
+    ),
 }  # fmt: skip
 
-TRAINING_BATCHES = {"mlp": 128, "q_viper": 32, "scratch_2023": 16, "keras_mnist": 128, "cifar_bn": 64, "strided": 64}
+TRAINING_BATCHES = {
+    "tiny": 10, "mlp": 128, "q_viper": 32, "scratch_2023": 16, "keras_mnist": 128, "cifar_bn": 64, "strided": 64,
+    "resnet8": 64,
+}  # fmt: skip
+THREADS = {"tiny": 1}
+"""A batch of ten small rows gains nothing from a second thread."""
+
+PREDICTIONS = (
+    (1, "mlp"), (1, "keras_mnist"), (1, "cifar_bn"), (256, "keras_mnist"), (256, "cifar_bn"),
+)  # fmt: skip
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        *(Workload(name, "train", NETWORKS[name], batch) for name, batch in TRAINING_BATCHES.items()),
         *(
-            Workload(f"predict_{batch}_{name}", "predict", NETWORKS[name], batch)
-            for batch in (1, 256)
-            for name in ("keras_mnist", "cifar_bn")
+            Workload(name, "train", NETWORKS[name], batch, THREADS.get(name))
+            for name, batch in TRAINING_BATCHES.items()
         ),
+        *(Workload(f"predict_{batch}_{name}", "predict", NETWORKS[name], batch) for batch, name in PREDICTIONS),
         Workload("adam", "update"),
     )
 }
 
 
 def inputs(workload: Workload) -> tuple[Any, Any]:
-    """What the steps are given: examples and targets, or for an update the parameters and their gradients."""
+    """The input of the steps: examples and targets, or for an update the parameters and their gradients."""
     if workload.network is None:
         return tensors(seed=0), tensors(seed=1)
     rng = np.random.default_rng(0)
@@ -154,7 +197,7 @@ def inputs(workload: Workload) -> tuple[Any, Any]:
 
 
 def tensors(seed: int) -> dict[str, dict[str, Any]]:
-    """Ten million numbers in 160 arrays: 80 times the weights and biases of a layer."""
+    """Ten million elements in 160 arrays: 80 times the weights and biases of a layer."""
     rng = np.random.default_rng(seed)
     return {
         f"layer_{i}": {
@@ -172,12 +215,12 @@ def batch_of(workload: Workload, step: int) -> slice:
 
 
 def without_dropout(network: Network) -> Network:
-    """The network without chance, whose gradients two libraries can agree on."""
+    """The network without randomness, so that two libraries compute the same gradients."""
     return replace(network, parts=tuple(part for part in network.parts if not isinstance(part, Dropout)))
 
 
 def operations(workload: Workload, multiply_adds: list[int]) -> int | None:
-    """The additions and multiplications of a step's products; None where no convolution makes them the bulk.
+    """The additions and multiplications of a step's products; None where products are not most of the work.
 
     Args:
         workload: the row.
@@ -185,6 +228,6 @@ def operations(workload: Workload, multiply_adds: list[int]) -> int | None:
     """
     if workload.network is None or not workload.network.is_convolutional:
         return None
-    # Training multiplies three times, forward and for two gradients; that of the input itself is wanted by nobody.
+    # Training multiplies three times, forward and for two gradients; the gradient of the input itself is not computed.
     products = sum(multiply_adds) if workload.task == "predict" else 3 * sum(multiply_adds) - multiply_adds[0]
     return 2 * workload.batch * math.ceil(products)

@@ -32,7 +32,7 @@ CONTENT = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small MNIST that counts as the true one."""
+    """A folder with a small MNIST, whose checksums replace those of the real one."""
     for name, content in CONTENT.items():
         replace(tmp_path / name, content, monkeypatch)
     return tmp_path
@@ -72,7 +72,7 @@ def test_mnist_reads_the_four_files(folder: Path) -> None:
         np.testing.assert_array_equal(labels, [7, 0, 9])
         np.testing.assert_array_equal(labels_test, [4])
         assert (x.dtype, labels.dtype) == (np.uint8, np.int64)
-        x[0] = 0  # what was read belongs to the caller
+        x[0] = 0  # the arrays are writable
 
 
 def test_missing_files_are_named(folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_truncated_and_damaged_files_are_named(folder: Path) -> None:
             mnist(folder)
 
 
-def test_other_content_than_that_of_mnist_is_refused(folder: Path) -> None:
+def test_content_other_than_that_of_mnist_raises(folder: Path) -> None:
     file = folder / TRAIN_LABELS
     file.write_bytes(gzip.compress(idx(np.array([7, 0, 8]))))
     with pytest.raises(ValueError, match=f"{file} is another file: expected content of SHA-256"):
@@ -105,15 +105,15 @@ def test_other_content_than_that_of_mnist_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (TRAIN_IMAGES, CONTENT[TRAIN_LABELS], "no IDX file of bytes on 3 axes.*begin with 00000803, got 00000801"),
-        (TRAIN_LABELS, b"", "no IDX file of bytes on 1 axes.*begin with 00000801, got nothing"),
+        (TRAIN_IMAGES, CONTENT[TRAIN_LABELS], "not an IDX file of bytes on 3 axes.*begin with 00000803, got 00000801"),
+        (TRAIN_LABELS, b"", "not an IDX file of bytes on 1 axes.*begin with 00000801, got nothing"),
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:-1], r"expected 40 bytes for shape \[3, 4, 2\], got 39"),
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES] + b"!", r"expected 40 bytes for shape \[3, 4, 2\], got 41"),
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:9], "has the wrong length"),
         (TRAIN_LABELS, idx(np.array([1, 2])), rf"holds 3 images, but .*{TRAIN_LABELS} holds 2 labels"),
     ],
 )
-def test_files_that_are_no_pair_of_images_and_labels_are_refused(
+def test_files_that_are_not_images_and_labels_raise(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, message: str
 ) -> None:
     replace(folder / name, content, monkeypatch)
@@ -121,7 +121,7 @@ def test_files_that_are_no_pair_of_images_and_labels_are_refused(
         mnist(folder)
 
 
-def test_a_download_without_pooch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_pooch_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "funcnn\[download\]"'):
         mnist()

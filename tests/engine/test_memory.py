@@ -1,9 +1,13 @@
-"""Memory is used again when nobody can see it any more, and never before, whatever is still looking."""
+"""Memory is reused when the last view of it is deleted, and never before."""
 
+import ctypes
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +17,19 @@ from hypothesis import strategies as st
 
 import funcnn as fn
 from funcnn.engine import memory
-from funcnn.engine.memory import CACHE_LINE, LEAST, empty, empty_like
+from funcnn.engine.memory import CACHE_LINE, MIN_POOLED_BYTES, empty, empty_like, release_memory
 
-SIZE = 2 * LEAST
+SIZE = 2 * MIN_POOLED_BYTES
 
 
 @pytest.fixture(autouse=True)
-def nothing_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test begins without blocks that wait."""
-    monkeypatch.setattr(memory, "_idle", {})
-    monkeypatch.setattr(memory, "_held", 0)
+def empty_free_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test starts without free buffers."""
+    monkeypatch.setattr(memory, "_free_lists", {})
+    monkeypatch.setattr(memory, "_free_bytes", 0)
 
 
-def block() -> np.ndarray:
+def large() -> np.ndarray:
     return empty((SIZE,), np.uint8)
 
 
@@ -33,28 +37,39 @@ def address(x: np.ndarray) -> int:
     return int(x.__array_interface__["data"][0])
 
 
-def idle() -> int:
-    return sum(len(waiting) for waiting in memory._idle.values())
+def free_buffers() -> int:
+    return sum(len(free) for free in memory._free_lists.values())
+
+
+def free_bytes() -> int:
+    return sum(len(found) for free in memory._free_lists.values() for found, _ in free)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_next_array_of_a_size_gets_the_memory_of_the_last() -> None:
-    x = block()
+    x = large()
     where = address(x)
     del x
-    assert idle() == 1
-    y = block()
+    assert free_buffers() == 1
+    y = large()
     assert address(y) == where
-    assert idle() == 0
-    z = block()
+    assert free_buffers() == 0
+    z = large()
     assert address(z) != where
     assert not np.shares_memory(y, z)
 
 
-def test_what_came_back_last_is_given_first() -> None:
-    first, second = block(), block()
+def test_what_was_freed_last_is_used_first() -> None:
+    first, second = large(), large()
     where = address(second)
     del first, second
-    assert address(block()) == where
+    assert address(large()) == where
 
 
 @pytest.mark.parametrize(
@@ -81,44 +96,44 @@ def test_what_came_back_last_is_given_first() -> None:
     ],
     ids=range(18),
 )
-def test_no_view_of_any_kind_sees_its_memory_used_again(look: Any) -> None:
-    x = block()
+def test_the_memory_of_a_view_of_any_kind_is_not_reused(look: Any) -> None:
+    x = large()
     where = address(x)
     seen = look(x)
     del x
     gc.collect()
-    others = [block() for _ in range(5)]
+    others = [large() for _ in range(5)]
     assert where not in [address(other) for other in others]
     del seen
     gc.collect()
-    assert address(block()) == where
+    assert address(large()) == where
 
 
-def test_a_view_keeps_its_numbers_while_others_come_and_go() -> None:
-    x = block()
+def test_a_view_keeps_its_values_while_others_are_made_and_deleted() -> None:
+    x = large()
     x[...] = 7
     view = x[100:200]
     del x
     for number in range(20):
-        block()[...] = number
+        large()[...] = number
     assert (view == 7).all()
 
 
-def test_an_array_in_a_cycle_waits_for_the_collector() -> None:
-    cycle: list[Any] = [block()]
+def test_an_array_in_a_cycle_keeps_its_memory_until_it_is_collected() -> None:
+    cycle: list[Any] = [large()]
     where = address(cycle[0])
     cycle.append(cycle)
     del cycle
     gc.collect()
-    assert address(block()) == where
+    assert address(large()) == where
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4), st.booleans()), max_size=60))
-def test_arrays_that_live_never_overlap(moves: list[tuple[int, int, bool]]) -> None:
+def test_live_arrays_never_overlap(moves: list[tuple[int, int, bool]]) -> None:
     alive: dict[int, tuple[np.ndarray, int]] = {}
     for number, (place, size, view) in enumerate(moves):
-        x = empty((size * LEAST // 4 + number % 2,), np.float32)
+        x = empty((size * MIN_POOLED_BYTES // 4 + number % 2,), np.float32)
         x[...] = number
         alive[place] = (x[size:] if view else x, number)
         del x
@@ -128,60 +143,154 @@ def test_arrays_that_live_never_overlap(moves: list[tuple[int, int, bool]]) -> N
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2_000_000), st.sampled_from(["f2", "f4", "f8", "?", "i8"]))
-def test_large_arrays_begin_with_a_cache_line_and_hold_what_they_should(size: int, dtype: str) -> None:
+def test_large_arrays_begin_at_a_cache_line_and_end_within_their_buffer(size: int, dtype: str) -> None:
     x = empty((size,), dtype)
     assert x.shape == (size,)
     assert x.dtype == dtype
     assert x.flags.writeable
     assert x.flags.c_contiguous
     assert x.flags.aligned
-    if x.nbytes >= LEAST:
+    if x.nbytes >= MIN_POOLED_BYTES:
         assert address(x) % CACHE_LINE == 0
         owner: Any = x.base
-        assert isinstance(owner, memory._Lease)
-        # The array ends within its block, and wastes little of it.
-        begin = address(np.frombuffer(owner.block, np.uint8))
+        assert isinstance(owner, memory._PooledBuffer)
+        # The array ends within its memory, and wastes little of it.
+        begin = address(np.frombuffer(owner.memory, np.uint8))
         assert begin <= address(x)
-        assert address(x) + x.nbytes <= begin + len(owner.block)
-        assert len(owner.block) <= max(x.nbytes * 9 // 8, x.nbytes + 4096) + CACHE_LINE
+        assert address(x) + x.nbytes <= begin + len(owner.memory)
+        assert len(owner.memory) <= max(x.nbytes * 9 // 8, x.nbytes + 4096) + CACHE_LINE
     else:
         assert x.base is None
 
 
-def test_small_arrays_are_numpys_own() -> None:
+def test_small_arrays_are_not_pooled() -> None:
     assert empty((3, 4), np.float32).flags.owndata
     assert empty((0, 10**6), np.float32).shape == (0, 10**6)
     assert empty((), np.float64).shape == ()
 
 
-def test_no_more_lies_idle_than_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST", 3 * (SIZE + 4096))
-    arrays = [block() for _ in range(10)]
-    assert idle() == 0
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype(np.float64), np.bool_, "int64"])
+@pytest.mark.parametrize("more", [-1, 0])
+def test_an_array_is_pooled_from_a_number_of_bytes_on(dtype: Any, more: int) -> None:
+    x = empty((MIN_POOLED_BYTES // np.dtype(dtype).itemsize + more,), dtype)
+    assert x.flags.owndata is (more < 0)
+
+
+def test_release_memory_empties_the_free_lists_and_leaves_arrays_alone() -> None:
+    kept, other = large(), large()
+    kept[...] = 7
+    del other
+    expected = free_bytes()
+    assert expected >= SIZE
+    assert release_memory() == expected
+    assert (free_buffers(), memory._free_bytes, release_memory()) == (0, 0, 0)
+    assert (kept == 7).all()
+    # What is in use now is pooled again afterwards.
+    where = address(kept)
+    del kept
+    assert free_buffers() == 1
+    assert address(large()) == where
+
+
+def _has_malloc_trim() -> bool:
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
+
+
+@pytest.mark.skipif(not _has_malloc_trim(), reason="the system's malloc decides when it returns memory")
+def test_released_memory_is_returned_to_the_system() -> None:
+    code = """
+import os
+from pathlib import Path
+import numpy as np
+from funcnn.engine.memory import empty, release_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+def use(elements):
+    arrays = [empty((elements,), np.float32) for _ in range(200 * 2**20 // (4 * elements))]
+    for x in arrays:
+        x[...] = 1
+
+use(2**14)
+release_memory()
+before = resident()
+for elements in (20_000, 100_000, 1_000_000):
+    use(elements)
+    assert resident() > before + 150, "not pooled"
+    release_memory()
+    assert resident() < before + 50, resident() - before
+"""
+    done = python(code)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_may_release_memory_whatever_other_threads_did() -> None:
+    code = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
+import numpy as np
+from funcnn.engine import memory
+
+held = threading.Event()
+
+def hold():
+    with memory._lock:
+        held.set()
+        time.sleep(0.1)
+
+x = memory.empty((10**6,), np.float32)
+del x
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if not child:
+    os._exit(0 if memory.release_memory() >= 4 * 10**6 and memory.empty((10**6,), np.float32).size else 1)
+deadline = time.monotonic() + 10
+while time.monotonic() < deadline:
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        print(os.waitstatus_to_exitcode(status), memory._lock.locked())
+        break
+    time.sleep(0.01)
+else:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    print("stuck")
+"""
+    done = python(code)
+    assert (done.stdout, done.stderr) == ("0 False\n", "")
+
+
+def test_free_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_FREE_BYTES", 3 * (SIZE + 4096))
+    arrays = [large() for _ in range(10)]
+    assert free_buffers() == 0
     del arrays
-    assert idle() == 3
-    assert memory._held == sum(len(b) for waiting in memory._idle.values() for b, _ in waiting) <= memory.MOST
+    assert free_buffers() == 3
+    assert memory._free_bytes == free_bytes() <= memory.MAX_FREE_BYTES
 
 
-def test_whoever_holds_the_lock_may_lose_an_array_without_waiting() -> None:
-    x = block()
+def test_an_array_may_be_deleted_while_the_lock_is_held() -> None:
+    x = large()
     with memory._lock:
         del x
-        y = block()
-    assert idle() == 0
+        y = large()
+    assert free_buffers() == 0
     assert y.shape == (SIZE,)
     del y
-    assert idle() == 1
+    assert free_buffers() == 1
 
 
-def test_arrays_may_die_in_other_threads_than_they_were_made_in() -> None:
+def test_arrays_may_be_made_and_deleted_in_several_threads() -> None:
     wrong: list[Any] = []
 
     def work(seed: int) -> None:
         random = np.random.default_rng(seed)
         kept: list[tuple[np.ndarray, int]] = []
         for number in range(300):
-            x = empty((int(random.integers(1, 4)) * LEAST // 4,), np.float32)
+            x = empty((int(random.integers(1, 4)) * MIN_POOLED_BYTES // 4,), np.float32)
             x[...] = value = seed * 1000 + number
             kept.append((x, value))
             if len(kept) > 5:
@@ -200,11 +309,11 @@ def test_arrays_may_die_in_other_threads_than_they_were_made_in() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert not wrong
-    assert memory._held == sum(len(b) for waiting in memory._idle.values() for b, _ in waiting)
+    assert memory._free_bytes == free_bytes()
 
 
-def test_copies_have_memory_of_their_own() -> None:
-    x = block()
+def test_copies_share_no_memory() -> None:
+    x = large()
     x[...] = 3
     for copy in (x.copy(), pickle.loads(pickle.dumps(x)), np.array(x)):
         assert not np.shares_memory(copy, x)
@@ -212,7 +321,7 @@ def test_copies_have_memory_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)])
-def test_empty_like_lies_in_memory_as_the_other_does(order: tuple[int, ...]) -> None:
+def test_empty_like_keeps_the_order_of_axes_in_memory(order: tuple[int, ...]) -> None:
     x = np.zeros((30, 40, 50), np.float32).transpose(order)
     y = empty_like(x)
     assert (y.shape, y.strides, y.dtype) == (x.shape, x.strides, x.dtype)
@@ -221,7 +330,7 @@ def test_empty_like_lies_in_memory_as_the_other_does(order: tuple[int, ...]) -> 
     assert (z.shape, z.dtype) == ((3, 4, 5), np.float64)
 
 
-def test_training_gives_the_same_bits_wherever_arrays_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_gives_the_same_bits_whatever_the_memory_contains(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fn.serial(
         fn.conv2d(8, 3, activation="relu"), fn.batch_norm(activation="relu"), fn.max_pool2d(2), fn.flatten, fn.dense(10)
     )
@@ -241,14 +350,14 @@ def test_training_gives_the_same_bits_wherever_arrays_lie(monkeypatch: pytest.Mo
         return fn.tree.flatten(params)
 
     again = trained()
-    # Memory with NaN all over: a number that is read before it is written shows.
-    make = memory._block
+    # Memory full of NaN: an element that is read before it is written shows.
+    allocate = memory._allocate
 
     def poisoned(size: int) -> tuple[bytearray, int]:
-        found, where = make(size)
+        found, where = allocate(size)
         np.frombuffer(found, np.uint8)[...] = 255
         return found, where
 
-    monkeypatch.setattr(memory, "_block", poisoned)
+    monkeypatch.setattr(memory, "_allocate", poisoned)
     for path, array in trained().items():
         assert array.tobytes() == again[path].tobytes(), path

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -566,7 +565,7 @@ def test_the_buffers_of_numpy_are_short_inside_and_the_callers_own_outside(n: in
 
         return x, vjp_fn
 
-    model = fn.serial(Layer(lambda shape, rng: {}, apply))
+    model = fn.serial(fn.layer(per_example=True)(lambda: ((lambda shape, rng: {}), apply))())
     x = batch(IMAGE)[:n]
     before = np.getbufsize()
     y, vjp_fn = model.apply({}, x)

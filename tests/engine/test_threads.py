@@ -1,10 +1,13 @@
-"""Threads: pieces run side by side, and nobody else can tell, whatever fails, forks, nests or ends meanwhile."""
+"""Threads: tasks run in parallel without side effects, also when they fail, fork, nest or the interpreter ends."""
 
+import gc
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,69 +20,69 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from funcnn.engine import threads as funcnn_threads
 from funcnn.engine.threads import num_threads, run, use_threads
 
-# Far more than anything here needs: what takes so long is stuck.
-PATIENCE = 30
+TIMEOUT = 30
+"""Seconds, far more than any test needs: after that a thread or process counts as stuck."""
 
 
 def blas_threads() -> set[int]:
-    """The threads of NumPy's BLAS; what others brought along, SciPy or PyTorch, is theirs and stays as it is."""
+    """The numbers of threads of the BLAS libraries that funcnn limits; those that SciPy or PyTorch load are not."""
     ours = {library.filepath for library in funcnn_threads._blas()}
     return {library["num_threads"] for library in threadpool_info() if library["filepath"] in ours}
 
 
-def others_threads() -> list[int]:
+def other_libraries_threads() -> list[int]:
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] != "blas"]
 
 
-def helpers() -> set[int | None]:
+def workers() -> set[int | None]:
     return {thread.ident for thread in threading.enumerate() if thread.name.startswith("funcnn-")}
 
 
-def meeting(parties: int, answer: Callable[[], Any] = threading.get_ident) -> list[Callable[[], Any]]:
-    """Tasks that only end if all of them run at once, hence each in a thread of its own."""
+def with_barrier(parties: int, result: Callable[[], Any] = threading.get_ident) -> list[Callable[[], Any]]:
+    """Tasks that wait for each other, so that each needs its own thread."""
     barrier = threading.Barrier(parties)
 
     def task() -> Any:
-        barrier.wait(PATIENCE)
-        return answer()
+        barrier.wait(TIMEOUT)
+        return result()
 
     return [task] * parties
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in an interpreter of its own, which must come to its end."""
-    root = str(Path(__file__).parent.parent)
+    """Run a program in a new interpreter, which must end."""
+    root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, **environment}
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
 
 
 @contextmanager
-def elsewhere(*works: Callable[[], None]) -> Iterator[None]:
-    """Do some work in threads of the user's own, and come back when all of it is done."""
+def in_threads(*functions: Callable[[], None]) -> Iterator[None]:
+    """Call the functions in new threads, and wait for them at the end."""
     errors: list[BaseException] = []
 
-    def guarded(work: Callable[[], None]) -> None:
+    def guarded(function: Callable[[], None]) -> None:
         try:
-            work()
+            function()
         except BaseException as error:
             errors.append(error)
 
-    users = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
-    for user in users:
-        user.start()
+    threads = [threading.Thread(target=guarded, args=(function,), daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
     yield
-    for user in users:
-        user.join(PATIENCE)
-        assert not user.is_alive(), "stuck"
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive(), "stuck"
     if errors:
         raise errors[0]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4, 9])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
-def test_results_stand_in_the_order_of_the_tasks(threads: int, count: int) -> None:
+def test_results_have_the_order_of_the_tasks(threads: int, count: int) -> None:
     def task(number: int) -> Callable[[], int]:
         # Early tasks end late.
         return lambda: time.sleep(0.002 if number < 3 else 0) or number
@@ -88,14 +91,14 @@ def test_results_stand_in_the_order_of_the_tasks(threads: int, count: int) -> No
         assert run([task(number) for number in range(count)]) == list(range(count))
 
 
-def test_pieces_run_side_by_side_the_caller_included() -> None:
+def test_tasks_run_in_parallel_and_the_caller_runs_some() -> None:
     with use_threads(3):
-        idents = run(meeting(3))
+        idents = run(with_barrier(3))
     assert len(set(idents)) == 3
     assert threading.get_ident() in idents
     # More threads than tasks do no harm.
     with use_threads(8):
-        assert len(set(run(meeting(2)))) == 2
+        assert len(set(run(with_barrier(2)))) == 2
 
 
 def test_no_more_threads_than_asked_for() -> None:
@@ -117,90 +120,110 @@ def test_no_more_threads_than_asked_for() -> None:
         assert set(run([threading.get_ident] * 5)) == {threading.get_ident()}
 
 
-def test_the_first_error_in_the_order_of_the_tasks_is_raised_and_the_rest_left_out() -> None:
-    second_failed, begun = threading.Event(), []
+def test_the_first_error_in_the_order_of_the_tasks_is_raised_and_the_rest_not_run() -> None:
+    second_failed, started = threading.Event(), []
 
     def first() -> None:
-        begun.append(0)
-        second_failed.wait(PATIENCE)
+        started.append(0)
+        second_failed.wait(TIMEOUT)
         raise ValueError("first")
 
     def second() -> None:
-        begun.append(1)
+        started.append(1)
         second_failed.set()
         raise KeyError("second")
 
     with use_threads(2), pytest.raises(ValueError, match="first"):
-        run([first, second, *[lambda: begun.append(2)] * 50])
-    assert sorted(begun) == [0, 1]
+        run([first, second, *[lambda: started.append(2)] * 50])
+    assert sorted(started) == [0, 1]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_after_an_error_nothing_more_begins(threads: int) -> None:
-    begun = []
+def test_after_an_error_no_more_tasks_start(threads: int) -> None:
+    started = []
 
     def fails() -> None:
         raise ZeroDivisionError
 
     with use_threads(threads), pytest.raises(ZeroDivisionError):
-        run([fails, fails, lambda: begun.append(2)])
-    assert begun == []
+        run([fails, fails, lambda: started.append(2)])
+    assert started == []
 
 
-def test_helpers_survive_errors_even_those_that_end_programs() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_does_not_keep_the_arrays_of_its_task(threads: int) -> None:
+    arrays: list[weakref.ref[np.ndarray]] = []
+
+    def fails() -> None:
+        x = np.ones(3)
+        arrays.append(weakref.ref(x))
+        raise ZeroDivisionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        with use_threads(threads), pytest.raises(ZeroDivisionError) as error:
+            run([fails, int])
+        del error
+        assert [array() for array in arrays] == [None]
+    finally:
+        gc.enable()
+
+
+def test_workers_survive_errors_even_system_exit() -> None:
     def fails() -> None:
         raise SystemExit
 
     with use_threads(8):
-        run(meeting(8))
-        before = helpers()
+        run(with_barrier(8))
+        before = workers()
         for _ in range(5):
             with pytest.raises(SystemExit):
-                run(meeting(8, fails))
-        assert set(run(meeting(8))) == before | {threading.get_ident()}
-    assert helpers() == before
+                run(with_barrier(8, fails))
+        assert set(run(with_barrier(8))) == before | {threading.get_ident()}
+    assert workers() == before
 
 
-def test_the_callers_error_state_holds_in_the_helpers_and_nothing_leaks_out() -> None:
+def test_the_callers_error_state_holds_in_the_workers_and_changes_stay_in_the_task() -> None:
     with np.errstate(divide="warn", over="ignore", under="raise", invalid="print"), use_threads(4):
         here = np.geterr()
-        assert run(meeting(4, np.geterr)) == [here] * 4
-        # What a piece changes for itself stays with it.
-        run(meeting(4, lambda: np.seterr(all="ignore")))
+        assert run(with_barrier(4, np.geterr)) == [here] * 4
+        # What a task changes is not changed for others.
+        run(with_barrier(4, lambda: np.seterr(all="ignore")))
         assert np.geterr() == here
-        assert run(meeting(4, np.geterr)) == [here] * 4
+        assert run(with_barrier(4, np.geterr)) == [here] * 4
     with np.errstate(divide="raise"), use_threads(4), pytest.raises(FloatingPointError, match="divide by zero"):
-        run(meeting(4, lambda: np.ones(1) / 0))
+        run(with_barrier(4, lambda: np.ones(1) / 0))
 
 
-def test_inside_a_piece_all_runs_in_sequence() -> None:
-    def piece() -> Any:
+def test_inside_a_task_all_tasks_run_in_sequence() -> None:
+    def task() -> Any:
         inner = run([lambda: run([threading.get_ident] * 3)] * 3)
         return num_threads(), {ident for idents in inner for ident in idents}, threading.get_ident()
 
     with use_threads(3):
-        answers = run(meeting(3, piece))
+        results = run(with_barrier(3, task))
         assert num_threads() == 3
-    assert all(threads == 1 and inner == {own} for threads, inner, own in answers)
+    assert all(threads == 1 and inner == {own} for threads, inner, own in results)
 
 
-def test_a_piece_that_asks_for_threads_again_cannot_get_stuck() -> None:
-    def piece(depth: int) -> int:
+def test_a_task_that_asks_for_threads_cannot_get_stuck() -> None:
+    def task(depth: int) -> int:
         if not depth:
             return 1
         with use_threads(8):
-            return sum(run([lambda: piece(depth - 1)] * 4))
+            return sum(run([lambda: task(depth - 1)] * 4))
 
-    with elsewhere(lambda: None if piece(4) == 4**4 else pytest.fail("wrong")):
+    with in_threads(lambda: None if task(4) == 4**4 else pytest.fail("wrong")):
         pass
 
 
-def test_more_callers_at_once_than_helpers() -> None:
+def test_more_callers_at_once_than_workers() -> None:
     barrier = threading.Barrier(12)
 
     def caller(number: int) -> Callable[[], None]:
         def work() -> None:
-            barrier.wait(PATIENCE)
+            barrier.wait(TIMEOUT)
             tasks = [lambda n=n: (number, sum(run([lambda: n] * 3))) for n in range(6)]
             with use_threads(4):
                 for _ in range(30):
@@ -208,11 +231,11 @@ def test_more_callers_at_once_than_helpers() -> None:
 
         return work
 
-    with elsewhere(*map(caller, range(12))):
+    with in_threads(*map(caller, range(12))):
         pass
 
 
-def test_helpers_are_started_once_when_first_needed() -> None:
+def test_workers_are_started_once_when_first_needed() -> None:
     code = """
 import threading
 from funcnn.engine import threads
@@ -225,55 +248,58 @@ def user():
 users = [threading.Thread(target=user) for _ in range(6)]
 for user in users: user.start()
 for user in users: user.join()
-print(sum(t.name.startswith("funcnn-") for t in threading.enumerate()) - max(threads.HELPERS, threads._default() - 1))
+workers = sum(t.name.startswith("funcnn-") for t in threading.enumerate())
+print(workers - max(threads.MIN_WORKERS, threads._default() - 1))
 """
     done = python(code)
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
 
 
-def test_the_threads_is_the_users_choice() -> None:
+def test_use_threads_chooses_the_number() -> None:
     default = num_threads()
     with use_threads(3):
         assert num_threads() == 3
         with use_threads(1):
             assert num_threads() == 1
         assert num_threads() == 3
+        with use_threads(np.int64(2)):  # type: ignore[arg-type]
+            assert num_threads() == 2
+            assert type(num_threads()) is int
         with pytest.raises(KeyError), use_threads(2):
             raise KeyError
         assert num_threads() == 3
 
-        def look() -> None:
-            # It holds in this thread only.
+        def in_another_thread() -> None:
             assert num_threads() == default
 
-        with elsewhere(look):
+        with in_threads(in_another_thread):
             pass
     assert num_threads() == default
 
 
-@pytest.mark.parametrize("count", [0, -1, True, 2.0, "2", None])
-def test_a_threads_that_is_none(count: Any) -> None:
-    message = rf"use_threads: expected a number of threads >= 1, got {count!r}"
+@pytest.mark.parametrize("count", [0, -1, True, np.True_, 2.0, np.float32(2), "2", None])
+def test_other_numbers_of_threads_are_refused(count: Any) -> None:
+    message = rf"use_threads: expected a number of threads >= 1, got {re.escape(repr(count))}"
     before = num_threads()
     with pytest.raises(ValueError, match=message), use_threads(count):
         pass
     assert num_threads() == before
 
 
-def test_the_environment_decides_where_the_user_does_not() -> None:
+def test_the_environment_chooses_the_default() -> None:
     code = """
 import os
-import funcnn as fn
+from funcnn.engine.threads import num_threads, use_threads
 for bad in ["0", "-1", "two", "2.5", ""]:
     os.environ["FUNCNN_NUM_THREADS"] = bad
     try:
-        fn.num_threads()
+        num_threads()
     except ValueError as error:
         print(error)
 os.environ["FUNCNN_NUM_THREADS"] = "3"
-print(fn.num_threads())
-with fn.use_threads(2):
-    print(fn.num_threads())
+print(num_threads())
+with use_threads(2):
+    print(num_threads())
 """
     done = python(code)
     bad = ["0", "'-1'", "'two'", "'2.5'", "''"]
@@ -281,14 +307,14 @@ with fn.use_threads(2):
     assert (done.stdout.splitlines(), done.stderr) == ([*wrong, "3", "2"], "")
 
 
-def test_without_any_wish_there_are_as_many_threads_as_cores_for_the_process() -> None:
+def test_without_it_the_default_is_the_number_of_cores_of_the_process() -> None:
     code = """
 import os
 os.environ.pop("FUNCNN_NUM_THREADS", None)
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-import funcnn as fn
-print(fn.num_threads() - (1 if hasattr(os, "sched_setaffinity") else os.cpu_count()))
+from funcnn.engine.threads import num_threads
+print(num_threads() - (1 if hasattr(os, "sched_setaffinity") else os.cpu_count()))
 """
     done = python(code)
     assert (done.stdout, done.stderr) == ("0\n", "")
@@ -304,21 +330,21 @@ def two_blas_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("two_blas_threads")
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_blas_has_one_thread_while_pieces_run_and_afterwards_what_it_had(threads: int) -> None:
-    # Also where only one thread works on the pieces, or the last bits would tell.
+def test_blas_has_one_thread_while_tasks_run_and_afterwards_what_it_had(threads: int) -> None:
+    # Also with one thread, or the last bits would depend on the number of threads.
     before = threadpool_info()
     with use_threads(threads):
         assert run([blas_threads, lambda: run([blas_threads] * 2)[1]]) == [{1}, {1}]
-        assert run([others_threads] * 2) == [others_threads()] * 2
+        assert run([other_libraries_threads] * 2) == [other_libraries_threads()] * 2
         assert threadpool_info() == before
         with pytest.raises(ZeroDivisionError):
             run([lambda: 1 / 0] * 3)
         assert threadpool_info() == before
-        # The user changes his mind.
+        # The limit is read at each call.
         with threadpool_limits(3, "blas"):
             assert run([blas_threads] * 2) == [{1}, {1}]
             assert blas_threads() == {3}
-        # What is not cut may have all that there are.
+        # A single task may use all threads of BLAS.
         assert run([blas_threads]) == [{2}]
     assert threadpool_info() == before
 
@@ -331,7 +357,7 @@ def test_blas_stays_limited_until_the_last_caller_is_done(out: tuple[int, int]) 
     def caller(number: int) -> Callable[[], None]:
         def lasting() -> set[int]:
             inside[number].set()
-            leave[number].wait(PATIENCE)
+            leave[number].wait(TIMEOUT)
             return blas_threads()
 
         def work() -> None:
@@ -341,22 +367,22 @@ def test_blas_stays_limited_until_the_last_caller_is_done(out: tuple[int, int]) 
 
         return work
 
-    with elsewhere(caller(0)):
-        inside[0].wait(PATIENCE)
-        with elsewhere(caller(1)):
-            inside[1].wait(PATIENCE)
+    with in_threads(caller(0)):
+        inside[0].wait(TIMEOUT)
+        with in_threads(caller(1)):
+            inside[1].wait(TIMEOUT)
             for number, threads in zip(out, (1, 2), strict=True):
                 leave[number].set()
-                left[number].wait(PATIENCE)
+                left[number].wait(TIMEOUT)
                 assert blas_threads() == {threads}
 
 
 @pytest.mark.usefixtures("two_blas_threads")
-def test_blas_gets_its_threads_back_even_if_helpers_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blas_gets_its_threads_back_even_if_workers_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot() -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("funcnn.threads._started", cannot)
+    monkeypatch.setattr("funcnn.engine.threads._start_workers", cannot)
     with use_threads(2), pytest.raises(RuntimeError, match="can't start"):
         run([int] * 2)
     assert blas_threads() == {2}
@@ -374,16 +400,78 @@ def test_the_users_other_threads_may_limit_blas_before_and_after() -> None:
             assert blas_threads() == limited
         assert blas_threads() == before
 
-    # threadpoolctl obeys one thread at a time: after ours, it is free to obey any other.
+    # threadpoolctl obeys one thread at a time: `run` must not be that thread.
     for _ in range(2):
         with use_threads(2):
             run([int] * 2)
-        with elsewhere(user):
+        with in_threads(user):
             pass
 
 
+class Library:
+    """A BLAS library as some version of threadpoolctl presents it."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads, self.calls = threads, list[Any]()
+
+    def get_num_threads(self) -> int:
+        return self.threads
+
+    def set_num_threads(self, threads: int) -> None:
+        self.calls.append(threads)
+        self.threads = threads
+
+
+class ControlledLibrary(Library):
+    """Like OpenBLAS from threadpoolctl 3.8 on, without the function behind: only one thread may set the number."""
+
+    controlling: int | None = -1
+
+    def clear_controlling_thread(self, force: bool = False) -> None:
+        if force or self.controlling == threading.get_ident():
+            self.controlling = None
+
+    def set_num_threads(self, threads: int) -> None:
+        if self.controlling in (None, threading.get_ident()):
+            self.controlling = threading.get_ident()
+            super().set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", [Library, ControlledLibrary])
+def test_any_version_of_threadpoolctl_is_obeyed(kind: type[Library], monkeypatch: pytest.MonkeyPatch) -> None:
+    library, single = kind(3), kind(1)
+    functions = [(each.get_num_threads, funcnn_threads._setter(each)) for each in (library, single)]
+    monkeypatch.setattr(funcnn_threads, "_blas_functions", lambda: functions)
+
+    def caller() -> None:
+        with use_threads(2):
+            assert run([library.get_num_threads] * 2) == [1, 1]
+
+    for _ in range(2):
+        caller()
+        with in_threads(caller):
+            pass
+    assert library.calls == [1, 3] * 4
+    # What has one thread already is left alone.
+    assert single.calls == []
+    if isinstance(library, ControlledLibrary):
+        assert library.controlling is None
+
+
+@pytest.mark.usefixtures("two_blas_threads")
+def test_run_leaves_the_thread_that_controls_blas_in_control() -> None:
+    def caller() -> None:
+        assert run([blas_threads] * 2) == [{1}] * 2
+
+    with in_threads(caller):
+        pass
+    # This thread has set the number, and another has limited it for a while; this thread still may.
+    with threadpool_limits(3, "blas"):
+        assert blas_threads() == {3}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_works_on_its_own_wherever_the_parent_was() -> None:
+def test_a_forked_child_runs_tasks_whatever_the_parent_did() -> None:
     code = """
 import os, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
@@ -408,30 +496,30 @@ def child_of_a_fork(threads=2):
         os.kill(child, 9)
         os.waitpid(child, 0)
         return "stuck"
-    # Free of the limits of those who did not come along, and limited by its own.
+    # The limits of threads that the child does not have are gone, and its own work.
     fine = blas() == {threads} or not has_threads
     barrier = threading.Barrier(2)
-    def together():
+    def task():
         barrier.wait(5)
-    answers = []
+    results = []
     def user():
         with use_threads(2):
-            run([together] * 2)  # needs a helper of the child's own
-            answers.extend(run([lambda n=n: n for n in range(9)]))
+            run([task] * 2)  # needs a worker in the child
+            results.extend(run([lambda n=n: n for n in range(9)]))
     another = threading.Thread(target=user, daemon=True)
     another.start()
     another.join(8)
-    fine = fine and answers == list(range(9))
+    fine = fine and results == list(range(9))
     with use_threads(2):
         fine = fine and (run([blas] * 2) == [{1}] * 2 or not has_threads)
         fine = fine and (blas() == {threads} or not has_threads)
     os._exit(0 if fine else 1)
 
-print(child_of_a_fork())  # before the first helper
+print(child_of_a_fork())  # before the first worker
 with use_threads(3):
     run([int] * 5)
     with threadpool_limits(3, "blas"):
-        print(child_of_a_fork(3))  # with helpers at rest
+        print(child_of_a_fork(3))  # with idle workers
     stop = False
     def busy():
         with use_threads(3):
@@ -439,10 +527,10 @@ with use_threads(3):
                 run([lambda: sum(range(100))] * 9)
     users = [threading.Thread(target=busy) for _ in range(3)]
     for user in users: user.start()
-    print([child_of_a_fork() for _ in range(10)])  # while others are inside
+    print([child_of_a_fork() for _ in range(10)])  # while other threads run tasks
     stop = True
     for user in users: user.join()
-    # A piece that forks: its child is still inside a piece, so it works in sequence.
+    # A task that forks: its child is still inside a task, so it runs tasks in sequence.
     def forks():
         child = os.fork()
         if not child:
@@ -457,7 +545,7 @@ with use_threads(3):
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(0)", "atexit.register(lambda: print(run([int, int])))"])
-def test_an_interpreter_comes_to_its_end(end: str) -> None:
+def test_an_interpreter_ends(end: str) -> None:
     code = f"""
 import atexit, sys
 from funcnn.engine.threads import run, use_threads

@@ -1,4 +1,4 @@
-"""What the tests of the faults share: data, derivatives measured by moving each number, and the comparison itself."""
+"""Shared by the tests of the faults: data, numeric derivatives, and comparisons of our result with the faulty one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ def draw(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def told_apart(ours: Any, right: Any, faulty: Any) -> None:
-    """Our answer is the right one, and the faulty formula gives another on the same data.
+def distinguish(ours: Any, right: Any, faulty: Any) -> None:
+    """Assert that our result is right, and that the faulty formula has another result on the same data.
 
-    Derivatives in float64 that are measured by central differences of 1e-6 are good to about 1e-9; every faulty answer
-    has another shape, is no number, or is off by more than one per cent.
+    Central differences of 1e-6 in float64 are accurate to about 1e-9; every faulty result has another shape, is NaN, or
+    differs by more than one per cent.
     """
     ours, right, faulty = (np.asarray(a, float) for a in (ours, right, faulty))
     assert ours.shape == right.shape
@@ -27,20 +27,22 @@ def told_apart(ours: Any, right: Any, faulty: Any) -> None:
         assert not np.linalg.norm(faulty - right) <= 0.01 * np.linalg.norm(right)
 
 
-def measured(f: Callable[[Array], Any], x: Array) -> Array:
-    """df/dx, by moving one number of x after the other."""
-    slope = np.zeros(x.shape)
+def numeric_gradient(f: Callable[[Array], Any], x: Array) -> Array:
+    """df/dx by central differences, element by element."""
+    gradient = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         ends = []
         for step in (1e-6, -1e-6):
             moved = x.copy()
             moved[index] += step
             ends.append(float(f(moved)))
-        slope[index] = (ends[0] - ends[1]) / 2e-6
-    return slope
+        gradient[index] = (ends[0] - ends[1]) / 2e-6
+    return gradient
 
 
-def answers(layer: Layer, params: Any, x: Array, dy: Array | None = None, rng: Any = None) -> tuple[Array, Any, Array]:
+def run_layer(
+    layer: Layer, params: Any, x: Array, dy: Array | None = None, rng: Any = None
+) -> tuple[Array, Any, Array]:
     """``(y, dparams, dx)`` for a gradient ``dy``, ones by default."""
     y, vjp_fn = layer.apply(params, x, rng)
     grads, dx = vjp_fn(np.ones_like(y) if dy is None else dy)
@@ -49,18 +51,18 @@ def answers(layer: Layer, params: Any, x: Array, dy: Array | None = None, rng: A
 
 
 def cosine(a: Array, b: Array) -> float:
-    """1 for gradients of one direction, whatever their lengths."""
+    """The cosine of the angle between two gradients: 1 if they have the same direction."""
     return float(np.vdot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def correlate(x: Array, w: Array, stride: int = 1, border: int = 0) -> Array:
-    """A convolution as its definition reads: a loop over the places, each window times the kernel.
+    """A convolution by its definition: a loop over the windows, each multiplied by the kernel.
 
     Args:
         x: (batch, height, width, channels).
         w: (kh, kw, channels, filters).
-        stride: pixels from one window to the next.
-        border: pixels of zeros on each side.
+        stride: the distance between windows in pixels.
+        border: the number of zero pixels on each side.
     """
     x = np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
     kh, kw = w.shape[:2]

@@ -1,8 +1,8 @@
-"""Every fault that is known of the five systems has a test named after its number, or a reason why none applies.
+"""Every known fault of the five systems has a test named after its number, or a reason why no test applies.
 
-Tests are called ``test_s0_1_...`` for row 0.1; one that checks the same for several rows has all their numbers,
-``test_s0_6_and_s3_1_...``. Those in this folder state the faulty formula and tell it from ours; others, in ``tests/``,
-hold the same law over all losses or optimizers.
+The test of row 0.1 is named ``test_s0_1_...``; one that tests several rows has all their numbers,
+``test_s0_6_and_s3_1_...``. The tests in this folder contain the faulty formula and distinguish it from ours; others, in
+``tests/``, check the same law for all losses or optimizers.
 """
 
 import ast
@@ -10,23 +10,23 @@ import re
 from pathlib import Path
 
 ROWS = {"0": 25, "1": 29, "2": 6, "3": 7, "4": 12}
-"""How many rows each system has: 0.1 to 0.25, 1.1 to 1.29 and so on."""
+"""The number of rows of each system: 0.1 to 0.25, 1.1 to 1.29 and so on."""
 
 WITHOUT_TEST: dict[str, str] = {}
-"""Rows for which no test applies, and why: there are none, since each text error has a formula or a call behind it."""
+"""Rows for which no test applies, and why: there are none, since each error in a text concerns a formula or a call."""
 
 PARTS_WITHOUT_TEST = {
     "0.25": "that both sides of a comparison do the same work: see examples/reference/s0_apiquet.py and "
     "tests/benchmarks. The double softmax and the shared batch norm are tested",
-    "1.21": "a syntax error and misspelt names in printed code: Python itself refuses them, and ruff checks ours. The "
+    "1.21": "a syntax error and misspelt names in printed code: Python itself raises, and ruff checks ours. The "
     "integer stride, the missing relu and misspelt activations are tested",
-    "1.27": "a name used before it exists, which Python itself refuses. The round trip is tested, bit by bit",
+    "1.27": "a name used before it exists, for which Python itself raises. The round trip is tested, bit by bit",
     "1.28": "that picking validation data took quadratic time; ours draws one permutation. What is picked is tested",
     "2.6": "the name of a loss that returned a gradient only. That ours returns both is tested",
     "3.7": "a misspelt `_len_` and an import in another function: ruff checks names, tests/test_imports.py imports",
     "4.8": "a cell that never compiled. That their network runs, on images and kernels that are not square, is tested",
 }
-"""Rows that are tested but for a part, and what of them is left out."""
+"""Rows that are tested in part, and the part that is not tested."""
 
 
 def rows_with_a_test() -> set[str]:

@@ -1,4 +1,4 @@
-"""The faults of s0: each formula as it was published, and the same numbers done right."""
+"""The faults of s0: each published formula, and the correct result on the same data."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_helpers import answers, correlate, cosine, draw, measured, told_apart
+from fault_helpers import correlate, cosine, distinguish, draw, numeric_gradient, run_layer
 
 import funcnn as fn
 from funcnn.aliases import Array
@@ -14,26 +14,26 @@ from funcnn.aliases import Array
 
 def test_s0_1_kernel_gradient_is_the_mean_of_products() -> None:
     x, w, dy = draw(4, 6, 6, 1), draw(3, 3, 1, 1, seed=1), draw(4, 4, 4, 1, seed=2)
-    _, grads, _ = answers(fn.conv2d(1, 3, bias=False), {"w": w}, x, dy)
-    right = measured(lambda w: np.vdot(dy, correlate(x, w)), w)
-    product_of_means = measured(lambda w: np.vdot(dy.mean(0), correlate(x.mean(0)[None], w)), w)
-    told_apart(grads["w"], right, 4 * product_of_means)
-    # No learning rate mends it: it points elsewhere.
+    _, grads, _ = run_layer(fn.conv2d(1, 3, bias=False), {"w": w}, x, dy)
+    right = numeric_gradient(lambda w: np.vdot(dy, correlate(x, w)), w)
+    product_of_means = numeric_gradient(lambda w: np.vdot(dy.mean(0), correlate(x.mean(0)[None], w)), w)
+    distinguish(grads["w"], right, 4 * product_of_means)
+    # No learning rate corrects it: the direction is wrong.
     assert cosine(product_of_means, right) < 0.9
 
 
 def test_s0_2_each_filter_and_channel_has_its_own_gradient() -> None:
     x, w, dy = draw(2, 5, 5, 2), draw(3, 3, 2, 3, seed=1), draw(2, 3, 3, 3, seed=2)
-    _, grads, _ = answers(fn.conv2d(3, 3, bias=False), {"w": w}, x, dy)
-    right = measured(lambda w: np.vdot(dy, correlate(x, w)), w)
+    _, grads, _ = run_layer(fn.conv2d(3, 3, bias=False), {"w": w}, x, dy)
+    right = numeric_gradient(lambda w: np.vdot(dy, correlate(x, w)), w)
     faulty = np.broadcast_to(right[:, :, :1].sum(3, keepdims=True), w.shape)
-    told_apart(grads["w"], right, faulty)
+    distinguish(grads["w"], right, faulty)
     assert not np.allclose(grads["w"][..., 0], grads["w"][..., 1])
     assert not np.allclose(grads["w"][:, :, 0], grads["w"][:, :, 1])
 
 
 @pytest.mark.parametrize(("channels", "filters"), [(1, 1), (2, 3)])
-def test_s0_3_input_gradient_turns_the_kernel_and_swaps_its_channels(channels: int, filters: int) -> None:
+def test_s0_3_input_gradient_flips_the_kernel_and_swaps_its_channels(channels: int, filters: int) -> None:
     x, w, dy = draw(2, 5, 5, channels), draw(3, 3, channels, filters, seed=1), draw(2, 3, 3, filters, seed=2)
 
     def faulty_kernel(w: Array) -> Array:
@@ -43,9 +43,9 @@ def test_s0_3_input_gradient_turns_the_kernel_and_swaps_its_channels(channels: i
             flipped[:, :, j, i] = np.flip(k[:, :, i, j])
         return flipped.reshape(channels, filters, 3, 3).transpose(2, 3, 1, 0)
 
-    _, _, dx = answers(fn.conv2d(filters, 3, bias=False), {"w": w}, x, dy)
-    right = measured(lambda x: np.vdot(dy, correlate(x, w)), x)
-    told_apart(dx, right, correlate(dy, faulty_kernel(w), border=2))
+    _, _, dx = run_layer(fn.conv2d(filters, 3, bias=False), {"w": w}, x, dy)
+    right = numeric_gradient(lambda x: np.vdot(dy, correlate(x, w)), x)
+    distinguish(dx, right, correlate(dy, faulty_kernel(w), border=2))
 
 
 def test_s0_4_input_gradient_uses_the_weights_of_the_forward_pass() -> None:
@@ -58,21 +58,21 @@ def test_s0_4_input_gradient_uses_the_weights_of_the_forward_pass() -> None:
     assert dx is not None
 
     def gradient_under(w: Array) -> Array:
-        return measured(lambda x: np.vdot(dy, correlate(x, w)), x)
+        return numeric_gradient(lambda x: np.vdot(dy, correlate(x, w)), x)
 
-    told_apart(dx, gradient_under(draw(3, 3, 1, 2)), gradient_under(updated["w"]))
+    distinguish(dx, gradient_under(draw(3, 3, 1, 2)), gradient_under(updated["w"]))
 
 
 def test_s0_5_stride_and_padding_count() -> None:
     x, w = draw(2, 6, 6, 1), draw(3, 3, 1, 2, seed=1)
     y, _ = fn.conv2d(2, 3, stride=2, padding=((1, 1), (1, 1)), bias=False).apply({"w": w}, x)
-    told_apart(y, correlate(x, w, stride=2, border=1), correlate(x, w))
+    distinguish(y, correlate(x, w, stride=2, border=1), correlate(x, w))
     assert y.shape == (2, 3, 3, 2)
     assert correlate(x, w).shape == (2, 4, 4, 2)
 
 
 @pytest.mark.parametrize("n", [8, 5000])
-def test_s0_6_and_s3_1_bias_gradient_is_a_sum_as_that_of_the_weights_is(n: int) -> None:
+def test_s0_6_and_s3_1_bias_gradient_is_a_sum_like_that_of_the_weights(n: int) -> None:
     x, target = draw(n, 2), draw(n, 3, seed=1)
     params = {"w": draw(2, 3, seed=2), "b": draw(3, seed=3)}
 
@@ -81,9 +81,9 @@ def test_s0_6_and_s3_1_bias_gradient_is_a_sum_as_that_of_the_weights_is(n: int) 
 
     value, grads = fn.value_and_grad(fn.dense(3), fn.mean_squared_error)(params, x, target)
     assert value == pytest.approx(loss(params), rel=1e-12)
-    told_apart(grads["w"], measured(lambda w: loss(params | {"w": w}), params["w"]), grads["w"] / n)
-    # The gradient of the loss has its 1 / n already; a mean over the batch divides by n again.
-    told_apart(grads["b"], measured(lambda b: loss(params | {"b": b}), params["b"]), grads["b"] / n)
+    distinguish(grads["w"], numeric_gradient(lambda w: loss(params | {"w": w}), params["w"]), grads["w"] / n)
+    # The gradient of the loss already contains 1 / n; a mean over the batch divides by n again.
+    distinguish(grads["b"], numeric_gradient(lambda b: loss(params | {"b": b}), params["b"]), grads["b"] / n)
 
 
 def test_s0_7_squared_error_is_a_mean_over_the_batch_too() -> None:
@@ -92,26 +92,28 @@ def test_s0_7_squared_error_is_a_mean_over_the_batch_too() -> None:
 
     y, target = np.array([[1.0, 3.0], [0.0, 2.0], [1.0, 1.0]]), np.zeros((3, 2))
     value, dy = fn.mean_squared_error(y, target)
-    told_apart(value, (1 + 9 + 0 + 4 + 1 + 1) / 6, divided_by_classes(y, target))
+    distinguish(value, (1 + 9 + 0 + 4 + 1 + 1) / 6, divided_by_classes(y, target))
     assert divided_by_classes(y, target) == pytest.approx(3 * value)
-    told_apart(dy, y / 3, measured(lambda y: divided_by_classes(y, target), y))
-    # The same examples twice are no larger a loss.
+    distinguish(dy, y / 3, numeric_gradient(lambda y: divided_by_classes(y, target), y))
+    # Repeating the examples does not change the loss.
     assert fn.mean_squared_error(np.tile(y, (2, 1)), np.tile(target, (2, 1)))[0] == value
 
 
 def test_s0_8_softmax_gradient_has_its_off_diagonal_part() -> None:
     x, dy = draw(3, 4), draw(3, 4, seed=1)
-    s, _, dx = answers(fn.softmax, {}, x, dy)
-    told_apart(dx, measured(lambda x: np.vdot(dy, np.exp(x) / np.exp(x).sum(1, keepdims=True)), x), s * (1 - s) * dy)
+    s, _, dx = run_layer(fn.softmax, {}, x, dy)
+    distinguish(
+        dx, numeric_gradient(lambda x: np.vdot(dy, np.exp(x) / np.exp(x).sum(1, keepdims=True)), x), s * (1 - s) * dy
+    )
 
 
 @np.errstate(all="ignore")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_s0_9_and_s2_6_softmax_and_sigmoid_of_large_numbers() -> None:
     x = np.array([[1000.0, 0.0, 1000.0]])
-    told_apart(fn.softmax.apply({}, x)[0], [[0.5, 0, 0.5]], np.exp(x) / np.exp(x).sum())
-    # 1 / (1 + e^-x) comes out right in the end, but by way of an overflow.
-    told_apart(fn.sigmoid.apply({}, x)[0], [[1, 0.5, 1]], np.exp(x) / (1 + np.exp(x)))
+    distinguish(fn.softmax.apply({}, x)[0], [[0.5, 0, 0.5]], np.exp(x) / np.exp(x).sum())
+    # 1 / (1 + e^-x) has the right result, but the exponential overflows.
+    distinguish(fn.sigmoid.apply({}, x)[0], [[1, 0.5, 1]], np.exp(x) / (1 + np.exp(x)))
     with np.errstate(over="raise"):
         assert fn.sigmoid.apply({}, -x)[0].tolist() == [[0, 0.5, 0]]
         with pytest.raises(FloatingPointError, match="overflow"):
@@ -119,16 +121,16 @@ def test_s0_9_and_s2_6_softmax_and_sigmoid_of_large_numbers() -> None:
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def test_s0_10_cross_entropy_of_certain_answers_and_its_gradient_agree() -> None:
+def test_s0_10_cross_entropy_of_certain_predictions_and_its_gradient_agree() -> None:
     def faulty_gradient(p: Array, target: Array) -> Array:
         return -target / (p + 1e-4) / len(p)
 
     certain, target = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
-    told_apart(fn.categorical_cross_entropy(certain, target)[0], 0.0, -np.mean((target * np.log(certain)).sum(1)))
+    distinguish(fn.categorical_cross_entropy(certain, target)[0], 0.0, -np.mean((target * np.log(certain)).sum(1)))
     unsure = np.array([[1e-4, 1 - 1e-4], [0.5, 0.5]])
     _, dy = fn.categorical_cross_entropy(unsure, target)
-    told_apart(dy, [[-1e4 / 2, 0], [0, -1]], faulty_gradient(unsure, target))
-    # The gradient is that of the value we report, near 0 too: moved by a millionth of itself.
+    distinguish(dy, [[-1e4 / 2, 0], [0, -1]], faulty_gradient(unsure, target))
+    # The gradient is that of the value we report, also near 0: p changes by a millionth of itself.
     values = [fn.categorical_cross_entropy(np.array([[p, 1 - p]]), np.array([0]))[0] for p in (1e-4 + 1e-10, 1e-4)]
     assert (values[0] - values[1]) / 1e-10 == pytest.approx(-1e4, rel=1e-5)
 
@@ -137,21 +139,21 @@ def test_s0_11_the_maximum_of_a_window_of_three() -> None:
     x = np.zeros((1, 3, 3, 1))
     x[0, 1, 2, 0] = 7.0  # the sixth pixel: divmod(5, 3) is (1, 2), with 2 hard-coded it becomes (2, 1)
     picked = int(x.argmax())
-    y, _, dx = answers(fn.max_pool2d(3), {}, x)
-    told_apart(y.item(), 7.0, x[0, picked // 2, picked % 2, 0])
-    told_apart(dx, x / 7, np.eye(9)[3 * (picked // 2) + picked % 2].reshape(1, 3, 3, 1))
+    y, _, dx = run_layer(fn.max_pool2d(3), {}, x)
+    distinguish(y.item(), 7.0, x[0, picked // 2, picked % 2, 0])
+    distinguish(dx, x / 7, np.eye(9)[3 * (picked // 2) + picked % 2].reshape(1, 3, 3, 1))
 
 
 def test_s0_12_padding_is_never_the_maximum() -> None:
     x = -1 - np.arange(9.0).reshape(1, 3, 3, 1)
     padded = np.pad(x[0, :, :, 0], ((0, 1), (0, 1)))
     faulty = padded.reshape(2, 2, 2, 2).max((1, 3))
-    y, _, dx = answers(fn.max_pool2d(2, ceil_mode=True), {}, x)
-    told_apart(y[0, :, :, 0], [[-1, -3], [-7, -9]], faulty)
+    y, _, dx = run_layer(fn.max_pool2d(2, ceil_mode=True), {}, x)
+    distinguish(y[0, :, :, 0], [[-1, -3], [-7, -9]], faulty)
     assert dx[0, :, :, 0].tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
 
 
-def test_s0_13_how_far_a_window_of_three_hangs_over_seven_pixels() -> None:
+def test_s0_13_ceil_mode_completes_the_last_window_of_three_in_seven_pixels() -> None:
     def pooled(x: Array, missing: int) -> Array:
         rows = (len(x) + missing) // 3
         padded = np.pad(x, (0, missing), constant_values=-np.inf)[: 3 * rows, : 3 * rows]
@@ -160,7 +162,7 @@ def test_s0_13_how_far_a_window_of_three_hangs_over_seven_pixels() -> None:
 
     x = draw(7, 7)
     y, _ = fn.max_pool2d(3, ceil_mode=True).apply({}, x[None, :, :, None])
-    told_apart(y[0, :, :, 0], pooled(x, -7 % 3), pooled(x, 7 % 3))
+    distinguish(y[0, :, :, 0], pooled(x, -7 % 3), pooled(x, 7 % 3))
     assert y.shape == (1, 3, 3, 1)
 
 
@@ -169,19 +171,19 @@ def test_s0_14_an_average_does_not_count_the_padding() -> None:
     faulty = np.pad(x[0, :, :, 0], ((0, 1), (0, 1))).reshape(2, 2, 2, 2).mean((1, 3))
     assert faulty[0, 1] == 0.5
     for layer in (fn.avg_pool2d(2, ceil_mode=True), fn.avg_pool2d(2, padding=((0, 1), (0, 1)))):
-        told_apart(layer.apply({}, x)[0][0, :, :, 0], np.ones((2, 2)), faulty)
+        distinguish(layer.apply({}, x)[0][0, :, :, 0], np.ones((2, 2)), faulty)
 
 
 def test_s0_15_average_pooling_of_three_divides_by_nine() -> None:
-    _, _, dx = answers(fn.avg_pool2d(3), {}, draw(1, 6, 6, 1))
-    told_apart(dx, np.full((1, 6, 6, 1), 1 / 9), np.full((1, 6, 6, 1), 1 / 4))
+    _, _, dx = run_layer(fn.avg_pool2d(3), {}, draw(1, 6, 6, 1))
+    distinguish(dx, np.full((1, 6, 6, 1), 1 / 9), np.full((1, 6, 6, 1), 1 / 4))
 
 
-def test_s0_16_flatten_gives_back_height_and_width() -> None:
+def test_s0_16_flatten_restores_height_and_width_in_the_backward_pass() -> None:
     x = draw(4, 2, 3, 5)
     y, vjp_fn = fn.flatten.apply({}, x)
     _, dx = vjp_fn(y)
-    told_apart(dx, x, y.reshape(4, 3, 2, 5))
+    distinguish(dx, x, y.reshape(4, 3, 2, 5))
 
 
 def faulty_relu(x: Array) -> Array:
@@ -189,7 +191,7 @@ def faulty_relu(x: Array) -> Array:
     return x
 
 
-def faulty_relu_slope(x: Array) -> Array:
+def faulty_relu_derivative(x: Array) -> Array:
     x[x <= 0] = 0
     x[x > 0] = 1
     return x
@@ -203,17 +205,17 @@ def test_s0_17_and_s1_5_and_s2_3_nothing_is_overwritten(layer: fn.Layer) -> None
     y, vjp_fn = layer.apply({}, x, 0)
     kept = y.copy()
     first = vjp_fn(dy)[1]
-    told_apart(x, draw(3, 4), faulty_relu(draw(3, 4)))
-    told_apart(dy, draw(3, 4, seed=1), faulty_relu_slope(draw(3, 4, seed=1)))
-    told_apart(y, kept, faulty_relu_slope(kept.copy()))
+    distinguish(x, draw(3, 4), faulty_relu(draw(3, 4)))
+    distinguish(dy, draw(3, 4, seed=1), faulty_relu_derivative(draw(3, 4, seed=1)))
+    distinguish(y, kept, faulty_relu_derivative(kept.copy()))
     np.testing.assert_array_equal(vjp_fn(dy)[1], first)
 
 
-def test_s0_17_fused_relu_spares_what_it_was_given() -> None:
+def test_s0_17_fused_relu_does_not_overwrite_its_input() -> None:
     x, params = draw(2, 5, 5, 2), {"w": draw(3, 3, 2, 4), "b": draw(4)}
     fn.conv2d(4, 3, activation="relu").apply(params, x)[1](draw(2, 3, 3, 4))
-    told_apart(x, draw(2, 5, 5, 2), faulty_relu(draw(2, 5, 5, 2)))
-    told_apart(params["w"], draw(3, 3, 2, 4), faulty_relu(draw(3, 3, 2, 4)))
+    distinguish(x, draw(2, 5, 5, 2), faulty_relu(draw(2, 5, 5, 2)))
+    distinguish(params["w"], draw(3, 3, 2, 4), faulty_relu(draw(3, 3, 2, 4)))
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (4, 2, 3, 3)])
@@ -226,10 +228,10 @@ def test_s0_18_batch_norm_scales_each_channel_of_any_input(shape: tuple[int, ...
         u = (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-5)
         return float(np.vdot(dy, changed["scale"] * u + changed["shift"]))
 
-    _, grads, _ = answers(fn.batch_norm(), params, x, dy, rng=0)
+    _, grads, _ = run_layer(fn.batch_norm(), params, x, dy, rng=0)
     for name in ("scale", "shift"):
-        right = measured(partial(loss, name), params[name])
-        told_apart(grads[name], right, np.full(3, right.mean()))
+        right = numeric_gradient(partial(loss, name), params[name])
+        distinguish(grads[name], right, np.full(3, right.mean()))
 
 
 def test_s0_19_batch_norm_predicts_on_measured_statistics() -> None:
@@ -241,18 +243,18 @@ def test_s0_19_batch_norm_predicts_on_measured_statistics() -> None:
     model = fn.batch_norm()
     params = fn.calibrate(model, fn.tree.cast(model.init((3,), 0), np.float64), train)
     right = (x - train.mean(0)) / np.sqrt(train.var(0) + 1e-5)
-    told_apart(fn.predict(model, params, x), right, by_its_own_batch(x))
-    told_apart(fn.predict(model, params, x[:1]), right[:1], by_its_own_batch(x[:1]))
+    distinguish(fn.predict(model, params, x), right, by_its_own_batch(x))
+    distinguish(fn.predict(model, params, x[:1]), right[:1], by_its_own_batch(x[:1]))
     assert not by_its_own_batch(x[:1]).any()
 
 
 @np.errstate(invalid="ignore")
-def test_s0_20_constant_features_are_no_division_by_zero() -> None:
+def test_s0_20_constant_features_do_not_divide_by_zero() -> None:
     x = np.full((4, 2), 3, np.float32)
     faulty = (x - x.mean(0)) / np.sqrt(x.var(0) + np.float32(1e-100))
     assert np.isnan(faulty).all()
     model = fn.batch_norm()
-    told_apart(answers(model, model.init((2,), 0), x, rng=0)[0], np.zeros((4, 2)), faulty)
+    distinguish(run_layer(model, model.init((2,), 0), x, rng=0)[0], np.zeros((4, 2)), faulty)
     with pytest.raises(ValueError, match="eps must be at least 1e-12"):
         fn.batch_norm(eps=1e-100)
 
@@ -270,7 +272,7 @@ def test_s0_21_saved_parameters_keep_dtype_and_shape(tmp_path: Path) -> None:
         )
     w = params["dense_0"]["w"]
     w.tofile(tmp_path / "weights.bin")
-    told_apart(loaded["dense_0/w"], w, np.fromfile(tmp_path / "weights.bin"))
+    distinguish(loaded["dense_0/w"], w, np.fromfile(tmp_path / "weights.bin"))
 
 
 @pytest.mark.parametrize(
@@ -278,11 +280,11 @@ def test_s0_21_saved_parameters_keep_dtype_and_shape(tmp_path: Path) -> None:
     [(fn.dense(50), (2000,), 2000, 50**-0.5), (fn.conv2d(64, 3), (9, 9, 100), 900, 3**-0.5)],
     ids=["dense", "conv2d"],
 )
-def test_s0_22_first_weights_are_scaled_by_the_inputs(
+def test_s0_22_initial_weights_are_scaled_by_the_fan_in(
     layer: fn.Layer, shape: tuple[int, ...], fan_in: int, faulty_bound: float
 ) -> None:
     variance = layer.init(shape, 0)["w"].var()
-    # 50,000 draws and more: the variance of a sample is known to 2 %, three times its deviation.
+    # At least 50,000 draws: 2 % is three times the standard error of the variance.
     assert variance == pytest.approx(2 / fan_in, rel=0.02)
     assert faulty_bound**2 / 3 > 5 * variance
 
@@ -293,47 +295,47 @@ def test_s0_23_every_example_in_a_new_order_and_a_column_for_every_class() -> No
     first, second = np.concatenate(epochs[:3]), np.concatenate(epochs[3:])
     assert [len(batch) for batch in epochs] == [3, 3, 1] * 2
     faulty = np.arange(7)[: 7 // 3 * 3]
-    told_apart(np.sort(first), np.arange(7), faulty)
+    distinguish(np.sort(first), np.arange(7), faulty)
     assert not np.array_equal(first, np.arange(7))
     assert not np.array_equal(first, second)
-    told_apart(fn.datasets.one_hot(labels, 4), np.eye(4)[labels], np.eye(max(labels) + 1)[labels])
+    distinguish(fn.datasets.one_hot(labels, 4), np.eye(4)[labels], np.eye(max(labels) + 1)[labels])
 
 
-def test_s0_24_wrong_rates_raise_and_accuracy_is_no_error() -> None:
+def test_s0_24_invalid_rates_raise_and_accuracy_is_not_an_error_rate() -> None:
     with pytest.raises(TypeError, match="rate: expected a number"):
         fn.sgd("fast")  # type: ignore[arg-type]
     y, labels = np.eye(4)[[0, 1, 2, 2]], np.array([0, 1, 2, 3])
-    told_apart(fn.metrics.accuracy(y, labels), 0.75, np.mean(y.argmax(1) != labels))
-    told_apart(fn.metrics.error_rate(y, labels), 0.25, np.mean(y.argmax(1) == labels))
+    distinguish(fn.metrics.accuracy(y, labels), 0.75, np.mean(y.argmax(1) != labels))
+    distinguish(fn.metrics.error_rate(y, labels), 0.25, np.mean(y.argmax(1) == labels))
 
 
-@pytest.mark.parametrize("show_every", [1, 2])
+@pytest.mark.parametrize("evaluate_every", [1, 2])
 def test_s0_24_each_epoch_is_reported_once_under_its_number(
-    show_every: int, capsys: pytest.CaptureFixture[str]
+    evaluate_every: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, data = fn.dense(1), (draw(8, 1), draw(8, 1, seed=1))
     params = fn.tree.cast(model.init((1,), 0), np.float64)
     result = fn.fit(
-        model, params, fn.sgd(0.1), data, fn.mean_squared_error, epochs=4, batch_size=4, show_every=show_every
+        model, params, fn.sgd(0.1), data, fn.mean_squared_error, epochs=4, batch_size=4, evaluate_every=evaluate_every
     )
     printed = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
-    assert [record["epoch"] for record in result.history] == list(range(0, 5, show_every))
-    assert printed == [f"{epoch}/4" for epoch in range(0, 5, show_every)]
-    # What stands under the last number is what the returned parameters give.
+    assert [record["epoch"] for record in result.history] == list(range(0, 5, evaluate_every))
+    assert printed == [f"{epoch}/4" for epoch in range(0, 5, evaluate_every)]
+    # The last record is that of the returned parameters.
     last = fn.evaluate(model, result.params, data, fn.mean_squared_error)["loss"]
     assert last == result.history[-1]["train_loss"]
 
 
-def test_s0_25_one_softmax_and_a_batch_norm_for_each_place() -> None:
+def test_s0_25_one_softmax_and_separate_batch_norms() -> None:
     logits, labels = 3 * draw(5, 4), np.array([0, 1, 2, 3, 0])
     probabilities, vjp_fn = fn.softmax.apply({}, logits)
     value, dlogits = fn.softmax_cross_entropy(logits, labels)
-    told_apart(
+    distinguish(
         value, -np.mean(np.log(probabilities[range(5), labels])), fn.softmax_cross_entropy(probabilities, labels)[0]
     )
     right = (probabilities - np.eye(4)[labels]) / 5
-    told_apart(dlogits, right, vjp_fn(fn.softmax_cross_entropy(probabilities, labels)[1])[1])
-    told_apart(vjp_fn(fn.categorical_cross_entropy(probabilities, labels)[1])[1], right, dlogits / 2)
+    distinguish(dlogits, right, vjp_fn(fn.softmax_cross_entropy(probabilities, labels)[1])[1])
+    distinguish(vjp_fn(fn.categorical_cross_entropy(probabilities, labels)[1])[1], right, dlogits / 2)
     norm = fn.batch_norm()
     params = fn.serial(norm, fn.dense(3), norm).init((3,), 0)
     assert sorted(params) == ["batch_norm_0", "batch_norm_1", "dense_0"]

@@ -1,4 +1,4 @@
-"""The faults of s1: each formula as it was published, and the same numbers done right."""
+"""The faults of s1: each published formula, and the correct result on the same data."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_helpers import answers, correlate, draw, measured, told_apart
+from fault_helpers import correlate, distinguish, draw, numeric_gradient, run_layer
 
 import funcnn as fn
 from funcnn.aliases import Array
@@ -23,7 +23,7 @@ LOSSES = {
 
 
 def weights(layer: fn.Layer, shape: tuple[int, ...]) -> Any:
-    """Parameters in float64, for derivatives by differences."""
+    """Parameters in float64, for numeric derivatives."""
     return fn.tree.cast(layer.init(shape, 0), np.float64)
 
 
@@ -40,19 +40,19 @@ def test_s1_1_layers_before_one_without_weights_learn(between: fn.Layer) -> None
         return float(gradient(params | {"conv2d_0": params["conv2d_0"] | {"w": w}}, x, LABELS, key)[0])
 
     w = params["conv2d_0"]["w"]
-    told_apart(grads["conv2d_0"]["w"], measured(loss, w), np.dot(0, w))
+    distinguish(grads["conv2d_0"]["w"], numeric_gradient(loss, w), np.dot(0, w))
 
 
 @pytest.mark.parametrize("layer", [fn.flatten, fn.dropout(0.5)], ids=repr)
-def test_s1_2_flatten_and_dropout_do_not_multiply_by_what_passed(layer: fn.Layer) -> None:
+def test_s1_2_flatten_and_dropout_do_not_multiply_by_their_output(layer: fn.Layer) -> None:
     x = np.arange(4.0).reshape(1, 2, 2, 1)
-    y, _, dx = answers(layer, {}, x, rng=0)
-    slope = measured(lambda x: layer.apply({}, x, 0)[0].sum(), x)
-    told_apart(dx, slope, y.reshape(x.shape) * slope)
+    y, _, dx = run_layer(layer, {}, x, rng=0)
+    right = numeric_gradient(lambda x: layer.apply({}, x, 0)[0].sum(), x)
+    distinguish(dx, right, y.reshape(x.shape) * right)
 
 
 @pytest.mark.parametrize(
-    ("activation", "curve", "slope"),
+    ("activation", "function", "derivative"),
     [
         ("relu", lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
         (None, lambda z: z, np.ones_like),
@@ -60,22 +60,22 @@ def test_s1_2_flatten_and_dropout_do_not_multiply_by_what_passed(layer: fn.Layer
     ],
     ids=["relu", "linear", "tanh"],
 )
-def test_s1_3_the_slope_of_an_activation_multiplies_the_incoming_gradient(
-    activation: str | None, curve: Callable[[Array], Array], slope: Callable[[Array], Array]
+def test_s1_3_the_derivative_of_an_activation_multiplies_the_incoming_gradient(
+    activation: str | None, function: Callable[[Array], Array], derivative: Callable[[Array], Array]
 ) -> None:
     x, w, dy = draw(2, 5, 5, 1), draw(3, 3, 1, 2, seed=1), draw(2, 3, 3, 2, seed=2)
-    _, grads, dx = answers(fn.conv2d(2, 3, bias=False, activation=activation), {"w": w}, x, dy)
-    faulty_dw = measured(lambda w: np.vdot(slope(dy), correlate(x, w)), w)
-    faulty_dx = measured(lambda x: np.vdot(slope(dy), correlate(x, w)), x)
-    told_apart(grads["w"], measured(lambda w: np.vdot(dy, curve(correlate(x, w))), w), faulty_dw)
-    told_apart(dx, measured(lambda x: np.vdot(dy, curve(correlate(x, w))), x), faulty_dx)
+    _, grads, dx = run_layer(fn.conv2d(2, 3, bias=False, activation=activation), {"w": w}, x, dy)
+    faulty_dw = numeric_gradient(lambda w: np.vdot(derivative(dy), correlate(x, w)), w)
+    faulty_dx = numeric_gradient(lambda x: np.vdot(derivative(dy), correlate(x, w)), x)
+    distinguish(grads["w"], numeric_gradient(lambda w: np.vdot(dy, function(correlate(x, w))), w), faulty_dw)
+    distinguish(dx, numeric_gradient(lambda x: np.vdot(dy, function(correlate(x, w))), x), faulty_dx)
 
 
-def test_s1_4_relu_has_the_slope_one_between_zero_and_one() -> None:
+def test_s1_4_relu_has_the_derivative_one_between_zero_and_one() -> None:
     x = np.array([[-0.5, 0.25, 0.75, 2.0]])
-    _, _, dx = answers(fn.relu, {}, x)
-    told_apart(dx, [[0, 1, 1, 1]], np.where(x >= 1, 1, np.where(x > 0, x, 0)))
-    told_apart(dx, [[0, 1, 1, 1]], np.maximum(x, 0))
+    _, _, dx = run_layer(fn.relu, {}, x)
+    distinguish(dx, [[0, 1, 1, 1]], np.where(x >= 1, 1, np.where(x > 0, x, 0)))
+    distinguish(dx, [[0, 1, 1, 1]], np.maximum(x, 0))
 
 
 @pytest.mark.parametrize(("kernel", "pad_mode", "border"), [(3, "zero", 1), (5, "zero", 2), (3, "edge", 1)])
@@ -93,45 +93,48 @@ def test_s1_6_gradients_see_the_padded_image(kernel: int, pad_mode: str, border:
         faulty_dw[:h, :v] += patch[..., None] * dy[n, r, s]
         faulty_dx[n, r : r + h, s : s + v] += (w * dy[n, r, s]).sum(-1)[:h, :v]
     layer = fn.conv2d(2, kernel, padding="same", bias=False, pad_mode=pad_mode)
-    _, grads, dx = answers(layer, {"w": w}, x, dy)
-    told_apart(grads["w"], measured(lambda w: np.vdot(dy, correlate(padded(x), w)), w), faulty_dw)
-    told_apart(dx, measured(lambda x: np.vdot(dy, correlate(padded(x), w)), x), faulty_dx)
+    _, grads, dx = run_layer(layer, {"w": w}, x, dy)
+    distinguish(grads["w"], numeric_gradient(lambda w: np.vdot(dy, correlate(padded(x), w)), w), faulty_dw)
+    distinguish(dx, numeric_gradient(lambda x: np.vdot(dy, correlate(padded(x), w)), x), faulty_dx)
 
 
 def test_s1_7_every_sample_counts_for_the_bias() -> None:
     x, params, dy = draw(3, 4, 4, 1), {"w": draw(2, 2, 1, 2), "b": draw(2)}, draw(3, 3, 3, 2)
-    _, grads, _ = answers(fn.conv2d(2, 2), params, x, dy)
-    told_apart(grads["b"], [sum(dy[n, r, s, f] for n, r, s in np.ndindex(3, 3, 3)) for f in (0, 1)], dy[-1].sum((0, 1)))
+    _, grads, _ = run_layer(fn.conv2d(2, 2), params, x, dy)
+    distinguish(
+        grads["b"], [sum(dy[n, r, s, f] for n, r, s in np.ndindex(3, 3, 3)) for f in (0, 1)], dy[-1].sum((0, 1))
+    )
 
 
-def test_s1_8_average_pooling_shares_the_gradient_out() -> None:
-    _, _, dx = answers(fn.avg_pool2d(2), {}, draw(1, 4, 4, 1))
-    told_apart(dx, np.full((1, 4, 4, 1), 0.25), np.ones((1, 4, 4, 1)))
+def test_s1_8_average_pooling_distributes_the_gradient() -> None:
+    _, _, dx = run_layer(fn.avg_pool2d(2), {}, draw(1, 4, 4, 1))
+    distinguish(dx, np.full((1, 4, 4, 1), 0.25), np.ones((1, 4, 4, 1)))
 
 
 def test_s1_9_windows_that_overlap_add_their_gradients() -> None:
     x = np.zeros((1, 3, 3, 1))
     x[0, 1, 1, 0] = 1  # the largest of all four windows
-    _, _, dx = answers(fn.max_pool2d(2, stride=1), {}, x)
-    told_apart(dx, 4 * x, x)
-    _, _, dx = answers(fn.avg_pool2d(2, stride=1), {}, x)
+    _, _, dx = run_layer(fn.max_pool2d(2, stride=1), {}, x)
+    distinguish(dx, 4 * x, x)
+    _, _, dx = run_layer(fn.avg_pool2d(2, stride=1), {}, x)
     right = [[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]]
-    told_apart(dx[0, :, :, 0], right, np.full((3, 3), 0.25))
+    distinguish(dx[0, :, :, 0], right, np.full((3, 3), 0.25))
 
 
 def test_s1_10_dropout_is_the_identity_when_predicting() -> None:
     x = 1 + draw(1, 1000) ** 2
-    told_apart(fn.dropout(0.1).apply({}, x)[0], x, x / 0.1)
+    distinguish(fn.dropout(0.1).apply({}, x)[0], x, x / 0.1)
     y, _ = fn.dropout(0.1).apply({}, x, 0)
-    told_apart(y[y != 0], x[y != 0] / 0.9, x[y != 0] / 0.1)
+    distinguish(y[y != 0], x[y != 0] / 0.9, x[y != 0] / 0.1)
 
 
-def test_s1_11_dropout_knows_which_units_it_dropped() -> None:
+def test_s1_11_dropout_uses_the_same_mask_in_the_backward_pass() -> None:
     x, dy = np.zeros((1, 1000)), draw(1, 1000)
     mask = fn.dropout(0.5).apply({}, np.ones((1, 1000)), 0)[0]
-    y, _, dx = answers(fn.dropout(0.5), {}, x, dy, rng=0)
-    told_apart(dx, mask * dy, np.where(y == 0, 0, dy / 0.5))
-    # 1,000 units, half of them dropped: 500 with a deviation of 16. Indices with replacement drop 1 - 1/√e = 39 %.
+    y, _, dx = run_layer(fn.dropout(0.5), {}, x, dy, rng=0)
+    distinguish(dx, mask * dy, np.where(y == 0, 0, dy / 0.5))
+    # Half of 1,000 units are dropped: 500 with a standard deviation of 16. Drawing indices with replacement drops
+    # 1 - 1/√e = 39 %.
     redrawn = np.ones(1000)
     redrawn[np.random.default_rng(0).integers(1000, size=500)] = 0
     assert abs((mask == 0).sum() - 500) < 64
@@ -146,15 +149,15 @@ def test_s1_12_upsampling_sums_the_gradients_of_its_copies() -> None:
         return dx
 
     dy = draw(4, 6)
-    _, _, dx = answers(fn.upsample2d((2, 3)), {}, draw(1, 2, 2, 1), dy[None, :, :, None])
+    _, _, dx = run_layer(fn.upsample2d((2, 3)), {}, draw(1, 2, 2, 1), dy[None, :, :, None])
     right = [[sum(dy[2 * r + i, 3 * s + j] for i, j in np.ndindex(2, 3)) for s in (0, 1)] for r in (0, 1)]
-    told_apart(dx[0, :, :, 0], right, dy[::2, ::3])
+    distinguish(dx[0, :, :, 0], right, dy[::2, ::3])
     with pytest.raises(ValueError, match="setting an array element with a sequence"):
         faulty(dy)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_s1_13_every_loss_is_a_descent(name: str) -> None:
+def test_s1_13_a_step_against_the_gradient_lowers_every_loss(name: str) -> None:
     loss, y, target = LOSSES[name]
     value, dy = loss(y, target)
     optimizer, params = fn.sgd(0.01), {"y": y}
@@ -176,10 +179,10 @@ def test_s1_14_categorical_loss_is_the_mean_of_the_true_class_alone() -> None:
 
     p = softmax(logits)
     value, dlogits = fn.softmax_cross_entropy(logits, LABELS)
-    told_apart(value, -np.mean([np.log(p[i, c]) for i, c in enumerate(LABELS)]), faulty(p, rows))
-    told_apart(fn.categorical_cross_entropy(p, LABELS)[0], value, faulty(p, rows))
-    # p - y, over n, belongs to our value; the other has another gradient, whatever the batch.
-    told_apart(dlogits, (p - rows) / 4, measured(lambda z: faulty(softmax(z), rows) / 4, logits))
+    distinguish(value, -np.mean([np.log(p[i, c]) for i, c in enumerate(LABELS)]), faulty(p, rows))
+    distinguish(fn.categorical_cross_entropy(p, LABELS)[0], value, faulty(p, rows))
+    # (p - y) / n is the gradient of our value; the faulty value has another gradient for every batch.
+    distinguish(dlogits, (p - rows) / 4, numeric_gradient(lambda z: faulty(softmax(z), rows) / 4, logits))
 
 
 def test_s1_15_softmax_anywhere_has_its_whole_jacobian() -> None:
@@ -188,31 +191,31 @@ def test_s1_15_softmax_anywhere_has_its_whole_jacobian() -> None:
     gradient = fn.value_and_grad(model, fn.mean_squared_error)
     _, grads = gradient(params, x, target)
     first, last = params["dense_0"], params["dense_1"]
-    right = measured(lambda w: gradient(params | {"dense_0": first | {"w": w}}, x, target)[0], first["w"])
+    right = numeric_gradient(lambda w: gradient(params | {"dense_0": first | {"w": w}}, x, target)[0], first["w"])
     s = fn.softmax.apply({}, x @ first["w"] + first["b"])[0]
     twice = fn.softmax.apply({}, s)[0]
     ds = (s @ last["w"] + last["b"] - target) * 2 / target.size @ last["w"].T
-    told_apart(grads["dense_0"]["w"], right, x.T @ (ds * s * (1 - s)))
-    told_apart(grads["dense_0"]["w"], right, x.T @ (ds * twice * (1 - twice)))
+    distinguish(grads["dense_0"]["w"], right, x.T @ (ds * s * (1 - s)))
+    distinguish(grads["dense_0"]["w"], right, x.T @ (ds * twice * (1 - twice)))
 
 
-def test_s1_16_each_sample_goes_back_through_its_own_activations() -> None:
+def test_s1_16_the_backward_pass_of_each_sample_uses_its_own_activations() -> None:
     x, params, target = draw(4, 3), {"w": draw(3, 2), "b": np.zeros(2)}, draw(4, 2, seed=1)
     gradient = fn.value_and_grad(fn.dense(2, activation="tanh"), fn.mean_squared_error)
     _, grads = gradient(params, x, target)
     y = np.tanh(x @ params["w"])
     error = (2 * (y - target) / target.size).sum(0)
     faulty = np.outer(x[-1], error * (1 - y[-1] ** 2))
-    told_apart(grads["w"], measured(lambda w: gradient(params | {"w": w}, x, target)[0], params["w"]), faulty)
+    distinguish(grads["w"], numeric_gradient(lambda w: gradient(params | {"w": w}, x, target)[0], params["w"]), faulty)
 
 
-def test_s1_17_each_batch_updates_also_the_smaller_ones() -> None:
+def test_s1_17_every_batch_makes_an_update_also_a_smaller_one() -> None:
     model, data = fn.dense(1), (draw(1000, 1).astype(np.float32), draw(1000, 1).astype(np.float32))
     params = model.init((1,), 0)
     result = fn.fit(model, params, fn.sgd(0.01), data, fn.mean_squared_error, 1, batch_size=32, verbose=False)
     faulty = sum(len(batch) == 32 for batch in np.array_split(data[0], 32))
     assert faulty == 8
-    told_apart(fn.current_step(result.opt_state), 32, faulty)
+    distinguish(fn.current_step(result.opt_state), 32, faulty)
 
 
 @pytest.mark.parametrize(
@@ -224,12 +227,12 @@ def test_s1_18_without_bias_the_weights_remain_and_learn(layer: fn.Layer, shape:
 
     params = layer.init(shape, 0)
     assert list(params) == ["w"]
-    told_apart(fn.summary(layer, params, shape).parameters, count, faulty(count, 3, False))
-    _, grads, _ = answers(layer, params, draw(2, *shape).astype(np.float32))
+    distinguish(fn.summary(layer, params, shape).parameters, count, faulty(count, 3, False))
+    _, grads, _ = run_layer(layer, params, draw(2, *shape).astype(np.float32))
     assert grads["w"].all()
 
 
-def test_s1_19_layers_of_one_shape_begin_differently_and_spare_the_global_generator() -> None:
+def test_s1_19_layers_of_one_shape_start_differently_and_do_not_use_the_global_generator() -> None:
     def faulty(shape: tuple[int, ...]) -> Array:
         np.random.seed(100)
         return np.random.standard_normal(shape)
@@ -245,19 +248,19 @@ def test_s1_19_layers_of_one_shape_begin_differently_and_spare_the_global_genera
         np.random.set_state(state)
 
 
-def test_s1_20_weights_of_ones_own() -> None:
+def test_s1_20_custom_initial_weights() -> None:
     w = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
     with pytest.raises(ValueError, match="truth value of an array"):
         bool(w != None)  # noqa: E711
     layer = fn.dense(2, w_init=lambda shape, rng, fan_in, fan_out: w)
-    told_apart(layer.init((2,), 0)["w"], w, fn.dense(2).init((2,), 0)["w"])
-    told_apart(fn.dense(2, bias=False).apply({"w": w}, np.ones((1, 2), np.float32))[0], [[4, 6]], [[0, 0]])
+    distinguish(layer.init((2,), 0)["w"], w, fn.dense(2).init((2,), 0)["w"])
+    distinguish(fn.dense(2, bias=False).apply({"w": w}, np.ones((1, 2), np.float32))[0], [[4, 6]], [[0, 0]])
 
 
-def test_s1_21_a_stride_may_be_one_number_and_conv2d_knows_relu() -> None:
+def test_s1_21_a_stride_may_be_an_integer_and_conv2d_has_relu() -> None:
     x, w = draw(1, 7, 7, 1), draw(3, 3, 1, 1, seed=1)
     layer: Any = fn.conv2d(1, 3, stride=2, bias=False, activation="relu")
-    told_apart(layer.apply({"w": w}, x)[0], np.maximum(correlate(x, w, stride=2), 0), correlate(x, w, stride=2))
+    distinguish(layer.apply({"w": w}, x)[0], np.maximum(correlate(x, w, stride=2), 0), correlate(x, w, stride=2))
     with pytest.raises(TypeError, match="not subscriptable"):
         layer.arguments["stride"][0]
     with pytest.raises(ValueError, match=r"unknown activation 'rleu'.*did you mean 'relu'"):
@@ -269,35 +272,35 @@ def test_s1_22_padding_keeps_the_size_for_every_kernel(kernel: int) -> None:
     x, w = draw(1, 6, 6, 1), draw(kernel, kernel, 1, 1, seed=1)
     y, _ = fn.conv2d(1, kernel, padding="same", bias=False).apply({"w": w}, x)
     right = correlate(x, w, border=kernel // 2)
-    told_apart(y, right, correlate(x, w, border=1) if kernel != 3 else correlate(x, w))
+    distinguish(y, right, correlate(x, w, border=1) if kernel != 3 else correlate(x, w))
     assert right.shape == x.shape
 
 
-def test_s1_22_padding_is_applied_in_pooling_and_has_known_names() -> None:
+def test_s1_22_padding_is_applied_in_pooling_and_unknown_names_raise() -> None:
     x = draw(4, 4)
     faulty = np.zeros((3, 3))
     for r, s in np.ndindex(2, 2):
         faulty[r, s] = x[2 * r : 2 * r + 2, 2 * s : 2 * s + 2].max()
     right = np.pad(x, 1, constant_values=-np.inf).reshape(3, 2, 3, 2).max((1, 3))
     y, _ = fn.max_pool2d(2, padding=((1, 1), (1, 1))).apply({}, x[None, :, :, None])
-    told_apart(y[0, :, :, 0], right, faulty)
+    distinguish(y[0, :, :, 0], right, faulty)
     for make in (fn.max_pool2d, fn.avg_pool2d, lambda size, padding: fn.conv2d(1, size, padding=padding)):
         with pytest.raises(ValueError, match=r"padding.*'yes'"):
             make(3, padding="yes")
 
 
-def test_s1_23_adam_goes_by_its_rate() -> None:
+def test_s1_23_adam_uses_its_rate() -> None:
     def faulty(gradient: float, lr: float) -> float:
         return -0.001 * gradient / (abs(gradient) + 1e-8)
 
     params, grads = {"w": np.zeros(1)}, {"w": np.array([3.0])}
     for rate in (0.5, 0.01):
         step = fn.adam(rate).update(grads, fn.adam(rate).init(params), params)[0]["w"].item()
-        told_apart(step, -rate, faulty(3.0, lr=rate))
+        distinguish(step, -rate, faulty(3.0, lr=rate))
 
 
 def run(optimizer: fn.Optimizer, gradients: tuple[float, ...], start: float = 0.0) -> list[float]:
-    """Where a parameter goes under some gradients."""
+    """The values of a parameter after the steps with some gradients."""
     params: Any = {"w": np.array([[start]])}
     state, path = optimizer.init(params), []
     for g in gradients:
@@ -364,7 +367,7 @@ G = (1.0, 3.0, -0.5)
 def test_s1_24_optimizers_take_the_steps_of_their_papers(
     optimizer: fn.Optimizer, right: list[float], faulty: list[float]
 ) -> None:
-    told_apart(run(optimizer, G), right, faulty)
+    distinguish(run(optimizer, G), right, faulty)
 
 
 @np.errstate(invalid="ignore")
@@ -372,36 +375,36 @@ def test_s1_24_optimizers_take_the_steps_of_their_papers(
 def test_s1_24_adadelta_keeps_squares_of_its_steps() -> None:
     faulty = adadelta_steps(G, 0, squared=False)
     assert np.isnan(faulty[1])
-    told_apart(run(fn.adadelta(), G), adadelta_steps(G, 0, squared=True), faulty)
+    distinguish(run(fn.adadelta(), G), adadelta_steps(G, 0, squared=True), faulty)
 
 
-def test_s1_24_decay_spares_biases() -> None:
+def test_s1_24_decay_does_not_apply_to_biases() -> None:
     params = {"b": np.ones(2), "w": np.ones((2, 2))}
     optimizer = fn.adamw(0.1, weight_decay=0.5)
     updates, _ = optimizer.update(fn.tree.map(np.zeros_like, params), optimizer.init(params), params)
-    told_apart(updates["w"], np.full((2, 2), -0.05), np.zeros((2, 2)))
+    distinguish(updates["w"], np.full((2, 2), -0.05), np.zeros((2, 2)))
     assert not updates["b"].any()
 
 
 def test_s1_25_accuracy_of_single_outputs_compares_them_with_the_labels() -> None:
     y, labels = np.array([[0.9], [0.8], [0.2], [0.6]]), np.array([[1], [0], [0], [1]])
-    told_apart(fn.metrics.accuracy(y, labels), 0.75, np.mean(y > 0.7))
+    distinguish(fn.metrics.accuracy(y, labels), 0.75, np.mean(y > 0.7))
 
 
-def test_s1_25_regression_is_measured_by_how_far_off_it_is() -> None:
+def test_s1_25_regression_is_measured_by_the_size_of_its_errors() -> None:
     y, target = np.array([[2.5], [0.0], [2.0], [8.0]]), np.array([[3.0], [-0.5], [2.0], [7.0]])
-    # 1 - 1.5 / 29.1875, by hand: near, but only one of four to the sixth digit.
-    told_apart(fn.metrics.r2(y, target), 1 - 1.5 / 29.1875, np.mean(abs(y - target) < 1e-6))
+    # 1 - 1.5 / 29.1875, by hand: all are near, but only one of four is equal to six digits.
+    distinguish(fn.metrics.r2(y, target), 1 - 1.5 / 29.1875, np.mean(abs(y - target) < 1e-6))
 
 
-def test_s1_25_validation_is_on_the_data_that_were_given() -> None:
+def test_s1_25_validation_uses_the_validation_data() -> None:
     model, target = fn.dense(1), draw(6, 1)
     params, train, validation = weights(model, (1,)), (draw(6, 1), target), (draw(4, 1, seed=2), draw(4, 1, seed=3))
     history = fn.fit(
         model, params, fn.sgd(0.1), train, fn.mean_squared_error, 0, validation=validation, verbose=False
     ).history
     predicted = validation[0] @ params["w"]
-    told_apart(history[0]["validation_loss"], np.mean((predicted - validation[1]) ** 2), history[0]["train_loss"])
+    distinguish(history[0]["validation_loss"], np.mean((predicted - validation[1]) ** 2), history[0]["train_loss"])
 
 
 @np.errstate(invalid="ignore")
@@ -417,7 +420,7 @@ def test_s1_26_nothing_hides_a_divergence() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_s1_26_losses_leave_predictions_as_they_are(name: str) -> None:
+def test_s1_26_losses_do_not_change_predictions(name: str) -> None:
     loss, y, target = LOSSES[name]
     kept = y.copy()
     y.setflags(write=False)
@@ -442,7 +445,7 @@ def test_s1_27_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
     y = fn.predict(model, params, x)
     assert np.all(fn.predict(loaded, loaded_params, x) == y)
     assert repr(loaded) == repr(model)
-    # Not only the weights: a convolution that has lost its stride answers something else.
+    # Not only the weights: a convolution without its stride has another output.
     stride_dropped = fn.conv2d(4, 3, padding="same", bias=False, activation="relu")
     here, there, faulty = (
         layer.apply(parameters["conv2d_0"], x)[0]
@@ -450,10 +453,10 @@ def test_s1_27_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
             (convolution, params), (loaded.children["conv2d_0"], loaded_params), (stride_dropped, params)
         )
     )  # fmt: skip
-    told_apart(there, here, faulty)
+    distinguish(there, here, faulty)
 
 
-def test_s1_28_each_epoch_has_its_own_order_and_validation_is_set_aside_once() -> None:
+def test_s1_28_each_epoch_has_its_own_order_and_validation_is_split_off_once() -> None:
     x, labels = np.arange(20), np.repeat([0, 1], 10)
     one, two, three = (np.concatenate(list(fn.batches(x, 4, epochs=3, rng=0))[5 * e : 5 * e + 5]) for e in range(3))
     for epoch in (one, two, three):
@@ -465,18 +468,18 @@ def test_s1_28_each_epoch_has_its_own_order_and_validation_is_set_aside_once() -
     assert sorted(part_labels) == [0, 0, 1, 1]
 
 
-def test_s1_29_tanh_sigmoid_and_their_slopes() -> None:
+def test_s1_29_tanh_sigmoid_and_their_derivatives() -> None:
     x = np.array([[0.5, 1.3]])
     e, s = np.exp(x), 1 / (1 + np.exp(-x))
-    tanh, _, slope = answers(fn.tanh, {}, x)
-    told_apart(tanh, (e - 1 / e) / (e + 1 / e), (1 - x) / (1 + x))
-    told_apart(slope, 4 / (e + 1 / e) ** 2, 2 * x / (1 + x) ** 2)
-    _, _, slope = answers(fn.sigmoid, {}, x)
+    tanh, _, derivative = run_layer(fn.tanh, {}, x)
+    distinguish(tanh, (e - 1 / e) / (e + 1 / e), (1 - x) / (1 + x))
+    distinguish(derivative, 4 / (e + 1 / e) ** 2, 2 * x / (1 + x) ** 2)
+    _, _, derivative = run_layer(fn.sigmoid, {}, x)
     twice = 1 / (1 + np.exp(-s))
-    told_apart(slope, s * (1 - s), twice * (1 - twice))
+    distinguish(derivative, s * (1 - s), twice * (1 - twice))
 
 
-def test_s1_29_rmsprop_decays_what_it_remembers() -> None:
+def test_s1_29_rmsprop_decays_its_running_average() -> None:
     def steps(decay: float) -> list[float]:
         path, p, v = [], 0.0, 0.0
         for g in G:
@@ -485,4 +488,4 @@ def test_s1_29_rmsprop_decays_what_it_remembers() -> None:
             path.append(p)
         return path
 
-    told_apart(run(fn.rmsprop(0.1, decay=0.9), G), steps(0.9), steps(0.1))
+    distinguish(run(fn.rmsprop(0.1, decay=0.9), G), steps(0.9), steps(0.1))

@@ -1,4 +1,4 @@
-"""Saliency is the vjp's dx, and Grad-CAM is its formula, both checked by hand and by moving numbers a little."""
+"""Saliency is the vjp's dx, and Grad-CAM is its formula, both checked by hand and by finite differences."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.testing import microbatches
 
 MODEL = fn.serial(
     fn.conv2d(3, 3, activation=fn.tanh),
@@ -22,7 +23,7 @@ LABELS = np.array([2, 0])
 def test_saliency_is_dx_of_the_score_of_each_label() -> None:
     dx = fn.saliency(MODEL, PARAMS, X, LABELS)
     _, vjp_fn = MODEL.apply(PARAMS, X)
-    expected = vjp_fn(np.eye(4)[LABELS])[1]
+    expected: Any = vjp_fn(np.eye(4)[LABELS])[1]
     assert np.array_equal(dx, expected)
     # How the score moves with the input: central differences of 1e-6 are right to about 1e-9.
     step = 1e-6 * RNG.standard_normal(X.shape)
@@ -38,7 +39,7 @@ def test_one_label_serves_all_examples_and_the_dtype_stays() -> None:
 
 
 def test_grad_cam_of_one_dense_layer_over_maps_by_hand() -> None:
-    # One map of 1 x 2 and one of twice that; the class weighs them 1, 3 and -1, -1 at their two places.
+    # One map of 1 x 2 and one of twice that; the class weights are 1, 3 and -1, -1 at their two positions.
     w = np.array([[[[1.0, 2.0]]]])
     head = np.array([[1.0], [-1.0], [3.0], [-1.0]])
     model = fn.serial(fn.conv2d(2, 1, bias=False), fn.flatten, fn.dense(1, bias=False))
@@ -47,11 +48,11 @@ def test_grad_cam_of_one_dense_layer_over_maps_by_hand() -> None:
     # a = (mean(1, 3), mean(-1, -1)) = (2, -1):  2 * 5 - 1 * 10 = 0  and  2 * -7 + 14 = 0; with head 2: see below.
     assert fn.grad_cam(model, params, x, 0, "conv2d_0").tolist() == [[[0, 0]]]
     params["dense_0"]["w"] = np.array([[1.0], [-1.0], [5.0], [1.0]])  # a = (3, 0)
-    assert fn.grad_cam(model, params, x, 0, "conv2d_0").tolist() == [[[15, 0]]]  # -21 is cut off
+    assert fn.grad_cam(model, params, x, 0, "conv2d_0").tolist() == [[[15, 0]]]  # -21 is below 0
 
 
 @pytest.mark.parametrize("path", ["conv2d_0", "residual_0/conv2d_0", "residual_0/tanh_0", "residual_0"])
-def test_grad_cam_weighs_each_map_by_what_adding_to_it_does_to_the_score(path: str) -> None:
+def test_grad_cam_weighs_each_map_by_how_the_score_changes_with_it(path: str) -> None:
     maps = fn.outputs(MODEL, PARAMS, X)[path]
     step = 1e-6
 
@@ -72,9 +73,9 @@ def test_grad_cam_weighs_each_map_by_what_adding_to_it_does_to_the_score(path: s
         }
         return fn.rebuild(MODEL, change).apply(fn.tree.unflatten(moved), X)[0][[0, 1], LABELS]
 
-    slopes = np.stack([(score(k, step) - score(k, -step)) / (2 * step) for k in range(3)], axis=-1)
+    changes = np.stack([(score(k, step) - score(k, -step)) / (2 * step) for k in range(3)], axis=-1)
     places = maps.shape[1] * maps.shape[2]
-    expected = np.maximum(np.einsum("nk,nijk->nij", slopes / places, maps), 0)
+    expected = np.maximum(np.einsum("nk,nijk->nij", changes / places, maps), 0)
     # Central differences of 1e-6 are right to about 1e-9.
     np.testing.assert_allclose(fn.grad_cam(MODEL, PARAMS, X, LABELS, path), expected, rtol=1e-6, atol=1e-8)
 
@@ -95,10 +96,31 @@ def test_labels_that_do_not_fit_are_refused(labels: Any, error: type, message: s
         fn.grad_cam(MODEL, PARAMS, X, labels, "conv2d_0")
 
 
-def test_layers_that_cannot_be_drawn_upon_are_refused() -> None:
+def test_layers_without_maps_and_models_without_scores_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no layer has the path 'conv2d_7'; there are \['conv2d_0', 'residual_0/"):
         fn.grad_cam(MODEL, PARAMS, X, 0, "conv2d_7")
-    with pytest.raises(ValueError, match=r"'flatten_0' answers \(2, 48\)"):
+    with pytest.raises(ValueError, match=r"but the output of 'flatten_0' is \(2, 48\)"):
         fn.grad_cam(MODEL, PARAMS, X, 0, "flatten_0")
-    with pytest.raises(ValueError, match=r"answers scores \(batch, classes\), got shape \(2, 6, 6, 1\)"):
+    with pytest.raises(ValueError, match=r"output is scores \(batch, classes\), got shape \(2, 6, 6, 1\)"):
         fn.saliency(fn.relu, {}, X, 0)
+
+
+def test_attribution_of_a_batch_that_is_cut_is_that_of_the_whole_batch() -> None:
+    with microbatches(None):
+        expected = fn.saliency(MODEL, PARAMS, X, LABELS), fn.grad_cam(MODEL, PARAMS, X, LABELS, "residual_0")
+    with microbatches(1):
+        found = fn.saliency(MODEL, PARAMS, X, LABELS), fn.grad_cam(MODEL, PARAMS, X, LABELS, "residual_0")
+    for one, other in zip(found, expected, strict=True):
+        # Products of matrices of other sizes: float64 rounding.
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
+
+
+def test_saliency_of_a_tree_of_inputs_is_a_tree() -> None:
+    model = fn.serial(fn.merge("concat", "a", "b"), fn.dense(2, bias=False))
+    w = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    x = {"a": np.ones((4, 2)), "b": np.ones((4, 1))}
+    dx: Any = fn.saliency(model, {"dense_0": {"w": w}}, x, np.array([1, 1, 1, 0]))  # type: ignore[arg-type]
+    assert {name: leaf.tolist() for name, leaf in dx.items()} == {
+        "a": [[2, 4]] * 3 + [[1, 3]],
+        "b": [[6]] * 3 + [[5]],
+    }

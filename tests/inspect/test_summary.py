@@ -56,7 +56,7 @@ def test_it_prints_as_a_table() -> None:
     [
         (fn.dense(4), (3,), 12),
         (fn.dense(4, bias=False), (5, 3), 5 * 12),
-        # Rows (9 - 3) / 2 + 1 = 4, columns (8 - 2) / 2 + 1 = 4; a window holds 3 * 2 * 3 numbers.
+        # Rows (9 - 3) / 2 + 1 = 4, columns (8 - 2) / 2 + 1 = 4; a window has 3 * 2 * 3 elements.
         (fn.conv2d(8, (3, 2), stride=2), (9, 8, 3), 4 * 4 * 18 * 8),
         (fn.conv2d(6, 3, dilation=2), (7, 7, 3), 3 * 3 * 27 * 6),
         # Depthwise: each filter sees one channel.
@@ -87,26 +87,53 @@ def test_the_counts_that_q_viper_published() -> None:
 
 
 def test_layers_inside_combinators_have_their_path_and_are_counted_once() -> None:
-    block = fn.residual(fn.dense(4), fn.add(fn.dense(4), fn.named("bend", fn.tanh)))
+    block = fn.residual(fn.dense(4), fn.add(fn.dense(4), fn.named("squash", fn.tanh)))
     model = fn.serial(fn.named("stem", fn.dense(4)), block, fn.concat(fn.identity, fn.dense(2)))
     params = model.init((3,), 0)
     found = fn.summary(model, params, (3,))
     assert [row.path for row in found.rows] == [
-        "stem", "residual_0/dense_0", "residual_0/add_0/dense_0", "residual_0/add_0/bend",
+        "stem", "residual_0/dense_0", "residual_0/add_0/dense_0", "residual_0/add_0/squash",
         "concat_0/identity_0", "concat_0/dense_0",
     ]  # fmt: skip
     assert found.parameters == fn.tree.count(params)
 
 
-def test_a_bare_pair_is_a_row_of_its_own() -> None:
+def test_a_bare_pair_is_a_row_of_its_own_and_its_leaf_called_w_is_no_multiply_add() -> None:
     scale = (
         lambda shape, rng: {"w": np.ones(shape, np.float32)},
         lambda params, x: (x * params["w"], lambda dy: ({"w": (dy * x).sum(0)}, dy * params["w"])),
     )
     (row,) = fn.summary(scale, {"w": np.ones(5, np.float32)}, (5,)).rows
-    assert (row.path, row.layer, row.parameters, row.multiply_adds) == ("", "layer", 5, 5)
+    assert (row.path, row.layer, row.parameters, row.multiply_adds) == ("", "layer", 5, 0)
     (row,) = table(fn.serial(scale), (5,)).rows
     assert row.path == "layer_0"
+
+
+def test_multiply_adds_are_those_that_a_layer_declares() -> None:
+    @fn.layer(per_example=True)
+    def low_rank(units: int, rank: int) -> Any:
+        def init(shape: Any, rng: Any) -> Any:
+            return {"down": np.ones((shape[-1], rank), np.float32), "up": np.ones((rank, units), np.float32)}
+
+        def apply(params: Any, x: Any) -> Any:
+            return x @ params["down"] @ params["up"], lambda dy: ({}, dy)
+
+        def multiply_adds(params: Any, x: Any, y: Any) -> int:
+            return int(x.size * params["down"].shape[1] + params["up"].shape[0] * y.size)
+
+        return fn.Layer(init, apply, multiply_adds=multiply_adds)
+
+    found = table(fn.serial(low_rank(7, 2), fn.residual(low_rank(7, 3))), (5, 4))
+    assert [row.multiply_adds for row in found.rows] == [5 * (4 * 2 + 2 * 7), 5 * (7 * 3 + 3 * 7)]
+    assert found.multiply_adds == 110 + 210
+    assert [row.layer for row in found.rows] == ["low_rank(7, 2)", "low_rank(7, 3)"]
+
+
+def test_a_layer_with_several_inputs_shows_the_shape_of_each() -> None:
+    model = fn.graph({"a": (fn.dense(4), "input"), "y": (fn.merge("add"), ("a", "input"))}, output="y")
+    found = table(model, (4,))
+    assert [(row.path, row.input_shape) for row in found.rows] == [("a", (4,)), ("y", {"a": (4,), "input": (4,)})]
+    assert str(found).splitlines()[3] == "y      merge('add')  {a: 4, input: 4}  4                0              0"
 
 
 def test_parameters_in_double_precision_are_counted_in_their_own_bytes() -> None:
@@ -127,14 +154,16 @@ def test_a_shape_may_be_a_list_and_nothing_is_written_to() -> None:
     ("model", "params", "shape", "error", "message"),
     [
         (SMALL, SMALL.init((8, 8, 2), 0), 8, TypeError, r"a tuple of ints such as \(28, 28, 1\), got 8"),
-        (SMALL, SMALL.init((8, 8, 2), 0), (8, 8, 3), ValueError, "in layer conv2d_0, which was given an array of"),
-        (SMALL, SMALL.init((8, 8, 2), 0), (6, 6, 2), ValueError, "in layer dense_0, which was given an array of"),
+        (SMALL, SMALL.init((8, 8, 2), 0), (8, 8, 3), ValueError, "in layer conv2d_0, with an input of shape"),
+        (SMALL, SMALL.init((8, 8, 2), 0), (6, 6, 2), ValueError, "in layer dense_0, with an input of shape"),
         (SMALL, {}, (8, 8, 2), ValueError, "in layer conv2d_0, with an input of shape"),
         (SMALL, {"head": {}}, (8, 8, 2), ValueError, r"parameters of another model: no layer is called \['head'\]"),
         (fn.dense, {}, (8,), TypeError, r"call it: dense\(\.\.\.\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(model: Any, params: Any, shape: Any, error: type, message: str) -> None:
+def test_summary_refuses_parameters_and_shapes_of_another_model(
+    model: Any, params: Any, shape: Any, error: type, message: str
+) -> None:
     with pytest.raises(error, match=message):
         fn.summary(model, params, shape)
 
@@ -143,7 +172,7 @@ def test_what_does_not_fit_is_refused(model: Any, params: Any, shape: Any, error
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody looks at."""
+    """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -168,7 +197,7 @@ def test_a_terminal_shows_a_colour_for_each_family_a_bold_total_and_a_legend() -
     *lines, legend = shown(found, Terminal()).splitlines()
     assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines] == str(found).splitlines()
     families = [row.family for row in found.rows]
-    assert families == ["conv", "norm", "activation", "pool", "shape", "linear"]
+    assert families == ["conv", "batch_norm", "activation", "pool", "shape", "dense"]
     style = dict(zip(families, STYLES, strict=False))
     for row, line in zip(found.rows, lines[2:], strict=False):
         # The layer alone has a colour, not the spaces after it.
@@ -198,18 +227,27 @@ def test_nothing_in_the_data_has_a_colour(colours: None, monkeypatch: pytest.Mon
     assert "\x1b" not in str(found) + repr(found)
 
 
-def test_a_layer_of_ones_own_is_a_family_of_its_own() -> None:
+def test_the_family_of_a_layer_is_the_file_that_it_is_in_and_own_for_a_users() -> None:
     @fn.layer
     def mine() -> Any:
         return (lambda shape, rng: {}, lambda params, x: (x, lambda dy: ({}, dy)))
 
-    found = table(fn.serial(mine(), fn.serial(), fn.dense(2)), (3,))
-    assert [row.family for row in found.rows] == ["own", "combinators", "linear"]
+    @fn.layer
+    def dense(units: int) -> Any:
+        return (lambda shape, rng: {}, lambda params, x: (x, lambda dy: ({}, dy)))
+
+    model = fn.serial(
+        mine(), dense(3), fn.serial(), fn.dense(2), fn.named("bent", fn.relu), fn.leaky_relu(), fn.dropout(0.1),
+        fn.scale_and_shift(), fn.elementwise(np.sin, lambda x, y: np.cos(x)),
+    )  # fmt: skip
+    assert [row.family for row in table(model, (3,)).rows] == [
+        "own", "own", "combinators", "dense", "activation", "activation", "dropout", "batch_norm", "activation",
+    ]  # fmt: skip
 
 
 def test_the_colours_are_told_apart_by_the_colour_blind_and_legible_on_any_background() -> None:
     # How those who lack one of the three kinds of cones see (Machado, Oliveira & Fernandes 2009, severity 1).
-    visions = {
+    visions: dict[str, Any] = {
         "normal": np.eye(3),
         "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
         "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],

@@ -1,10 +1,12 @@
-"""Architectures as JSON, and model files: what comes back is the same model, and nothing foreign is ever run."""
+"""Architectures as JSON, and model files: reading gives the same model, and runs no code from the file."""
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ import pytest
 
 import funcnn as fn
 from funcnn import initializers
+from funcnn.inspect.traverse import every_layer
+from funcnn.interchange import renamed
+from funcnn.interchange.renamed import Renames
+from funcnn.recorded import recorded
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TABLE = fn.testing.table_of_layers()
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 2), np.float32)
 
@@ -40,7 +46,7 @@ def twice(layer: Any, *others: Any, **options: Any) -> Any:
 
 
 def flat(shape: Any, rng: Any, fan_in: int, fan_out: int) -> Any:
-    """An initializer of a user's."""
+    """A user's initializer."""
     return np.full(shape, 0.5, np.float32)
 
 
@@ -100,7 +106,7 @@ def test_the_text_is_exactly_this() -> None:
     assert fn.to_json(model).splitlines() == [
         "{",
         '  "format": "funcnn model",',
-        '  "version": 1,',
+        '  "version": 2,',
         '  "model": {"layer": "serial", "arguments": {"layers": [',
         '    {"layer": "conv2d", "name": "stem", "arguments": {"filters": 8, "kernel": [3, 5], '
         '"padding": [[1, 1], [0, 0]], "activation": "relu", "b_init": {"function": "flat"}}},',
@@ -122,7 +128,7 @@ def test_every_layer_of_the_library_comes_back(layer: fn.Layer, shape: Any, tmp_
     x = np.random.default_rng(0).random((3, *shape), np.float32)
     params = fn.calibrate(layer, layer.init(shape, 0), x)
     fn.save_model(tmp_path / "model.npz", layer, params)
-    # A curve of one's own, even if one of the table's, is handed in.
+    # A nonlinearity without a recorded call is passed by its kind.
     again, found = fn.load_model(tmp_path / "model.npz", {"elementwise": layer} if layer.kind == "elementwise" else {})
     assert repr(again) == repr(layer)
     assert fn.to_json(again) == fn.to_json(layer)
@@ -131,7 +137,7 @@ def test_every_layer_of_the_library_comes_back(layer: fn.Layer, shape: Any, tmp_
     assert same_bits(again.init(shape, 7), layer.init(shape, 7))
 
 
-def test_a_nested_model_comes_back_with_its_names_and_goes_on_learning(tmp_path: Path) -> None:
+def test_a_nested_model_comes_back_with_its_names_and_can_be_trained_on(tmp_path: Path) -> None:
     params = trained()
     fn.save_model(tmp_path / "model.npz", EVERYTHING, params)
     model, found = fn.load_model(tmp_path / "model.npz")
@@ -193,10 +199,100 @@ def test_what_is_default_is_not_written_and_what_only_equals_it_is() -> None:
     assert '"arguments": {"a": -0.0, "c": true}' in fn.to_json(keeps(-0.0, c=True))
 
 
+def test_a_default_before_several_values_is_read() -> None:
+    @fn.layer
+    def keeps(a: float = 0.5, *several: Any, c: int = 1) -> Any:
+        return pair
+
+    text = fn.to_json(keeps(0.5, fn.relu, 3))
+    assert '"a"' not in text
+    assert fn.from_json(text, {"keeps": keeps}).arguments["several"] == (fn.relu, 3)
+
+
 def test_changed_children_are_written_and_not_those_they_replaced() -> None:
     model = fn.rebuild(fn.serial(fn.dense(2), fn.relu), lambda path, own: fn.tanh if own.kind == "relu" else own)
     assert '{"layer": "tanh"' in fn.to_json(model)
     assert '"relu"}' not in fn.to_json(model)
+
+
+def test_a_users_constructor_whose_layers_were_changed_is_written_as_it_is_now() -> None:
+    model = fn.serial(fn.named("a", twice(fn.relu, fn.dense(2))), twice(fn.relu))
+    changed = fn.rebuild(model, lambda path, own: fn.tanh if path == "a/relu_1" else own)
+    text = fn.to_json(changed)
+    assert text.count('"twice"') == 1
+    again = fn.from_json(text, {"twice": twice})
+    assert repr(again) == repr(changed)
+    x = IMAGES[:, 0, 0]
+    params = changed.init((2,), 0)
+    assert again.apply(params, x)[0].tobytes() == changed.apply(params, x)[0].tobytes()
+    assert [*again.children["a"].children] == ["relu_0", "relu_1", "dense_0"]
+
+
+def test_folded_and_calibrated_models_are_written() -> None:
+    params = trained()
+    model, folded = fn.fold_batch_norm(EVERYTHING, params)
+    again = fn.from_json(fn.to_json(model))
+    assert repr(again) == repr(model)
+    assert again.apply(folded, IMAGES)[0].tobytes() == model.apply(folded, IMAGES)[0].tobytes()
+
+
+def other_apply(own: fn.Layer) -> fn.Layer:
+    """The layer with an ``apply`` of a user's."""
+    return replace(own, apply=lambda params, x: own.apply(params, x))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (other_apply(fn.dense(2)), "layer dense: its apply is not the one that dense made"),
+        (fn.serial(fn.residual(other_apply(fn.flatten))), "layer residual_0/flatten_0 is called 'flatten' and is not"),
+        (fn.serial(fn.residual(fn.relu, fn.named("a", other_apply(fn.dense(2))))), "layer residual_0/a: its apply is"),
+        (fn.serial(fn.dense(2), other_apply(EVERYTHING)), "layer serial_0: its apply is not the one that serial made"),
+        (fn.graph({"y": (other_apply(fn.dense(2)), "input")}, "y"), "layer y: its apply is not"),
+        (fn.serial(twice(fn.relu, fn.named("a", other_apply(fn.dense(2))))), "layer twice_0/a: its apply is not"),
+        (
+            fn.serial(fn.dense(2, activation=other_apply(fn.leaky_relu()))),
+            r"layer dense_0\.activation: its apply is not",
+        ),
+    ],
+)
+def test_a_layer_that_its_record_does_not_describe_is_not_written(model: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.save_model(tmp_path / "model.npz", model, {})
+    assert not os.listdir(tmp_path)
+
+
+@recorded
+def stairs(rate: float, every: int = 1, after: Any = None) -> Any:
+    """A user's schedule."""
+    return lambda step: rate * (step // every)
+
+
+def test_a_function_that_a_constructor_made_is_written_as_its_call() -> None:
+    @fn.layer
+    def keeps(value: Any = None, *functions: Any) -> Any:
+        return pair
+
+    model = keeps(stairs(0.5, after=stairs(0.25, 2)), flat, initializers.normal(0.1), initializers.he_normal)
+    text = fn.to_json(model)
+    assert json.loads(text)["model"]["arguments"] == {
+        "value": {
+            "function": "stairs",
+            "arguments": {"rate": 0.5, "after": {"function": "stairs", "arguments": {"rate": 0.25, "every": 2}}},
+        },
+        "functions": [
+            {"function": "flat"},
+            {"function": "normal", "arguments": {"std": 0.1}},
+            {"function": "he_normal"},
+        ],
+    }
+    own = {"keeps": keeps, "stairs": stairs, "flat": flat}
+    again = fn.from_json(text, own)
+    assert fn.to_json(again) == text
+    assert again.arguments["value"](8) == 4
+    assert again.arguments["functions"][2] is initializers.he_normal
+    with pytest.raises(ValueError, match="this funcnn has no 'stairs'"):
+        fn.from_json(text, {"keeps": keeps, "flat": flat})
 
 
 def test_arguments_are_written_as_given_even_if_as_many_children_came_of_them() -> None:
@@ -208,10 +304,10 @@ def test_arguments_are_written_as_given_even_if_as_many_children_came_of_them() 
     assert repr(fn.from_json(fn.to_json(tower(4, 2)), {"tower": tower})) == "tower(4, 2)"
 
 
-# Layers of one's own
+# Layers of a user
 
 
-def test_own_layers_are_handed_in_by_name(tmp_path: Path) -> None:
+def test_own_layers_are_passed_by_name(tmp_path: Path) -> None:
     block = fn.named("block", twice(fn.dense(3, w_init=flat), snake(), sine, depth=(1, 2)))
     model = fn.serial(block, fn.dense(1, activation=sine))
     params = model.init((3,), 0)
@@ -232,14 +328,14 @@ def test_own_layers_are_handed_in_by_name(tmp_path: Path) -> None:
     ("layers", "message"),
     [
         ({}, r"layer snake_0: this funcnn has no 'snake'; if it is your own, pass it in: layers={'snake': snake}"),
-        ({"snake": snake()}, "layer snake_0: 'snake' is a ready layer .* hand in the constructor"),
-        ({"snake": pair}, "makes no layers; hand in a constructor decorated with @fn.layer"),
-        ({"snake": snake.__wrapped__}, "snake makes no layers; hand in a constructor decorated with @fn.layer"),  # type: ignore[attr-defined]
-        ({"snake": initializers.normal}, "snake_0: normal takes no \\['start'\\], it takes \\['deviation'\\]"),
-        ({"snake": snake, "dense": snake}, r"\['dense'\] are names of funcnn's own"),
+        ({"snake": snake()}, "layer snake_0: 'snake' is a layer and .* pass the constructor"),
+        ({"snake": pair}, "makes no layers; pass a constructor decorated with @fn.layer"),
+        ({"snake": snake.__wrapped__}, "snake makes no layers; pass a constructor decorated with @fn.layer"),  # type: ignore[attr-defined]
+        ({"snake": initializers.normal}, "snake_0: normal takes no \\['start'\\], it takes \\['std'\\]"),
+        ({"snake": snake, "dense": snake}, r"\['dense'\] are names of funcnn's own layers"),
     ],
 )
-def test_the_wrong_thing_handed_in_is_refused(layers: Any, message: str) -> None:
+def test_the_wrong_thing_that_is_passed_raises(layers: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fn.from_json(fn.to_json(fn.serial(snake(2.0))), layers)
 
@@ -280,46 +376,109 @@ def other_snake() -> Any:
         (fn.elementwise(np.sin, lambda x, y: np.cos(x), name="relu"), "'relu' and is not funcnn's relu"),
     ],
 )
-def test_what_could_not_be_read_back_is_refused_and_nothing_is_written(
-    model: Any, message: str, tmp_path: Path
-) -> None:
+def test_what_could_not_be_read_back_raises_and_nothing_is_written(model: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         fn.save_model(tmp_path / "model.npz", model, {})
     assert not os.listdir(tmp_path)
+
+
+# Older versions
+
+
+def old(model: Any, version: int = 1) -> str:
+    return json.dumps({"format": "funcnn model", "version": version, "model": model})
+
+
+def layers(*nodes: Any) -> Any:
+    return {"layer": "serial", "arguments": {"layers": list(nodes)}}
+
+
+def test_version_1_had_another_name_for_the_standard_deviation() -> None:
+    normal = {"function": "normal", "arguments": {"deviation": 0.5}}
+    dense = {"layer": "dense", "arguments": {"units": 2, "w_init": normal}}
+    graph = {"layer": "graph", "arguments": {"nodes": {"dict": {"a": [dense, "input"]}}, "output": "a"}}
+    for model in (dense, layers(dense, layers(dense)), graph):
+        again = fn.from_json(old(model))
+        assert repr(again).count("w_init=normal(std=0.5)") == json.dumps(model).count("deviation")
+        assert '"version": 2' in fn.to_json(again)
+        with pytest.raises(ValueError, match=r"normal takes no \['deviation'\], it takes \['std'\]"):
+            fn.from_json(old(model, version=2))
+
+
+def test_only_the_arguments_of_the_kind_are_renamed() -> None:
+    @fn.layer
+    def noise(deviation: float, layer: Any = None, normal: Any = None) -> Any:
+        return pair
+
+    arguments = {"deviation": 0.5, "layer": {"dict": {"deviation": [1]}}, "normal": {"list": [{"layer": "relu"}]}}
+    again = fn.from_json(old({"layer": "noise", "arguments": arguments}), {"noise": noise})
+    assert repr(again) == "noise(0.5, layer={'deviation': (1,)}, normal=[relu])"
+
+
+def test_a_table_of_renames_reads_files_of_every_older_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = (
+        Renames(kinds={"linear": "affine"}, arguments={"linear": {"outputs": "size"}}),
+        Renames(kinds={"affine": "dense", "silu": "swish"}, arguments={"affine": {"size": "units"}}),
+    )
+    monkeypatch.setattr("funcnn.interchange.architecture.RENAMES", table)
+    monkeypatch.setattr("funcnn.interchange.architecture.VERSION", 3)
+    linear = {"layer": "linear", "arguments": {"outputs": 3, "activation": {"layer": "silu"}}}
+    affine = {"layer": "affine", "arguments": {"size": 3}}
+    dense = {"layer": "dense", "arguments": {"units": 3}}
+    # The names, under which the file holds the parameters, are those of the old kinds.
+    model = fn.from_json(old(layers(dense, linear, {**linear, "name": "head"}, {"layer": "relu"}, linear)))
+    assert [*model.children] == ["dense_0", "linear_0", "head", "relu_0", "linear_2"]
+    assert repr(model.children["head"]) == "named('head', dense(3, activation=swish))"
+    assert [*fn.from_json(old(layers(dense, affine, dense), 2)).children] == ["dense_0", "affine_0", "dense_1"]
+    assert repr(fn.from_json(old(layers(dense, dense), 3))) == "serial(dense(3), dense(3))"
+    with pytest.raises(ValueError, match="this funcnn has no 'affine'"):
+        fn.from_json(old(affine, 3))
+
+
+def test_every_rename_leads_to_a_name_of_today() -> None:
+    assert len(renamed.RENAMES) == renamed.VERSION - 1
+    for number, row in enumerate(renamed.RENAMES):
+        for kind, names in row.arguments.items():
+            assert set(names) - set(names.values()) == set(names), (kind, "is renamed in a circle")
+            for later in renamed.RENAMES[number:]:
+                kind = later.kinds.get(kind, kind)
+                names = {old: later.arguments.get(kind, {}).get(new, new) for old, new in names.items()}
+            parameters = inspect.signature(getattr(initializers, kind, None) or getattr(fn, kind)).parameters
+            assert set(names.values()) <= set(parameters)
 
 
 # What is damaged, foreign or does not fit
 
 
 def text(model: Any, **changed: Any) -> str:
-    return json.dumps({"format": "funcnn model", "version": 1, "model": model} | changed)
+    return json.dumps({"format": "funcnn model", "version": 2, "model": model} | changed)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it is no JSON"),
-        ("[" * 100_000, "it is no JSON"),
+        ("", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
         ("[1]", 'expected a JSON object with "format": "funcnn model"'),
         ('{"layers": []}', 'expected a JSON object with "format": "funcnn model"'),
-        (text({"layer": "relu"}, version=2), "format version 2 is newer than this funcnn, which reads 1; upgrade"),
-        (text({"layer": "relu"}, version=True), "expected a version of the format, 1 to 1, got True"),
+        (text({"layer": "relu"}, version=3), "format version 3 is newer than this funcnn, which reads 2; upgrade"),
+        (text({"layer": "relu"}, version=True), "expected a version of the format, 1 to 2, got True"),
         (text({"layer": "relu"}, weights=1), r"the architecture takes no \['weights'\]"),
         ('{"format": "funcnn model", "version": 1}', r"the architecture lacks \['model'\]"),
         (text("relu"), "expected the model to be a layer, got 'relu'"),
         (text({"layer": "conv3d"}), "the model: this funcnn has no 'conv3d'"),
         (text({"layer": ["relu"]}), r"this funcnn has no \['relu'\]"),
         (text({"layer": "relu", "code": "1"}), r"the model takes no \['code'\]"),
-        (text({"layer": "relu", "arguments": {}}), "'relu' is a ready layer and takes no arguments"),
+        (text({"layer": "relu", "arguments": {}}), "'relu' is a layer and takes no arguments"),
         (text({"layer": "relu", "name": "a/b"}), "a layer's name"),
         (text({"layer": "he_normal"}), "makes no layers"),
-        (text({"layer": "constant", "arguments": {"value": 1}}), "made a Recipe and no layer"),
+        (text({"layer": "constant", "arguments": {"value": 1}}), "makes a Recorded and no layer"),
         (text({"layer": "dense", "arguments": {"unit": 3}}), r"dense takes no \['unit'\], it takes \['units', 'bias'"),
         (text({"layer": "dense", "arguments": [3]}), r"expected the arguments of dense by name, got \[3\]"),
         (text({"layer": "dense"}), "dense cannot be made: missing a required argument: 'units'"),
         (text({"layer": "dense", "arguments": {"units": -3}}), "dense cannot be made: dense: units must be a whole"),
-        (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is nothing that an architecture holds"),
-        (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is nothing that an architecture holds"),
+        (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is not a value of an architecture"),
+        (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is not a value of an architecture"),
         (text({"layer": "serial", "arguments": {"layers": 3}}), "serial takes several values for"),
         (
             text({"layer": "serial", "arguments": {"layers": [{"layer": "relu"}, {"layer": "dense", "name": "a"}]}}),
@@ -327,7 +486,7 @@ def text(model: Any, **changed: Any) -> str:
         ),
     ],
 )
-def test_text_that_is_no_model_is_refused(content: str, message: str, tmp_path: Path) -> None:
+def test_text_that_is_not_a_model_raises(content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         fn.from_json(content)
     path = tmp_path / "model.npz"
@@ -346,9 +505,10 @@ def test_no_name_outside_the_layers_means_anything(name: str, tag: str) -> None:
         fn.from_json(text({"layer": "dense", "arguments": {"units": {tag: name, "arguments": {}}}}))
 
 
-def test_functions_are_called_only_to_make_layers_and_initializers() -> None:
-    drawn = {"function": "ones", "arguments": {"shape": [10**6, 10**6], "rng": 0, "fan_in": 1, "fan_out": 1}}
-    with pytest.raises(ValueError, match="ones makes no layers"):
+@pytest.mark.parametrize("name", ["ones", "he_normal"])
+def test_functions_are_called_only_to_make_layers_and_initializers(name: str) -> None:
+    drawn = {"function": name, "arguments": {"shape": [10**6, 10**6], "rng": 0, "fan_in": 1, "fan_out": 1}}
+    with pytest.raises(ValueError, match="makes no layers"):
         fn.from_json(text({"layer": "dense", "arguments": {"units": drawn}}))
 
 
@@ -390,6 +550,66 @@ def test_parameters_of_another_model_are_neither_written_nor_read(params: Any, m
         ValueError, match=rf"model\.npz: .*{message}.*; save and load the parameters with their own|dict"
     ):
         fn.load_model(with_architecture(path, fn.to_json(MODEL)))
+
+
+WRONG = {
+    "one more": lambda params: params | {"another": np.ones(3, np.float32)},
+    "one less": lambda params: dict(list(params.items())[1:]),
+    "none": lambda params: {},
+    "text": lambda params: {name: leaf.astype("U4") for name, leaf in params.items()},
+    "numbers": lambda params: dict.fromkeys(params, 0.5),
+    "integers": lambda params: {name: np.nan_to_num(leaf).astype(np.int64) for name, leaf in params.items()},
+    "one of integers": lambda params: params | {"w": params["w"].astype(np.int32)} if "w" in params else None,
+    "half": lambda params: {name: leaf.astype(np.float16) for name, leaf in params.items()},
+    "mixed": lambda params: params | {"b": params["b"].astype(np.float64)} if "b" in params else None,
+    "one axis more": lambda params: {name: leaf[None] for name, leaf in params.items()},
+    "a dict": lambda params: {name: {name: leaf} for name, leaf in params.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(("layer", "shape"), TABLE, ids=[repr(layer) for layer, _ in TABLE])
+def test_every_layer_checks_its_parameters_without_an_input(
+    layer: fn.Layer, shape: Any, wrong: str, tmp_path: Path
+) -> None:
+    if layer.kind == "elementwise":
+        return
+    params = layer.init(shape, 0)
+    for path in [path for path, one in every_layer(layer) if not one.children]:
+        own = params
+        for name in path.split("/") if path else []:
+            own = own.get(name, {})
+        changed = WRONG[wrong](own)
+        if changed is None or (wrong != "one more" and not own):
+            continue
+        bad = _placed(params, path, changed)
+        with pytest.raises((ValueError, TypeError), match=rf"in layer {path}: " if path else "parameter"):
+            fn.save_model(tmp_path / "model.npz", layer, bad)
+        assert not os.listdir(tmp_path)
+    for good in (params, fn.tree.cast(params, np.float64)):
+        fn.save_model(tmp_path / "model.npz", layer, good)
+        assert same_bits(fn.load_model(tmp_path / "model.npz")[1], good)
+
+
+def _placed(params: Any, path: str, own: Any) -> Any:
+    """The parameters with those of one layer replaced."""
+    if not path:
+        return own
+    first, _, rest = path.partition("/")
+    return {**params, first: _placed(params.get(first, {}), rest, own)}
+
+
+def test_a_users_layer_is_not_called_to_check_its_parameters(tmp_path: Path) -> None:
+    @fn.layer
+    def loud() -> Any:
+        def apply(params: Any, x: Any) -> Any:
+            raise AssertionError("it was called")
+
+        return lambda shape, rng: {"w": np.ones(1)}, apply
+
+    fn.save_model(tmp_path / "model.npz", fn.serial(loud()), {"loud_0": {"count": np.ones(1, np.int64)}})
+    _, params = fn.load_model(tmp_path / "model.npz", {"loud": loud})
+    assert params["loud_0"]["count"].dtype == np.int64
 
 
 def test_a_failed_save_leaves_the_old_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

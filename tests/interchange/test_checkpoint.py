@@ -19,9 +19,10 @@ from hypothesis.extra.numpy import (
 )
 
 from funcnn import tree
-from funcnn.interchange import checkpoint
 from funcnn.aliases import Tree
+from funcnn.interchange import checkpoint
 from funcnn.interchange.checkpoint import load, save
+from funcnn.interchange.renamed import Renames
 
 MODEL = {
     "conv2d_0": {"w": np.arange(6, dtype=np.float32).reshape(3, 2), "b": np.zeros(2, np.float32)},
@@ -132,7 +133,7 @@ def test_loaded_arrays_can_be_written_to(tmp_path: Path) -> None:
         ({"a\0b": np.ones(1)}, ValueError, "cannot be a name in a zip file"),
     ],
 )
-def test_what_is_no_tree_of_arrays_is_refused_before_writing(
+def test_what_is_not_a_tree_of_arrays_raises_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaf: object, error: type, message: str
 ) -> None:
     monkeypatch.setattr(zipfile, "ZipFile", None)
@@ -205,14 +206,14 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         ({"a//b.npy": npy(np.ones(1))}, "a key may not be empty"),
     ],
 )
-def test_a_zip_of_something_else_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
+def test_a_zip_of_something_else_raises(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
     path = saved(tmp_path / "model.npz", members)
     with pytest.raises(ValueError, match=rf"model\.npz is damaged or not a checkpoint: .*{message}"):
         load(path)
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "it is empty"), (b"%PDF-1.5", "it is not a zip file")])
-def test_another_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_another_file_raises(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.npz").write_bytes(content)
     with pytest.raises(ValueError, match=rf"model\.npz is not a checkpoint: {message}"):
         load(tmp_path / "model.npz")
@@ -253,3 +254,17 @@ def test_no_changed_byte_is_read_as_another_tree(tmp_path: Path) -> None:
             except ValueError:
                 continue
             assert_same_bits(found, model)  # the bit belonged to a date, for example
+
+
+def test_renamed_keys_of_a_state_are_read_under_their_new_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"scale_by_adam": {"m": {"m": np.ones(2)}, "step": np.array(3)}, "rate": np.array(0.1)}
+    saved = {"params": {"m": np.ones(2)}, "opt_state": state, "step": np.array(3)}
+    save(tmp_path / "checkpoint.npz", saved)
+    assert_same_bits(load(tmp_path / "checkpoint.npz", like=saved), saved)
+    table = (Renames(state_keys={"scale_by_adam": "adam_rule"}), Renames(state_keys={"step": "count"}))
+    monkeypatch.setattr("funcnn.interchange.renamed.RENAMES", table)
+    new = {"adam_rule": {"m": {"m": np.ones(2)}, "count": np.array(3)}, "rate": np.array(0.1)}
+    assert_same_bits(load(tmp_path / "checkpoint.npz"), saved | {"opt_state": new})
+    assert_same_bits(load(tmp_path / "checkpoint.npz", like=saved | {"opt_state": new}), saved | {"opt_state": new})

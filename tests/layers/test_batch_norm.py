@@ -1,14 +1,12 @@
 """Batch norm: both statistics by hand, the constant channel, prediction before calibration and inside a convolution."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import funcnn as fn
-from funcnn.inspect.traverse import watched
 
 X = np.array([[1.0, 7.0], [3.0, 7.0]])
 PARAMS = {
@@ -27,7 +25,7 @@ def test_training_uses_the_statistics_of_the_batch() -> None:
     np.testing.assert_allclose(grads["scale"], [-u, 0], rtol=1e-15)
     assert grads["shift"].tolist() == [1, 1]
     assert (grads["mean"].tolist(), grads["var"].tolist()) == ([0, 0], [0, 0])
-    # dx = gain * (dy - 1/2 - u * (-u / 2)), by the formula of the docstring.
+    # dx = factor * (dy - 1/2 - u * (-u / 2)), by the formula of the docstring.
     left = 2 * u * (0.5 - u * u / 2)
     np.testing.assert_allclose(dx, [[left, 0.5 / math.sqrt(1e-3)], [-left, -0.5 / math.sqrt(1e-3)]], rtol=1e-11)
 
@@ -44,10 +42,10 @@ def test_a_training_gradient_that_is_constant_or_along_the_input_moves_nothing()
 
 def test_predicting_uses_measured_statistics_and_a_batch_of_one_works() -> None:
     y, vjp_fn = fn.batch_norm(eps=1e-5).apply(PARAMS, X[:1])
-    slope = 1 / math.sqrt(4 + 1e-5)
-    np.testing.assert_allclose(y, [[10 + 2 * slope, 20 + 7 / math.sqrt(1 + 1e-5)]], rtol=1e-15)
+    inverse_std = 1 / math.sqrt(4 + 1e-5)
+    np.testing.assert_allclose(y, [[10 + 2 * inverse_std, 20 + 7 / math.sqrt(1 + 1e-5)]], rtol=1e-15)
     _, dx = vjp_fn(np.array([[1.0, 0.0]]))
-    np.testing.assert_allclose(dx, [[2 * slope, 0]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[2 * inverse_std, 0]], rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -82,7 +80,7 @@ def test_predicting_before_calibration_says_what_to_call() -> None:
         ValueError, match=r"batch_norm: mean and var have not been measured.*fn\.calibrate\(model, params, x\)"
     ):
         model.apply(params, np.ones((2, 3), np.float32))
-    with pytest.raises(ValueError, match="in layer stem/batch_norm_0, which was given"):
+    with pytest.raises(ValueError, match="in layer stem/batch_norm_0, with an input"):
         model.apply(params, np.ones((2, 3), np.float32))
     # Training needs no measurement, as the message says.
     model.apply(params, np.ones((2, 3), np.float32), rng=0)
@@ -102,10 +100,6 @@ def test_inputs_and_arguments_that_do_not_fit_raise() -> None:
             fn.batch_norm(eps)
 
 
-def never(*args: Any, **kwargs: Any) -> Any:
-    raise AssertionError("the convolution before it should have done this layer's work")
-
-
 def calibrated(layers: list[Any], x: np.ndarray) -> tuple[fn.Layer, dict[str, Any]]:
     model = fn.serial(*layers)
     params = fn.tree.cast(model.init(x.shape[1:], 0), x.dtype)
@@ -114,41 +108,42 @@ def calibrated(layers: list[Any], x: np.ndarray) -> tuple[fn.Layer, dict[str, An
     return model, fn.calibrate(model, params, x)
 
 
+def kinds(model: fn.Layer) -> list[str]:
+    return [child.kind for child in model.children.values()]
+
+
 @pytest.mark.parametrize("n", [0, 1, 9])
-@pytest.mark.parametrize("activation", [None, fn.relu, fn.tanh])
+@pytest.mark.parametrize("activation", [None, fn.relu, fn.tanh, fn.swish])
 @pytest.mark.parametrize(
     "options",
     [{}, {"bias": False}, {"groups": 2}, {"padding": "same", "pad_mode": "edge"}, {"dilation": 2}],
     ids=str,
 )
-def test_predicting_a_convolution_does_the_work_of_the_batch_norm_after_it(
+def test_folded_into_the_convolution_before_it_predictions_stay(
     options: dict[str, Any], activation: Any, n: int
 ) -> None:
     x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
-    conv, norm = fn.conv2d(6, 3, **options), fn.batch_norm(activation=activation)
-    model, params = calibrated([conv, norm], x)
+    model, params = calibrated([fn.conv2d(6, 3, **options), fn.batch_norm(activation=activation)], x)
+    folded, folded_params = fn.fold_batch_norm(model, params)
+    assert kinds(folded) == ["conv2d", "identity"]
+    # 36 products of elements near 1 for each y, in another order.
     y, _ = model.apply(params, x[:n])
-    unused = fn.serial(conv, replace(norm, apply=never, piecework=never))
-    # 36 products of numbers near 1 for each y, in another order.
-    np.testing.assert_allclose(fn.predict(unused, params, x[:n]), y, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(fn.predict(folded, folded_params, x[:n]), y, rtol=0, atol=1e-13)
+    # Without folding, predicting gives the bits of apply.
+    assert fn.predict(model, params, x[:n]).tobytes() == y.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("conv", "norm"),
-    [
-        (fn.conv2d(6, 3, activation=fn.relu), fn.batch_norm()),
-        (fn.conv2d(6, 3), fn.batch_norm(activation=fn.swish)),
-        (fn.dense(6), fn.batch_norm()),
-    ],
-)
-def test_other_layers_before_and_other_activations_leave_batch_norm_its_work(conv: Any, norm: Any) -> None:
+def test_after_an_activation_the_norm_stays_an_affine_map() -> None:
     x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
-    model, params = calibrated([conv, norm], x)
-    y, _ = model.apply(params, x)
-    assert fn.predict(model, params, x).tobytes() == y.tobytes()
+    model, params = calibrated([fn.conv2d(6, 3, activation=fn.relu), fn.batch_norm()], x)
+    folded, folded_params = fn.fold_batch_norm(model, params)
+    assert kinds(folded) == ["conv2d", "scale_and_shift"]
+    np.testing.assert_allclose(
+        fn.predict(folded, folded_params, x), fn.predict(model, params, x), rtol=1e-12, atol=1e-13
+    )
 
 
-def test_far_from_zero_prediction_loses_no_more_than_its_input_has() -> None:
+def test_far_from_zero_a_folded_prediction_loses_no_more_than_its_input_has() -> None:
     # z is near 1000 and rounded to 2^-14; so y, z with its spread of about 1 made 1, is known to a few of these.
     x = np.random.default_rng(0).standard_normal((9, 8, 7, 1)).astype(np.float32)
     model, params = calibrated([fn.conv2d(1, 1), fn.batch_norm()], x)
@@ -156,8 +151,9 @@ def test_far_from_zero_prediction_loses_no_more_than_its_input_has() -> None:
     params = fn.calibrate(model, params, x)
     exact = fn.tree.cast(params, np.float64)
     expected, _ = model.apply(exact, x.astype(np.float64))
-    gain = np.abs(params["batch_norm_0"]["scale"] / np.sqrt(params["batch_norm_0"]["var"]))
-    assert np.abs(fn.predict(model, params, x) - expected).max() <= 4 * 2**-14 * gain.max()
+    factor = np.abs(params["batch_norm_0"]["scale"] / np.sqrt(params["batch_norm_0"]["var"]))
+    for found in (fn.predict(model, params, x), fn.predict(*fn.fold_batch_norm(model, params), x)):
+        assert np.abs(found - expected).max() <= 4 * 2**-14 * factor.max()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +163,7 @@ def test_far_from_zero_prediction_loses_no_more_than_its_input_has() -> None:
         ({name: np.ones(1, np.float32) for name in PARAMS}, "expected 1 channels"),
     ],
 )
-def test_a_batch_norm_that_does_not_fit_the_convolution_complains_itself(
+def test_a_batch_norm_that_does_not_fit_the_convolution_raises_itself(
     change: dict[str, np.ndarray], message: str
 ) -> None:
     x = np.random.default_rng(0).standard_normal((9, 8, 7, 4)).astype(np.float32)
@@ -176,23 +172,3 @@ def test_a_batch_norm_that_does_not_fit_the_convolution_complains_itself(
     with pytest.raises(ValueError, match=message) as caught:
         fn.predict(model, params, x)
     assert caught.value.__notes__ == ["in layer batch_norm_0, with an input of shape (9, 6, 5, 6)"]
-
-
-@pytest.mark.parametrize("watched_path", ["conv2d_0", "batch_norm_0"])
-def test_who_watches_a_convolution_or_the_batch_norm_after_it_sees_it_predict(watched_path: str) -> None:
-    x = np.random.default_rng(0).standard_normal((9, 8, 7, 4))
-    model, params = calibrated([fn.conv2d(6, 3), fn.batch_norm(), fn.relu], x)
-    seen: list[tuple[int, ...]] = []
-
-    def noting(path: str, layer: fn.Layer) -> fn.Layer:
-        def apply(params: Any, x: Any, rng: Any = None) -> Any:
-            seen.append(x.shape)
-            return layer.apply(params, x, rng)
-
-        return watched(layer, apply) if path == watched_path else layer
-
-    y, _ = model.apply(params, x)
-    # Neither does the work of the other, so the answer is that of both, to the last bit.
-    assert fn.predict(fn.rebuild(model, noting), params, x).tobytes() == y.tobytes()
-    assert seen == [{"conv2d_0": (9, 8, 7, 4), "batch_norm_0": (9, 6, 5, 6)}[watched_path]]
-    assert [visit.path for visit in fn.trace(model, params, x)] == ["conv2d_0", "batch_norm_0", "relu_0", ""]

@@ -1,4 +1,4 @@
-"""The walk in blocks: every rule does to a block what it does to the whole, on any number of threads."""
+"""The fused pass in blocks: every rule does to a block what it does to the whole, on any number of threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_recipes import OPTIMIZERS
+from optimizer_table import OPTIMIZERS
 
 from funcnn import tree
-from funcnn.engine import threads
 from funcnn.aliases import Array, Tree
+from funcnn.engine import threads
 from funcnn.optim import (
     Optimizer,
     adam,
@@ -21,7 +21,7 @@ from funcnn.optim import (
     chain,
     clip_by_global_norm,
     clip_by_value,
-    leafwise,
+    elementwise,
     lift,
     scale_by_adam,
     scale_by_rate,
@@ -49,14 +49,14 @@ Slots = dict[str, Array]
 
 @contextmanager
 def in_blocks_of(block: int, small: int = 0) -> Iterator[None]:
-    """Walk in blocks of so many numbers, whose work may go to other threads unless there is but one block.
+    """Let blocks have ``block`` elements, and let other threads work on them unless there is one block only.
 
-    Parameters of less than ``small`` numbers go together.
+    Parameters of less than ``small`` elements are grouped.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leafwise, "BLOCK", block)
-        patch.setattr(leafwise, "SMALL", small)
-        patch.setattr(leafwise, "ALONE", WHOLE if block == WHOLE else 0)
+        patch.setattr(elementwise, "BLOCK_SIZE", block)
+        patch.setattr(elementwise, "SMALL_PARAMETER_MAX", small)
+        patch.setattr(elementwise, "SERIAL_MAX_SIZE", WHOLE if block == WHOLE else 0)
         yield
 
 
@@ -120,7 +120,7 @@ def test_blocks_give_the_bits_of_the_whole(optimizer: Optimizer, dtype: type) ->
 
 
 @every_chain
-def test_neighbours_in_one_walk_do_what_each_does_alone(optimizer: Optimizer) -> None:
+def test_neighbours_in_one_pass_do_what_each_does_alone(optimizer: Optimizer) -> None:
     params, grads = made(0, np.float64), made(1, np.float64)
     together = optimizer.init(params)
     parts = optimizer.transforms or (optimizer,)
@@ -139,7 +139,7 @@ def test_neighbours_in_one_walk_do_what_each_does_alone(optimizer: Optimizer) ->
 
 @every_chain
 @pytest.mark.parametrize("block", [7, WHOLE])
-def test_answers_stay_what_they_were_when_the_next_step_is_made(optimizer: Optimizer, block: int) -> None:
+def test_outputs_do_not_change_when_the_next_step_is_made(optimizer: Optimizer, block: int) -> None:
     params, grads = made(0, np.float64), made(1, np.float64)
     given = bits({"params": params, "grads": grads})
     with in_blocks_of(block), threads.use_threads(2):
@@ -150,12 +150,12 @@ def test_answers_stay_what_they_were_when_the_next_step_is_made(optimizer: Optim
     assert bits({"params": params, "grads": grads}) == given
 
 
-def test_what_is_masked_out_passes_and_its_memory_stays() -> None:
+def test_a_masked_gradient_passes_and_its_state_stays() -> None:
     params, grads = made(0, np.float64), made(1, np.float64)
 
-    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+    def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
         np.multiply(g, 2, out=u)
-        np.add(old["m"], p, out=new["m"])
+        np.add(state["m"], p, out=new_state["m"])
 
     optimizer = lift("double", rule, slots=("m",), mask=_in_turns)
     for block in (7, WHOLE):
@@ -167,10 +167,10 @@ def test_what_is_masked_out_passes_and_its_memory_stays() -> None:
             assert np.array_equal(tree.flatten(state["m"])[path], p if chosen else 0 * p)
 
 
-def test_each_number_is_met_once_in_blocks_that_are_not_too_large() -> None:
+def test_each_element_is_in_one_block_and_no_block_is_too_large() -> None:
     met: list[int] = []
 
-    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+    def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
         met.append(g.size)
         np.add(g, 1, out=u)
 
@@ -179,14 +179,27 @@ def test_each_number_is_met_once_in_blocks_that_are_not_too_large() -> None:
         updates, _ = lift("count", rule).update(tree.map(np.zeros_like, params), {}, params)
     assert sum(met) == tree.count(params)
     assert max(met) == 7
-    # 105 numbers, then 7, 8, none, one, 24, 24, 20 and 24.
+    # 105 elements, then 7, 8, none, one, 24, 24, 20 and 24.
     assert len(met) == 15 + 1 + 2 + 0 + 1 + 4 + 4 + 3 + 4
     assert all((leaf == 1).all() for leaf in tree.leaves(updates))
     met.clear()
     with in_blocks_of(WHOLE, small=24):
         lift("count", rule).update(tree.map(np.zeros_like, params), {}, params)
-    # Those of 7, 8, 0, 1 and 20 numbers go together.
+    # Those of 7, 8, 0, 1 and 20 elements are grouped.
     assert sorted(met) == [24, 24, 24, 36, 105]
+
+
+def test_a_rule_is_not_called_for_no_elements() -> None:
+    met: list[int] = []
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
+        met.append(g.size)
+
+    for count in (1, 2):
+        params = {str(number): np.ones((0, 3)) for number in range(count)}
+        updates, _ = lift("count", rule).update(params, {}, params)
+        assert [u.shape for u in updates.values()] == [(0, 3)] * count
+    assert met == []
 
 
 def test_few_parameters_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +211,9 @@ def test_few_parameters_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch) ->
         return run(tasks)
 
     monkeypatch.setattr(threads, "run", counting)
-    monkeypatch.setattr(leafwise, "ALONE", 100)
-    monkeypatch.setattr(leafwise, "BLOCK", 30)
-    monkeypatch.setattr(leafwise, "PART", 1)
+    monkeypatch.setattr(elementwise, "SERIAL_MAX_SIZE", 100)
+    monkeypatch.setattr(elementwise, "BLOCK_SIZE", 30)
+    monkeypatch.setattr(elementwise, "BLOCKS_PER_TASK", 1)
     optimizer = adam(0.1)
     for size, jobs in ((100, []), (101, [4])):
         params = {"w": np.ones(size)}
@@ -209,7 +222,7 @@ def test_few_parameters_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_rule_that_fails_in_a_block_fails_the_update() -> None:
-    def rule(g: Array, old: Slots, p: Array, now: Any, u: Array, new: Slots) -> None:
+    def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
         np.divide(1, g, out=u)
 
     params = {"w": np.ones(100)}

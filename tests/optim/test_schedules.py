@@ -1,6 +1,8 @@
-"""Schedules by hand, and what they refuse."""
+"""Schedules by hand, their arguments, and the calls that make them."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from funcnn.optim import schedules
 from funcnn.optim.schedules import (
     Schedule,
     as_schedule,
@@ -87,7 +90,7 @@ def test_numbers_of_steps_are_ints_of_at_least_one(make: Callable[[Any], Schedul
     make(np.int64(2))
 
 
-def test_join_refuses_boundaries_that_do_not_fit() -> None:
+def test_join_raises_for_boundaries_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="one boundary fewer than schedules, got 2 for 2 schedules"):
         join([0.1, 0.2], [1, 2])
     with pytest.raises(ValueError, match="one boundary fewer"):
@@ -96,7 +99,7 @@ def test_join_refuses_boundaries_that_do_not_fit() -> None:
         join([0.1, 0.2, 0.3], [5, 5])
 
 
-def test_as_schedule_answers_with_python_floats_and_names_the_step_of_a_bad_rate() -> None:
+def test_as_schedule_returns_python_floats_and_names_the_step_of_a_bad_rate() -> None:
     assert type(as_schedule("rate", lambda step: np.float64(0.1))(0)) is float
     assert type(as_schedule("rate", np.float64(0.5))(0)) is float
     falling = as_schedule("rate", lambda step: 0.2 - 0.1 * step)
@@ -107,3 +110,40 @@ def test_as_schedule_answers_with_python_floats_and_names_the_step_of_a_bad_rate
         as_schedule("rate", "0.1")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="rate: expected a number, got True"):
         as_schedule("rate", True)
+
+
+SCHEDULES: list[Schedule] = [
+    constant(0.5),
+    step_decay(1.0, every=2, factor=0.5),
+    exponential_decay(1.0, steps=np.int32(2), factor=np.float32(0.25)),
+    cosine_decay(1.0, 4),
+    cosine_decay(1.0, steps=4, final=0.5),
+    linear_warmup(1.0, 4),
+    join([linear_warmup(1.0, 2), 0.5, step_decay(0.5, 1, 0.5)], [2, 4]),
+    as_schedule("rate", 0.5),
+    as_schedule("rate", cosine_decay(0.1, 3)),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_a_schedule_is_copied_by_the_call_that_made_it(schedule: Schedule) -> None:
+    written = eval(repr(schedule), vars(schedules) | {"np": np})
+    for copied in (written, pickle.loads(pickle.dumps(schedule)), copy.deepcopy(schedule)):
+        assert repr(copied) == repr(schedule)
+        assert [copied(step) for step in range(6)] == [schedule(step) for step in range(6)]
+    assert all(type(schedule(step)) is float for step in range(6))
+
+
+def test_a_message_names_the_constructor_once() -> None:
+    with pytest.raises(ValueError, match=r"^cosine_decay: steps: expected at least 1 step, got 0"):
+        cosine_decay(0.1, 0)
+    with pytest.raises(ValueError, match=r"^cosine_decay: final: expected a finite number .* got -1"):
+        cosine_decay(0.1, 1, -1)
+    with pytest.raises(TypeError, match=r"^linear_warmup: rate: expected a number, got None"):
+        linear_warmup(None, 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^join: boundaries\[0\]: expected an int, a number of steps, got True"):
+        join([0.1, 0.2], [True])
+    with pytest.raises(ValueError, match=r"^join: schedules\[1\]: expected a finite number .*, got -0\.2"):
+        join([0.1, -0.2], [1])
+    with pytest.raises(ValueError, match=r"^join: schedules\[1\] at step 0: expected a finite number .*, got nan"):
+        join([0.1, lambda step: math.nan], [1])(1)

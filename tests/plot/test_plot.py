@@ -25,7 +25,7 @@ HISTORY = [
 MATRIX = np.array([[9, 1, 0], [0, 10, 0], [0, 0, 0]])
 
 
-def test_learning_curves_draw_both_parts() -> None:
+def test_learning_curves_draws_both_parts() -> None:
     ax = plot.learning_curves(HISTORY)
     train, validation = ax.lines
     np.testing.assert_array_equal(train.get_xydata(), [[0, 2.3], [1, 0.5], [2, 0.2]])
@@ -37,14 +37,14 @@ def test_learning_curves_draw_both_parts() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left")) == ("epoch", "loss", "Learning curves")
 
 
-def test_learning_curves_do_without_validation() -> None:
+def test_learning_curves_works_without_validation() -> None:
     ax = plot.learning_curves(HISTORY, "accuracy")
     assert [line.get_label() for line in ax.lines] == ["train"]
     assert ax.get_ylabel() == "accuracy"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 300])
-def test_epochs_are_marked_by_whole_numbers_and_nothing_overlaps(epochs: int) -> None:
+def test_epoch_ticks_are_integers_and_nothing_overlaps(epochs: int) -> None:
     ax = plot.learning_curves([{"epoch": e, "train_loss": 1.0, "validation_loss": 2.0} for e in range(epochs)])
     ax.figure.savefig(io.BytesIO())
     assert all(tick == round(tick) for tick in ax.get_xticks())
@@ -62,18 +62,20 @@ def test_epochs_are_marked_by_whole_numbers_and_nothing_overlaps(epochs: int) ->
         ([], "loss", "no metric 'loss'; it has none at all"),
     ],
 )
-def test_an_unknown_metric_names_those_that_exist(history: list[dict[str, float]], metric: str, message: str) -> None:
+def test_the_error_for_an_unknown_metric_names_the_known_ones(
+    history: list[dict[str, float]], metric: str, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         plot.learning_curves(history, metric)
 
 
-def test_confusion_matrix_shows_counts_and_shares_of_rows() -> None:
+def test_confusion_matrix_shows_counts_and_fractions_of_rows() -> None:
     ax = plot.confusion_matrix(MATRIX, ["cat", "dog", "automobile"])
     cells = {text.get_position(): text.get_text() for text in ax.texts}
     assert cells[0, 0] == "9\n90.0 %"
     assert cells[1, 0] == "1\n10.0 %"  # predicted class 1, to the right; true class 0, on top
     assert cells[1, 1] == "10\n100.0 %"
-    assert sorted(cells.values()).count("0") == 6  # a class without examples has no shares
+    assert sorted(cells.values()).count("0") == 6  # a class without examples has no fractions
     np.testing.assert_array_equal(ax.images[0].get_array(), [[0.9, 0.1, 0], [0, 1, 0], [0, 0, 0]])
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["cat", "dog", "automobile"]
@@ -100,14 +102,14 @@ def test_texts_stay_inside_their_cells(classes: int) -> None:
         (MATRIX, ["cat", "dog"], ValueError, r"expected 3 class names.*got 2"),
     ],
 )
-def test_what_is_no_confusion_matrix_is_refused(
+def test_an_invalid_confusion_matrix_raises(
     matrix: np.ndarray, names: list[str] | None, error: type, message: str
 ) -> None:
     with pytest.raises(error, match=message):
         plot.confusion_matrix(matrix, names)
 
 
-def test_norms_draw_a_line_for_each_path_where_its_steps_are() -> None:
+def test_norms_draws_a_line_for_each_path_at_its_steps() -> None:
     records = [{"step": 0, "a/b": 0.1, "a/w": 2.0}, {"step": 10, "a/b": 0.2, "a/w": 1.0, "c/w": 5.0}]
     ax = plot.norms(records, "update")
     drawn = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
@@ -116,17 +118,17 @@ def test_norms_draw_a_line_for_each_path_where_its_steps_are() -> None:
     assert (b.get_color() == w.get_color(), w.get_color() == other.get_color()) == (True, False)
     assert (b.get_linestyle() == w.get_linestyle(), w.get_linestyle() == other.get_linestyle()) == (False, True)
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("step", "update norm", "log")
-    # Colours return after seven layers, then with markers.
+    # Colours repeat after seven layers, then with markers.
     many = plot.norms([{f"dense_{number}/w": 1.0 for number in range(9)}] * 2).lines
     assert len({(line.get_color(), line.get_marker()) for line in many}) == 9
-    # Without steps the records are counted; where nothing is above zero there is no logarithm.
+    # Without steps the records are numbered; if no norm is above zero, the scale is linear.
     ax = plot.norms([{"w": 0.0}, {"w": 0.0}])
     assert np.asarray(ax.lines[0].get_xydata()).tolist() == [[0, 0], [1, 0]]
     assert ax.get_yscale() == "linear"
 
 
 @pytest.mark.parametrize("records", [[], [{}], [{"step": 3}]])
-def test_norms_of_nothing_are_refused(records: list[dict[str, float]]) -> None:
+def test_norms_without_records_raises(records: list[dict[str, float]]) -> None:
     with pytest.raises(ValueError, match=r"expected records such as tree.norms\(grads\)"):
         plot.norms(records)
 
@@ -173,13 +175,13 @@ PICTURES: dict[str, Callable[..., Axes]] = {
 }
 
 
-def test_the_table_has_every_picture() -> None:
+def test_the_table_has_every_plot() -> None:
     public = {name for name, value in vars(plot).items() if inspect.isfunction(value)}
     assert public == {name.split()[0] for name in PICTURES}
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_drawn_where_asked_and_pyplot_never_knows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_are_drawn_on_the_axes_passed_and_unknown_to_pyplot(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     figure = Figure()
     left, right = figure.subplots(1, 2)
@@ -192,26 +194,26 @@ def test_pictures_are_drawn_where_asked_and_pyplot_never_knows(name: str, monkey
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_no_text_is_cut_off_or_lies_on_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_text_is_cut_off_or_overlaps_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written: dict[str, Bbox] = {}
     draw_text = Text.draw
 
-    def noting(text: Text, renderer: Any) -> None:
+    def recording(text: Text, renderer: Any) -> None:
         if text.get_text():
             written[f"{text.get_text()} {id(text)}"] = text.get_window_extent(renderer)
             assert float(text.get_fontsize()) >= 6  # points: legible at 100 dpi
         draw_text(text, renderer)
 
     ax = PICTURES[name]()
-    ax.figure.savefig(io.BytesIO(), dpi=100)  # the layout is settled now
-    monkeypatch.setattr(Text, "draw", noting)
+    ax.figure.savefig(io.BytesIO(), dpi=100)  # the layout is final now
+    monkeypatch.setattr(Text, "draw", recording)
     picture = io.BytesIO()
     ax.figure.savefig(picture, dpi=100)
     assert picture.getvalue().startswith(b"\x89PNG")
     assert written
     width, height = ax.figure.get_size_inches() * 100
     for text, box in written.items():
-        # Boxes hold the empty space above and below letters too: two pixels may go.
+        # Boxes include the empty space above and below letters: a tolerance of two pixels.
         assert -2 <= box.x0 < box.x1 <= width + 2, text
         assert -2 <= box.y0 < box.y1 <= height + 2, text
     for (one, a), (other, b) in itertools.combinations(written.items(), 2):

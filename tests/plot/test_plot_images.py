@@ -1,4 +1,4 @@
-"""What is drawn of images, points and weights: the numbers in the pictures, not their pixels."""
+"""Plots of images, points and weights: the numbers in the plots, not their pixels."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def texts(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
-def test_image_grid_shows_images_and_marks_what_is_wrong_also_without_colour() -> None:
+def test_image_grid_shows_images_and_marks_wrong_predictions_also_without_colour() -> None:
     ax = plot.image_grid(IMAGES, np.array([0, 1, 1]), np.array([0, 0, 1]), ["a", "b"], columns=2)
     for shown, image in zip(arrays(ax), IMAGES, strict=True):
         np.testing.assert_array_equal(shown, image[..., 0])
@@ -39,7 +39,7 @@ def test_image_grid_shows_images_and_marks_what_is_wrong_also_without_colour() -
     assert ax.get_title() == "2 of 3 right; ✗ predicted, not true"
 
 
-def test_image_grid_knows_true_or_predicted_classes_or_none() -> None:
+def test_image_grid_with_true_or_predicted_classes_or_neither() -> None:
     assert texts(plot.image_grid(IMAGES, labels=np.array([0, 1, 2]))) == ["0", "1", "2"]
     assert texts(plot.image_grid(IMAGES, predicted=np.array([2, 1, 0]))) == ["2", "1", "0"]
     assert texts(plot.image_grid(IMAGES)) == []
@@ -56,8 +56,8 @@ def test_image_grid_knows_true_or_predicted_classes_or_none() -> None:
     ],
 )
 def test_images_are_shown_from_black_to_white(images: Any, darkest: float, lightest: float) -> None:
-    np.testing.assert_allclose(displayable(images), [[[darkest, lightest]]], rtol=1e-6)
-    assert displayable(np.stack([images] * 3, axis=-1)).shape == (1, 1, 2, 3)
+    np.testing.assert_allclose(displayable("plot", images), [[[darkest, lightest]]], rtol=1e-6)
+    assert displayable("plot", np.stack([images] * 3, axis=-1)).shape == (1, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_images_are_shown_from_black_to_white(images: Any, darkest: float, light
         ((IMAGES, np.array([0.0, 1, 2])), TypeError, "integer labels"),
         ((IMAGES, np.array([0, -1, 2])), ValueError, "got -1"),
         ((IMAGES, np.array([0, 1, 2]), None, ["a", "b"]), ValueError, "expected 3 class names.*got 2"),
-        ((IMAGES, None, None, None, 0), ValueError, "columns must be 1 or more, got 0"),
+        ((IMAGES, None, None, None, 0), ValueError, "columns must be a whole number >= 1, got 0"),
     ],
 )
-def test_what_is_no_image_or_class_is_refused(arguments: Any, error: type, message: str) -> None:
+def test_invalid_images_and_classes_raise(arguments: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         plot.image_grid(*arguments)
 
 
-def test_heat_map_lays_the_largest_channel_over_the_whole_image() -> None:
+def test_heat_map_draws_the_maximum_over_the_channels_on_the_whole_image() -> None:
     heat = np.array([[[1.0, -3.0], [2.0, 0.0]]])
     ax = plot.heat_map(IMAGES[0], heat)
     image, over = arrays(ax)
@@ -90,7 +90,7 @@ def test_heat_map_lays_the_largest_channel_over_the_whole_image() -> None:
     assert over.tolist() == [[3, 2]]
     assert ax.images[0].get_extent() == ax.images[1].get_extent() == [0, 5, 4, 0]
     assert ax.images[1].get_clim() == (0, 3)
-    # What does not matter is transparent.
+    # Zero heat is transparent.
     assert ax.images[1].get_cmap()(0.0)[3] == 0
     assert plot.heat_map(IMAGES[0], np.zeros((2, 2))).images[1].get_clim() == (0, 1)
 
@@ -103,7 +103,7 @@ def test_heat_map_lays_the_largest_channel_over_the_whole_image() -> None:
         (IMAGES[0], NAN[0], "heat_map: expected finite numbers"),
     ],
 )
-def test_what_is_no_image_or_heat_is_refused(image: Any, heat: Any, message: str) -> None:
+def test_invalid_images_and_heat_raise(image: Any, heat: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plot.heat_map(image, heat)
 
@@ -119,13 +119,13 @@ def test_filtered_image_shows_the_cross_correlation_and_the_kernel() -> None:
     assert {"image", "right minus left", "sum", "from -1 to 1"} <= set(texts(ax))
 
 
-def test_a_learned_filter_answers_as_its_layer_does() -> None:
+def test_a_learned_filter_has_the_output_of_its_layer() -> None:
     model = fn.conv2d(4, 3, bias=False)
     params = fn.tree.cast(model.init((8, 8, 3), 0), np.float64)
     image = RNG.random((8, 8, 3))
-    answer = arrays(plot.filtered_image(image, {"filter 2": params["w"][..., 2]}))[1]
+    output = arrays(plot.filtered_image(image, {"filter 2": params["w"][..., 2]}))[1]
     # Both are sums of 27 products in float64, perhaps in another order.
-    np.testing.assert_allclose(answer, model.apply(params, image[None])[0][0, ..., 2], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(output, model.apply(params, image[None])[0][0, ..., 2], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_a_learned_filter_answers_as_its_layer_does() -> None:
         ({"a": np.ones(3)}, r"got \(3,\)"),
     ],
 )
-def test_kernels_that_do_not_fit_are_refused(kernels: Any, message: str) -> None:
+def test_kernels_that_do_not_fit_the_image_raise(kernels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plot.filtered_image(IMAGES[0], kernels)
 
 
-def test_filters_have_a_row_for_each_channel_and_a_column_for_each_filter() -> None:
+def test_filters_has_a_row_for_each_channel_and_a_column_for_each_filter() -> None:
     w = RNG.standard_normal((3, 2, 2, 4))
     ax = plot.filters(w)
     for number, (shown, image) in enumerate(zip(arrays(ax), ax.images, strict=True)):
@@ -161,7 +161,7 @@ def test_dense_weights_as_matrix_as_images_and_as_channels() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("unit", "input")
     ax = plot.dense_weights(w, (3, 4))
     np.testing.assert_array_equal(arrays(ax)[10], w[:, 10].reshape(3, 4))
-    assert ax.images[10].get_extent()[3] == 1  # the eleventh begins a second row
+    assert ax.images[10].get_extent()[3] == 1  # the eleventh starts a second row
     ax = plot.dense_weights(w, (2, 3, 2))
     assert len(ax.images) == 22
     np.testing.assert_array_equal(arrays(ax)[11], w[:, 0].reshape(2, 3, 2)[..., 1])
@@ -178,7 +178,7 @@ def test_dense_weights_as_matrix_as_images_and_as_channels() -> None:
         (plot.dense_weights, (np.ones((6, 2)), (6,)), r"of 6 inputs, got \(6,\)"),
     ],
 )
-def test_what_is_no_weight_is_refused(draw: Any, arguments: Any, message: str) -> None:
+def test_invalid_weights_raise(draw: Any, arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw(*arguments)
 
@@ -200,7 +200,7 @@ def test_scatter_draws_each_class_with_a_colour_and_a_marker() -> None:
 
 
 @pytest.mark.parametrize(("bias", "threshold"), [(-0.25, 0.0), (0.25, 0.5)])
-def test_decision_boundary_lies_where_the_score_reaches_the_threshold(bias: float, threshold: float) -> None:
+def test_decision_boundary_is_where_the_score_equals_the_threshold(bias: float, threshold: float) -> None:
     params = {"w": np.array([[1.0], [0.0]]), "b": np.array([bias])}
     ax = plot.decision_boundary(fn.dense(1), params, POINTS, CLASSES // 2, threshold=threshold)
     regions = arrays(ax)[0]
@@ -210,7 +210,7 @@ def test_decision_boundary_lies_where_the_score_reaches_the_threshold(bias: floa
     columns = np.linspace(left, right, regions.shape[1])
     np.testing.assert_array_equal(regions, np.broadcast_to(columns > 0.25, regions.shape))
     lines = [path.vertices for contour in ax.collections[:2] for path in contour.get_paths()]
-    # Between two points of the grid a linear score is interpolated exactly.
+    # Between two points of the grid, a linear score is interpolated exactly.
     np.testing.assert_allclose(np.concatenate(lines)[:, 0], 0.25, atol=1e-9)
 
 
@@ -221,7 +221,7 @@ def test_decision_boundary_of_several_classes_is_that_of_the_highest_score() -> 
     expected = (columns[:, None] * params["w"][0] + params["b"]).argmax(axis=1)
     assert set(expected) == {0, 1, 2}
     np.testing.assert_array_equal(arrays(ax)[0][0], expected)
-    # The first row of the regions is the lowest one of the picture.
+    # The first row of the regions is the lowest row of the plot.
     upward = {"w": np.array([[0.0], [1.0]]), "b": np.array([-1.0])}
     ax = plot.decision_boundary(fn.dense(1), upward, POINTS, CLASSES // 2)
     assert (ax.images[0].origin, arrays(ax)[0][0, 0], arrays(ax)[0][-1, 0]) == ("lower", 0, 1)
@@ -240,15 +240,13 @@ def test_decision_boundary_of_several_classes_is_that_of_the_highest_score() -> 
         (POINTS, CLASSES, ["a", "b"], ValueError, "expected 3 class names.*got 2"),
     ],
 )
-def test_points_and_labels_that_do_not_fit_are_refused(
-    x: Any, labels: Any, names: Any, error: type, message: str
-) -> None:
+def test_invalid_points_and_labels_raise(x: Any, labels: Any, names: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         plot.scatter(x, labels, names)
     with pytest.raises(error, match=message):
         plot.decision_boundary(fn.dense(1), {}, x, labels, names)
 
 
-def test_a_model_that_answers_no_scores_has_no_boundary() -> None:
-    with pytest.raises(ValueError, match=r"answers \(n, 1\) or \(n, classes\), got \(40000, 2, 1\)"):
+def test_decision_boundary_raises_unless_the_outputs_are_scores() -> None:
+    with pytest.raises(ValueError, match=r"outputs \(n, 1\) or \(n, classes\), got \(40000, 2, 1\)"):
         plot.decision_boundary(fn.reshape(2, 1), {}, POINTS, CLASSES)

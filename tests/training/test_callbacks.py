@@ -1,6 +1,7 @@
-"""Callbacks: what they decide, what they write, and that a run which is killed goes on to the same end."""
+"""Callbacks: what they decide, what they write, and that a killed run can be resumed with the same result."""
 
 import csv
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ NAN = float("nan")
 
 
 def fit(*callbacks: Any, epochs: int = 5, params: Any = PARAMS, metrics: Any = None, **options: Any) -> Fit:
-    """A small run of four steps an epoch, quiet."""
+    """A small run with four steps per epoch and no output."""
     optimizer = fn.adam(fn.cosine_decay(1e-2, steps=20))
     return fn.fit(
         MODEL, params, optimizer, (X, LABELS), fn.softmax_cross_entropy, epochs,
@@ -31,7 +32,7 @@ def fit(*callbacks: Any, epochs: int = 5, params: Any = PARAMS, metrics: Any = N
 
 
 def scripted(*values: float) -> dict[str, Any]:
-    """A metric that answers these values, evaluation by evaluation."""
+    """A metric that returns these values, evaluation by evaluation."""
     following = iter(values)
     return {"score": lambda y, target: next(following)}
 
@@ -43,7 +44,7 @@ def same_bits(tree: Any, other: Any) -> bool:
 
 
 def run(callback: Any, values: list[float]) -> tuple[int, Fit]:
-    """What a callback decides for a run with these values: the last epoch, and the Fit, whose parameters tell when."""
+    """Call a callback with these values, epoch by epoch: the last epoch, and the Fit, whose parameter is its epoch."""
     history: list[dict[str, float]] = []
     decision = Decision(False, Fit({}, {}, history))
     for epoch, value in enumerate(values):
@@ -54,12 +55,12 @@ def run(callback: Any, values: list[float]) -> tuple[int, Fit]:
     return len(history) - 1, decision.result
 
 
-# --- fit asks --------------------------------------------------------------------------------------------------------
+# --- fit calls --------------------------------------------------------------------------------------------------------
 
 
-def test_a_callback_is_given_each_record_and_what_fit_would_return() -> None:
+def test_a_callback_receives_each_record_and_what_fit_would_return() -> None:
     seen: list[Any] = []
-    result = fit(lambda record, result: seen.append((record, result)), epochs=4, show_every=2)
+    result = fit(lambda record, result: seen.append((record, result)), epochs=4, evaluate_every=2)
     assert [record["epoch"] for record, _ in seen] == [0, 2, 4]
     assert [record for record, _ in seen] == result.history
     for record, up_to_then in seen:
@@ -69,13 +70,13 @@ def test_a_callback_is_given_each_record_and_what_fit_would_return() -> None:
     assert same_bits(seen[-1][1].params, result.params)
 
 
-def test_callbacks_that_only_look_change_nothing() -> None:
+def test_callbacks_that_return_none_or_false_change_nothing() -> None:
     assert same_bits(fit(lambda record, result: None, lambda record, result: False).params, fit().params)
 
 
 @pytest.mark.parametrize("last", [0, 1, 3])
 @pytest.mark.parametrize("true", [True, np.True_])
-def test_true_ends_training(last: int, true: Any) -> None:
+def test_true_stops_training(last: int, true: Any) -> None:
     seen: list[float] = []
     stop = lambda record, result: true if record["epoch"] == last else None  # noqa: E731
     result = fit(stop, lambda record, result: seen.append(record["epoch"]))
@@ -83,7 +84,7 @@ def test_true_ends_training(last: int, true: Any) -> None:
     assert same_bits(result.params, fit(epochs=last).params)
 
 
-def test_who_ends_training_leaves_the_result_to_who_chose_one() -> None:
+def test_a_callback_that_stops_training_keeps_the_result_that_another_chose() -> None:
     best = early_stopping("train_score", patience=9)
     result = fit(best, lambda record, result: record["epoch"] == 3, metrics=scripted(5, 1, 2, 3))
     assert len(result.history) == 4
@@ -95,11 +96,11 @@ def test_who_ends_training_leaves_the_result_to_who_chose_one() -> None:
     [
         (lambda record, result: None, "expected callbacks as a tuple of functions"),
         (("log.csv",), "expected callbacks as a tuple of functions"),
-        ((lambda record, result: "yes",), "answers True, a Decision or nothing, but .* answered 'yes'"),
-        ((lambda record, result: 1,), "answers True, a Decision or nothing, but .* answered 1"),
+        ((lambda record, result: "yes",), "must return True, a Decision or None, but .* returned 'yes'"),
+        ((lambda record, result: 1,), "must return True, a Decision or None, but .* returned 1"),
     ],
 )
-def test_what_is_no_callback_is_refused(callbacks: Any, message: str) -> None:
+def test_invalid_callbacks_raise(callbacks: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         fn.fit(MODEL, PARAMS, fn.sgd(0.1), (X, LABELS), fn.softmax_cross_entropy, 1, callbacks=callbacks, verbose=False)
 
@@ -107,7 +108,7 @@ def test_what_is_no_callback_is_refused(callbacks: Any, message: str) -> None:
 def test_the_rate_of_a_schedule_is_in_the_record() -> None:
     schedule = fn.cosine_decay(1e-2, steps=20)
     rates = [record.get("rate") for record in fit().history]
-    # The state keeps the rate as it was used; the last step of epoch e is number 4 e - 1.
+    # The state contains the rate that was used; the last step of epoch e is number 4 e - 1.
     assert rates == [None, *(pytest.approx(schedule(4 * epoch - 1)) for epoch in range(1, 6))]
 
 
@@ -121,6 +122,18 @@ def test_an_optimizer_without_a_known_rate_has_none_in_the_record() -> None:
 def _nested(inner: Any, grads: Any, state: Any, params: Any) -> Any:
     updates, state = inner.update(grads, state["mine"], params)
     return updates, {"mine": state}
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (early_stopping("validation_loss", 2), "early_stopping('validation_loss', 2)"),
+        (checkpoints("run", metric="train_loss"), "checkpoints('run', metric='train_loss')"),
+        (csv_log("log.csv"), "csv_log('log.csv')"),
+    ],
+)
+def test_a_callback_prints_as_its_call_and_survives_pickle(callback: Any, text: str) -> None:
+    assert repr(callback) == repr(pickle.loads(pickle.dumps(callback))) == text
 
 
 # --- early_stopping --------------------------------------------------------------------------------------------------
@@ -140,7 +153,7 @@ def _nested(inner: Any, grads: Any, state: Any, params: Any) -> Any:
         ([NAN, 2, NAN, NAN], {}, 3, 1),
         ([2, NAN, 1, NAN, 1], {}, 4, 2),
         ([-2, NAN, -3, -3], {"mode": "max", "patience": 3}, 3, 0),
-        ([NAN, NAN, NAN, 1], {}, 2, 2),  # nothing to be the best: the latest is returned
+        ([NAN, NAN, NAN, 1], {}, 2, 2),  # nothing is the best: the latest is returned
         ([float("inf"), 1, 2, 2], {}, 3, 1),
     ],
 )
@@ -152,7 +165,7 @@ def test_early_stopping_by_hand(values: list[float], options: Any, last: int, be
 
 
 @given(st.lists(st.integers(0, 5).map(float) | st.just(NAN), min_size=1, max_size=12), st.integers(1, 4))
-def test_the_best_of_all_that_was_seen_is_returned(values: list[float], patience: int) -> None:
+def test_the_best_result_so_far_is_returned(values: list[float], patience: int) -> None:
     end, result = run(early_stopping("score", patience), values)
     seen = [value for value in values[: end + 1] if value == value]
     if seen:
@@ -163,7 +176,7 @@ def test_the_best_of_all_that_was_seen_is_returned(values: list[float], patience
 
 
 @given(*[st.lists(st.integers(0, 3).map(float) | st.just(NAN), min_size=1, max_size=6)] * 2)
-def test_a_callback_that_watched_a_run_knows_nothing_of_it_in_the_next(first: list[float], second: list[float]) -> None:
+def test_a_callback_carries_nothing_from_one_run_to_the_next(first: list[float], second: list[float]) -> None:
     used = early_stopping("score", 2)
     run(used, first)
     end, result = run(used, second)
@@ -173,10 +186,10 @@ def test_a_callback_that_watched_a_run_knows_nothing_of_it_in_the_next(first: li
 
 def test_patience_counts_epochs_not_evaluations() -> None:
     values = scripted(1, 2, 2, 2)
-    assert len(fit(early_stopping("train_score", 4), epochs=9, show_every=2, metrics=values).history) == 3
+    assert len(fit(early_stopping("train_score", 4), epochs=9, evaluate_every=2, metrics=values).history) == 3
 
 
-def test_fit_returns_parameters_and_state_of_the_best_epoch_and_goes_on_from_there() -> None:
+def test_fit_returns_parameters_and_state_of_the_best_epoch_and_resumes_from_there() -> None:
     result = fit(early_stopping("train_score", 2), metrics=scripted(3, 2, 1, 2, 2, 0))
     assert [record["epoch"] for record in result.history] == [0, 1, 2, 3, 4]
     expected = fit(epochs=2)
@@ -196,7 +209,7 @@ def test_fit_returns_parameters_and_state_of_the_best_epoch_and_goes_on_from_the
         ({"min_delta": NAN}, "min_delta must be a number >= 0, got nan"),
     ],
 )
-def test_early_stopping_refuses(arguments: Any, message: str) -> None:
+def test_early_stopping_raises_for_invalid_arguments(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         early_stopping("score", **({"patience": 1} | arguments))
 
@@ -204,7 +217,7 @@ def test_early_stopping_refuses(arguments: Any, message: str) -> None:
 @pytest.mark.parametrize(
     "make", [lambda path: early_stopping("loss", 1), lambda path: checkpoints(path, metric="loss")]
 )
-def test_a_metric_that_is_not_recorded_is_met_before_training(make: Any, tmp_path: Path) -> None:
+def test_a_metric_that_is_not_recorded_raises_before_training(make: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the record has no 'loss', but epoch, step, seconds, train_loss"):
         fit(make(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -213,7 +226,7 @@ def test_a_metric_that_is_not_recorded_is_met_before_training(make: Any, tmp_pat
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def test_every_few_epochs_there_is_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+def test_every_few_epochs_there_is_a_checkpoint_to_resume_from(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "first"
     fit(checkpoints(str(folder), every=2), epochs=3)
     assert [file.name for file in folder.iterdir()] == ["last.npz"]
@@ -239,7 +252,7 @@ def test_nan_is_never_kept_as_the_best(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["last.npz"]
 
 
-def test_a_resumed_run_keeps_a_better_best_and_a_new_run_does_not(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_a_better_result_and_a_new_run_does_not(tmp_path: Path) -> None:
     def best_after(*values: float, **options: Any) -> tuple[float, int]:
         fit(checkpoints(tmp_path, metric="train_score"), metrics=scripted(*values), **options)
         saved = fn.load(tmp_path / "best.npz")
@@ -260,7 +273,7 @@ def test_the_best_by_another_metric_is_not_compared(tmp_path: Path) -> None:
         fit(checkpoints(tmp_path, metric="train_score"), epochs=2, metrics=scripted(1), **state)
 
 
-def test_checkpoints_refuses(tmp_path: Path) -> None:
+def test_checkpoints_raises_for_invalid_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="every must be a whole number >= 1, got 0"):
         checkpoints(tmp_path, every=0)
     with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'best'"):
@@ -271,12 +284,12 @@ def test_checkpoints_refuses(tmp_path: Path) -> None:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    """The rows of a log, without the only column that differs from run to run."""
+    """The rows of a log, without the only column that differs between runs."""
     with path.open(newline="") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
-def test_the_log_holds_the_records_with_all_their_digits(tmp_path: Path) -> None:
+def test_the_log_has_the_records_with_all_their_digits(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     result = fit(csv_log(str(log)), metrics=scripted(NAN, 1e-300, float("inf"), -0.1, 0.1 + 0.2, 3))
     with log.open(newline="") as file:
@@ -289,20 +302,20 @@ def test_the_log_holds_the_records_with_all_their_digits(tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
 
 
-def test_a_row_is_there_as_soon_as_its_epoch_is_over(tmp_path: Path) -> None:
+def test_a_row_is_written_as_soon_as_its_epoch_ends(tmp_path: Path) -> None:
     log, seen = tmp_path / "log.csv", list[int]()
     fit(csv_log(log), lambda record, result: seen.append(len(table(log))), epochs=3)
     assert seen == [1, 2, 3, 4]
 
 
-def test_a_run_from_the_start_begins_the_log_anew(tmp_path: Path) -> None:
+def test_a_run_from_the_start_overwrites_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     fit(csv_log(log), metrics=scripted(1, 2, 3), epochs=2)
     fit(csv_log(log), epochs=1)
     assert [list(row) for row in table(log)] == [["epoch", "step", "train_loss", "rate"]] * 2
 
 
-def test_names_with_commas_and_columns_that_come_later(tmp_path: Path) -> None:
+def test_names_with_commas_and_columns_that_are_added_later(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     first = fit(csv_log(log), epochs=1, metrics={"a, b": lambda y, t: 1.0})
     fit(
@@ -315,10 +328,10 @@ def test_names_with_commas_and_columns_that_come_later(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"a,b\n1,2\n", b"a,b\n", b"epoch\nsix\n", b"epoch\n1,2\n", b"\xff\xfe\0PNG", b'epoch\n"1']
 )
-def test_a_file_that_is_no_log_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_log_is_not_changed(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "data.csv"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"data\.csv is no log that csv_log wrote .* give the log another name"):
+    with pytest.raises(ValueError, match=r"data\.csv is not a log that csv_log wrote .* give the log another name"):
         fit(csv_log(file))
     assert file.read_bytes() == content
 
@@ -333,16 +346,16 @@ def test_an_empty_file_is_filled(tmp_path: Path) -> None:
 
 
 class Killed(Exception):
-    """The end of a process, as far as a test can have it."""
+    """Stands for the end of a process."""
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3, 4])
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("logged_first", [True, False])
-def test_a_run_that_is_killed_goes_on_to_the_same_end(
+def test_a_killed_run_is_resumed_with_the_same_result(
     tmp_path: Path, dies_at: int, every: int, logged_first: bool
 ) -> None:
-    def watched(folder: Path) -> list[Any]:
+    def both(folder: Path) -> list[Any]:
         callbacks = [csv_log(folder / "log.csv"), checkpoints(folder, every, metric="train_loss")]
         return callbacks if logged_first else callbacks[::-1]
 
@@ -353,14 +366,14 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(
     straight, folder = tmp_path / "straight", tmp_path / "killed"
     straight.mkdir()
     folder.mkdir()
-    expected = fit(*watched(straight))
-    first, second = watched(folder)
+    expected = fit(*both(straight))
+    first, second = both(folder)
     with pytest.raises(Killed):
-        fit(first, kill, second)  # so that one of the two knows of an epoch more than the other
+        fit(first, kill, second)  # so that one of the two has one epoch more than the other
     with (folder / "log.csv").open("a") as file:
-        file.write(f"{dies_at + 1},9")  # half a line, of an epoch that was never finished
+        file.write(f"{dies_at + 1},9")  # half a line of an unfinished epoch
     saved = fn.load(folder / "last.npz")
-    result = fit(*watched(folder), params=saved["params"], opt_state=saved["opt_state"], start=saved["step"])
+    result = fit(*both(folder), params=saved["params"], opt_state=saved["opt_state"], start=saved["step"])
 
     assert same_bits(result.params, expected.params)
     assert same_bits(result.opt_state, expected.opt_state)
@@ -368,5 +381,5 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(
         assert same_bits(fn.load(folder / name), fn.load(straight / name))
     rows = table(straight / "log.csv")
     if not logged_first and dies_at % every == 0:
-        del rows[dies_at]  # the checkpoint knew of this epoch, and the log did not yet
+        del rows[dies_at]  # the checkpoint had this epoch, and the log did not yet
     assert table(folder / "log.csv") == rows

@@ -1,6 +1,7 @@
-"""Training: batches, splits, the step, evaluation, the record of a run, and how a run stops and goes on."""
+"""Training: batches, splits, the step, evaluation, the record of a run, and how a run stops and resumes."""
 
 import io
+import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ ACCURACY = {"accuracy": fn.metrics.accuracy}
 LOSS = fn.softmax_cross_entropy
 
 
-def fit(*changes: Any, epochs: Any = 2, **options: Any) -> fn.train.Fit:
+def fit(*changes: Any, epochs: Any = 2, **options: Any) -> fn.Fit:
     """A small run, quiet; ``changes`` replace the model, the parameters, the optimizer, the data, the loss."""
     usual = (MODEL, PARAMS, fn.sgd(0.1), DATA, LOSS)
     arguments: Any = (*changes, *usual[len(changes) :], epochs)
@@ -47,7 +48,7 @@ def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 @given(st.integers(1, 20), st.integers(1, 25), st.integers(0, 3), st.integers(0, 60), st.none() | st.integers(0, 9))
-def test_each_epoch_holds_every_example_once_and_start_gives_the_tail(
+def test_each_epoch_has_every_example_once_and_start_skips_batches(
     n: int, batch_size: int, epochs: int, start: int, rng: int | None
 ) -> None:
     data = np.arange(n), 10 * np.arange(n)
@@ -63,7 +64,7 @@ def test_each_epoch_holds_every_example_once_and_start_gives_the_tail(
     assert [x.tolist() for x, _ in tail] == [x.tolist() for x, _ in stream[start:]]
 
 
-def test_each_epoch_is_shuffled_anew_from_the_key() -> None:
+def test_each_epoch_has_its_own_order_from_the_key() -> None:
     def order(rng: Any) -> list[list[int]]:
         return [x.tolist() for x in fn.batches(np.arange(50), 50, epochs=2, rng=rng)]
 
@@ -98,12 +99,12 @@ def test_a_batch_is_like_the_data() -> None:
         (X, {"rng": "0"}, TypeError, "a key is an int"),
     ],
 )
-def test_batches_refuses_before_the_first_batch(data: Any, options: Any, error: type, message: str) -> None:
+def test_batches_raises_before_the_first_batch(data: Any, options: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fn.batches(data, **({"batch_size": 8} | options))
 
 
-def test_a_size_of_eight_bits_does_not_wrap_around() -> None:
+def test_an_eight_bit_size_does_not_overflow() -> None:
     stream = list(fn.batches(np.arange(600), np.uint8(200), np.uint8(100)))  # type: ignore[arg-type]
     assert sum(map(len, stream)) == 60_000
 
@@ -113,26 +114,26 @@ def test_a_size_of_eight_bits_does_not_wrap_around() -> None:
 
 @given(
     labels=st.lists(st.integers(0, 4), min_size=2, max_size=60),
-    share=st.floats(0.001, 0.999),
+    fraction=st.floats(0.001, 0.999),
     dtype=st.sampled_from([np.int64, np.uint8, np.float32]),
     rng=st.integers(0, 3),
 )
-def test_a_split_takes_its_share_of_each_class(labels: list[int], share: float, dtype: type, rng: int) -> None:
+def test_a_split_takes_the_fraction_of_each_class(labels: list[int], fraction: float, dtype: type, rng: int) -> None:
     classes = np.array(labels)
-    # Floats stand for one-hot rows, whose dtype does not matter; integers for labels.
+    # Floats stand for one-hot rows, whose dtype does not matter; integers stand for labels.
     target = np.eye(5, dtype=dtype)[classes] if dtype is np.float32 else classes.astype(dtype)
     index = np.arange(len(labels))
-    (rest, rest_target), (part, part_target) = fn.split((index, target), share, rng)
+    (rest, rest_target), (part, part_target) = fn.split((index, target), fraction, rng)
     assert min(len(rest), len(part)) >= 1
     assert sorted([*rest, *part]) == index.tolist()
     assert np.array_equal(rest_target, target[rest])
     assert np.array_equal(part_target, target[part])
     for k in range(5):
-        # 1e-9 for the rounding of share times count.
-        assert abs((classes[part] == k).sum() - share * (classes == k).sum()) <= 1 + 1e-9
+        # 1e-9 for the rounding of fraction times count.
+        assert abs((classes[part] == k).sum() - fraction * (classes == k).sum()) <= 1 + 1e-9
 
 
-def test_a_split_is_random_and_its_key_decides() -> None:
+def test_a_split_is_random_and_determined_by_its_key() -> None:
     def part(rng: int) -> list[int]:
         return sorted(fn.split((np.arange(200), np.zeros(200, int)), 0.5, rng)[1][0].tolist())
 
@@ -148,17 +149,22 @@ def test_a_split_is_random_and_its_key_decides() -> None:
         np.array([[0, 1, 1], [1, 1, 0]] * 50),
     ],
 )
-def test_other_targets_are_split_as_they_come(target: Array) -> None:
-    _, (as_they_come, _) = fn.split((np.arange(100), np.zeros(100)), 0.2, rng=0)
+def test_other_targets_are_split_without_regard_to_their_values(target: Array) -> None:
+    _, (expected, _) = fn.split((np.arange(100), np.zeros(100)), 0.2, rng=0)
     (rest, _), (part, _) = fn.split((np.arange(100), target), 0.2, rng=0)
-    assert part.tolist() == as_they_come.tolist()
+    assert part.tolist() == expected.tolist()
     assert (len(rest), len(part)) == (80, 20)
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
-def test_a_share_outside_its_range_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="share must lie between 0 and 1"):
-        fn.split(DATA, share, 0)
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_fraction_outside_its_range_raises(fraction: float) -> None:
+    with pytest.raises(ValueError, match="split: fraction must lie between 0 and 1"):
+        fn.split(DATA, fraction, 0)
+
+
+def test_a_fraction_that_is_not_a_number_raises() -> None:
+    with pytest.raises(TypeError, match=r"split: fraction: expected a number, got '0\.2'"):
+        fn.split(DATA, "0.2", 0)  # type: ignore[arg-type]
 
 
 def test_one_example_cannot_be_split() -> None:
@@ -175,7 +181,7 @@ def test_one_example_cannot_be_split() -> None:
     dtype=st.sampled_from([np.int64, np.uint8, np.float32]),
     rng=st.integers(0, 3),
 )
-def test_each_example_validates_once_and_each_fold_has_its_share(
+def test_each_example_validates_once_and_the_folds_are_balanced(
     labels: list[int], folds: int, dtype: type, rng: int
 ) -> None:
     folds = min(folds, len(labels))
@@ -194,7 +200,7 @@ def test_each_example_validates_once_and_each_fold_has_its_share(
     assert np.ptp(sizes.sum(axis=1)) <= 1
 
 
-def test_folds_are_random_and_their_key_decides() -> None:
+def test_folds_are_random_and_determined_by_their_key() -> None:
     def parts(rng: int) -> list[list[int]]:
         return [sorted(part.tolist()) for _, (part, _) in fn.k_fold((np.arange(90), np.zeros(90, int)), 3, rng)]
 
@@ -209,7 +215,7 @@ def test_folds_are_random_and_their_key_decides() -> None:
         (X, 2, TypeError, "k_fold: expected data as a tuple"),
     ],
 )
-def test_k_fold_refuses_before_the_first_fold(data: Any, folds: int, error: type, message: str) -> None:
+def test_k_fold_raises_before_the_first_fold(data: Any, folds: int, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fn.k_fold(data, folds, 0)
 
@@ -233,12 +239,12 @@ def test_a_key_means_training() -> None:
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_the_gradient_of_the_input_is_not_asked_for(first: bool) -> None:
-    asked: list[bool] = []
+def test_the_gradient_of_the_input_is_not_computed(first: bool) -> None:
+    requested: list[bool] = []
 
     def apply(params: Any, x: Array) -> Any:
         def vjp_fn(dy: Array, input_grad: bool = True) -> Any:
-            asked.append(input_grad)
+            requested.append(input_grad)
             return {"w": (dy * x).sum(0)}, dy * params["w"] if input_grad else None
 
         return x * params["w"], vjp_fn
@@ -247,10 +253,10 @@ def test_the_gradient_of_the_input_is_not_asked_for(first: bool) -> None:
     model: Any = fn.serial(scale, fn.tanh) if first else scale
     params = {"layer_0": {"w": np.ones(4)}} if first else {"w": np.ones(4)}
     fn.value_and_grad(model, fn.mean_squared_error)(params, X.astype(float), np.zeros((30, 4)))
-    assert asked == [False]
+    assert requested == [False]
 
 
-def test_a_vjp_fn_that_does_not_know_input_grad_is_called_without_it() -> None:
+def test_a_vjp_fn_without_the_keyword_input_grad_works() -> None:
     scale = (
         lambda shape, rng: {"w": np.ones(shape)},
         lambda params, x: (x * params["w"], lambda dy: ({"w": (dy * x).sum(0)}, dy * params["w"])),
@@ -272,7 +278,7 @@ def test_predict_takes_any_number_of_examples(n: int, batch_size: int) -> None:
     np.testing.assert_allclose(y, MODEL.apply(PARAMS, X[:n])[0], rtol=1e-5, atol=1e-6)
 
 
-def test_predict_runs_no_more_examples_at_a_time_than_it_is_told() -> None:
+def test_predict_runs_at_most_batch_size_examples_at_a_time() -> None:
     sizes: list[int] = []
 
     def apply(params: Any, x: Array) -> Any:
@@ -284,7 +290,7 @@ def test_predict_runs_no_more_examples_at_a_time_than_it_is_told() -> None:
     assert sizes == [13, 13, 4]
 
 
-def test_predict_refuses() -> None:
+def test_predict_raises_for_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
         fn.predict(MODEL, PARAMS, X, batch_size=0)
     with pytest.raises(TypeError, match=r"dense: expected an array, got list; use np\.asarray"):
@@ -300,7 +306,7 @@ def test_evaluate_is_over_all_examples_not_a_mean_over_batches() -> None:
     assert scores == {"loss": 17 / 3, "worst": 4.0}
 
 
-def test_scores_are_plain_numbers_whatever_a_loss_of_ones_own_answers() -> None:
+def test_scores_are_python_floats_whatever_a_custom_loss_returns() -> None:
     loss: Any = lambda y, t: (np.float32(1), y)  # noqa: E731
     scores = fn.evaluate(fn.identity, {}, DATA, loss, {"top": lambda y, t: y.max()})
     assert [type(value) for value in scores.values()] == [float, float]
@@ -328,7 +334,7 @@ def evaluate_in_fit(model: Any, params: Any, data: Any, loss: Any, metrics: Any)
         (DATA, {"loss": fn.metrics.accuracy}, ValueError, "a metric may not be called 'loss'"),
     ],
 )
-def test_data_and_metrics_that_are_none(
+def test_invalid_data_and_metrics_raise(
     call: Callable[..., Any], data: Any, metrics: Any, error: type, message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -338,7 +344,7 @@ def test_data_and_metrics_that_are_none(
 # --- fit: the record -------------------------------------------------------------------------------------------------
 
 
-def test_the_history_begins_before_training_and_has_these_columns() -> None:
+def test_the_history_starts_before_training_and_has_these_columns() -> None:
     validation = X[:5], LABELS[:5]
     result = fit(metrics=ACCURACY, validation=validation)
     columns = ["epoch", "step", "seconds", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
@@ -368,13 +374,22 @@ def test_fit_is_the_public_step_in_a_loop() -> None:
     assert same_bits(result.opt_state, opt_state)
 
 
+def test_any_pair_of_functions_is_an_optimizer() -> None:
+    def update(grads: Any, state: Any, params: Any) -> Any:
+        return fn.tree.map(lambda g: np.float32(-0.1) * g, grads), {"steps": state["steps"] + 1}
+
+    result = fit(MODEL, PARAMS, (lambda params: {"steps": np.array(0)}, update))
+    assert result.opt_state == {"steps": 8}
+    np.testing.assert_allclose(fn.tree.ravel(result.params)[0], fn.tree.ravel(fit().params)[0], rtol=1e-5, atol=1e-6)
+
+
 def test_it_learns() -> None:
-    history = fit(MODEL, PARAMS, fn.adam(3e-2), epochs=60, metrics=ACCURACY, show_every=60).history
-    # Thirty examples of a rule that two linear cuts decide; most models would learn all of them by heart.
+    history = fit(MODEL, PARAMS, fn.adam(3e-2), epochs=60, metrics=ACCURACY, evaluate_every=60).history
+    # Thirty examples of a rule with two linear boundaries; most models memorize all of them.
     assert history[-1]["train_accuracy"] >= 0.9 > history[0]["train_accuracy"]
 
 
-def test_the_same_key_gives_the_same_run_and_a_generator_is_drawn_from_once() -> None:
+def test_the_same_key_gives_the_same_run_and_one_number_is_drawn_from_a_generator() -> None:
     assert same_bits(fit(rng=1).params, fit(rng=1).params)
     assert not same_bits(fit(rng=1).params, fit(rng=2).params)
     generator = np.random.default_rng(3)
@@ -398,12 +413,12 @@ def test_a_validation_split_is_stratified_and_not_trained_on() -> None:
     assert np.bincount(labels[held_out]).tolist() == [10, 10, 10]
 
 
-def test_show_every_leaves_out_evaluations_but_never_the_first_or_the_last() -> None:
-    assert [record["epoch"] for record in fit(epochs=5, show_every=2).history] == [0, 2, 4, 5]
-    assert same_bits(fit(epochs=3, show_every=2).params, fit(epochs=3).params)
+def test_evaluate_every_skips_evaluations_but_never_the_first_or_the_last() -> None:
+    assert [record["epoch"] for record in fit(epochs=5, evaluate_every=2).history] == [0, 2, 4, 5]
+    assert same_bits(fit(epochs=3, evaluate_every=2).params, fit(epochs=3).params)
 
 
-def test_nothing_to_do_evaluates_once() -> None:
+def test_zero_epochs_evaluate_once() -> None:
     result = fit(epochs=0)
     assert [record["epoch"] for record in result.history] == [0]
     assert same_bits(result.params, PARAMS)
@@ -415,15 +430,15 @@ def test_one_example_and_batches_larger_than_the_data(n: int, batch_size: Any) -
     assert fn.current_step(result.opt_state) == 2
 
 
-def test_a_number_of_epochs_of_eight_bits_does_not_wrap_around() -> None:
-    assert fit(epochs=np.uint8(70), show_every=70, verbose=True).history[-1]["epoch"] == 70
+def test_an_eight_bit_number_of_epochs_does_not_overflow() -> None:
+    assert fit(epochs=np.uint8(70), evaluate_every=70, verbose=True).history[-1]["epoch"] == 70
 
 
 def test_one_example_trains_through_batch_norm() -> None:
     assert len(fit(NORMED, NORMED.init((4,), 0), fn.sgd(0.1), (X[:1], LABELS[:1])).history) == 3
 
 
-def test_nothing_handed_in_is_written_to() -> None:
+def test_nothing_passed_in_is_written_to() -> None:
     arrays = [X.copy(), LABELS.copy(), *fn.tree.leaves(fn.tree.map(np.copy, NORMED.init((4,), 0)))]
     for array in arrays:
         array.flags.writeable = False
@@ -447,15 +462,16 @@ def test_batch_norm_is_calibrated_for_each_evaluation_and_in_the_result() -> Non
     assert fn.evaluate(NORMED, result.params, DATA, LOSS)["loss"] == result.history[-1]["train_loss"]
 
 
-def test_calibration_looks_at_examples_from_everywhere() -> None:
+def test_calibration_uses_examples_from_the_whole_data_set() -> None:
     x = np.arange(5000, dtype=np.float32)[:, None]
     model = fn.batch_norm()
     mean = fit(model, model.init((1,), 0), fn.sgd(0.1), (x, x), fn.mean_squared_error, epochs=0).params["mean"].item()
-    # The mean of 1,000 out of 5,000 drawn numbers strays by 5000 / sqrt(12 * 1000) = 46; the first 1,000 give 500.
+    # The mean of 1,000 out of 5,000 numbers has a standard error of 5000 / sqrt(12 * 1000) = 46; the first 1,000 have
+    # the mean 500.
     assert mean == pytest.approx(2500, abs=300)
 
 
-# --- fit: what it prints ---------------------------------------------------------------------------------------------
+# --- fit: its output -------------------------------------------------------------------------------------------------
 
 
 def test_one_line_for_each_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
@@ -472,13 +488,13 @@ def test_one_line_for_each_evaluation(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
     def screen(self) -> list[str]:
-        """What one would see: a carriage return goes back to the start, later characters cover earlier ones."""
+        """The visible text: after a carriage return, later characters overwrite earlier ones."""
         lines = []
         for line in self.getvalue().split("\n"):
             shown = ""
@@ -490,13 +506,13 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that training sees, in a list of one number; it stands still until it is changed."""
+    """The clock of the training loop, a list of one number; its time changes only when a test sets it."""
     now = [0.0]
-    monkeypatch.setattr(fn.train, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(sys.modules["funcnn.training.fit"], "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
     return now
 
 
-def test_the_progress_line_tells_rate_and_time_left(clock: list[float]) -> None:
+def test_the_progress_line_shows_speed_and_remaining_time(clock: list[float]) -> None:
     stream = Terminal()
     show = fn.progress(100, stream)
     clock[0] = 2.0
@@ -524,9 +540,7 @@ def test_progress_writes_to_terminals_only(clock: list[float]) -> None:
     assert stream.getvalue() == ""
 
 
-def test_on_a_terminal_the_lines_of_the_epochs_are_all_that_stays(
-    monkeypatch: pytest.MonkeyPatch, clock: list[float]
-) -> None:
+def test_on_a_terminal_only_the_lines_of_the_epochs_remain(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setattr("sys.stdout", terminal)
@@ -541,7 +555,7 @@ def test_on_a_terminal_the_lines_of_the_epochs_are_all_that_stays(
     assert terminal.screen() == [*lines, ""]
 
 
-# --- fit: stopping and going on --------------------------------------------------------------------------------------
+# --- fit: stopping and resuming --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("epochs_before", [1, 2])
@@ -562,7 +576,7 @@ def test_a_run_that_was_stopped_saved_and_resumed_ends_with_the_same_bits(tmp_pa
     assert timeless(before.history + after.history) == timeless(straight.history)
 
 
-def test_going_on_in_the_middle_of_an_epoch() -> None:
+def test_resuming_in_the_middle_of_an_epoch() -> None:
     straight = fit(epochs=2)
     f, optimizer = fn.value_and_grad(MODEL, LOSS), fn.sgd(0.1)
     params, state = PARAMS, optimizer.init(PARAMS)
@@ -575,7 +589,7 @@ def test_going_on_in_the_middle_of_an_epoch() -> None:
     assert timeless(after.history) == timeless(straight.history[1:])
 
 
-def test_a_run_that_was_over_has_nothing_to_add() -> None:
+def test_a_finished_run_has_nothing_to_resume() -> None:
     result = fit(epochs=1)
     again = fit(MODEL, result.params, epochs=1, opt_state=result.opt_state, start=4)
     assert again.history == []
@@ -583,7 +597,7 @@ def test_a_run_that_was_over_has_nothing_to_add() -> None:
 
 
 def loss_that_fails_at(call: int, value: float = float("nan")) -> Callable[..., Any]:
-    """Cross-entropy that answers ``value`` at one of its calls, counted from 0, and the truth at all others."""
+    """Cross-entropy that returns ``value`` at one of its calls, counted from 0, and the true loss at all others."""
     calls = iter(range(10**6))
     return lambda y, t: (value, LOSS(y, t)[1]) if next(calls) == call else LOSS(y, t)
 
@@ -599,7 +613,7 @@ def loss_that_fails_at(call: int, value: float = float("nan")) -> Callable[..., 
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_no_number_stops_the_run_with_the_last_good_state(
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_state_before_it(
     call: int, where: str, steps: int, epochs: list[int], value: float
 ) -> None:
     # Four steps to an epoch: calls 0 and 5 evaluate, the others train.
@@ -614,8 +628,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_last_good_state(
 
 @pytest.mark.parametrize(("batch_size", "where"), [(8, "in step"), (30, "after epoch")])
 @pytest.mark.parametrize("metrics", [None, ACCURACY])
-def test_a_run_that_diverges_leaves_parameters_that_predict(batch_size: int, where: str, metrics: Any) -> None:
-    # Steps of such a length leave the range of float32, on purpose.
+def test_the_result_of_a_diverged_run_has_finite_parameters(batch_size: int, where: str, metrics: Any) -> None:
+    # Steps of this size exceed the range of float32, on purpose.
     with np.errstate(all="ignore"), pytest.raises(fn.NonFiniteLossError, match=f"the loss is (nan|inf) {where}") as e:
         fit(MODEL, PARAMS, fn.sgd(1e30, momentum=0.9), batch_size=batch_size, metrics=metrics, epochs=9)
     result = e.value.result
@@ -624,15 +638,15 @@ def test_a_run_that_diverges_leaves_parameters_that_predict(batch_size: int, whe
     assert np.isfinite(fn.evaluate(MODEL, result.params, DATA, LOSS, ACCURACY)["loss"])
 
 
-def test_batch_norm_that_sees_overflow_is_not_mistaken_for_one_that_was_not_measured() -> None:
+def test_overflow_before_a_batch_norm_is_reported_as_a_loss_that_is_not_finite() -> None:
     model = fn.serial(fn.dense(4), fn.dense(4), fn.dense(4), fn.batch_norm(), fn.dense(3))
     params = model.init((4,), 0)
-    # One batch an epoch, so that the evaluation meets it first.
+    # One batch per epoch, so that the evaluation is the first to compute this loss.
     with np.errstate(all="ignore"), pytest.raises(fn.NonFiniteLossError, match="the loss is nan after epoch 1"):
         fit(model, params, fn.sgd(1e30), batch_size=30, metrics=ACCURACY)
 
 
-def test_nan_in_the_data_is_met_before_training() -> None:
+def test_nan_in_the_data_raises_before_training() -> None:
     with (
         np.errstate(all="ignore"),
         pytest.raises(fn.NonFiniteLossError, match=r"the loss is nan after epoch 0; .* or look for NaN in the data"),
@@ -654,22 +668,23 @@ def test_nan_in_the_data_is_met_before_training() -> None:
         ),
         ((), {"validation": 0.1}, TypeError, "fit, validation: expected data as a tuple .* got a float"),
         ((), {"validation": (X, LABELS[1:])}, ValueError, r"different numbers of examples, \[30, 29\]"),
-        ((), {"validation_split": 1.0}, ValueError, r"share must lie between 0 and 1, got 1\.0"),
+        ((), {"validation_split": 1.0}, ValueError, r"fit: validation_split must lie between 0 and 1, got 1\.0"),
         ((), {"epochs": 1.5}, ValueError, r"epochs must be a whole number >= 0, got 1\.5"),
         ((), {"epochs": "3"}, ValueError, "epochs must be a whole number >= 0, got '3'"),
         ((), {"epochs": -1}, ValueError, "epochs must be a whole number >= 0, got -1"),
         ((), {"batch_size": 0}, ValueError, "batch_size must be a whole number >= 1, got 0"),
-        ((), {"show_every": 0}, ValueError, "show_every must be a whole number >= 1, got 0"),
+        ((), {"evaluate_every": 0}, ValueError, "evaluate_every must be a whole number >= 1, got 0"),
         ((), {"start": 4}, ValueError, "start=4 goes on with an earlier run, so it needs the opt_state of that run"),
         ((), {"rng": None}, TypeError, "a key is an int"),
         ((fn.dense,), {}, TypeError, r"a layer is .*; call it: dense\(\.\.\.\)"),
+        ((MODEL, PARAMS, fn.sgd(0.1), DATA, "mse"), {}, TypeError, "fit: loss: expected a function, got 'mse'"),
         ((MODEL, PARAMS, fn.adam), {}, TypeError, r"fit: expected an optimizer such as adam\(1e-3\), got <function"),
         ((MODEL, fn.dense(3).init((4,), 0)), {}, ValueError, r"parameters of another model: no layer is called \['w'"),
         ((), {"opt_state": fn.adam(0.1).init(PARAMS)}, ValueError, "is it the state of another optimizer"),
         ((MODEL, PARAMS, fn.adam(0.1)), {"opt_state": {}}, ValueError, r"scale_by_adam: expected a state of .*init\("),
     ],
 )
-def test_arguments_that_do_not_fit(changes: Any, options: Any, error: type, message: str) -> None:
+def test_invalid_arguments_raise(changes: Any, options: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fit(*changes, **options)
 
@@ -685,7 +700,7 @@ def test_arguments_that_do_not_fit(changes: Any, options: Any, error: type, mess
         (X, LABELS + 1, ValueError, "expected labels from 0 to 2, got 1 to 3", None),
     ],
 )
-def test_data_that_do_not_fit_the_model_are_refused_before_the_first_step(
+def test_data_that_do_not_fit_the_model_raise_before_the_first_step(
     x: Array, labels: Array, error: type, message: str, path: str | None
 ) -> None:
     def update(grads: Any, state: Any, params: Any) -> Any:
@@ -705,16 +720,16 @@ def test_the_path_of_a_layer_deep_inside_is_named() -> None:
 
 @pytest.mark.parametrize("optimizer", [fn.sgd, fn.adam, fn.adamw, fn.rmsprop, fn.adagrad, fn.adadelta, fn.adamax])
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
-def test_a_learning_rate_that_is_none(optimizer: Any, rate: float) -> None:
+def test_an_invalid_learning_rate_raises(optimizer: Any, rate: float) -> None:
     with pytest.raises(ValueError, match=f"rate.*{rate}"):
         optimizer(rate)
 
 
-def test_a_schedule_that_goes_wrong_is_met_when_it_does() -> None:
+def test_an_invalid_rate_of_a_schedule_raises_at_its_step() -> None:
     with pytest.raises(ValueError, match=r"rate.*nan"):
         fit(MODEL, PARAMS, fn.sgd(lambda step: 0.1 if step < 2 else float("nan")))
 
 
-def test_the_error_of_a_metric_is_not_swallowed() -> None:
+def test_the_error_of_a_metric_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         fit(metrics={"broken": lambda y, t: 1 / 0})

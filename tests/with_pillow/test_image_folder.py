@@ -1,4 +1,4 @@
-"""Folders of small images that each test draws for itself."""
+"""Folders of small images, which each test draws."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from funcnn.datasets import image_folder
 
 
 def draw(file: Path, pixels: Any, mode: str | None = None) -> None:
-    """Write an image, by the format that its name ends in."""
+    """Write an image in the format of the extension of its name."""
     from PIL import Image
 
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -22,14 +22,14 @@ def draw(file: Path, pixels: Any, mode: str | None = None) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten images of class b, five of class a, each of one grey of its own."""
+    """Ten images of class b and five of class a; each is a uniform grey, different from all others."""
     for name, count in (("b", 10), ("a", 5)):
         for i in range(count):
             draw(tmp_path / name / f"{i}.png", np.full((4, 6, 3), 10 * i + (name == "b")))
     return tmp_path
 
 
-def test_classes_are_the_sub_folders_in_order_and_each_gives_its_share(folder: Path) -> None:
+def test_classes_are_the_sorted_sub_folders_and_the_split_is_stratified(folder: Path) -> None:
     (folder / "notes.txt").write_text("beside the classes")
     (folder / ".cache").mkdir()
     (folder / "a" / ".DS_Store").write_text("of the file manager")
@@ -44,7 +44,7 @@ def test_classes_are_the_sub_folders_in_order_and_each_gives_its_share(folder: P
     assert sorted(greys) == sorted([0, 10, 20, 30, 40, *range(1, 100, 10)])
 
 
-def test_the_key_decides_on_the_split(folder: Path) -> None:
+def test_the_key_determines_the_split(folder: Path) -> None:
     def test_part(rng: int) -> list[int]:
         return sorted(image_folder(str(folder), 1, train_ratio=0.5, rng=rng)[1][0].ravel().tolist())
 
@@ -69,37 +69,37 @@ def test_colour_grey_palettes_and_transparency(tmp_path: Path) -> None:
     np.testing.assert_array_equal(x, np.full((3, 2, 2, 1), 76))  # 0.299 of 255, ITU-R 601
 
 
-def test_images_shrink_without_leaving_out_pixels(tmp_path: Path) -> None:
+def test_resizing_uses_all_pixels(tmp_path: Path) -> None:
     checks = np.indices((8, 8)).sum(0) % 2 * 255
     draw(tmp_path / "checks" / "8.png", checks)
     (x, _), _, _ = image_folder(tmp_path, (4, 2), grey=True, train_ratio=1)
     assert x.shape == (1, 4, 2, 1)
-    # Picking pixels would give 0 or 255; a window that reaches over the border is not quite even.
+    # Picking single pixels would give 0 or 255; at the border, the window of the filter is cut off.
     assert abs(x.astype(int) - 127).max() <= 30
 
 
-def test_a_note_to_turn_the_image_is_followed(tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "photos").mkdir()
     image = Image.fromarray(np.array([[0, 0, 255, 255]] * 2, np.uint8))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
     image.save(tmp_path / "photos" / "portrait.png", exif=exif)
     (x, _), _, _ = image_folder(tmp_path, (4, 2), grey=True, train_ratio=1)
     assert x[0, :, 0, 0].tolist() == [0, 0, 255, 255]
 
 
-def test_files_that_are_no_images_are_all_named(folder: Path) -> None:
+def test_files_that_are_not_images_are_all_named(folder: Path) -> None:
     whole = (folder / "a" / "0.png").read_bytes()
     (folder / "a" / "cut.png").write_bytes(whole[:-24])  # the last pixels are missing
     (folder / "b" / "Thumbs.db").write_bytes(b"\0\1\2")
     (folder / "b" / "inner").mkdir()
-    with pytest.raises(ValueError, match=r"3 of 18 files are no images.*cut\.png.*Thumbs\.db.*inner"):
+    with pytest.raises(ValueError, match=r"3 of 18 files are not images.*cut\.png.*Thumbs\.db.*inner"):
         image_folder(folder, 2)
 
 
-def test_deep_pixels_are_not_cut_off_in_silence(tmp_path: Path) -> None:
+def test_images_with_more_than_8_bits_raise(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "x_rays").mkdir()
@@ -108,7 +108,7 @@ def test_deep_pixels_are_not_cut_off_in_silence(tmp_path: Path) -> None:
         image_folder(tmp_path, 2)
 
 
-def test_empty_folders_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_empty_and_missing_folders_raise(folder: Path, tmp_path: Path) -> None:
     (folder / "c").mkdir()
     (folder / "c" / ".hidden").touch()
     with pytest.raises(ValueError, match=rf"no images in {folder / 'c'}; remove the folder or fill it"):
@@ -122,13 +122,13 @@ def test_empty_folders_are_refused(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size must be a whole number >= 1, got 0"),
-        ({"size": (2, 2.5)}, "size must be a whole number >= 1, got 2.5"),
+        ({"size": 0}, r"size must be a whole number >= 1 or a pair \(height, width\), got 0"),
+        ({"size": (2, 2.5)}, r"size must be a whole number >= 1 or a pair \(height, width\), got \(2, 2\.5\)"),
         ({"train_ratio": 0}, "train_ratio must be above 0 and at most 1, got 0"),
         ({"train_ratio": 1.2}, "train_ratio must be above 0 and at most 1, got 1.2"),
     ],
 )
-def test_numbers_out_of_range_are_refused(folder: Path, options: Any, message: str) -> None:
+def test_numbers_out_of_range_raise(folder: Path, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         image_folder(folder, **({"size": 2} | options))
 
@@ -140,7 +140,7 @@ def test_a_model_learns_from_a_folder(folder: Path) -> None:
     fn.fit(model, model.init(x.shape[1:], 0), fn.sgd(0.1), data, fn.softmax_cross_entropy, epochs=1, verbose=False)
 
 
-def test_without_pillow_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_pillow_names_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "funcnn\[images\]"'):
         image_folder(folder, 2)

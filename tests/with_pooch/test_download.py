@@ -29,12 +29,12 @@ CONTENT = dict(
 
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Say nothing on the terminal."""
+        """Write nothing to the terminal."""
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a server that stands in for the true one; downloads go to an empty cache beside it."""
+    """The folder of a local server that replaces the real one; downloads go to an empty cache."""
     import pooch
 
     folder = tmp_path / "server"
@@ -58,7 +58,7 @@ def test_mnist_is_downloaded_once(server: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(x_test, [[[[30], [40]]]])
         assert (labels, labels_test) == ([7], [3])
         for file in server.iterdir():
-            file.unlink()  # so that only the cache can answer the second time
+            file.unlink()  # so that the second call can only read the cache
     assert sorted(file.name for file in (tmp_path / "cache" / "funcnn").iterdir()) == sorted(CONTENT)
 
 
@@ -67,7 +67,7 @@ def test_mnist_is_downloaded_once(server: Path, tmp_path: Path) -> None:
     [b"<html>sign in</html>", gzip.compress(b"other"), gzip.compress(b"cut")[:-3]],
     ids=["no gzip", "other", "cut short"],
 )
-def test_a_bad_download_is_refused_and_forgotten(server: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_bad_download_raises_and_is_removed(server: Path, tmp_path: Path, content: bytes) -> None:
     name = list(CONTENT)[1]
     good = (server / name).read_bytes()
     (server / name).write_bytes(content)

@@ -14,26 +14,26 @@ from funcnn import metrics as ours
 from funcnn.aliases import Array
 from funcnn.losses.targets import class_weights
 
-# It says so where the answer is 0 or a class is left out by agreement.
+# scikit-learn warns where a result is 0 or a class is left out by convention.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:A single label was found"),
     pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),
 ]
-# The first call imports scikit-learn, and each takes it milliseconds to check what it is given.
+# The first call imports scikit-learn, and each call takes milliseconds to validate its arguments.
 unhurried = settings(deadline=None, max_examples=50)
 # Sums of up to thirty float64 numbers in another order.
 assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
 
 
 def weights(n: int) -> st.SearchStrategy[Array | None]:
-    """No weights, or weights whose sums are exact. scikit-learn lets a class of weight 0 occur: so all are above."""
+    """No weights, or positive weights whose sums are exact: to scikit-learn, a class of weight 0 occurs."""
     return st.none() | arrays(np.float64, n, elements=st.sampled_from([0.25, 1.0, 3.0]))
 
 
 @st.composite
 def classes_scored(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
     n, classes = draw(st.integers(1, 30)), draw(st.integers(2, 6))
-    # Few different scores, so that ties occur: the first highest score has to win.
+    # Few different scores, so that ties occur: the first of the highest scores counts.
     y = draw(arrays(np.float32, (n, classes), elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0])))
     return y, draw(arrays(np.int64, n, elements=st.integers(0, classes - 1))), draw(weights(n))
 
@@ -112,9 +112,9 @@ def test_top_k_accuracy(batch: tuple[Array, Array, Array | None], data: st.DataO
 
     y, labels, w = batch
     classes = y.shape[1]
-    assume(classes > 2)  # it has no answer for two
+    assume(classes > 2)  # it does not support two
     k = data.draw(st.integers(1, classes - 1))
-    # Of equal scores, its last counts and our first, as in accuracy: so it is given the classes the other way round.
+    # Of equal scores, its last and our first counts, as in accuracy: so the order of the classes is reversed.
     expected = top_k_accuracy_score(classes - 1 - labels, y[:, ::-1], k=k, labels=np.arange(classes), sample_weight=w)
     assert_close(ours.top_k_accuracy(y, labels, k, weights=w), expected)
     assert ours.top_k_accuracy(y, labels, 1, weights=w) == ours.accuracy(y, labels, weights=w)
@@ -122,7 +122,7 @@ def test_top_k_accuracy(batch: tuple[Array, Array, Array | None], data: st.DataO
 
 @unhurried
 @given(one_scored())
-def test_an_order_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
+def test_ranking_metrics_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     y, target, w = batch
@@ -132,13 +132,13 @@ def test_an_order_of_two_classes(batch: tuple[Array, Array, Array | None]) -> No
     assume(not target.all())
     expected = roc_auc_score(target[:, 0], y[:, 0], sample_weight=w)
     assert_close(ours.roc_auc(y, target, weights=w), expected)
-    # Whether scores are probabilities does not matter to an order.
+    # Ranking metrics do not depend on the scale of the scores.
     assert_close(ours.roc_auc(8 * y, target, weights=w), expected)
 
 
 @unhurried
 @given(probabilities())
-def test_an_order_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
+def test_ranking_metrics_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     y, labels, w = batch
@@ -177,10 +177,10 @@ def test_calibration_error_from_the_calibration_curve(batch: tuple[Array, Array,
 
     y, labels, _ = batch
     right, confidence = y.argmax(axis=1) == labels, y.max(axis=1)
-    share_right, mean_confidence = calibration_curve(right, confidence, n_bins=bins)
+    fraction_right, mean_confidence = calibration_curve(right, confidence, n_bins=bins)
     index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
     _, counts = np.unique(index, return_counts=True)
-    expected = counts @ np.abs(share_right - mean_confidence) / len(y)
+    expected = counts @ np.abs(fraction_right - mean_confidence) / len(y)
     assert_close(ours.calibration_error(y, labels, bins), expected)
 
 
@@ -189,7 +189,7 @@ def test_calibration_error_from_the_calibration_curve(batch: tuple[Array, Array,
 def test_r2(data: st.DataObject, n: int, outputs: int) -> None:
     from sklearn.metrics import r2_score
 
-    # Few values whose sums are exact, so that columns that never change occur, and are seen by it as such.
+    # Few values whose sums are exact, so that constant columns occur, and scikit-learn recognizes them.
     y, target = (data.draw(arrays(np.float32, (n, outputs), elements=st.sampled_from([-1, 0, 0.5, 3]))) for _ in "yt")
     w = data.draw(weights(n))
     expected = r2_score(target.astype(np.float64), y.astype(np.float64), sample_weight=w)
@@ -197,8 +197,8 @@ def test_r2(data: st.DataObject, n: int, outputs: int) -> None:
 
 
 @pytest.mark.parametrize("metric", [ours.roc_auc, ours.average_precision])
-def test_an_order_without_scores_of_both_kinds_is_refused(metric: Callable[..., float]) -> None:
-    # scikit-learn warns and answers NaN, or 0, which would look like a bad model.
+def test_a_ranking_without_both_classes_raises(metric: Callable[..., float]) -> None:
+    # scikit-learn warns and returns NaN, or 0, which would look like a bad model.
     with pytest.raises(ValueError, match="is undefined: class 1 has no example"):
         metric(np.array([0.1, 0.2]), np.array([0, 0]))
 

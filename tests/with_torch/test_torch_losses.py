@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from funcnn.losses import classification as losses
+from funcnn import losses
 from funcnn.losses.targets import class_weights
 
 pytestmark = pytest.mark.torch

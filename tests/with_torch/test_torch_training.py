@@ -11,7 +11,8 @@ import funcnn as fn
 pytestmark = pytest.mark.torch
 
 STEPS = 40
-# Name, ours, PyTorch's class and its options. Decay spares the leaves of fewer than two axes: a group of its own.
+# Name, ours, PyTorch's class and its options. Decay does not apply to leaves with fewer than two axes, a group of their
+# own.
 OPTIMIZERS = [
     ("sgd", fn.sgd(0.05), "SGD", {"lr": 0.05}),
     ("momentum", fn.sgd(0.02, momentum=0.9), "SGD", {"lr": 0.02, "momentum": 0.9}),
@@ -23,7 +24,7 @@ OPTIMIZERS = [
 
 
 def cnn(torch: Any, p: dict[str, Any], x: Any) -> Any:
-    """PyTorch's answer with our parameters: images channels-last outside, channels-first inside."""
+    """PyTorch's output with our parameters: images are channels-last outside and channels-first inside."""
     f = torch.nn.functional
 
     def conv(x: Any, name: str, **options: Any) -> Any:
@@ -36,7 +37,7 @@ def cnn(torch: Any, p: dict[str, Any], x: Any) -> Any:
 
 
 def mlp(torch: Any, p: dict[str, Any], x: Any) -> Any:
-    """PyTorch's answer with our parameters."""
+    """PyTorch's output with our parameters."""
     for name in ("dense_0", "dense_1"):
         x = torch.tanh(x @ p[f"{name}/w"] + p[f"{name}/b"])
     return x @ p["dense_2/w"] + p["dense_2/b"]
@@ -57,10 +58,10 @@ LOSSES = {
 
 
 def their_optimizer(torch: Any, name: str, options: dict[str, Any], leaves: dict[str, Any]) -> Any:
-    """PyTorch's optimizer, with decay for leaves of two axes or more only."""
+    """PyTorch's optimizer, with decay only for leaves with at least two axes."""
     decaying = [leaf for leaf in leaves.values() if leaf.ndim >= 2]
-    spared = [leaf for leaf in leaves.values() if leaf.ndim < 2]
-    groups = [{"params": decaying}, {"params": spared} | ({"weight_decay": 0.0} if name == "AdamW" else {})]
+    without_decay = [leaf for leaf in leaves.values() if leaf.ndim < 2]
+    groups = [{"params": decaying}, {"params": without_decay} | ({"weight_decay": 0.0} if name == "AdamW" else {})]
     return getattr(torch.optim, name)(groups, **options)
 
 
@@ -100,6 +101,6 @@ def test_the_losses_of_forty_steps(
         updates, state = optimizer.update(grads, state, params)
         params = fn.apply_updates(params, updates)
 
-    # Losses near 1; each step rounds to 1e-16 in its own order and the next ones amplify it.
+    # Losses near 1; each step has rounding errors of 1e-16, which later steps amplify.
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
     assert np.mean(losses[-8:]) < np.mean(losses[:8])

@@ -1,10 +1,9 @@
-"""What clips and decays do to gradients, by hand."""
+"""Clipping by hand."""
 
 import numpy as np
 import pytest
 
-from funcnn.optim import add_decayed_weights, add_momentum, clip_by_global_norm, clip_by_value
-from funcnn.optim.schedules import step_decay
+from funcnn.optim import clip_by_global_norm, clip_by_value, step_decay
 
 
 def test_the_global_norm_is_over_all_leaves_and_keeps_the_direction() -> None:
@@ -49,21 +48,8 @@ def test_a_scheduled_limit_counts_its_steps() -> None:
     assert state["step"] == 3
 
 
-def test_s1_24_momentum_remembers_all_gradients() -> None:
-    # The fault added the previous gradient only: 1 + 0.5 + 0.25 would have been 1.5.
-    params = grads = {"w": np.ones(1)}
-    transform = add_momentum(0.5)
-    state = transform.init(params)
-    sizes = []
-    for _ in range(3):
-        updates, state = transform.update(grads, state, params)
-        sizes.append(updates["w"][0])
-    assert sizes == [1.0, 1.5, 1.75]
-
-
-def test_a_mask_is_one_bool_for_each_parameter() -> None:
-    params = grads = {"w": np.ones((2, 2))}
-    with pytest.raises(TypeError, match="expected a mask of one bool for each parameter, got ndarray at 'w'"):
-        add_decayed_weights(0.1, lambda p: {"w": np.ones((2, 2), bool)}).update(grads, {}, params)
-    with pytest.raises(ValueError, match="trees differ"):
-        add_decayed_weights(0.1, lambda p: {"b": True}).update(grads, {}, params)
+def test_the_global_norm_leaves_out_parameters_without_a_gradient() -> None:
+    params = {"a": np.zeros(1), "n": np.arange(2), "w": np.zeros(1)}
+    clipped, _ = clip_by_global_norm(1.0).update({"a": np.array([3.0]), "n": None, "w": np.array([4.0])}, {}, params)
+    assert clipped["n"] is None
+    assert [clipped["a"][0], clipped["w"][0]] == [3 * (1 / 5), 4 * (1 / 5)]

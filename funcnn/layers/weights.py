@@ -1,0 +1,65 @@
+"""What dense layers and convolutions learn: weights ``w`` and, unless it is left out, a bias ``b`` for each unit.
+
+One place initializes them, reads and checks them, and puts their gradients together.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from funcnn import checks
+from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.initializers import Initializer
+from funcnn.rng import fold
+
+__all__ = ["Weights", "weights"]
+
+
+class Weights(NamedTuple):
+    """The functions of a layer's ``w`` and ``b``.
+
+    Args:
+        init: ``init(shape, rng, fan_in, fan_out) -> params``, for ``w`` of that shape.
+        read: ``read(params, x) -> (w, b)``, checked; b is None if there is none.
+        gradients: ``gradients(dw, sum_of_dz) -> dparams``; the sum is computed only if there is a bias.
+    """
+
+    init: Callable[[Shape, Rng, int, int], Params]
+    read: Callable[[Params, Array], tuple[Array, Array | None]]
+    gradients: Callable[[Array, Callable[[], Array]], Params]
+
+
+def weights(
+    kind: str,
+    axes: str,
+    shape: tuple[int | None, ...],
+    bias: bool,
+    w_init: Initializer,
+    b_init: Initializer,
+    groups: int = 1,
+) -> Weights:
+    """The weights of a layer.
+
+    Args:
+        kind: the layer's kind, for messages.
+        axes: the axes of its input in words.
+        shape: that of ``w``, with None where the number of input channels stands, and the units last.
+        bias: whether there is a ``b``.
+        w_init: the initializer of ``w``.
+        b_init: the initializer of ``b``.
+        groups: the input's channels are so many times those of ``w``.
+    """
+    units = shape[-1]
+    read_all = checks.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
+
+    def init(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Params:
+        params = {"w": w_init(shape, fold(rng, "w"), fan_in, fan_out)}
+        return params | {"b": b_init(shape[-1:], fold(rng, "b"), fan_in, fan_out)} if bias else params
+
+    def read(params: Params, x: Array) -> tuple[Array, Array | None]:
+        found = read_all(params, x)
+        return found[0], found[1] if bias else None
+
+    def gradients(dw: Array, db: Callable[[], Array]) -> Params:
+        return {"w": dw, "b": db()} if bias else {"w": dw}
+
+    return Weights(init, read, gradients)

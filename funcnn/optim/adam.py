@@ -1,0 +1,248 @@
+"""Adam and its variants: a running mean of the gradient, divided by the size of recent gradients.
+
+The mean smooths the direction, and the division gives every weight a step size of its own.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from funcnn import checks, tree
+from funcnn.aliases import Array, Tree
+from funcnn.optim.core import Optimizer, chain, lift
+from funcnn.optim.elementwise import Slots, scaled_square
+from funcnn.optim.schedules import Schedule
+from funcnn.optim.sgd import scale_by_rate
+from funcnn.optim.state import Hyper
+from funcnn.recorded import recorded
+
+__all__ = ["adam", "adamax", "adamw", "add_decayed_weights", "scale_by_adam", "scale_by_adamax"]
+
+
+@recorded
+def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  u = m / (1 - b1^t) / (√(v / (1 - b2^t)) + eps),  t = step + 1.
+
+    The divisions by 1 - b^t undo the start of m and v at zero.
+
+    Args:
+        b1: decay of the mean of the gradient, in [0, 1).
+        b2: decay of the mean of its square, in [0, 1).
+        eps: keeps the division finite, positive.
+
+    Returns:
+        The transform, with the slots ``m`` and ``v``.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> params = {"w": np.ones(2)}
+        >>> init, update = scale_by_adam()
+        >>> update({"w": np.array([5.0, -0.01])}, init(params), params)[0]["w"].round(4)
+        array([ 1., -1.])
+
+    Reference:
+        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 1.
+    """
+    kind = "scale_by_adam"
+    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+        t = hyper["step"] + 1
+        m = np.multiply(state["m"], b1, out=new_state["m"])
+        m += np.multiply(g, 1 - b1, out=u)
+        v = np.multiply(state["v"], b2, out=new_state["v"])
+        v += scaled_square(g, 1 - b2, out=u)
+        # Both corrections in one: m / c1 / (sqrt(v / c2) + eps) = m / (sqrt(v) * c1 / sqrt(c2) + c1 * eps).
+        np.sqrt(v, out=u)
+        u *= (1 - b1**t) / math.sqrt(1 - b2**t)
+        u += (1 - b1**t) * eps
+        np.divide(m, u, out=u)
+
+    return lift(kind, rule, slots=("m", "v"), counts=True)
+
+
+@recorded
+def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """p = p - rate · m̂ / (√v̂ + eps): every weight moves by about the rate, in its own direction's mean.
+
+    Args:
+        rate: the learning rate, a number or a schedule; 1e-3 is usual.
+        b1: decay of the mean of the gradient, in [0, 1).
+        b2: decay of the mean of its square, in [0, 1).
+        eps: keeps the division finite, positive.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> params = {"w": np.ones(1)}
+        >>> init, update = adam(0.1)
+        >>> update({"w": np.array([2.0])}, init(params), params)[0]["w"].round(4)
+        array([-0.1])
+
+    Reference:
+        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 1.
+    """
+    return chain(scale_by_adam(b1, b2, eps), scale_by_rate(rate))
+
+
+@recorded
+def add_decayed_weights(weight_decay: float | Schedule, mask: Callable[[Tree], Tree] | None = None) -> Optimizer:
+    """u = g + weight_decay · p.
+
+    Args:
+        weight_decay: the factor of the weights that is added, a number or a schedule.
+        mask: ``mask(params) -> tree of bools``, True where weights decay; by default those with two axes or more, so
+            that biases, scales and shifts are spared. ``tree.map_with_path`` makes masks by path.
+
+    Returns:
+        The transform.
+
+    Raises:
+        TypeError: ``weight_decay`` is neither a number nor a schedule.
+        ValueError: ``weight_decay`` is negative or not finite.
+
+    Example:
+        >>> params = {"w": np.ones((1, 2)), "b": np.ones(2)}
+        >>> grads = {"w": np.zeros((1, 2)), "b": np.zeros(2)}
+        >>> init, update = add_decayed_weights(0.01)
+        >>> update(grads, init(params), params)[0]
+        {'w': array([[0.01, 0.01]]), 'b': array([0., 0.])}
+
+    Reference:
+        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+    """
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+        np.multiply(p, hyper["weight_decay"], out=u)
+        u += g
+
+    rates = {"weight_decay": weight_decay}
+    return lift("add_decayed_weights", rule, rates=rates, mask=_has_two_axes if mask is None else mask)
+
+
+@recorded
+def adamw(
+    rate: float | Schedule,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float | Schedule = 1e-2,
+    decay_mask: Callable[[Tree], Tree] | None = None,
+) -> Optimizer:
+    """p = p - rate · (m̂ / (√v̂ + eps) + weight_decay · p): Adam with decoupled weight decay.
+
+    Args:
+        rate: the learning rate, a number or a schedule; 1e-3 is usual.
+        b1: decay of the mean of the gradient, in [0, 1).
+        b2: decay of the mean of its square, in [0, 1).
+        eps: keeps the division finite, positive.
+        weight_decay: the factor by which weights decay, before the rate; a number or a schedule.
+        decay_mask: ``decay_mask(params) -> tree of bools``, True where weights decay; by default those with two axes
+            or more, so that biases, scales and shifts are spared.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        TypeError: a rate is neither a number nor a schedule, or another argument is not a number.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> params = {"w": np.ones((1, 1)), "b": np.ones(1)}
+        >>> grads = {"w": np.zeros((1, 1)), "b": np.zeros(1)}
+        >>> init, update = adamw(0.1, weight_decay=0.5)
+        >>> update(grads, init(params), params)[0]
+        {'w': array([[-0.05]]), 'b': array([-0.])}
+
+    Reference:
+        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps),
+        add_decayed_weights(weight_decay, decay_mask),
+        scale_by_rate(rate),
+    )
+
+
+@recorded
+def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """m = b1 m + (1 - b1) g;  v = max(b2 v, |g| + eps);  u = m / (1 - b1^t) / v,  t = step + 1.
+
+    Args:
+        b1: decay of the mean of the gradient, in [0, 1).
+        b2: decay of its largest size, in [0, 1).
+        eps: keeps the division finite, positive.
+
+    Returns:
+        The transform, with the slots ``m`` and ``v``.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> params = {"w": np.ones(2)}
+        >>> init, update = scale_by_adamax()
+        >>> update({"w": np.array([5.0, -0.01])}, init(params), params)[0]["w"].round(4)
+        array([ 1., -1.])
+
+    Reference:
+        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 2, with eps as in PyTorch.
+    """
+    kind = "scale_by_adamax"
+    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+        m = np.multiply(state["m"], b1, out=new_state["m"])
+        m += np.multiply(g, 1 - b1, out=u)
+        v = np.multiply(state["v"], b2, out=new_state["v"])
+        np.abs(g, out=u)
+        u += eps
+        np.maximum(v, u, out=v)
+        np.divide(m, 1 - b1 ** (hyper["step"] + 1), out=u)
+        u /= v
+
+    return lift(kind, rule, slots=("m", "v"), counts=True)
+
+
+@recorded
+def adamax(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    """p = p - rate · m̂ / v,  v = max(b2 v, |g| + eps): Adam with the largest gradient in place of the mean square.
+
+    Args:
+        rate: the learning rate, a number or a schedule; 2e-3 is usual.
+        b1: decay of the mean of the gradient, in [0, 1).
+        b2: decay of its largest size, in [0, 1).
+        eps: keeps the division finite, positive.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> params = {"w": np.ones(1)}
+        >>> init, update = adamax(0.1)
+        >>> update({"w": np.array([2.0])}, init(params), params)[0]["w"].round(4)
+        array([-0.1])
+
+    Reference:
+        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 2.
+    """
+    return chain(scale_by_adamax(b1, b2, eps), scale_by_rate(rate))
+
+
+def _has_two_axes(params: Tree) -> Tree:
+    """Which parameters are weights: biases, scales and shifts have one axis."""
+    return tree.map(lambda p: np.ndim(p) >= 2, params)

@@ -1,0 +1,103 @@
+"""The table of all optimizers and transforms, each a row that is held to all laws, and what their tests share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from funcnn import tree
+from funcnn.optim import (
+    Optimizer,
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    add_decayed_weights,
+    add_momentum,
+    apply_updates,
+    chain,
+    clip_by_global_norm,
+    clip_by_value,
+    constant,
+    cosine_decay,
+    exponential_decay,
+    join,
+    linear_warmup,
+    rmsprop,
+    scale_by_adadelta,
+    scale_by_adagrad,
+    scale_by_adam,
+    scale_by_adamax,
+    scale_by_rate,
+    scale_by_rmsprop,
+    sgd,
+    step_decay,
+)
+
+
+def everywhere(params: Any) -> Any:
+    return tree.map(lambda p: True, params)
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": sgd(0.1),
+    "sgd, scheduled": sgd(cosine_decay(0.1, 10)),
+    "sgd, momentum": sgd(0.1, momentum=0.9),
+    "sgd, scheduled momentum": sgd(0.1, momentum=linear_warmup(0.9, 5)),
+    "sgd, nesterov": sgd(0.1, momentum=0.9, nesterov=True),
+    "adam": adam(0.1),
+    "adamw": adamw(0.1),
+    "adamw, all decay": adamw(linear_warmup(0.1, 4), weight_decay=cosine_decay(0.1, 9), decay_mask=everywhere),
+    "rmsprop": rmsprop(0.1),
+    "adagrad": adagrad(0.1),
+    "adadelta": adadelta(),
+    "adamax": adamax(0.1),
+    "clipped": chain(clip_by_global_norm(0.5), clip_by_value(linear_warmup(0.1, 5)), adam(0.1)),
+    "joined": rmsprop(join([linear_warmup(0.1, steps=2), 0.05, step_decay(0.1, 2, factor=0.5)], [2, 4])),
+    "steep": adagrad(exponential_decay(0.1, 3, factor=0.5)),
+    "scale_by_rate": scale_by_rate(constant(0.1)),
+    "scale_by_adam": scale_by_adam(),
+    "scale_by_adamax": scale_by_adamax(b1=0.8),
+    "scale_by_rmsprop": scale_by_rmsprop(eps=1e-6),
+    "scale_by_adagrad": scale_by_adagrad(),
+    "scale_by_adadelta": scale_by_adadelta(0.8),
+    "add_momentum": add_momentum(0.9),
+    "add_decayed_weights": add_decayed_weights(0.1),
+    "clip_by_value": clip_by_value(0.5),
+    "clip_by_global_norm": clip_by_global_norm(0.5),
+    "clip_by_global_norm, scheduled": clip_by_global_norm(cosine_decay(0.5, 10)),
+}
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+def like(shape_tree: Any, seed: int, dtype: type = np.float64) -> Any:
+    rng = np.random.default_rng(seed)
+    if isinstance(shape_tree, dict):
+        return {name: like(child, seed + i, dtype) for i, (name, child) in enumerate(shape_tree.items(), 1)}
+    return frozen(np.asarray(rng.normal(size=shape_tree), dtype))
+
+
+def frozen(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
+
+def bits(t: Any) -> dict[str, Any]:
+    return {path: (leaf.dtype, leaf.shape, leaf.tobytes()) for path, leaf in tree.flatten(t).items()}
+
+
+def run(optimizer: Optimizer, params: Any, grads: Sequence[Any], state: Any = None) -> tuple[Any, Any]:
+    state = optimizer.init(params) if state is None else state
+    for g in grads:
+        updates, state = optimizer.update(g, state, params)
+        params = apply_updates(params, updates)
+    return params, state
+
+
+def two_steps(optimizer: Optimizer) -> tuple[float, float]:
+    """A parameter that starts at 2 after the gradient 1, and then after the gradient 3."""
+    one, state = run(optimizer, {"w": np.array([2.0])}, [{"w": np.array([1.0])}])
+    two, _ = run(optimizer, one, [{"w": np.array([3.0])}], state)
+    return one["w"][0], two["w"][0]
