@@ -1,26 +1,77 @@
-"""How the axes of an array lie in memory, and how to see all channels of it as one axis.
+"""How the axes of an array lie in memory, which the kernels choose for speed and nobody else needs to know.
 
-Arrays are logically channels-last, ``(batch, height, width, channels)``, and their memory order is free. Kernels that
-do the same to all elements of a channel see an array as its memory lies, as its *channel view*::
+Arrays are logically channels-last, ``(batch, [[depth,] height,] width, channels)``, and their memory order is free.
+Convolution and pooling take slices of an image, and a slice is fast if it is made of long runs of neighbours. With the
+channels innermost a run has ``channels`` elements, in the first layer a single one. So the kernels put the batch
+innermost, and the rows outermost, where a product finds those of a window one after the other::
 
-    (outer, channels, inner)      images, whose memory is (h, c, w, n):  (h, c, w * n)      rows (n, c):  (n, c, 1)
+    logical (n, d, h, w, c)   ->   memory (h, c, d, w, n)       a slice along d or w is made of runs of n elements or
+                                                                more, one along h of runs of c * d * w * n
+
+An image of fewer axes has depth 1, or depth and height 1. Elementwise ufuncs keep the order that they meet, so only
+convolution and ``flatten`` enter and leave it. Kernels that do the same to all elements of a channel see an array as
+its memory lies, as its *channel view*::
+
+    (outer, channels, inner)    images, whose memory is (h, c, d, w, n):  (h, c, d * w * n)    rows (n, c):  (n, c, 1)
 """
 
 import math
 
+import numpy as np
+
 from funcnn.aliases import Array
-from funcnn.engine.memory import axes_in_memory
+from funcnn.engine.memory import axes_in_memory, empty
+from funcnn.kernels.tuning import TUNING, Tuning
 
-__all__ = ["BLOCK_BYTES", "blocks", "channel_view", "per_channel", "tiled_channels"]
+__all__ = [
+    "as_image", "as_volume", "batch_first", "batch_innermost", "blocks", "channel_view", "per_channel",
+    "tiled_channels",
+]  # fmt: skip
 
-BLOCK_BYTES = 512 * 1024
-"""How much of one array is worked on at a time; three or four such blocks are about a second-level cache."""
 
-MIN_RUN = 1024
-"""Elements in a run that is long enough for a ufunc to be fast."""
+def as_volume(x: Array) -> Array:
+    """An image of one to three axes as one of three, with depth and height 1 where it has none; a view.
 
-SMALL_MAX = 16 * 1024
-"""Elements up to which short runs cost less than to make them longer."""
+    Example:
+        >>> as_volume(np.zeros((2, 5, 4))).shape
+        (2, 1, 1, 5, 4)
+    """
+    return x[:, None, None] if x.ndim == 3 else x[:, None] if x.ndim == 4 else x
+
+
+def as_image(volume: Array, rank: int) -> Array:
+    """The inverse of ``as_volume``, for an image of ``rank`` axes.
+
+    Example:
+        >>> as_image(np.zeros((2, 1, 1, 5, 4)), 1).shape
+        (2, 5, 4)
+    """
+    return volume[:, 0, 0] if rank == 1 else volume[:, 0] if rank == 2 else volume
+
+
+def batch_innermost(x: Array) -> Array:
+    """The memory (h, c, d, w, n) of an image (n, [[d,] h,] w, c); a view if it lies so already, else a copy.
+
+    Example:
+        >>> batch_innermost(np.zeros((2, 3, 5, 4))).shape
+        (3, 4, 1, 5, 2)
+    """
+    turned = as_volume(x).transpose(2, 4, 1, 3, 0)
+    if turned.flags.c_contiguous:
+        return turned
+    memory = empty(turned.shape, x.dtype)
+    np.copyto(memory, turned)
+    return memory
+
+
+def batch_first(memory: Array, rank: int) -> Array:
+    """The image of ``rank`` axes whose memory is (h, c, d, w, n): the inverse of ``batch_innermost``, a view.
+
+    Example:
+        >>> batch_first(np.zeros((3, 4, 1, 5, 2)), 2).shape
+        (2, 3, 5, 4)
+    """
+    return as_image(memory.transpose(4, 2, 0, 3, 1), rank)
 
 
 def channel_view(x: Array, like: Array | None = None) -> Array:
@@ -34,30 +85,28 @@ def channel_view(x: Array, like: Array | None = None) -> Array:
         A view, unless axes that come together lie apart in the memory of ``x``; then a copy.
 
     Example:
-        >>> import numpy as np
         >>> channel_view(np.zeros((2, 3, 4, 5)).transpose(0, 2, 3, 1)).shape
         (2, 3, 20)
     """
-    model = x if like is None else like
-    if model.flags.c_contiguous:
+    like = x if like is None else like
+    if like.flags.c_contiguous:
         return x.reshape(math.prod(x.shape[:-1]), x.shape[-1], 1)
-    order = axes_in_memory(model)
+    order = axes_in_memory(like)
     middle = order.index(x.ndim - 1)
     sizes = [x.shape[axis] for axis in order]
     return x.transpose(order).reshape(math.prod(sizes[:middle]), sizes[middle], math.prod(sizes[middle + 1 :]))
 
 
-def blocks(x: Array) -> list[slice]:
-    """Slices that cut a channel view into parts of ``BLOCK_BYTES``; each part has all channels.
+def blocks(x: Array, tuning: Tuning = TUNING) -> list[slice]:
+    """Slices that cut a channel view into parts of ``tuning.block_bytes``; each part has all channels.
 
     Example:
-        >>> import numpy as np
         >>> blocks(np.zeros((4, 2, 1)))
         [slice(0, 4, None)]
     """
-    if x.nbytes <= BLOCK_BYTES:
+    if x.nbytes <= tuning.block_bytes:
         return [slice(0, len(x))]
-    step = max(1, len(x) * BLOCK_BYTES // x.nbytes)
+    step = max(1, len(x) * tuning.block_bytes // x.nbytes)
     return [slice(first, min(first + step, len(x))) for first in range(0, len(x), step)]
 
 
@@ -66,7 +115,7 @@ def per_channel(values: Array) -> Array:
     return values[:, None]
 
 
-def tiled_channels(x: Array, *values: Array) -> tuple[Array, ...]:
+def tiled_channels(x: Array, *values: Array, tuning: Tuning = TUNING) -> tuple[Array, ...]:
     """A channel view and, to go with it, values of which there is one for a channel.
 
     Channels that lie innermost are short runs, so the channels of several pixels are taken side by side.
@@ -74,21 +123,24 @@ def tiled_channels(x: Array, *values: Array) -> tuple[Array, ...]:
     Args:
         x: a channel view.
         *values: arrays of one value for a channel.
+        tuning: the tuning constants.
 
     Returns:
         A view of ``x``, or ``x`` itself if it has gaps or long runs, and the values in the shape that fits it.
 
     Example:
-        >>> import numpy as np
-        >>> x, values = tiled_channels(np.zeros((20000, 2, 1)), np.array([1.0, 2.0]))
-        >>> x.shape, values.ravel()[:4]
-        ((625, 64, 1), array([1., 2., 1., 2.]))
+        >>> many = Tuning(small_array_max=0)
+        >>> x, values = tiled_channels(np.zeros((4, 2, 1)), np.array([1.0, 2.0]), tuning=many)
+        >>> x.shape, values.ravel()
+        ((1, 8, 1), array([1., 2., 1., 2., 1., 2., 1., 2.]))
     """
     outer, channels, inner = x.shape
     if inner != 1 or not x.flags.c_contiguous:
         return x, *[value[:, None] for value in values]
+    if x.size <= tuning.small_array_max:
+        return x.reshape(outer, channels), *values
     # A power of two: most images have that many pixels, or a few times it.
-    times = 1 if x.size <= SMALL_MAX else math.gcd(outer, 1 << max(1, MIN_RUN // max(channels, 1)).bit_length() - 1)
+    times = math.gcd(outer, 1 << max(1, tuning.min_run // max(channels, 1)).bit_length() - 1)
     if times <= 1:
         return x.reshape(outer, channels), *values
     return x.reshape(outer // times, times * channels, 1), *(

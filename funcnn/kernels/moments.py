@@ -4,26 +4,24 @@ An array larger than the cache costs as much to read as the arithmetic on it, or
 to a part of it is done while that part is in the cache.
 """
 
-from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty, empty_like
+from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.layout import blocks, channel_view, per_channel, tiled_channels
+from funcnn.kernels.tuning import TUNING, Tuning
 
 __all__ = ["channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
-
-MIN_VECDOT_RUN = 16
-"""A product of shorter runs is left to ``einsum``, which does not call BLAS for each."""
 
 Moments: TypeAlias = tuple[int, Array, Array]
 """How many elements a channel has, their mean, and the sum of their squared distances from it."""
 
 
-def channel_sums(x: Array) -> Array:
+def channel_sums(x: Array, tuning: Tuning = TUNING) -> Array:
     """The sum of x over all axes but the last.
 
     Example:
@@ -31,17 +29,18 @@ def channel_sums(x: Array) -> Array:
         array([6., 6., 6., 6.])
     """
     x = channel_view(x)
-    sums = [_sum(x[block]) for block in blocks(x)]
+    sums = [_sum(x[block]) for block in blocks(x, tuning)]
     return sums[0] if len(sums) == 1 else np.add.reduce(sums)
 
 
-def moments(x: Array) -> Moments:
+def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
     """How many elements a channel has, their mean, and the sum of their squared distances from it.
 
     Each block is centred on its own mean, in the cache.
 
     Args:
         x: (..., channels).
+        tuning: the tuning constants.
 
     Returns:
         ``(n, mean, squares)``, the last two in float64 if they were joined of several blocks.
@@ -53,10 +52,10 @@ def moments(x: Array) -> Moments:
     if not x.size:
         return 0, np.zeros(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
     view = channel_view(x)
-    return reduce(joined_moments, [_moments(view[block]) for block in blocks(view)])
+    return reduce(joined_moments, [_moments(view[block], tuning) for block in blocks(view, tuning)])
 
 
-def _moments(x: Array) -> Moments:
+def _moments(x: Array, tuning: Tuning) -> Moments:
     """The moments of one block of a channel view."""
     n = x.size // x.shape[1]
     count = x.dtype.type(n)
@@ -64,7 +63,7 @@ def _moments(x: Array) -> Moments:
     centred = _less(x, mean)
     # The mean was rounded; what is left of it tells by how much.
     rest = _sum(centred) / count
-    return n, mean + rest, _sum_of_products(centred, centred) - count * rest * rest
+    return n, mean + rest, _sum_of_products(centred, centred, tuning) - count * rest * rest
 
 
 def joined_moments(a: Moments, b: Moments) -> Moments:
@@ -89,7 +88,7 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
 
 
 def scale_and_shift(
-    x: Array, mean: Array, scale: Array, shift: Array, in_place: Callable[[Array], Any] | None = None
+    x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
 ) -> Array:
     """y = f((x - mean) * scale + shift), per channel.
 
@@ -98,7 +97,8 @@ def scale_and_shift(
         mean: (channels,).
         scale: (channels,).
         shift: (channels,).
-        in_place: f, applied to each block while it is in the cache; it writes to its argument. None for the identity.
+        activation: f, applied to each block while it is in the cache; None for the identity.
+        tuning: the tuning constants.
 
     Returns:
         y: like ``x``, in its memory order.
@@ -109,29 +109,30 @@ def scale_and_shift(
     """
     y = empty_like(x)
     source, target = channel_view(x), channel_view(y, like=x)
-    for block in blocks(source):
+    for block in blocks(source, tuning):
         out = target[block]
-        affine(source[block], mean, scale, shift, out)
-        if in_place is not None:
-            in_place(out)
+        affine(source[block], mean, scale, shift, out, tuning)
+        if activation is not None:
+            activation(out)
     return y
 
 
-def affine(x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+def affine(x: Array, mean: Array, scale: Array, shift: Array, out: Array, tuning: Tuning = TUNING) -> None:
     """out = (x - mean) * scale + shift for channel views."""
-    view, mean, scale, shift = tiled_channels(x, mean, scale, shift)
+    view, mean, scale, shift = tiled_channels(x, mean, scale, shift, tuning=tuning)
     y = np.subtract(view, mean, out=out.reshape(view.shape))
     y *= scale
     y += shift
 
 
-def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array]:
     """The sum of dy, and that of dy * (x - mean), over all axes but the last, in one pass.
 
     Args:
         dy: (..., channels).
         x: like ``dy``.
         mean: (channels,).
+        tuning: the tuning constants.
 
     Example:
         >>> sums_and_products(np.ones((3, 1)), np.full((3, 1), 2.0), np.array([0.5]))
@@ -139,15 +140,16 @@ def sums_and_products(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     """
     x_view, dy_view = channel_view(x), channel_view(dy, like=x)
     parts = [
-        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean)))
-        for block in blocks(dy_view)
+        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean), tuning))
+        for block in blocks(dy_view, tuning)
     ]
     return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 
 
 def normalized_gradient(
-    dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array
-) -> Array:
+    dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
+    tuning: Tuning = TUNING,
+) -> Array:  # fmt: skip
     """dx = scale * inverse_std * (dy - mean_dy - u * mean_dyu), with u = (x - mean) * inverse_std, per channel.
 
     Args:
@@ -158,6 +160,7 @@ def normalized_gradient(
         inverse_std: 1 / sqrt(var + eps).
         mean_dy: the mean of dy.
         mean_dyu: the mean of dy * u.
+        tuning: the tuning constants.
 
     Returns:
         dx: like ``x``, in its memory order.
@@ -165,9 +168,9 @@ def normalized_gradient(
     dx = empty_like(x)
     source, gradient, target = channel_view(x), channel_view(dy, like=x), channel_view(dx, like=x)
     along, factor = -inverse_std * mean_dyu, per_channel(scale * inverse_std)
-    for block in blocks(source):
+    for block in blocks(source, tuning):
         out = target[block]
-        affine(source[block], mean, along, -mean_dy, out)
+        affine(source[block], mean, along, -mean_dy, out, tuning)
         out += gradient[block]
         out *= factor
     return dx
@@ -184,7 +187,8 @@ def _sum(x: Array) -> Array:
     return total
 
 
-def _sum_of_products(a: Array, b: Array) -> Array:
+def _sum_of_products(a: Array, b: Array, tuning: Tuning) -> Array:
     """The sum of a * b over channel views."""
-    total: Array = np.einsum("oci,oci->c", a, b) if a.shape[2] < MIN_VECDOT_RUN else np.vecdot(a, b).sum(0)
+    short = a.shape[2] < tuning.min_vecdot_run
+    total: Array = np.einsum("oci,oci->c", a, b) if short else np.vecdot(a, b).sum(0)
     return total

@@ -1,45 +1,46 @@
 """Pooling summarises each window by its largest, smallest or mean value, with one whole-array operation per tap.
 
-Going back, an extreme's gradient goes to the pixel that won, the first one where several tie, so that the sum of the
-gradient is kept; a mean's is shared out evenly. Windows that overlap add what they bring.
+In the backward pass an extreme's gradient goes to the pixel that won, the first one where several tie, so that the sum
+of the gradient is kept; a mean's is divided evenly. Windows that overlap add what they bring. NaN wins over every
+number, and padding never wins.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.engine.memory import empty_like
-from funcnn.kernels.layout import BLOCK_BYTES
-from funcnn.kernels.windows import Padding, Pair, Window, pad
+from funcnn.engine.memory import axes_in_memory, empty_like
+from funcnn.kernels.padding import pad, unpad
+from funcnn.kernels.tuning import TUNING, Tuning
+from funcnn.kernels.windows import Geometry, Sizes
 
 __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 
+Index: TypeAlias = tuple[slice, ...]
 
-def extreme_pool(x: Array, pick: np.ufunc, window: Window, counts: Pair, padding: Padding) -> Array:
+BITS = {4: np.int32, 8: np.int64}
+
+
+def extreme_pool(x: Array, pick: np.ufunc, geometry: Geometry) -> Array:
     """The value of each window that ``np.maximum`` or ``np.minimum`` picks.
 
     Args:
-        x: (batch, height, width, channels).
+        x: (batch, *pixels, channels).
         pick: ``np.maximum`` or ``np.minimum``.
-        window: size and stride.
-        counts: rows and columns of the output.
-        padding: pixels around ``x`` that are never picked.
+        geometry: the windows on x; pixels of the padding are never picked.
 
     Returns:
-        (batch, rows, columns, channels).
+        (batch, *counts, channels).
     """
-    image = pad(x, padding, _never(pick))
-    # Rows before columns: whole rows of pixels are long runs in memory, and halve what the columns have to do.
-    for axis in (1, 2):
-        taps = [image[_along(axis, window, tap, counts)] for tap in range(window.size[axis - 1])]
-        image = taps[0] if len(taps) == 1 else pick(taps[0], taps[1])
-        for tap in taps[2:]:
-            pick(image, tap, out=image)
-    return image.copy(order="K") if window.size == (1, 1) else image
+    return _reduced(pad(x, geometry.padding, _loser(pick)), pick, geometry)
 
 
-def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Window, padding: Padding) -> Array:
+def extreme_gradient(
+    x: Array, y: Array, dy: Array, pick: np.ufunc, geometry: Geometry, tuning: Tuning = TUNING
+) -> Array:
     """dx of ``extreme_pool``: each ``dy`` goes to the first pixel of its window that equals ``y``.
 
     Args:
@@ -47,120 +48,159 @@ def extreme_gradient(x: Array, y: Array, dy: Array, pick: np.ufunc, window: Wind
         y: the output.
         dy: like ``y``.
         pick: as in ``extreme_pool``.
-        window: as in ``extreme_pool``.
-        padding: as in ``extreme_pool``.
+        geometry: as in ``extreme_pool``.
+        tuning: the tuning constants.
 
     Returns:
         dx: like ``x``.
     """
-    image = pad(x, padding, _never(pick))
-    apart = all(step >= size for step, size in zip(window.stride, window.size, strict=True))
-    tiled = window.stride == window.size and image.shape[1:3] == _tiles(window, y.shape[1:3])
-    dx = empty_like(image, image.shape)
-    if not tiled:
-        dx[...] = 0
-    *others, last = window.taps(y.shape[1:3])
-    for rows in _row_blocks(y):
+    image = pad(x, geometry.padding, _loser(pick))
+    dx = _empty_or_zeros(x, geometry)
+    apart = _cover(geometry).apart
+    *others, last = geometry.taps()
+    for rows in _row_blocks(y, tuning):
         best = y[rows]
+        equal = _equality(best, pick, geometry)
         left_over, seen, won = (empty_like(y, best.shape) for _ in range(3))
         left_over[...] = dy[rows]
-        for _, _, tap in others:
+        # Bits times 0 or 1, and bits without those that are taken: with an infinite dy, 0 * inf and inf - inf are NaN.
+        left_over_bits, won_bits = left_over.view(BITS[y.itemsize]), won.view(BITS[y.itemsize])
+        for tap in others:
             # Arithmetic on short runs and on mixed dtypes is slow, copying either is not.
             seen[...] = image[tap][rows]
-            won[...] = seen == best
-            won *= left_over
-            left_over -= won
-            if apart:
-                dx[tap][rows] = won
-            else:
-                dx[tap][rows] += won
+            won_bits[...] = equal(seen, tap, rows)
+            won_bits *= left_over_bits
+            left_over_bits ^= won_bits
+            _put(dx[tap][rows], won, apart)
         # Somebody has won: what nobody before took is the last one's.
-        if apart:
-            dx[last[2]][rows] = left_over
-        else:
-            dx[last[2]][rows] += left_over
-    return _unpad(dx, padding)
+        _put(dx[last][rows], left_over, apart)
+    return unpad(dx, geometry.padding)
 
 
-def mean_pool(x: Array, window: Window, counts: Pair, padding: Padding) -> Array:
+def mean_pool(x: Array, geometry: Geometry) -> Array:
     """The mean of each window's pixels, those of the padding not counted.
 
     Args:
-        x: (batch, height, width, channels).
-        window: size and stride.
-        counts: rows and columns of the output.
-        padding: pixels around ``x`` that are not part of any mean.
+        x: (batch, *pixels, channels).
+        geometry: the windows on x.
 
     Returns:
-        (batch, rows, columns, channels).
+        (batch, *counts, channels).
     """
-    image = pad(x, padding)
-    total = empty_like(x, (len(x), *counts, x.shape[3]))
-    total[...] = 0
-    for _, _, index in window.taps(counts):
-        total += image[index]
-    total /= _pixels(x, window, counts, padding)
-    return total
+    y = _reduced(pad(x, geometry.padding), np.add, geometry)
+    y /= _pixels(geometry, x.dtype)
+    return y
 
 
-def mean_gradient(x: Array, dy: Array, window: Window, padding: Padding) -> Array:
-    """dx of ``mean_pool``: each ``dy`` shared out evenly among the pixels of its window.
+def mean_gradient(x: Array, dy: Array, geometry: Geometry) -> Array:
+    """dx of ``mean_pool``: each ``dy`` divided evenly among the pixels of its window.
 
     Args:
         x: the input.
         dy: like the output.
-        window: as in ``mean_pool``.
-        padding: as in ``mean_pool``.
+        geometry: as in ``mean_pool``.
 
     Returns:
         dx: like ``x``.
     """
-    (top, bottom), (left, right) = padding
-    n, h, w, c = x.shape
-    dx = empty_like(x, (n, h + top + bottom, w + left + right, c))
-    dx[...] = 0
-    counts = dy.shape[1:3]
-    share = empty_like(x, dy.shape)
-    np.divide(dy, _pixels(x, window, counts, padding), out=share)
-    for _, _, index in window.taps(counts):
-        dx[index] += share
-    return _unpad(dx, padding)
+    dx = _empty_or_zeros(x, geometry)
+    each = np.divide(dy, _pixels(geometry, dy.dtype), out=empty_like(x, dy.shape))
+    apart = _cover(geometry).apart
+    for tap in geometry.taps():
+        _put(dx[tap], each, apart)
+    return unpad(dx, geometry.padding)
 
 
-def _never(pick: np.ufunc) -> float:
+class _Cover(NamedTuple):
+    """How windows cover the padded image.
+
+    Args:
+        pixels: the size of the padded image.
+        apart: whether no two windows overlap.
+        tiled: whether each pixel is in exactly one window.
+    """
+
+    pixels: Sizes
+    apart: bool
+    tiled: bool
+
+
+def _reduced(image: Array, combine: np.ufunc, geometry: Geometry) -> Array:
+    """All pixels of each window combined, one axis after the other, in new memory.
+
+    The outermost axis in memory comes first: there a slice is made of the longest runs, and what is left for the next
+    axis is smaller by the stride.
+    """
+    for axis in _pixel_axes(image):
+        before = (slice(None),) * axis
+        first, *others = [image[(*before, pixels)] for pixels in geometry.along(axis - 1)]
+        image = first
+        for tap in others:
+            image = combine(image, tap, out=None if image is first else image)
+    return image.copy(order="K") if max(geometry.size) == 1 else image
+
+
+def _equality(best: Array, pick: np.ufunc, geometry: Geometry) -> Callable[[Array, Index, Index], Array]:
+    """How to tell in some rows whether the pixels of a tap are the best."""
+    loser = _loser(pick)
+    worst = (np.minimum if pick is np.maximum else np.maximum).reduce(best, axis=None, initial=-loser)
+    if worst != loser and not np.isnan(worst):
+        return lambda seen, tap, rows: seen == best
+    # NaN is not equal to itself, and a padding of infinities equals a window of them.
+    nan = np.isnan(best)
+    on_image = pad(np.ones((1, *geometry.pixels, 1), bool), geometry.padding)
+    return lambda seen, tap, rows: ((seen == best) | (nan & np.isnan(seen))) & on_image[tap][rows]
+
+
+def _loser(pick: np.ufunc) -> float:
     """The value that loses against every other."""
     return -np.inf if pick is np.maximum else np.inf
 
 
-def _pixels(x: Array, window: Window, counts: Pair, padding: Padding) -> Array:
-    """How many pixels of the image, not of the padding, each window holds: (rows, columns, 1)."""
-    image = pad(np.ones((1, *x.shape[1:3], 1), x.dtype), padding)
-    total = np.zeros((1, *counts, 1), x.dtype)
-    for _, _, index in window.taps(counts):
-        total += image[index]
-    pixels: Array = total[0]
-    return pixels
+def _pixels(geometry: Geometry, dtype: Any) -> Array:
+    """How many pixels of the image, not of the padding, each window holds: (*counts, 1)."""
+    total = np.ones(1, dtype)
+    for axis, pixels in reversed(list(enumerate(geometry.pixels))):
+        first = np.arange(geometry.counts[axis]) * geometry.stride[axis] - geometry.padding[axis][0]
+        along = np.minimum(first + geometry.size[axis], pixels) - np.maximum(first, 0)
+        total = along.astype(dtype).reshape(-1, *(1,) * total.ndim) * total
+    return total
 
 
-def _unpad(dx: Array, padding: Padding) -> Array:
-    """The image without its border."""
-    (top, bottom), (left, right) = padding
-    return dx[:, top : dx.shape[1] - bottom, left : dx.shape[2] - right]
+@lru_cache(maxsize=256)
+def _cover(geometry: Geometry) -> _Cover:
+    """How the windows cover the padded image."""
+    padded = tuple(n + low + high for n, (low, high) in zip(geometry.pixels, geometry.padding, strict=True))
+    tiles = tuple(size * count for size, count in zip(geometry.size, geometry.counts, strict=True))
+    apart = all(step >= size for step, size in zip(geometry.stride, geometry.size, strict=True))
+    return _Cover(padded, apart, geometry.stride == geometry.size and padded == tiles)
 
 
-def _along(axis: int, window: Window, tap: int, counts: Pair) -> tuple[slice, ...]:
-    """The pixels that one tap of a window meets along one axis."""
-    step, count = window.stride[axis - 1], counts[axis - 1]
-    return (*[slice(None)] * axis, slice(tap, tap + step * (count - 1) + 1, step))
+def _empty_or_zeros(x: Array, geometry: Geometry) -> Array:
+    """A new array like the padded x: of zeros, or of any content where every pixel will be written to."""
+    padded, _, tiled = _cover(geometry)
+    dx = empty_like(x, (len(x), *padded, x.shape[-1]))
+    if not tiled:
+        dx[...] = 0
+    return dx
 
 
-def _tiles(window: Window, counts: Pair) -> Pair:
-    """The pixels that windows side by side cover without a gap."""
-    return window.size[0] * counts[0], window.size[1] * counts[1]
+def _put(target: Array, values: Array, apart: bool) -> None:
+    """Write the gradients of one tap, or add them where windows overlap."""
+    if apart:
+        target[...] = values
+    else:
+        target += values
 
 
-def _row_blocks(y: Array) -> Iterator[tuple[slice, slice]]:
+def _pixel_axes(image: Array) -> list[int]:
+    """The axes of pixels from the outermost in memory to the innermost."""
+    return [axis for axis in axes_in_memory(image) if 0 < axis < image.ndim - 1]
+
+
+def _row_blocks(y: Array, tuning: Tuning) -> Iterator[Index]:
     """Rows of images, as many at a time as the cache holds while three or four arrays of that size are worked on."""
-    step = max(1, y.shape[1] * BLOCK_BYTES // max(y.nbytes, 1))
-    for first in range(0, y.shape[1], step):
-        yield slice(None), slice(first, first + step)
+    axis = _pixel_axes(y)[0]
+    step = max(1, y.shape[axis] * tuning.block_bytes // max(y.nbytes, 1))
+    for first in range(0, y.shape[axis], step):
+        yield *(slice(None),) * axis, slice(first, first + step)

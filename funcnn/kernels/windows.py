@@ -1,30 +1,100 @@
 """Where windows stand on an image: how many fit, what padding they need, and which pixels each tap of them sees.
 
-Convolution and pooling slide a window over height and width; *tap* (i, j) is one cell of it, and the pixels that one
-tap meets in all windows are a plain strided slice of the image. All of both layers is arithmetic on such slices.
+Convolution and pooling slide a window over an image of one to three axes. A *tap* is one cell of the window, and the
+pixels that one tap meets in all windows are a plain strided slice of the image. All of both layers is arithmetic on
+such slices. The axes are independent of each other, so their number does not matter here.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
 
 from funcnn import checks
-from funcnn.aliases import Array
-from funcnn.engine.memory import empty_like
 
-__all__ = ["NO_PADDING", "Padding", "Pair", "Window", "as_padding", "pad", "pad_edges", "strided", "unpad_edges"]
+__all__ = [
+    "FLAT", "LINE", "SOLID", "Axes", "Geometry", "Padding", "Sizes", "TapRange", "Window", "as_padding", "as_window",
+    "inside",
+]  # fmt: skip
 
-Pair: TypeAlias = tuple[int, int]
-Padding: TypeAlias = tuple[Pair, Pair]
+Axes: TypeAlias = tuple[str, ...]
+Sizes: TypeAlias = tuple[int, ...]
+"""One number for each axis of an image."""
 
-NO_PADDING: Padding = ((0, 0), (0, 0))
+Padding: TypeAlias = tuple[tuple[int, int], ...]
+"""Pixels before and behind the image, for each of its axes."""
+
+LINE: Axes = ("width",)
+FLAT: Axes = ("height", "width")
+SOLID: Axes = ("depth", "height", "width")
+"""The axes of images that windows slide over, by their number."""
+
+SIDES = {"depth": "(front, back)", "height": "(top, bottom)", "width": "(left, right)"}
+
+
+class TapRange(NamedTuple):
+    """Which windows of a row of them have a tap on the image, and on which pixels."""
+
+    windows: slice
+    pixels: slice
+
+
+class Geometry(NamedTuple):
+    """A window on an image of known size; every field has one entry for each axis.
+
+    Args:
+        size: of the window, in taps.
+        stride: from one window to the next, in pixels.
+        dilation: from one tap to the next, in pixels.
+        pixels: of the image.
+        counts: how many windows there are.
+        padding: pixels before and behind the image; negative ones cut pixels off.
+    """
+
+    size: Sizes
+    stride: Sizes
+    dilation: Sizes
+    pixels: Sizes
+    counts: Sizes
+    padding: Padding
+
+    @lru_cache(maxsize=256)  # noqa: B019, it keeps a few numbers
+    def as_volume(self) -> Geometry:
+        """The same windows on an image of three axes, with depth and height 1 where it has none."""
+        if len(self.size) == 3:
+            return self
+        ones = (1,) * (3 - len(self.size))
+        size, stride, dilation, pixels, counts = (ones + sizes for sizes in self[:5])
+        return Geometry(size, stride, dilation, pixels, counts, ((0, 0),) * len(ones) + self.padding)
+
+    @property
+    def is_one_pixel(self) -> bool:
+        """Whether each window is one pixel, and the windows are the image."""
+        return max(self.size) == max(self.stride) == 1 and not any(map(any, self.padding))
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def along(self, axis: int) -> list[slice]:
+        """For each tap along one axis, the pixels of the padded image that it meets."""
+        step, count, apart = self.stride[axis], self.counts[axis], self.dilation[axis]
+        return [slice(tap * apart, tap * apart + step * (count - 1) + 1, step) for tap in range(self.size[axis])]
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def taps(self) -> list[tuple[slice, ...]]:
+        """For each tap the index that picks its pixels in all windows from a padded (batch, *pixels, channels)."""
+        return list(product([slice(None)], *map(self.along, range(len(self.size)))))
+
+    def tap_range(self, axis: int, tap: int, first: int, count: int) -> TapRange:
+        """Which of ``count`` windows from the ``first`` on have a tap on the image along an axis, on which pixels."""
+        step = self.stride[axis]
+        start = first * step + tap * self.dilation[axis] - self.padding[axis][0]
+        return inside(start, step, count, self.pixels[axis])
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window and how it moves; every field is a pair (height, width), padding a pair of (low, high).
+    """A window and how it moves, whatever the image; every field has one entry for each axis.
 
     Args:
         size: of the window, in taps.
@@ -34,124 +104,96 @@ class Window:
         ceil_mode: whether a last window that hangs over the edge counts.
     """
 
-    size: Pair
-    stride: Pair = (1, 1)
-    dilation: Pair = (1, 1)
+    size: Sizes
+    stride: Sizes
+    dilation: Sizes
     padding: str | Padding = "valid"
     ceil_mode: bool = False
 
     @property
-    def effective_size(self) -> Pair:
+    def effective_size(self) -> Sizes:
         """The effective kernel size: the pixels from the first tap to the last, both included."""
-        (kh, kw), (dh, dw) = self.size, self.dilation
-        return dh * (kh - 1) + 1, dw * (kw - 1) + 1
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))
 
-    def fit(self, kind: str, shape: tuple[int, ...]) -> tuple[Pair, Padding]:
+    @lru_cache(maxsize=256)  # noqa: B019
+    def fit(self, kind: str, shape: tuple[int, ...]) -> Geometry:
         """How many windows stand on an image, and the padding in pixels that lets them.
 
         Args:
             kind: the layer's kind, for the message.
-            shape: (..., height, width, channels) of the image.
+            shape: (..., *pixels, channels) of the image.
 
         Returns:
-            ``((rows, columns), ((top, bottom), (left, right)))``. With "same", rows = ceil(height / stride), and where
-            the padding is odd the extra pixel is at the end. With ``ceil_mode`` the high side may grow.
+            The geometry. With "same", rows = ceil(height / stride), and where the padding is odd the extra pixel is at
+            the end. With ``ceil_mode`` the padding behind the image may grow.
 
         Raises:
             ValueError: the window is larger than the padded image.
         """
-        counts, paddings = [], []
-        for axis, pixels in enumerate(shape[-3:-1]):
-            step, span = self.stride[axis], self.effective_size[axis]
-            if self.padding == "same":
-                count = -(-pixels // step)
-                total = max((count - 1) * step + span - pixels, 0)
-                low, high = total // 2, total - total // 2
-            else:
-                low, high = (0, 0) if isinstance(self.padding, str) else self.padding[axis]
-                room = pixels + low + high - span
-                count = room // step + 1
-                if self.ceil_mode and room % step and count * step < pixels + low:
-                    # One more window, hanging over the edge; it must at least begin on the image.
-                    high += step - room % step
-                    count += 1
-            if count < 1 or pixels < 1:
-                raise ValueError(
-                    f"{kind}: a window of {self.effective_size} pixels is larger than its input of {shape[-3:-1]} "
-                    f"pixels with padding {self.padding!r}; use a smaller window or more padding"
-                )
-            counts.append(count)
-            paddings.append((low, high))
-        return (counts[0], counts[1]), (paddings[0], paddings[1])
+        pixels = shape[-1 - len(self.size) : -1]
+        counts, padding = zip(*(self._along(axis, n) for axis, n in enumerate(pixels)), strict=True)
+        if min(counts) < 1 or min(pixels) < 1:
+            raise ValueError(
+                f"{kind}: a window of {self.effective_size} pixels is larger than its input of {pixels} pixels "
+                f"with padding {self.padding!r}; use a smaller window or more padding"
+            )
+        return Geometry(self.size, self.stride, self.dilation, pixels, counts, padding)
 
-    def taps(self, counts: Pair) -> Iterator[tuple[int, int, tuple[slice, slice, slice]]]:
-        """For each tap (i, j) the index that picks its pixels in all windows from a padded (batch, h, w, c)."""
-        for i in range(self.size[0]):
-            for j in range(self.size[1]):
-                rows = _every(i * self.dilation[0], self.stride[0], counts[0])
-                columns = _every(j * self.dilation[1], self.stride[1], counts[1])
-                yield i, j, (slice(None), rows, columns)
+    def _along(self, axis: int, pixels: int) -> tuple[int, tuple[int, int]]:
+        """The number of windows along one axis, and the padding before and behind the image."""
+        step, span = self.stride[axis], self.dilation[axis] * (self.size[axis] - 1) + 1
+        if self.padding == "same":
+            count = -(-pixels // step)
+            total = max((count - 1) * step + span - pixels, 0)
+            return count, (total // 2, total - total // 2)
+        low, high = (0, 0) if isinstance(self.padding, str) else self.padding[axis]
+        room = pixels + low + high - span
+        count = room // step + 1
+        if self.ceil_mode and room % step and count * step < pixels + low:
+            # One more window, hanging over the edge; it must at least begin on the image.
+            return count + 1, (low, high + step - room % step)
+        return count, (low, high)
 
 
-def as_padding(kind: str, value: Any) -> str | Padding:
-    """Either "valid", "same", or ((top, bottom), (left, right)) in pixels."""
+def as_window(kind: str, axes: Axes, size: Any, stride: Any, padding: Any, dilation: Any = 1) -> Window:
+    """The window that the arguments of a convolution ask for, or an error that names the argument."""
+    return Window(
+        checks.sizes(kind, "kernel", size, axes),
+        checks.sizes(kind, "stride", stride, axes),
+        checks.sizes(kind, "dilation", dilation, axes),
+        as_padding(kind, padding, axes),
+    )
+
+
+def as_padding(kind: str, value: Any, axes: Axes = FLAT) -> str | Padding:
+    """Either "valid", "same", or pixels before and behind each axis; of a single axis (left, right) will do.
+
+    Example:
+        >>> as_padding("conv2d", [[1, 0], [0, 2]]), as_padding("conv1d", (2, 0), LINE)
+        (((1, 0), (0, 2)), ((2, 0),))
+    """
     if isinstance(value, str) and value in ("valid", "same"):
         return value
     try:
-        (top, bottom), (left, right) = ([checks.size(kind, "padding", n, 0) for n in ends] for ends in value)
+        sides = [value] if len(axes) == 1 and len(value) == 2 else value
+        pairs = [[checks.size(kind, "padding", n, 0) for n in ends] for ends in sides]
+        found = tuple((low, high) for low, high in pairs)
+        if len(found) != len(axes):
+            raise ValueError
     except (TypeError, ValueError):
-        raise ValueError(
-            f"{kind}: unknown padding {value!r}, expected 'valid', 'same' or ((top, bottom), (left, right)) in pixels"
-        ) from None
-    return (top, bottom), (left, right)
+        words = ", ".join(SIDES[axis] for axis in axes)
+        expected = f"'valid', 'same' or {words if len(axes) == 1 else f'({words})'} in pixels"
+        raise ValueError(f"{kind}: unknown padding {value!r}, expected {expected}") from None
+    return found
 
 
-def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
-    """An image with a border of ``value``; negative padding cuts pixels off. The memory order stays."""
-    (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right):
-        return x
-    n, h, w, c = x.shape
-    core = x[:, max(-top, 0) : h - max(-bottom, 0), max(-left, 0) : w - max(-right, 0)]
-    top, bottom, left, right = (max(p, 0) for p in (top, bottom, left, right))
-    padded = empty_like(x, (n, core.shape[1] + top + bottom, core.shape[2] + left + right, c))
-    padded[:, :top] = padded[:, padded.shape[1] - bottom :] = value
-    padded[:, :, :left] = padded[:, :, padded.shape[2] - right :] = value
-    padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right] = core
-    return padded
-
-
-def strided(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-    """A view of an array without gaps, with steps in bytes; one that would reach beyond its memory is refused.
+def inside(first: int, step: int, count: int, size: int) -> TapRange:
+    """Which of the ``count`` pixels first, first + step, ... lie in [0, size).
 
     Example:
-        >>> strided(np.arange(4), (3, 2), (8, 8)).tolist()
-        [[0, 1], [1, 2], [2, 3]]
+        >>> inside(-3, 2, 4, 3)
+        TapRange(windows=slice(2, 3, None), pixels=slice(1, 3, 2))
     """
-    return np.ndarray(shape, x.dtype, x, 0, steps)
-
-
-def pad_edges(x: Array, padding: Padding) -> Array:
-    """An image with its edge pixels repeated outwards."""
-    return x[:, _clipped(x.shape[1], padding[0])][:, :, _clipped(x.shape[2], padding[1])]
-
-
-def unpad_edges(dy: Array, padding: Padding) -> Array:
-    """The vjp of ``pad_edges``: what a repeated pixel caused is counted for the pixel itself."""
-    for axis, (low, high) in ((1, padding[0]), (2, padding[1])):
-        dy = np.moveaxis(dy, axis, 0)
-        inner = dy[low : dy.shape[0] - high].copy()
-        inner[0] += dy[:low].sum(0)
-        inner[-1] += dy[dy.shape[0] - high :].sum(0)
-        dy = np.moveaxis(inner, 0, axis)
-    return dy
-
-
-def _every(first: int, step: int, count: int) -> slice:
-    """The slice of ``count`` indices from ``first`` on."""
-    return slice(first, first + step * (count - 1) + 1, step)
-
-
-def _clipped(size: int, padding: Pair) -> Array:
-    """Indices from -low to size + high, held inside the image."""
-    return np.clip(np.arange(-padding[0], size + padding[1]), 0, size - 1)
+    lo = min(max(-(first // step), 0), count)
+    hi = max(min(-((first - size) // step), count), lo)
+    return TapRange(slice(lo, hi), slice(first + lo * step, first + hi * step, step) if hi > lo else slice(0, 0))

@@ -5,27 +5,24 @@ one a constructor like ``dense.py``. It is exported here and gets one row in ``t
 every law. Array work belongs in ``kernels/``.
 """
 
+# ruff: noqa: I001, the names of a file stand side by side
 from funcnn.layers.activation import (
-    elementwise,
-    identity,
-    leaky_relu,
-    log_softmax,
-    relu,
-    sigmoid,
-    softmax,
-    swish,
-    tanh,
+    elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh,
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
-from funcnn.layers.conv import conv2d
+from funcnn.layers.conv import conv1d, conv2d, conv3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.merge import merge
-from funcnn.layers.pool import avg_pool2d, global_avg_pool2d, max_pool2d, min_pool2d
-from funcnn.layers.shape import flatten, reshape, upsample2d
+from funcnn.layers.pool import (
+    avg_pool1d, avg_pool2d, avg_pool3d, global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, max_pool1d,
+    max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
+)  # fmt: skip
+from funcnn.layers.shape import flatten, reshape, upsample1d, upsample2d, upsample3d
 
 __all__ = [
-    "avg_pool2d", "batch_norm", "conv2d", "dense", "dropout", "elementwise", "flatten", "global_avg_pool2d", "identity",
-    "leaky_relu", "log_softmax", "max_pool2d", "merge", "min_pool2d", "relu", "reshape", "scale_and_shift", "sigmoid",
-    "softmax", "swish", "tanh", "upsample2d",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "conv1d", "conv2d", "conv3d", "dense", "dropout",
+    "elementwise", "flatten", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "identity", "leaky_relu",
+    "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "relu",
+    "reshape", "scale_and_shift", "sigmoid", "softmax", "swish", "tanh", "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip

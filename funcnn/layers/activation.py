@@ -16,6 +16,7 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 from funcnn.kernels import softmax as stable
+from funcnn.kernels.epilogue import Activation
 from funcnn.protocol import Layer, as_layer, declared, layer, stateless
 
 __all__ = [
@@ -32,11 +33,13 @@ class Nonlinearity(NamedTuple):
         function: ``function(x, out=None) -> y``; ``out`` may be ``x``.
         derivative: ``derivative(x, y) -> dy/dx``, as floats or, where it is 0 or 1, as bools.
         in_place: whether the derivative reads only y, so that y may take the place of x in memory.
+        constants: the function's constants, for an implementation that goes by its name.
     """
 
     function: Callable[..., Array]
     derivative: Callable[[Array, Array], Array]
     in_place: bool = False
+    constants: tuple[float, ...] = ()
 
 
 def elementwise(
@@ -68,6 +71,7 @@ def _row(
     function: Callable[..., Array],
     derivative: Callable[[Array, Array], Array],
     in_place: bool = False,
+    constants: tuple[float, ...] = (),
 ) -> Layer:
     """The layer of one row."""
 
@@ -76,7 +80,7 @@ def _row(
         return y, lambda dy: np.multiply(dy, derivative(x, y), out=empty_like(y))
 
     made = stateless(kind, forward)
-    made.apply.nonlinearity = Nonlinearity(function, derivative, in_place)  # type: ignore[attr-defined]
+    made.apply.nonlinearity = Nonlinearity(function, derivative, in_place, constants)  # type: ignore[attr-defined]
     return made
 
 
@@ -146,7 +150,7 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         found: Array = np.maximum(positive, one * slope) if 0 <= slope <= 1 else np.where(positive, one, one * slope)
         return found
 
-    return _row("leaky_relu", function, derivative, in_place=slope > 0)
+    return _row("leaky_relu", function, derivative, in_place=slope > 0, constants=(slope,))
 
 
 def _softmax(x: Array) -> tuple[Array, Pull]:
@@ -222,12 +226,12 @@ class Fused(NamedTuple):
     """An activation at the end of another layer, which owns z and lets it be overwritten.
 
     Args:
-        in_place: ``in_place(z)`` does to a part of z, while it is in the cache, what can be done there; None for
-            nothing.
+        in_place: what can be done to a part of z while it is in the cache, by ``in_place(z)``; None for nothing. It is
+            the ``activation`` of an epilogue.
         complete: ``complete(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the backward pass.
     """
 
-    in_place: Callable[[Array], Any] | None
+    in_place: Activation | None
     complete: Callable[[Array], tuple[Array, Pull]]
 
     def __call__(self, z: Array) -> tuple[Array, Pull]:
@@ -245,7 +249,7 @@ def fuse(kind: str, activation: Any) -> Fused:
         return Fused(None, lambda z: (z, _same))
     if row is not None and row.in_place:
         return Fused(
-            lambda z: row.function(z, z),
+            Activation(chosen.kind, row.function, row.constants),
             lambda y: (y, lambda dy: np.multiply(dy, row.derivative(y, y), out=empty_like(y))),
         )
 

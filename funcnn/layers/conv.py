@@ -1,27 +1,142 @@
 """A convolution is a dense layer that looks through a window: the same few weights at every place of the image.
 
 All windows share their weights, so a shifted image gives a shifted output. The products are in ``kernels/convolution``,
-with the two gradients in the notation of this page.
+with the two gradients in the notation of this page. The number of axes is an argument of ``_conv``, which has the
+logic; the constructors below it describe it for series, images and volumes.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.kernels.convolution import Epilogue, convolve, input_gradient, kernel_gradient
+from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
+from funcnn.kernels.epilogue import Epilogue
 from funcnn.kernels.moments import channel_sums
-from funcnn.kernels.windows import NO_PADDING, Window, as_padding, pad_edges, unpad_edges
+from funcnn.kernels.padding import pad_edges, unpad_edges
+from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
 from funcnn.layers.activation import fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import fold
 
-__all__ = ["conv2d"]
+__all__ = ["conv1d", "conv2d", "conv3d"]
 
-AXES = "batch, height, width, channels"
+
+def _conv(
+    kind: str, axes: Axes, filters: int, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int,
+    bias: bool, activation: Any, pad_mode: str, w_init: Initializer, b_init: Initializer,
+) -> Layer:  # fmt: skip
+    """The convolution over any number of axes; the constructors below describe the arguments."""
+    filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
+    if filters % groups:
+        raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
+    if pad_mode not in ("zero", "edge"):
+        raise ValueError(f"{kind}: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
+    window = as_window(kind, axes, kernel, stride, padding, dilation)
+    activate = fuse(kind, activation)
+    shapes: dict[str, tuple[int | None, ...]] = {"w": (*window.size, None, filters)}
+    words = ", ".join((*axes, "channels"))
+    read = checks.parameters(kind, f"batch, {words}", groups, **shapes | ({"b": (filters,)} if bias else {}))
+
+    def init(shape: Shape, rng: Rng) -> Params:
+        checks.axes(kind, shape, words)
+        window.fit(kind, shape)
+        if shape[-1] % groups:
+            raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")
+        taps, channels = math.prod(window.size), shape[-1] // groups
+        fans = taps * channels, taps * filters // groups
+        params = {"w": w_init((*window.size, channels, filters), fold(rng, "w"), *fans)}
+        return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
+
+    @per_example
+    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        w, *b = read(params, x)
+        geometry = window.fit(kind, x.shape)
+        image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
+        z = convolve(image, w, place, groups, Epilogue(b[0] if bias else None, activation=activate.in_place))
+        y, pull = activate.complete(z)
+
+        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+            checks.gradient(kind, dy, y)
+            dz = pull(dy)
+            grads = {"w": kernel_gradient(image, dz, place, groups)} | ({"b": channel_sums(dz)} if bias else {})
+            if not input_grad:
+                return grads, None
+            dx = input_gradient(dz, w, place, groups)
+            return grads, unpad_edges(dx, geometry.padding) if pad_mode == "edge" else dx
+
+        return y, vjp_fn
+
+    return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // filters))
+
+
+@layer
+def conv1d(
+    filters: int,
+    kernel: Any,
+    stride: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    bias: bool = True,
+    activation: Any = None,
+    pad_mode: str = "zero",
+    w_init: Initializer = he_normal,
+    b_init: Initializer = zeros,
+) -> Layer:
+    """y = activation(z), z the cross-correlation of series with learned windows.
+
+    Written out::
+
+        z[n, s, f] = b[f] + sum over j, c of x[n, s*stride + j*dilation, c] w[j, c, f]
+
+    In the backward pass, with dz the gradient of the loss by z::
+
+        dw = the sum of each window of x times its dz      db = the sum of dz      dx = each window's dz times w, added
+
+    Args:
+        filters: the number of output channels, ``>= 1``.
+        kernel: the window's size in taps.
+        stride: pixels (steps of the series) from one window to the next.
+        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as ``(left, right)``;
+            ``((kernel - 1) * dilation, 0)`` makes the convolution causal.
+        dilation: pixels from one tap to the next.
+        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
+            as channels make a depthwise convolution.
+        bias: whether to add ``b``.
+        activation: a layer without parameters, or its name, applied at once.
+        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel.
+        w_init: the initializer of ``w``, of shape (kw, channels / groups, filters).
+        b_init: the initializer of ``b``, of shape (filters,).
+
+    Returns:
+        A layer from (batch, width, channels) to (batch, columns, filters).
+
+    Raises:
+        ValueError: an argument is out of range or unknown; the window is larger than the input; the channels do not
+            divide into groups or differ from those of ``w``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = conv1d(8, 3, dilation=2, padding=(4, 0), activation="relu")
+        >>> params = model.init((100, 2), rng=0)
+        >>> params["w"].shape
+        (3, 2, 8)
+        >>> y, _ = model.apply(params, np.zeros((5, 100, 2), np.float32))
+        >>> y.shape
+        (5, 100, 8)
+
+    Reference:
+        Waibel et al. 1989, "Phoneme recognition using time-delay neural networks"; van den Oord et al. 2016, "WaveNet",
+        arXiv 1609.03499, section 2.1, for causal and dilated windows.
+    """
+    return _conv(
+        "conv1d", LINE, filters, kernel, stride, padding, dilation, groups, bias, activation, pad_mode, w_init, b_init
+    )
 
 
 @layer
@@ -84,52 +199,71 @@ def conv2d(
         LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition"; Dumoulin & Visin 2016,
         "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
     """
-    filters, groups = checks.size("conv2d", "filters", filters), checks.size("conv2d", "groups", groups)
-    if filters % groups:
-        raise ValueError(f"conv2d: filters must be a multiple of groups, got {filters} filters in {groups} groups")
-    if pad_mode not in ("zero", "edge"):
-        raise ValueError(f"conv2d: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
-    window = Window(
-        checks.pair("conv2d", "kernel", kernel),
-        checks.pair("conv2d", "stride", stride),
-        checks.pair("conv2d", "dilation", dilation),
-        as_padding("conv2d", padding),
+    return _conv(
+        "conv2d", FLAT, filters, kernel, stride, padding, dilation, groups, bias, activation, pad_mode, w_init, b_init
     )
-    activate = fuse("conv2d", activation)
-    shapes: dict[str, tuple[int | None, ...]] = {"w": (*window.size, None, filters)}
-    read = checks.parameters("conv2d", AXES, groups, **shapes | ({"b": (filters,)} if bias else {}))
 
-    def init(shape: Shape, rng: Rng) -> Params:
-        checks.axes("conv2d", shape, "height, width, channels")
-        window.fit("conv2d", shape)
-        if shape[2] % groups:
-            raise ValueError(f"conv2d: {shape[2]} channels do not divide into {groups} groups")
-        taps = window.size[0] * window.size[1]
-        fans = taps * shape[2] // groups, taps * filters // groups
-        params = {"w": w_init((*window.size, shape[2] // groups, filters), fold(rng, "w"), *fans)}
-        return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
 
-    @per_example
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w, *b = read(params, x)
-        counts, padding = window.fit("conv2d", x.shape)
-        image, zeros_around = (pad_edges(x, padding), NO_PADDING) if pad_mode == "edge" else (x, padding)
-        z = convolve(
-            image, w, window, counts, zeros_around, groups, Epilogue(b[0] if bias else None, activate.in_place)
-        )
-        y, pull = activate.complete(z)
+@layer
+def conv3d(
+    filters: int,
+    kernel: Any,
+    stride: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    bias: bool = True,
+    activation: Any = None,
+    pad_mode: str = "zero",
+    w_init: Initializer = he_normal,
+    b_init: Initializer = zeros,
+) -> Layer:
+    """y = activation(z), z the cross-correlation of volumes, or of films, with learned windows.
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("conv2d", dy, y)
-            dz = pull(dy)
-            grads = {"w": kernel_gradient(image, dz, w.shape, window, zeros_around, groups)}
-            if bias:
-                grads["b"] = channel_sums(dz)
-            if not input_grad:
-                return grads, None
-            dx = input_gradient(dz, w, image.shape, window, zeros_around, groups)
-            return grads, unpad_edges(dx, padding) if pad_mode == "edge" else dx
+    Written out, with q, r, s and i, j, k along depth, height and width::
 
-        return y, vjp_fn
+        z[n, q, r, s, f] = b[f] + sum over i, j, k, c of
+            x[n, q*stride + i*dilation, r*stride + j*dilation, s*stride + k*dilation, c] w[i, j, k, c, f]
 
-    return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // filters))
+    In the backward pass, with dz the gradient of the loss by z::
+
+        dw = the sum of each window of x times its dz      db = the sum of dz      dx = each window's dz times w, added
+
+    Args:
+        filters: the number of output channels, ``>= 1``.
+        kernel: the window's size in taps, an int or a triple (depth, height, width).
+        stride: pixels from one window to the next, an int or a triple.
+        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as
+            ``((front, back), (top, bottom), (left, right))``.
+        dilation: pixels from one tap to the next, an int or a triple.
+        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
+            as channels make a depthwise convolution.
+        bias: whether to add ``b``.
+        activation: a layer without parameters, or its name, applied at once.
+        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the volume.
+        w_init: the initializer of ``w``, of shape (kd, kh, kw, channels / groups, filters).
+        b_init: the initializer of ``b``, of shape (filters,).
+
+    Returns:
+        A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, filters).
+
+    Raises:
+        ValueError: an argument is out of range or unknown; the window is larger than the volume; the channels do not
+            divide into groups or differ from those of ``w``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = conv3d(8, (1, 3, 3), padding="same", activation="relu")
+        >>> params = model.init((4, 10, 10, 1), rng=0)
+        >>> params["w"].shape
+        (1, 3, 3, 1, 8)
+        >>> y, _ = model.apply(params, np.zeros((5, 4, 10, 10, 1), np.float32))
+        >>> y.shape
+        (5, 4, 10, 10, 8)
+
+    Reference:
+        Ji, Xu, Yang & Yu 2013, "3D convolutional neural networks for human action recognition", section 2.1.
+    """
+    return _conv(
+        "conv3d", SOLID, filters, kernel, stride, padding, dilation, groups, bias, activation, pad_mode, w_init, b_init
+    )

@@ -1,10 +1,15 @@
 """Pooling layers make images smaller: one value stands for each window, whatever lies where within it.
 
-They have no parameters. What padding adds at the border is never a value: it is not picked and not averaged.
+They have no parameters. What padding adds at the border is never a value: it is not picked and not averaged. The number
+of axes is an argument of ``_pool`` and ``_global_avg_pool``; the constructors below them describe it for series, images
+and volumes.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +17,114 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
-from funcnn.kernels.windows import Window, as_padding
+from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
 
-__all__ = ["avg_pool2d", "global_avg_pool2d", "max_pool2d", "min_pool2d"]
+__all__ = [
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "min_pool1d", "min_pool2d", "min_pool3d",
+]  # fmt: skip
+
+Forward = Callable[[Array, Geometry], tuple[Array, Pull]]
+
+
+def _extreme(pick: np.ufunc, x: Array, geometry: Geometry) -> tuple[Array, Pull]:
+    y = extreme_pool(x, pick, geometry)
+    return y, lambda dy: extreme_gradient(x, y, dy, pick, geometry)
+
+
+def _mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
+    return mean_pool(x, geometry), lambda dy: mean_gradient(x, dy, geometry)
+
+
+MAX, MIN = partial(_extreme, np.maximum), partial(_extreme, np.minimum)
+
+
+def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Layer:
+    """Pooling over any number of axes; wherever a window stands, it holds at least one pixel of the image."""
+    sizes = checks.sizes(kind, "window", size, axes)
+    border = as_padding(kind, padding, axes)
+    if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, sizes, strict=True)):
+        raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {padding!r}")
+    steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
+    window = Window(sizes, steps, (1,) * len(axes), border, bool(ceil_mode))
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        return reduce(x, window.fit(kind, x.shape))
+
+    return stateless(kind, forward)
+
+
+def _global_avg_pool(kind: str, axes: Axes) -> Layer:
+    """Global average pooling over any number of axes.
+
+    Example:
+        >>> y, _ = global_avg_pool2d.apply({}, np.ones((2, 4, 4, 3)))
+        >>> y.shape
+        (2, 3)
+
+    Reference:
+        Lin, Chen & Yan 2014, "Network in network", arXiv 1312.4400, section 3.2.
+    """
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        pixels = math.prod(x.shape[1:-1])
+        if not pixels:
+            raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
+        over = tuple(range(1, x.ndim - 1))
+        return x.mean(over), lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
+
+    return stateless(kind, forward)
+
+
+global_avg_pool1d = _global_avg_pool("global_avg_pool1d", LINE)
+"""y[n, c] = the mean of channel c over the whole series;  dx = dy / width, everywhere."""
+
+global_avg_pool2d = _global_avg_pool("global_avg_pool2d", FLAT)
+"""y[n, c] = the mean of channel c over the whole image;  dx = dy / (height * width), everywhere."""
+
+global_avg_pool3d = _global_avg_pool("global_avg_pool3d", SOLID)
+"""y[n, c] = the mean of channel c over the whole volume;  dx = dy / (depth * height * width), everywhere."""
+
+
+@layer
+def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    NaN wins over every number.
+
+    Args:
+        window: its size in pixels.
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
+        ceil_mode: whether a last window that hangs over the edge counts.
+
+    Returns:
+        A layer from (batch, width, channels) to (batch, columns, channels).
+
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the series.
+
+    Example:
+        >>> y, vjp_fn = max_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
+        >>> y.ravel()
+        array([1., 3., 5.])
+
+    Reference:
+        Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
+        "Evaluation of pooling operations in convolutional architectures for object recognition".
+    """
+    return _pool("max_pool1d", LINE, MAX, window, stride, padding, ceil_mode)
 
 
 @layer
 def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    NaN wins over every number.
 
     Args:
         window: its size in pixels, an int or a pair (height, width).
@@ -40,15 +143,79 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         >>> y[0, :, :, 0]
         array([[ 5.,  7.],
                [13., 15.]])
+
+    Reference:
+        Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
+        "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
-    return _extreme_pool("max_pool2d", np.maximum, _window("max_pool2d", window, stride, padding, ceil_mode))
+    return _pool("max_pool2d", FLAT, MAX, window, stride, padding, ceil_mode)
+
+
+@layer
+def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    NaN wins over every number.
+
+    Args:
+        window: its size in pixels, an int or a triple (depth, height, width).
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
+            each smaller than the window.
+        ceil_mode: whether a last window that hangs over the edge counts.
+
+    Returns:
+        A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
+
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the volume.
+
+    Example:
+        >>> y, vjp_fn = max_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
+        >>> y.ravel()
+        array([ 7., 15.])
+
+    Reference:
+        Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
+        "Evaluation of pooling operations in convolutional architectures for object recognition".
+    """
+    return _pool("max_pool3d", SOLID, MAX, window, stride, padding, ceil_mode)
+
+
+@layer
+def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    NaN wins over every number.
+
+    Args:
+        window: its size in pixels.
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
+        ceil_mode: whether a last window that hangs over the edge counts.
+
+    Returns:
+        A layer from (batch, width, channels) to (batch, columns, channels).
+
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the series.
+
+    Example:
+        >>> y, vjp_fn = min_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
+        >>> y.ravel()
+        array([0., 2., 4.])
+
+    Reference:
+        The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
+    """
+    return _pool("min_pool1d", LINE, MIN, window, stride, padding, ceil_mode)
 
 
 @layer
 def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
-    The arguments are those of ``max_pool2d``.
+    NaN wins over every number.
 
     Args:
         window: its size in pixels, an int or a pair (height, width).
@@ -67,8 +234,69 @@ def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         >>> y[0, :, :, 0]
         array([[ 0.,  2.],
                [ 8., 10.]])
+
+    Reference:
+        The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
     """
-    return _extreme_pool("min_pool2d", np.minimum, _window("min_pool2d", window, stride, padding, ceil_mode))
+    return _pool("min_pool2d", FLAT, MIN, window, stride, padding, ceil_mode)
+
+
+@layer
+def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
+
+    NaN wins over every number.
+
+    Args:
+        window: its size in pixels, an int or a triple (depth, height, width).
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
+            each smaller than the window.
+        ceil_mode: whether a last window that hangs over the edge counts.
+
+    Returns:
+        A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
+
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the volume.
+
+    Example:
+        >>> y, vjp_fn = min_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
+        >>> y.ravel()
+        array([0., 8.])
+
+    Reference:
+        The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
+    """
+    return _pool("min_pool3d", SOLID, MIN, window, stride, padding, ceil_mode)
+
+
+@layer
+def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
+
+    Args:
+        window: its size in pixels.
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window; the pixels
+            it adds are not counted.
+        ceil_mode: whether a last window that hangs over the edge counts.
+
+    Returns:
+        A layer from (batch, width, channels) to (batch, columns, channels).
+
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the series.
+
+    Example:
+        >>> y, vjp_fn = avg_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
+        >>> y.ravel()
+        array([0.5, 2.5, 4.5])
+
+    Reference:
+        LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
+    """
+    return _pool("avg_pool1d", LINE, _mean, window, stride, padding, ceil_mode)
 
 
 @layer
@@ -78,8 +306,8 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
     Args:
         window: its size in pixels, an int or a pair (height, width).
         stride: pixels from one window to the next; the window's size by default.
-        padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window; the
-            pixels it adds are not counted.
+        padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window; the pixels
+            it adds are not counted.
         ceil_mode: whether a last window that hangs over the edge counts.
 
     Returns:
@@ -93,56 +321,36 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         >>> y[0, :, :, 0]
         array([[1., 1.],
                [1., 1.]])
-    """
-    geometry = _window("avg_pool2d", window, stride, padding, ceil_mode)
-
-    def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images("avg_pool2d", x)
-        counts, border = geometry.fit("avg_pool2d", x.shape)
-        return mean_pool(x, geometry, counts, border), lambda dy: mean_gradient(x, dy, geometry, border)
-
-    return stateless("avg_pool2d", forward)
-
-
-def _global_avg_pool2d(x: Array) -> tuple[Array, Pull]:
-    """y[n, c] = the mean of channel c over the whole image;  dx = dy / (height * width), everywhere.
-
-    Example:
-        >>> y, _ = _global_avg_pool2d(np.ones((2, 4, 4, 3)))
-        >>> y.shape
-        (2, 3)
 
     Reference:
-        Lin, Chen & Yan 2014, "Network in network", arXiv 1312.4400, section 3.2.
+        LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
     """
-    checks.images("global_avg_pool2d", x)
-    pixels = x.shape[1] * x.shape[2]
-    if not pixels:
-        raise ValueError(f"global_avg_pool2d: expected an image of at least one pixel, got shape {x.shape}")
-    return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None, :] / pixels, x.shape)
+    return _pool("avg_pool2d", FLAT, _mean, window, stride, padding, ceil_mode)
 
 
-global_avg_pool2d = stateless("global_avg_pool2d", _global_avg_pool2d)
-"""y[n, c] = the mean of channel c over the whole image."""
+@layer
+def avg_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+    """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
+    Args:
+        window: its size in pixels, an int or a triple (depth, height, width).
+        stride: pixels from one window to the next; the window's size by default.
+        padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
+            each smaller than the window; the pixels it adds are not counted.
+        ceil_mode: whether a last window that hangs over the edge counts.
 
-def _extreme_pool(kind: str, pick: np.ufunc, window: Window) -> Layer:
-    """Max and min pooling: the same layer, with another comparison."""
+    Returns:
+        A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
-    def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x)
-        counts, border = window.fit(kind, x.shape)
-        y = extreme_pool(x, pick, window, counts, border)
-        return y, lambda dy: extreme_gradient(x, y, dy, pick, window, border)
+    Raises:
+        ValueError: an argument is out of range; the window is larger than the volume.
 
-    return stateless(kind, forward)
+    Example:
+        >>> y, vjp_fn = avg_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
+        >>> y.ravel()
+        array([ 3.5, 11.5])
 
-
-def _window(kind: str, size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Window:
-    """The window of a pooling layer, which must hold at least one pixel of the image wherever it stands."""
-    pair = checks.pair(kind, "window", size)
-    border = as_padding(kind, padding)
-    if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, pair, strict=True)):
-        raise ValueError(f"{kind}: padding must be smaller than the window {pair}, got {padding!r}")
-    step = pair if stride is None else checks.pair(kind, "stride", stride)
-    return Window(pair, step, (1, 1), border, bool(ceil_mode))
+    Reference:
+        LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
+    """
+    return _pool("avg_pool3d", SOLID, _mean, window, stride, padding, ceil_mode)

@@ -1,6 +1,6 @@
 """Shape layers move elements about without changing them; their vjp moves the gradient back where it came from.
 
-Only ``upsample2d`` repeats values, and so its gradient sums over the copies.
+Only upsampling repeats values, and so its gradient sums over the copies.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import Any
 
 from funcnn import checks
 from funcnn.aliases import Array, Shape
+from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
 
-__all__ = ["flatten", "reshape", "upsample2d"]
+__all__ = ["flatten", "reshape", "upsample1d", "upsample2d", "upsample3d"]
 
 
 def _reshaped(x: Array, shape: Shape) -> tuple[Array, Pull]:
@@ -60,6 +61,47 @@ def reshape(*shape: int) -> Layer:
     return stateless("reshape", forward)
 
 
+def _upsample(kind: str, axes: Axes, factor: Any) -> Layer:
+    """Nearest-pixel upsampling over any number of axes."""
+    factors = checks.sizes(kind, "factor", factor, axes)
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        batch, *pixels, channels = x.shape
+        y = x
+        for axis, copies in enumerate(factors, 1):
+            y = y.repeat(copies, axis)
+        blocks = [n for pair in zip(pixels, factors, strict=True) for n in pair]
+        copies_of_each = tuple(range(2, 2 * len(axes) + 1, 2))
+        return y, lambda dy: dy.reshape(batch, *blocks, channels).sum(copies_of_each)
+
+    return stateless(kind, forward)
+
+
+@layer
+def upsample1d(factor: Any) -> Layer:
+    """y[n, s, c] = x[n, s // f, c], the nearest pixel;  dx = the sum of dy over each block of copies.
+
+    Args:
+        factor: copies of each pixel.
+
+    Returns:
+        A layer from (batch, width, channels) to (batch, width * f, channels).
+
+    Raises:
+        ValueError: a factor is not a whole number ``>= 1``, or the input is not a batch of series.
+
+    Example:
+        >>> import numpy as np
+        >>> y, vjp_fn = upsample1d(2).apply({}, np.array([1.0, 2.0]).reshape(1, 2, 1))
+        >>> y.ravel()
+        array([1., 1., 2., 2.])
+        >>> vjp_fn(np.ones_like(y))[1].ravel()
+        array([2., 2.])
+    """
+    return _upsample("upsample1d", LINE, factor)
+
+
 @layer
 def upsample2d(factor: Any) -> Layer:
     """y[n, r, s, c] = x[n, r // fh, s // fw, c], the nearest pixel;  dx = the sum of dy over each block of copies.
@@ -81,12 +123,29 @@ def upsample2d(factor: Any) -> Layer:
         >>> vjp_fn(np.ones_like(y))[1].ravel()
         array([2., 2.])
     """
-    fh, fw = checks.pair("upsample2d", "factor", factor)
+    return _upsample("upsample2d", FLAT, factor)
 
-    def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images("upsample2d", x)
-        n, h, w, c = x.shape
-        y = x.repeat(fh, axis=1).repeat(fw, axis=2)
-        return y, lambda dy: dy.reshape(n, h, fh, w, fw, c).sum((2, 4))
 
-    return stateless("upsample2d", forward)
+@layer
+def upsample3d(factor: Any) -> Layer:
+    """y[n, q, r, s, c] = x[n, q // fd, r // fh, s // fw, c];  dx = the sum of dy over each block of copies.
+
+    Args:
+        factor: copies of each pixel, an int or a triple (depth, height, width).
+
+    Returns:
+        A layer from (batch, depth, height, width, channels) to
+        (batch, depth * fd, height * fh, width * fw, channels).
+
+    Raises:
+        ValueError: a factor is not a whole number ``>= 1``, or the input is not a batch of volumes.
+
+    Example:
+        >>> import numpy as np
+        >>> y, vjp_fn = upsample3d((1, 1, 2)).apply({}, np.array([1.0, 2.0]).reshape(1, 1, 1, 2, 1))
+        >>> y.ravel()
+        array([1., 1., 2., 2.])
+        >>> vjp_fn(np.ones_like(y))[1].ravel()
+        array([2., 2.])
+    """
+    return _upsample("upsample3d", SOLID, factor)

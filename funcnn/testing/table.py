@@ -20,7 +20,7 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         True
     """
     conv2d, dense, relu, tanh = layers.conv2d, layers.dense, layers.relu, layers.tanh
-    image, vector = (7, 6, 2), (5,)
+    image, vector, series, volume = (7, 6, 2), (5,), (9, 2), (5, 4, 6, 2)
     return [
         (dense(4), vector),
         (dense(4, bias=False), vector),
@@ -35,6 +35,12 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (conv2d(4, 3, groups=2, stride=(1, 2)), image),
         (conv2d(3, 3, padding="same", pad_mode="edge", activation="tanh"), image),
         (conv2d(3, 2, stride=3, padding=((4, 0), (0, 5)), pad_mode="edge"), image),
+        (layers.conv1d(3, 3), series),
+        (layers.conv1d(4, 3, dilation=2, groups=2, padding=(4, 0), activation=relu), series),
+        (layers.conv1d(3, 4, stride=3, padding="same", pad_mode="edge", bias=False), series),
+        (layers.conv3d(3, (2, 3, 2)), volume),
+        (layers.conv3d(4, 2, stride=(1, 2, 2), dilation=(2, 1, 2), groups=2, padding="same"), volume),
+        (layers.conv3d(2, 3, padding=((1, 1), (2, 0), (0, 1)), pad_mode="edge", activation="tanh"), volume),
         (layers.max_pool2d(2), image),
         (layers.max_pool2d(3, stride=2, padding="same"), image),
         (layers.max_pool2d((2, 3), stride=1, padding=((1, 0), (2, 1))), image),
@@ -43,10 +49,20 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (layers.avg_pool2d(2), image),
         (layers.avg_pool2d(3, stride=2, padding="same"), image),
         (layers.avg_pool2d((3, 2), stride=(1, 3), padding=((2, 1), (0, 1)), ceil_mode=True), image),
+        (layers.max_pool1d(3, stride=2, padding="same"), series),
+        (layers.min_pool1d(2, padding=(1, 0)), series),
+        (layers.avg_pool1d(3, stride=2, ceil_mode=True), series),
+        (layers.max_pool3d(2), volume),
+        (layers.min_pool3d((2, 1, 3), stride=2, padding="same"), volume),
+        (layers.avg_pool3d(3, stride=(1, 2, 2), padding=((1, 1), (0, 2), (1, 0))), volume),
+        (layers.global_avg_pool1d, series),
         (layers.global_avg_pool2d, image),
+        (layers.global_avg_pool3d, volume),
         (layers.flatten, image),
         (layers.reshape(3, -1), image),
+        (layers.upsample1d(3), series),
         (layers.upsample2d((2, 3)), image),
+        (layers.upsample3d((2, 1, 3)), volume),
         (layers.dropout(0.3), image),
         (layers.dropout(0.0), vector),
         (layers.batch_norm(), image),

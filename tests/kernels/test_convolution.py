@@ -1,4 +1,4 @@
-"""The convolution kernels, through ``conv2d``, against the loops of ``oracle.py``."""
+"""The convolution kernels, in one, two and three dimensions, against the loops of ``oracle.py``."""
 
 from typing import Any
 
@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import funcnn as fn
-from funcnn.kernels import convolution as kernels
+from funcnn.kernels.buffers import window_parts
+from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
+from funcnn.kernels.epilogue import Epilogue
+from funcnn.kernels.layout import batch_innermost
+from funcnn.kernels.padding import pad_edges, unpad_edges
+from funcnn.kernels.tuning import TUNING, Tuning
+from funcnn.kernels.windows import Window, as_window
 
 
 def assert_close(got: Any, expected: Any) -> None:
@@ -22,93 +27,112 @@ def assert_close(got: Any, expected: Any) -> None:
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> dict[str, Any]:
-    """A convolution, the shape of its input, and how its three arrays lie in memory."""
-    size, stride, dilation = draw(oracle.sizes), draw(oracle.sizes), draw(oracle.sizes)
-    groups = draw(st.integers(1, 3))
+    """A convolution, the shape of its input, how its three arrays lie in memory, and tuning constants."""
+    rank, groups = draw(oracle.ranks), draw(st.integers(1, 3))
+    ones = (1,) * rank
     return {
-        "shape": (*draw(oracle.images), groups * draw(st.integers(1, 2))),
+        "shape": (*draw(oracle.images(rank)), groups * draw(st.integers(1, 2))),
         "filters": groups * draw(st.integers(1, 2)),
-        "size": size,
-        "stride": draw(st.one_of(st.just((1, 1)), st.just(stride))),
-        "dilation": draw(st.one_of(st.just((1, 1)), st.just(dilation))),
+        "size": draw(oracle.sizes(rank)),
+        "stride": draw(st.one_of(st.just(ones), oracle.sizes(rank))),
+        "dilation": draw(st.one_of(st.just(ones), oracle.sizes(rank))),
         "groups": groups,
-        "padding": draw(oracle.paddings((4, 4))),
+        "padding": draw(oracle.paddings((4,) * rank)),
         "pad_mode": draw(st.sampled_from(["zero", "edge"])),
         "layouts": draw(st.tuples(oracle.layouts, oracle.layouts, oracle.layouts)),
-        "BLOCK_BYTES": draw(st.sampled_from([1, kernels.BLOCK_BYTES])),
-        # Which path the products take: for few images or for more, cut small or not, scattered back or not.
-        "FEW_IMAGES_MAX": draw(st.sampled_from([-1, kernels.FEW_IMAGES_MAX])),
-        "SMALL_PRODUCT_MAX": draw(st.sampled_from([1, 20, 100, kernels.SMALL_PRODUCT_MAX])),
-        "MIN_FILTERS": draw(st.sampled_from([1, kernels.MIN_FILTERS])),
-        "MIN_COLUMNS": draw(st.sampled_from([1, kernels.MIN_COLUMNS])),
-        "MIN_FILTERS_TO_SCATTER": draw(st.sampled_from([1, kernels.MIN_FILTERS_TO_SCATTER])),
-        "GROWTH_TO_SCATTER": draw(st.sampled_from([0.0, kernels.GROWTH_TO_SCATTER])),
+        "tuning": draw(oracle.tunings),
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any], seed: int) -> None:
     random = np.random.default_rng(seed)
-    shape, size, groups = case["shape"], case["size"], case["groups"]
-    layer = fn.conv2d(
-        case["filters"], size, case["stride"], case["padding"], case["dilation"], groups,
-        pad_mode=case["pad_mode"],
-    )  # fmt: skip
+    shape, size, groups, tuning = case["shape"], case["size"], case["groups"], case["tuning"]
+    window = Window(size, case["stride"], case["dilation"], case["padding"])
     x = oracle.arranged(random.standard_normal(shape), case["layouts"][0])
-    w = random.standard_normal((*size, shape[3] // groups, case["filters"]))
+    w = random.standard_normal((*size, shape[-1] // groups, case["filters"]))
     w, b = oracle.arranged(w, case["layouts"][1]), random.standard_normal(case["filters"])
-    begins, low = oracle.both_axes(shape, size, case["stride"], case["dilation"], case["padding"])
-    if not (begins[0] and begins[1]):
+    begins, low = oracle.all_axes(shape, size, case["stride"], case["dilation"], case["padding"])
+    if not all(begins):
         with pytest.raises(ValueError, match="larger than its input"):
-            layer.apply({"w": w, "b": b}, x)
-        with pytest.raises(ValueError, match="larger than its input"):
-            layer.init(shape[1:], 0)
+            window.fit("conv", shape)
         return
-    dy = random.standard_normal((shape[0], len(begins[0]), len(begins[1]), case["filters"]))
+    dy = random.standard_normal((shape[0], *map(len, begins), case["filters"]))
     dy = oracle.arranged(dy, case["layouts"][2])
     y_without_bias, dw, dx = oracle.convolution(x, w, dy, begins, low, case["dilation"], groups, case["pad_mode"])
-    expected = y_without_bias + b, dw, dy.sum((0, 1, 2)), dx
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in case if name.isupper()]:
-            patch.setattr(kernels, name, case[name])
-        y, vjp_fn = layer.apply({"w": w, "b": b}, x)
-        grads, dx = vjp_fn(dy)
+    geometry = window.fit("conv", shape)
+    image, place = pad_edges(x, geometry) if case["pad_mode"] == "edge" else (x, geometry)
+    y = convolve(image, w, place, groups, Epilogue(b), tuning)
+    got_dw = kernel_gradient(image, dy, place, groups, tuning)
+    got_dx = input_gradient(dy, w, place, groups, tuning=tuning)
+    if case["pad_mode"] == "edge":
+        got_dx = unpad_edges(got_dx, geometry.padding)
 
-    for got, wanted in zip((y, grads["w"], grads["b"], dx), expected, strict=True):
-        assert_close(got, wanted)
+    assert_close(y, y_without_bias + b)
+    assert_close(got_dw, dw)
+    assert_close(got_dx, dx)
 
 
-@pytest.mark.parametrize("dilation", [1, (2, 1)])
-@pytest.mark.parametrize("stride", [1, (2, 3)])
-@pytest.mark.parametrize("block_bytes", [1, 3000])
-def test_the_size_of_a_block_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, block_bytes: int, stride: Any, dilation: Any
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("window_bytes", [1, 3000, 30000])
+@pytest.mark.parametrize("pixels", [(29,), (13, 11), (5, 7, 6)], ids=len)
+def test_the_size_of_a_part_changes_nothing(
+    pixels: tuple[int, ...], window_bytes: int, stride: int, dilation: int
 ) -> None:
     random = np.random.default_rng(0)
-    layer = fn.conv2d(4, 3, stride=stride, padding="same", dilation=dilation, groups=2)
-    x = random.standard_normal((2, 13, 11, 4))
-    params = fn.tree.cast(layer.init(x.shape[1:], 0), np.float64)
-    y, vjp_fn = layer.apply(params, x)
-    dy = random.standard_normal(y.shape)
-    grads, dx = vjp_fn(dy)
-
-    monkeypatch.setattr(kernels, "BLOCK_BYTES", block_bytes)
-    small_y, small_vjp = layer.apply(params, x)
-    small_grads, small_dx = small_vjp(dy)
-
-    assert_close(small_y, y)
-    assert_close(small_grads["w"], grads["w"])
-    assert_close(small_dx, dx)
+    x = random.standard_normal((2, *pixels, 4))
+    window = as_window("conv", oracle.AXES[len(pixels)], 3, stride, "same", dilation)
+    geometry = window.fit("conv", x.shape)
+    w, dy = random.standard_normal((*geometry.size, 2, 4)), random.standard_normal((2, *geometry.counts, 4))
+    small = Tuning(window_bytes=window_bytes)
+    assert_close(convolve(x, w, geometry, 2, tuning=small), convolve(x, w, geometry, 2))
+    assert_close(kernel_gradient(x, dy, geometry, 2, small), kernel_gradient(x, dy, geometry, 2))
+    assert_close(input_gradient(dy, w, geometry, 2, tuning=small), input_gradient(dy, w, geometry, 2))
 
 
-def test_blocks_of_one_byte_hold_one_row_and_one_column_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, window = np.zeros((2, 5, 4, 1)), kernels.Window((2, 2))
-    whole = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
-    monkeypatch.setattr(kernels, "BLOCK_BYTES", 1)
-    parts = [part for *part, _ in kernels._blocks(x, window, (4, 3), ((0, 0), (0, 0)), 1)]
-    assert whole == [[slice(0, 4, 1), slice(0, 6)]]
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_an_image_of_fewer_axes_is_a_volume_of_depth_and_height_1(rank: int) -> None:
+    random = np.random.default_rng(rank)
+    x, w = random.standard_normal((6, *(5, 6, 7)[:rank], 4)), random.standard_normal((*(2, 3, 2)[:rank], 4, 3))
+    window = as_window("conv", oracle.AXES[rank], w.shape[:rank], 1, "same")
+    flat, missing = window.fit("conv", x.shape), (1,) * (3 - rank)
+    volume = x.reshape(6, *missing, *x.shape[1:])
+    y = convolve(volume, w.reshape(*missing, *w.shape), flat.as_volume())
+    assert_close(convolve(x, w, flat), y.reshape(6, *x.shape[1:-1], 3))
+
+
+def test_parts_of_one_byte_hold_one_row_and_one_column_each() -> None:
+    x = batch_innermost(np.zeros((2, 5, 4, 1)))
+    geometry = Window((2, 2), (1, 1), (1, 1)).fit("conv", (2, 5, 4, 1)).as_volume()
+    whole = [part[:2] for part in window_parts(x, geometry, 1, None, TUNING)]
+    assert whole == [(slice(0, 4, 1), slice(0, 6))]
+    parts = [part[:2] for part in window_parts(x, geometry, 1, None, Tuning(window_bytes=1))]
     assert parts == [
-        [slice(row, row + 1, 1), slice(2 * column, 2 * column + 2)] for column in range(3) for row in range(4)
+        (slice(row, row + 1, 1), slice(2 * column, 2 * column + 2)) for column in range(3) for row in range(4)
     ]
+
+
+def test_parts_of_a_volume_are_whole_planes_or_pieces_of_one() -> None:
+    x = batch_innermost(np.zeros((2, 4, 1, 5, 1)))
+    geometry = Window((1, 1, 2), (1, 1, 1), (1, 1, 1)).fit("conv", (2, 4, 1, 5, 1)).as_volume()
+    # Four planes of four columns: two planes at a time fit, or two columns.
+    planes = [part.columns for part in window_parts(x, geometry, 1, 8, TUNING)]
+    assert planes == [slice(0, 16), slice(16, 32)]
+    pieces = [part.columns for part in window_parts(x, geometry, 1, 3, TUNING)]
+    assert pieces == [slice(first, first + 4) for first in range(0, 32, 4)]
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "rows"), [(1, 1, [9]), (1, 2, [5, 4]), (2, 1, [8]), (2, 2, [8]), (3, 1, [6])]
+)
+def test_windows_share_the_rows_that_they_have_in_common(stride: int, dilation: int, rows: list[int]) -> None:
+    # Windows of two rows on nine rows of pixels. Dilated by 2, four windows see the five even rows, and three the odd
+    # ones; with a stride and a dilation, or with gaps between windows, each of four or three windows has its own two.
+    geometry = Window((2, 1), (stride, 1), (dilation, 1)).fit("conv", (5, 9, 1, 1)).as_volume()
+    parts = window_parts(batch_innermost(np.zeros((5, 9, 1, 1))), geometry, 1, None, TUNING)
+    bounds = [np.lib.array_utils.byte_bounds(part.windows) for part in parts]
+    # A row of a buffer has the five images' pixels of eight bytes.
+    assert [(last - first) // (5 * 8) for first, last in bounds] == rows

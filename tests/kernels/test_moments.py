@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funcnn.aliases import Array
-from funcnn.kernels import layout
+from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.layout import blocks, channel_view, tiled_channels
 from funcnn.kernels.moments import channel_sums, joined_moments, moments, scale_and_shift, sums_and_products
+from funcnn.kernels.tuning import Tuning
 
 # Up to 125 elements of size 1 or so in a channel, added in another order: their rounding is below 1e-13.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -55,24 +56,30 @@ def test_a_channel_view_by_hand() -> None:
     assert np.shares_memory(channel_view(between), between)
 
 
+def test_two_channel_views_of_one_order_have_one_shape() -> None:
+    # An axis of one element may have any stride, and so may seem to lie anywhere; it must do so in both views.
+    x = np.array([[1.0], [2.0]])
+    like = np.array([[3.0], [4.0]]).copy("F")
+    for array in (x, x[::-1], np.asfortranarray(x), np.broadcast_to(x[:1], x.shape)):
+        assert channel_view(array, like=like).shape == channel_view(like).shape
+        assert channel_view(array, like=like).ravel().tolist() == array.ravel().tolist()
+
+
 @settings(max_examples=300, deadline=None)
 @given(arrays(), block_bytes)
 def test_blocks_cover_a_channel_view_once(x: Array, size: int) -> None:
     seen = channel_view(x)
     covered = np.zeros(len(seen), int)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "BLOCK_BYTES", size)
-        for block in blocks(seen):
-            covered[block] += 1
-            # No block is too large, unless it is a single row.
-            assert seen[block].nbytes <= size or len(seen[block]) == 1
+    for block in blocks(seen, Tuning(block_bytes=size)):
+        covered[block] += 1
+        # No block is too large, unless it is a single row.
+        assert seen[block].nbytes <= size or len(seen[block]) == 1
     assert (covered == 1).all()
 
 
-def test_blocks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_by_hand() -> None:
     x = np.zeros((5, 3, 2))
-    monkeypatch.setattr(layout, "BLOCK_BYTES", x.nbytes * 2 // 5)
-    assert list(blocks(x)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert blocks(x, Tuning(block_bytes=x.nbytes * 2 // 5)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -80,10 +87,9 @@ def test_blocks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str) -> None:
     axes, c = tuple(range(x.ndim - 1)), x.shape[-1]
     mean, other = np.arange(c) / 7, np.cos(x).copy(order)  # type: ignore[call-overload]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "BLOCK_BYTES", size)
-        sums, (n, centre, squares) = channel_sums(x), moments(x)
-        same_sums, products = sums_and_products(x, other, mean)
+    tuning = Tuning(block_bytes=size)
+    sums, (n, centre, squares) = channel_sums(x, tuning), moments(x, tuning)
+    same_sums, products = sums_and_products(x, other, mean, tuning)
     np.testing.assert_allclose(sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(same_sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(products, (x * (other - mean)).sum(axes), **CLOSE)
@@ -134,16 +140,15 @@ def test_an_affine_map_per_channel_by_hand(order: Any) -> None:
     assert y.tolist() == [[4.5, 17], [8.5, 27]]
     assert x.tolist() == [[3, 1], [5, 2]]
     assert y.strides == x.strides
-    negated = scale_and_shift(x, *np.zeros((1, 2)), np.ones(2), np.zeros(2), lambda rows: np.negative(rows, out=rows))
+    negated = scale_and_shift(x, *np.zeros((1, 2)), np.ones(2), np.zeros(2), Activation("negative", np.negative))
     assert negated.tolist() == [[-3, -1], [-5, -2]]
 
 
-def test_tiled_channels_are_added_to_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiled_channels_are_added_to_where_they_lie() -> None:
     y, values = np.zeros((12, 3, 1)), np.array([1.0, 2.0, 3.0])
     for small, shape in ((0, (3, 12, 1)), (10**6, (12, 3))):
         # The pixels go four by four, the largest power of two in 12; a small array stays a matrix.
-        monkeypatch.setattr(layout, "SMALL_MAX", small)
-        view, tiled = tiled_channels(y, values)
+        view, tiled = tiled_channels(y, values, tuning=Tuning(small_array_max=small, min_run=1024))
         assert view.shape == shape
         view += tiled
     assert y[:, :, 0].tolist() == [[2, 4, 6]] * 12

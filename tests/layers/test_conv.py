@@ -1,4 +1,4 @@
-"""``conv2d``: windows counted by hand, and what raises; its arithmetic is tested in tests/kernels."""
+"""``conv1d``, ``conv2d``, ``conv3d``: windows counted by hand, what raises; tests/kernels tests their arithmetic."""
 
 from typing import Any
 
@@ -20,6 +20,49 @@ def test_cross_correlation_and_its_gradients_by_hand() -> None:
     assert grads["w"][:, :, 0, 0].tolist() == [[1 + 2 * 5, 2 + 2 * 6], [4 + 2 * 8, 5 + 2 * 9]]
     assert dx is not None
     assert dx[0, :, :, 0].tolist() == [[1, 10, 0], [100, 1002, 20], [0, 200, 2000]]
+
+
+def test_a_series_by_hand() -> None:
+    x, w = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1), np.array([1.0, 10.0]).reshape(2, 1, 1)
+    y, vjp_fn = fn.conv1d(1, 2, bias=False).apply({"w": w}, x)
+    assert y.ravel().tolist() == [21, 32, 43]
+    grads, dx = vjp_fn(np.array([1.0, 0.0, 2.0]).reshape(1, 3, 1))
+    assert grads["w"].ravel().tolist() == [1 + 2 * 3, 2 + 2 * 4]
+    assert dx is not None
+    assert dx.ravel().tolist() == [1, 10, 2, 20]
+
+
+def test_padding_on_the_left_only_is_causal() -> None:
+    layer = fn.conv1d(1, 3, dilation=2, padding=(4, 0))
+    params = layer.init((9, 1), 0)
+    x = np.random.default_rng(0).standard_normal((1, 9, 1)).astype(np.float32)
+    y, _ = layer.apply(params, x)
+    x[0, 5] += 1
+    changed = (layer.apply(params, x)[0] != y).ravel()
+    assert changed.tolist() == [step in (5, 7) for step in range(9)]
+
+
+def test_a_volume_by_hand() -> None:
+    # The kernel's taps have the digits of 10000 times depth, 100 times height, 1 times width.
+    w = np.array([1.0, 10.0, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7]).reshape(2, 2, 2, 1, 1)
+    x = np.arange(1.0, 9.0).reshape(1, 2, 2, 2, 1)
+    y, vjp_fn = fn.conv3d(1, 2, bias=False).apply({"w": w}, x)
+    assert y.tolist() == [[[[[87654321]]]]]
+    grads, dx = vjp_fn(np.full((1, 1, 1, 1, 1), 2.0))
+    assert grads["w"].ravel().tolist() == (2 * x).ravel().tolist()
+    assert dx is not None
+    assert dx.ravel().tolist() == (2 * w).ravel().tolist()
+
+
+def test_a_volume_of_one_plane_is_an_image_and_an_image_of_one_row_a_series() -> None:
+    random = np.random.default_rng(0)
+    x, w = random.standard_normal((2, 6, 5, 3)), random.standard_normal((3, 2, 3, 4))
+    flat, _ = fn.conv2d(4, (3, 2), bias=False).apply({"w": w}, x)
+    solid, _ = fn.conv3d(4, (1, 3, 2), bias=False).apply({"w": w[None]}, x[:, None])
+    np.testing.assert_allclose(solid[:, 0], flat, rtol=1e-12, atol=1e-12)
+    row, _ = fn.conv2d(4, (1, 2), bias=False).apply({"w": w[:1]}, x[:, :1])
+    line, _ = fn.conv1d(4, 2, bias=False).apply({"w": w[0]}, x[:, 0])
+    np.testing.assert_allclose(line, row[:, 0], rtol=1e-12, atol=1e-12)
 
 
 def test_the_gradient_of_the_bias_is_a_sum() -> None:
@@ -104,6 +147,33 @@ def test_weights_are_scaled_by_what_one_filter_sees() -> None:
 def test_arguments_out_of_range_raise(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"conv2d: {message}"):
         fn.conv2d(**{"filters": 4, "kernel": 3} | options)
+
+
+@pytest.mark.parametrize("layer", [fn.conv1d, fn.conv3d], ids=lambda layer: layer.__name__)
+def test_other_ranks_name_themselves_and_their_axes(layer: Any) -> None:
+    axes = {"conv1d": ["width"], "conv3d": ["depth", "height", "width"]}[layer.__name__]
+    sides = {"conv1d": r"\(left, right\)", "conv3d": r"\(\(front, back\), \(top, bottom\), \(left, right\)\)"}
+    with pytest.raises(
+        ValueError, match=rf"{layer.__name__}: kernel must be .* a tuple \({', '.join(axes)}\), got \(3, 3\)"
+    ):
+        layer(4, (3, 3))
+    with pytest.raises(ValueError, match=f"{layer.__name__}: unknown padding 'full', .* or {sides[layer.__name__]} in"):
+        layer(4, 3, padding="full")
+    with pytest.raises(ValueError, match=f"{layer.__name__}: filters must be a multiple of groups"):
+        layer(4, 3, groups=3)
+    words = rf"\({', '.join([*axes, 'channels'])}\)"
+    with pytest.raises(ValueError, match=f"{layer.__name__}: expected an example of shape {words}, got \\(9, 9, 1\\)"):
+        layer(4, 3).init((9, 9, 1), 0)
+    params = layer(4, 3).init((9,) * len(axes) + (1,), 0)
+    with pytest.raises(
+        ValueError, match=rf"{layer.__name__}: expected an input of axes \(batch, {', '.join(axes)}, channels"
+    ):
+        layer(4, 3).apply(params, np.ones((2, 9, 9, 1), np.float32))
+    small = (2,) * len(axes)
+    with pytest.raises(
+        ValueError, match=rf"{layer.__name__}: a window of .* is larger than its input of \(2,.*\) pixels"
+    ):
+        layer(4, 3).apply(params, np.ones((2, *small, 1), np.float32))
 
 
 def test_a_kernel_larger_than_its_image_raises_with_sizes_and_path() -> None:

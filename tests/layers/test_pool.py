@@ -9,6 +9,8 @@ import funcnn as fn
 
 RAMP = np.arange(1.0, 17.0).reshape(1, 4, 4, 1)
 POOLS = [fn.max_pool2d, fn.min_pool2d, fn.avg_pool2d]
+OTHERS = [fn.max_pool1d, fn.min_pool1d, fn.avg_pool1d, fn.max_pool3d, fn.min_pool3d, fn.avg_pool3d]
+AXES = {"1": ["width"], "3": ["depth", "height", "width"]}
 
 
 def pooled(layer: fn.Layer, x: Any) -> Any:
@@ -20,6 +22,37 @@ def test_the_stride_is_the_window_by_default() -> None:
     assert pooled(fn.min_pool2d(2), RAMP) == [[1, 3], [9, 11]]
     assert pooled(fn.avg_pool2d(2), RAMP) == [[3.5, 5.5], [11.5, 13.5]]
     assert pooled(fn.max_pool2d((1, 4)), RAMP) == [[4], [8], [12], [16]]
+
+
+def test_series_and_volumes_by_hand() -> None:
+    line, cube = np.arange(1.0, 6.0).reshape(1, 5, 1), np.arange(1.0, 17.0).reshape(1, 4, 2, 2, 1)
+    for layers, expected in (
+        ((fn.max_pool1d(2), fn.max_pool3d(2)), ([2, 4], [8, 16])),
+        ((fn.min_pool1d(2), fn.min_pool3d(2)), ([1, 3], [1, 9])),
+        ((fn.avg_pool1d(2), fn.avg_pool3d(2)), ([1.5, 3.5], [4.5, 12.5])),
+        ((fn.max_pool1d(3, 2, (1, 1)), fn.max_pool3d((3, 1, 2), 1)), ([2, 4, 5], [10, 12, 14, 16])),
+        ((fn.global_avg_pool1d, fn.global_avg_pool3d), ([3], [8.5])),
+    ):
+        for layer, x, values in zip(layers, (line, cube), expected, strict=True):
+            y, _ = layer.apply({}, x)
+            assert y.ravel().tolist() == values, layer
+
+
+@pytest.mark.parametrize("pool", OTHERS, ids=lambda pool: pool.__name__)
+def test_other_ranks_name_themselves_and_their_axes(pool: Any) -> None:
+    kind, axes = pool.__name__, AXES[pool.__name__[-2]]
+    with pytest.raises(ValueError, match=rf"{kind}: window must be .* a tuple \({', '.join(axes)}\), got \(2, 2\)"):
+        pool((2, 2))
+    with pytest.raises(ValueError, match=rf"{kind}: padding must be smaller than the window \(2,.*got"):
+        pool(2, padding=((0, 2), (0, 0), (0, 0))[: len(axes)])
+    with pytest.raises(
+        ValueError, match=rf"{kind}: expected an input of axes \(batch, {', '.join(axes)}, channels\), got"
+    ):
+        pool(2).apply({}, np.ones((1, 4, 4, 1)))
+    with pytest.raises(ValueError, match=rf"{kind}: a window of \(5,.* is larger than its input of \(4,"):
+        pool(5).apply({}, np.ones((1, *(4,) * len(axes), 1)))
+    with pytest.raises(ValueError, match="at least one pixel"):
+        fn.global_avg_pool3d.apply({}, np.ones((1, 2, 0, 2, 1)))
 
 
 def test_overlapping_windows_add_their_gradients() -> None:

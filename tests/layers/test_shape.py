@@ -37,6 +37,23 @@ def test_upsample_repeats_pixels_and_sums_their_gradients() -> None:
     assert dx.ravel().tolist() == [0 + 1 + 2 + 6 + 7 + 8, 3 + 4 + 5 + 9 + 10 + 11]
 
 
+def test_upsampling_series_and_volumes() -> None:
+    y, vjp_fn = fn.upsample1d(2).apply({}, np.array([1.0, 2.0]).reshape(1, 2, 1))
+    assert y.ravel().tolist() == [1, 1, 2, 2]
+    _, dx = vjp_fn(np.arange(4.0).reshape(y.shape))
+    assert dx is not None
+    assert dx.ravel().tolist() == [0 + 1, 2 + 3]
+    y, vjp_fn = fn.upsample3d((2, 1, 2)).apply({}, np.array([1.0, 2.0]).reshape(1, 1, 2, 1, 1))
+    assert y[0, :, :, :, 0].tolist() == [[[1, 1], [2, 2]]] * 2
+    _, dx = vjp_fn(np.arange(8.0).reshape(y.shape))
+    assert dx is not None
+    assert dx.ravel().tolist() == [0 + 1 + 4 + 5, 2 + 3 + 6 + 7]
+    with pytest.raises(ValueError, match=r"upsample3d: factor must be .* a tuple \(depth, height, width\)"):
+        fn.upsample3d((2, 2))
+    with pytest.raises(ValueError, match=r"upsample1d: expected an input of axes \(batch, width, channels\)"):
+        fn.upsample1d(2).apply({}, X)
+
+
 @pytest.mark.parametrize("shape", [(0,), (-2,), (2.0, 3), (-1, -1), (True,), ((2, 3),)])
 def test_sizes_are_whole_numbers_with_one_unknown(shape: Any) -> None:
     with pytest.raises(ValueError, match="reshape: expected sizes >= 1, at most one of them -1, got"):

@@ -1,6 +1,6 @@
-"""Layers against PyTorch, forward and gradients, in float64; images go over as (batch, channels, height, width)."""
+"""Layers against PyTorch, forward and gradients, in float64; images go over as (batch, channels, *pixels)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,8 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array
+from funcnn.kernels.transposed import transposed_convolve, transposed_input_gradient, transposed_kernel_gradient
+from funcnn.kernels.windows import Window
 
 pytestmark = pytest.mark.torch
 
@@ -45,81 +47,198 @@ def images(seed: int = 0) -> Array:
 
 
 def channels_first(function: Callable[[Any], Any], x: Any) -> Any:
-    return function(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    """A function of (batch, channels, *pixels), as one of (batch, *pixels, channels)."""
+    return function(x.movedim(-1, 1)).movedim(1, -1)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"stride": (2, 3)},
-        {"dilation": (2, 1)},
-        {"groups": 2},
-        {"padding": ((2, 2), (1, 1))},
-        {"stride": 2, "dilation": (1, 2), "groups": 4, "padding": ((1, 1), (3, 3))},
-        {"bias": False, "stride": 3},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kernel", [1, 3, (2, 3)], ids=str)
-def test_conv2d(kernel: Any, options: dict[str, Any]) -> None:
+def of_rank(name: str, rank: int) -> Any:
+    """``conv2d`` of PyTorch, or of another rank."""
     import torch.nn.functional as F
 
-    layer = fn.conv2d(8, kernel, **options)
+    return getattr(F, f"{name}{rank}d")
+
+
+def sides(lows: Sequence[int]) -> Any:
+    """The same padding before and behind, as we take it."""
+    return tuple((p, p) for p in lows)
+
+
+PIXELS = {1: (17,), 2: (9, 8), 3: (6, 5, 7)}
+CONVOLUTIONS: list[tuple[int, Any, dict[str, Any]]] = [
+    (rank, kernel, options)
+    for rank, kernels, options_of_rank in (
+        (
+            1,
+            [1, 3, 4],
+            [
+                {},
+                {"stride": 3},
+                {"dilation": 2},
+                {"groups": 2},
+                {"padding": (2,)},
+                {"stride": 2, "dilation": 2, "groups": 4, "padding": (3,)},
+            ],
+        ),
+        (
+            2,
+            [1, 3, (2, 3)],
+            [
+                {},
+                {"stride": (2, 3)},
+                {"dilation": (2, 1)},
+                {"groups": 2},
+                {"padding": (2, 1)},
+                {"stride": 2, "dilation": (1, 2), "groups": 4, "padding": (1, 3)},
+                {"bias": False, "stride": 3},
+            ],
+        ),
+        (
+            3,
+            [1, 3, (2, 3, 1)],
+            [
+                {},
+                {"stride": (2, 1, 3)},
+                {"dilation": (1, 2, 2)},
+                {"groups": 2},
+                {"padding": (2, 0, 1)},
+                {"stride": (1, 2, 2), "dilation": (2, 2, 1), "groups": 4, "padding": (2, 2, 2)},
+            ],
+        ),
+    )
+    for kernel in kernels
+    for options in options_of_rank
+]
+
+
+@pytest.mark.parametrize("batch", [3, 6])
+@pytest.mark.parametrize(("rank", "kernel", "options"), CONVOLUTIONS, ids=str)
+def test_convolution(rank: int, kernel: Any, options: dict[str, Any], batch: int) -> None:
+    padding = options.get("padding", (0,) * rank)
+    layer = [fn.conv1d, fn.conv2d, fn.conv3d][rank - 1](8, kernel, **options | {"padding": sides(padding)})
     random = np.random.default_rng(2)
-    params = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), layer.init(SHAPE[1:], 0))
-    padding = [low for low, _ in options.get("padding", ((0, 0), (0, 0)))]
+    x = random.standard_normal((batch, *PIXELS[rank], 4))
+    params = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), layer.init(x.shape[1:], 0))
     others = {name: value for name, value in options.items() if name in ("stride", "dilation", "groups")}
 
     def theirs(params: Any, x: Any) -> Any:
-        w = params["w"].permute(3, 2, 0, 1)
-        return channels_first(lambda x: F.conv2d(x, w, params.get("b"), padding=padding, **others), x)
+        w = params["w"].movedim((-1, -2), (0, 1))
+        conv = of_rank("conv", rank)
+        return channels_first(lambda x: conv(x, w, params.get("b"), padding=padding, **others), x)
 
-    compare(layer, params, images(), theirs)
+    compare(layer, params, x, theirs)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("rank", "size", "stride", "padding", "output_padding", "dilation"),
+    [
+        (1, (3,), (1,), (0,), (0,), (1,)),
+        (1, (4,), (3,), (1,), (2,), (2,)),
+        (2, (3, 2), (1, 1), (1, 0), (0, 0), (1, 2)),
+        (2, (3, 3), (2, 3), (1, 0), (1, 0), (1, 1)),
+        (2, (2, 2), (2, 2), (0, 0), (0, 0), (1, 1)),
+        (3, (2, 3, 2), (1, 1, 1), (0, 1, 0), (0, 0, 0), (1, 1, 2)),
+        (3, (3, 2, 3), (2, 1, 2), (1, 0, 1), (1, 0, 0), (1, 2, 1)),
+    ],
+)
+def test_transposed_convolution_kernels(
+    rank: int, size: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+) -> None:
+    import torch
+
+    random = np.random.default_rng(5)
+    x = random.standard_normal((6, *PIXELS[rank], 4))
+    w = random.standard_normal((*size, 3, 4))
+    # Our w is (*size, filters / groups, channels), theirs (channels, filters / groups, *size).
+    x_tensor, w_tensor = to_torch(x), to_torch(w)
+    y_tensor = channels_first(
+        lambda x: of_rank("conv_transpose", rank)(
+            x, w_tensor.movedim((-1, -2), (0, 1)), None, stride, padding, output_padding, groups, dilation
+        ),
+        x_tensor,
+    )
+    geometry = Window(size, stride, dilation, sides(padding)).fit("conv", tuple(y_tensor.shape))
+    assert geometry.counts == PIXELS[rank]
+    dy = random.standard_normal(tuple(y_tensor.shape))
+    y_tensor.backward(torch.from_numpy(dy))
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    np.testing.assert_allclose(transposed_convolve(x, w, geometry, groups), y_tensor.detach().numpy(), **close)
+    np.testing.assert_allclose(transposed_kernel_gradient(x, dy, geometry, groups), w_tensor.grad.numpy(), **close)
+    np.testing.assert_allclose(transposed_input_gradient(dy, w, geometry, groups), x_tensor.grad.numpy(), **close)
+
+
+POOLS = {
+    "max": (fn.max_pool1d, fn.max_pool2d, fn.max_pool3d),
+    "min": (fn.min_pool1d, fn.min_pool2d, fn.min_pool3d),
+    "avg": (fn.avg_pool1d, fn.avg_pool2d, fn.avg_pool3d),
+}
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("kind", sorted(POOLS))
 @pytest.mark.parametrize(
     ("window", "stride", "padding"),
     [
-        (2, None, (0, 0)),
-        (3, 2, (0, 0)),
-        (3, 2, (1, 1)),
+        ((2,), None, (0,)),
+        ((3,), (2,), (1,)),
+        ((4,), (3,), (2,)),
+        ((2, 2), None, (0, 0)),
+        ((3, 3), (2, 2), (0, 0)),
+        ((3, 3), (2, 2), (1, 1)),
         ((3, 2), (1, 3), (1, 0)),
         ((4, 3), (3, 2), (2, 1)),
-        (2, 3, (1, 1)),
-        (3, 4, (1, 0)),
+        ((2, 2), (3, 3), (1, 1)),
+        ((3, 3), (4, 4), (1, 0)),
+        ((2, 2, 2), None, (0, 0, 0)),
+        ((3, 2, 3), (2, 1, 2), (1, 0, 1)),
+        ((2, 3, 2), (3, 2, 3), (1, 1, 0)),
     ],
+    ids=str,
 )
-def test_pooling(window: Any, stride: Any, padding: tuple[int, int], ceil_mode: bool) -> None:
-    import torch.nn.functional as F
+def test_pooling(kind: str, window: Any, stride: Any, padding: Any, ceil_mode: bool) -> None:
+    rank = len(window)
+    if rank == 1 and kind == "avg" and ceil_mode:
+        pytest.skip("PyTorch counts the pixels of a window that hangs over the edge, in one dimension only")
 
-    sides = tuple((p, p) for p in padding)
+    def theirs(params: Any, x: Any) -> Any:
+        if kind == "avg":
+            pool, last = of_rank("avg_pool", rank), {"count_include_pad": False}
+        else:
+            pool, last = of_rank("max_pool", rank), {}
+        sign = -1 if kind == "min" else 1
+        options = {"padding": padding, "ceil_mode": ceil_mode, **last}
+        return sign * channels_first(lambda x: pool(sign * x, window, stride, **options), x)
 
-    def largest(params: Any, x: Any) -> Any:
-        return channels_first(lambda x: F.max_pool2d(x, window, stride, padding, ceil_mode=ceil_mode), x)
-
-    def smallest(params: Any, x: Any) -> Any:
-        return -largest(params, -x)
-
-    def mean(params: Any, x: Any) -> Any:
-        return channels_first(lambda x: F.avg_pool2d(x, window, stride, padding, ceil_mode, count_include_pad=False), x)
-
-    compare(fn.max_pool2d(window, stride, sides, ceil_mode), {}, images(), largest)
-    compare(fn.min_pool2d(window, stride, sides, ceil_mode), {}, images(), smallest)
-    compare(fn.avg_pool2d(window, stride, sides, ceil_mode), {}, images(), mean)
+    x = np.random.default_rng(0).standard_normal((3, *PIXELS[rank], 4))
+    compare(POOLS[kind][rank - 1](window, stride, sides(padding), ceil_mode), {}, x, theirs)
 
 
-def test_ties_of_max_pooling_go_to_the_same_pixel() -> None:
-    import torch.nn.functional as F
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_ties_of_max_pooling_go_to_the_same_pixel(rank: int) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (3, *PIXELS[rank], 4)).astype(float)
+    layer = POOLS["max"][rank - 1](3, 2, sides((1,) * rank))
+    compare(layer, {}, x, lambda params, x: channels_first(lambda x: of_rank("max_pool", rank)(x, 3, 2, 1), x))
 
-    x = np.random.default_rng(0).integers(0, 2, SHAPE).astype(float)
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_special_numbers_of_max_pooling_go_to_the_same_pixel(rank: int) -> None:
+    # One NaN a window at most: of several PyTorch takes the last, and we the first, as of other ties.
+    random = np.random.default_rng(1)
+    two = (2,) * rank
+    x = random.choice([-np.inf, np.inf, 1.0], (3, *(2 * n for n in PIXELS[rank]), 4), p=[0.7, 0.2, 0.1])
+    x[(slice(None), *(slice(random.integers(2), None, 4) for _ in range(rank)))] = np.nan
     compare(
-        fn.max_pool2d(3, 2, ((1, 1), (1, 1))),
+        POOLS["max"][rank - 1](two),
         {},
         x,
-        lambda params, x: channels_first(lambda x: F.max_pool2d(x, 3, 2, 1), x),
+        lambda params, x: channels_first(lambda x: of_rank("max_pool", rank)(x, 2), x),
     )
+    if rank == 3:
+        return  # PyTorch picks pixels that are not the first where a padded window holds nothing but -inf
+    # Windows of -inf alone, and padding around them.
+    x = np.full((1, *PIXELS[rank], 1), -np.inf)
+    layer = POOLS["max"][rank - 1](3, 2, sides((1,) * rank))
+    compare(layer, {}, x, lambda params, x: channels_first(lambda x: of_rank("max_pool", rank)(x, 3, 2, 1), x))
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (16, 5)])
@@ -169,6 +288,27 @@ def test_layers_without_parameters(layer: fn.Layer, theirs: Callable[[Any, Any],
     x = 5 * images()
     # At zero the slope of relu and leaky_relu is a convention; ours is PyTorch's.
     x[0, 0] = 0
+    compare(layer, {}, x, lambda params, x: theirs(F, x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank", "theirs"),
+    [
+        (fn.global_avg_pool1d, 1, lambda F, x: x.mean(1)),
+        (fn.global_avg_pool3d, 3, lambda F, x: x.mean((1, 2, 3))),
+        (fn.upsample1d(3), 1, lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=3), x)),
+        (
+            fn.upsample3d((2, 1, 3)),
+            3,
+            lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=(2, 1, 3)), x),
+        ),
+    ],
+    ids=repr,
+)
+def test_series_and_volumes(layer: fn.Layer, rank: int, theirs: Callable[[Any, Any], Any]) -> None:
+    import torch.nn.functional as F
+
+    x = np.random.default_rng(6).standard_normal((3, *PIXELS[rank], 4))
     compare(layer, {}, x, lambda params, x: theirs(F, x))
 
 

@@ -1,0 +1,115 @@
+"""Where windows stand, in words and numbers, and what is around the image."""
+
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from funcnn.kernels.padding import pad, pad_edges, unpad, unpad_edges
+from funcnn.kernels.windows import FLAT, LINE, SOLID, Window, as_padding, as_window
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), oracle.ranks, st.booleans())
+def test_windows_stand_where_the_loop_finds_them(data: Any, rank: int, ceil_mode: bool) -> None:
+    size, stride, dilation = (data.draw(oracle.sizes(rank)) for _ in range(3))
+    padding, shape = data.draw(oracle.paddings((3,) * rank)), (*data.draw(oracle.images(rank)), 1)
+    window = Window(size, stride, dilation, padding, ceil_mode)
+    begins, low = oracle.all_axes(shape, size, stride, dilation, padding, ceil_mode)
+    if not all(begins):
+        with pytest.raises(ValueError, match=r"conv: a window of .* is larger than its input"):
+            window.fit("conv", shape)
+        return
+    geometry = window.fit("conv", shape)
+    assert geometry.counts == tuple(map(len, begins))
+    assert [before for before, _ in geometry.padding] == low
+    # Each tap meets the pixels of the padded image that the loop meets.
+    padded = np.zeros([1, *(n + sum(ends) for n, ends in zip(geometry.pixels, geometry.padding, strict=True)), 1])
+    places = [np.arange(n)[index] for axis in range(rank) for n, index in [(10**3, geometry.along(axis)[-1])]]
+    for axis in range(rank):
+        assert places[axis].tolist() == [begin + (size[axis] - 1) * dilation[axis] for begin in begins[axis]]
+    assert all(padded[tap].shape == (1, *geometry.counts, 1) for tap in geometry.taps())
+    assert len(geometry.taps()) == np.prod(size)
+
+
+@pytest.mark.parametrize(
+    ("axes", "value", "expected"),
+    [
+        (LINE, (2, 0), ((2, 0),)),
+        (LINE, ((2, 0),), ((2, 0),)),
+        (LINE, np.array([1, 2]), ((1, 2),)),
+        (FLAT, [[1, 0], [0, 2]], ((1, 0), (0, 2))),
+        (SOLID, ((1, 0), (0, 2), (3, 3)), ((1, 0), (0, 2), (3, 3))),
+        (SOLID, "same", "same"),
+        (LINE, "valid", "valid"),
+    ],
+)
+def test_padding_is_a_word_or_pixels_before_and_behind_each_axis(axes: Any, value: Any, expected: Any) -> None:
+    assert as_padding("conv", value, axes) == expected
+
+
+@pytest.mark.parametrize("value", ["full", 1, (1, 1), ((1, 1),) * 4, ((1, -1),) * 2, (1.0, 1), None, ()], ids=str)
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        (LINE, r"'valid', 'same' or \(left, right\) in pixels"),
+        (FLAT, r"'valid', 'same' or \(\(top, bottom\), \(left, right\)\) in pixels"),
+        (SOLID, r"'valid', 'same' or \(\(front, back\), \(top, bottom\), \(left, right\)\) in pixels"),
+    ],
+)
+def test_other_paddings_raise_with_what_is_expected(axes: Any, words: str, value: Any) -> None:
+    if axes == LINE and value == (1, 1):
+        return
+    with pytest.raises(ValueError, match=rf"conv: unknown padding .*, expected {words}$"):
+        as_padding("conv", value, axes)
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [(LINE, r"a tuple \(width\)"), (FLAT, r"a pair \(height, width\)"), (SOLID, r"a tuple \(depth, height, width\)")],
+)
+def test_a_size_of_too_many_axes_raises_with_their_names(axes: Any, words: str) -> None:
+    for name in ("kernel", "stride", "dilation"):
+        arguments = {"kernel": 1, "stride": 1, "dilation": 1} | {name: (1, 2, 3, 4)}
+        with pytest.raises(ValueError, match=f"conv: {name} must be a whole number >= 1 or {words}, got"):
+            as_window("conv", axes, arguments["kernel"], arguments["stride"], "same", arguments["dilation"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), oracle.ranks, oracle.layouts)
+def test_padding_surrounds_or_cuts_an_image(data: Any, rank: int, layout: str) -> None:
+    shape = (*data.draw(oracle.images(rank)), 2)
+    sides = tuple(data.draw(st.tuples(st.integers(-(n // 2), 3), st.integers(-((n - 1) // 2), 3))) for n in shape[1:-1])
+    x = oracle.arranged(np.random.default_rng(0).standard_normal(shape), layout)
+    around = [(0, 0), *[(max(low, 0), max(high, 0)) for low, high in sides], (0, 0)]
+    expected = np.pad(x, around, constant_values=7)
+    cut = tuple(
+        slice(max(-low, 0), n - max(-high, 0))
+        for n, (low, high) in zip(expected.shape, [(0, 0), *sides, (0, 0)], strict=True)
+    )
+    np.testing.assert_array_equal(pad(x, sides, 7), expected[cut])
+    kept = tuple(sides)
+    if all(low >= 0 and high >= 0 for low, high in kept):
+        np.testing.assert_array_equal(unpad(pad(x, kept), kept), x)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), oracle.ranks, oracle.layouts)
+def test_edges_are_repeated_and_their_gradients_added(data: Any, rank: int, layout: str) -> None:
+    shape = (*data.draw(oracle.images(rank)), 2)
+    sides = data.draw(st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * rank))
+    random = np.random.default_rng(0)
+    x = oracle.arranged(random.standard_normal(shape), layout)
+    ones = (1,) * rank
+    padded, geometry = pad_edges(x, Window(ones, ones, ones, sides).fit("conv", shape))
+    np.testing.assert_array_equal(padded, np.pad(x, [(0, 0), *sides, (0, 0)], mode="edge"))
+    assert geometry.pixels == padded.shape[1:-1]
+    assert geometry.padding == ((0, 0),) * rank
+    dy = random.standard_normal(padded.shape)
+    # Padding is linear: its vjp is the transposed map, so <dy, pad(v)> = <unpad(dy), v>.
+    v = random.standard_normal(shape)
+    pushed, _ = pad_edges(v, Window(ones, ones, ones, sides).fit("conv", shape))
+    np.testing.assert_allclose((dy * pushed).sum(), (unpad_edges(dy, sides) * v).sum(), rtol=1e-10, atol=1e-10)
