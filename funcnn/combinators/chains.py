@@ -38,7 +38,7 @@ def serial(*layers: Any) -> Layer:
         ValueError: two children have one name; or, from ``apply``, the parameters are another model's.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> model = fn.serial(fn.dense(4), fn.relu, fn.dense(2))
         >>> params = model.init((3,), rng=0)
         >>> fn.tree.paths(params)
@@ -66,7 +66,7 @@ def residual(*layers: Any) -> Layer:
         ValueError: the children change the shape.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> block = fn.residual(fn.dense(8), fn.relu, fn.dense(3))
         >>> y, _ = block.apply(block.init((3,), rng=0), np.ones((5, 3), np.float32))
         >>> y.shape
@@ -105,7 +105,7 @@ def add(*layers: Any) -> Layer:
         ValueError: the branches' shapes differ, or there are none.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> model = fn.add(fn.identity, fn.relu)
         >>> y, _ = model.apply({}, np.array([[-1.0, 2.0]]))
         >>> y
@@ -129,7 +129,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         ValueError: the outputs do not fit together, there are no branches, or ``axis`` is the batch axis.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> model = fn.concat(fn.identity, fn.relu)
         >>> y, _ = model.apply({}, np.array([[-1.0, 2.0]]))
         >>> y
@@ -161,7 +161,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> product = fn.merge("multiply")
         >>> model = fn.graph({"a": (fn.relu, "input"), "b": (fn.tanh, "a"), "y": (product, ("a", "b"))}, output="y")
         >>> y, _ = model.apply({}, np.array([[-1.0, 1.0]]))
@@ -199,7 +199,7 @@ def repeat(layer: Any, times: int) -> Layer:
         ValueError: ``times`` is not a whole number ``>= 1``, or the layer has a name of its own.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> fn.repeat(fn.dense(4, activation=fn.relu), 3)
         serial(dense(4, activation=relu), dense(4, activation=relu), dense(4, activation=relu))
     """

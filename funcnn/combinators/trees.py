@@ -10,6 +10,7 @@ from typing import Any
 
 from funcnn.aliases import Tree
 from funcnn.combinators.wiring import INPUT, Merge, wired
+from funcnn.engine.microbatch import filled
 from funcnn.protocol import Layer, as_layer, layer, named, shape_of, stateless
 
 __all__ = ["branch", "on", "parallel", "select"]
@@ -103,7 +104,7 @@ def on(name: str, layer: Any) -> Layer:
 
 @layer
 def select(name: str) -> Layer:
-    """y = x[name]: one leaf of a dict;  dx is dy there and None, that is zero, at all others.
+    """y = x[name]: one leaf of a dict;  dx is dy there and zero at all others.
 
     Args:
         name: the leaf.
@@ -123,7 +124,7 @@ def select(name: str) -> Layer:
     def forward(x: Tree) -> tuple[Any, Any]:
         if not isinstance(x, dict) or name not in x:
             raise ValueError(f"select: expected an input with {name!r}, got {shape_of(x)}")
-        return x[name], lambda dy: {other: dy if other == name else None for other in x}
+        return x[name], lambda dy: filled({other: dy if other == name else None for other in x}, x)
 
     return stateless("select", forward, floats=False)
 

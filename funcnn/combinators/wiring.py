@@ -223,7 +223,7 @@ def _with_leaves(backward: Backward, leaves: Sequence[str], blank: Tree) -> Back
         grads, (whole, *parts) = yield from backward(dy, input_grad)
         if not input_grad:
             return grads, None
-        dx = added([blank, whole])
+        dx = _copied(added([blank, whole]))
         for path, part in zip(leaves, parts, strict=True):
             *branches, name = path.split("/")[1:]
             node = dx
@@ -320,6 +320,11 @@ def _leaf(kind: str, x: Any, path: str) -> Array:
 def _blank(tree: Tree) -> Tree:
     """None at every leaf."""
     return {name: _blank(leaf) for name, leaf in tree.items()} if isinstance(tree, dict) else None
+
+
+def _copied(tree: Tree) -> Tree:
+    """The same leaves in new dicts."""
+    return {name: _copied(leaf) for name, leaf in tree.items()} if isinstance(tree, dict) else tree
 
 
 def _locate(error: Exception, name: str, x: Any) -> None:

@@ -24,8 +24,8 @@ from funcnn.protocol import Layer, Vjp, declared
 from funcnn.rng import as_key, fold
 
 __all__ = [
-    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "gathered", "join",
-    "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
+    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "filled", "gathered",
+    "join", "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -85,9 +85,8 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
             checks.gradient(kind, dy, y)
             parts = split_like(dy, xs)
             pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
-            dx = [dx for _, dx in pulled]
-            # A lookup by integers has no gradient for them.
-            return added([grads for grads, _ in pulled]), join(dx) if input_grad and dx[0] is not None else None
+            grads = added([grads for grads, _ in pulled])
+            return grads, filled(join([dx for _, dx in pulled]), x) if input_grad else None
 
         return y, vjp_fn
 
@@ -281,6 +280,18 @@ def added(trees: Sequence[Tree]) -> Tree:
         # The first sum is new memory of ours, and the others may go into it.
         np.add(total, other, out=total)
     return total
+
+
+def filled(dx: Tree, x: Tree) -> Tree:
+    """The gradient of an input with zeros where None stands for them; None stays at integers and booleans.
+
+    Example:
+        >>> filled({"a": None, "tokens": None}, {"a": np.ones(2), "tokens": np.ones(2, int)})
+        {'a': array([0., 0.]), 'tokens': None}
+    """
+    if isinstance(x, dict):
+        return {name: filled(None if dx is None else dx[name], leaf) for name, leaf in x.items()}
+    return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx
 
 
 def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:

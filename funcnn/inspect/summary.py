@@ -188,7 +188,7 @@ def _family(layer: Layer) -> str:
         rooms = [name for name in sys.modules if name.startswith("funcnn.layers.")]
         module = next((name for name in rooms if layer.kind in sys.modules[name].__all__), "")
     room, _, file = module.rpartition(".")
-    return file if room == "funcnn.layers" or module == "funcnn.combinators" else "own"
+    return file if room == "funcnn.layers" else "combinators" if room == "funcnn.combinators" else "own"
 
 
 def _takes_colour(stream: TextIO) -> bool:

@@ -6,13 +6,14 @@ The tests run through it, and so does ``python -m funcnn.testing``.
 import numpy as np
 
 from funcnn import combinators, layers
-from funcnn.aliases import Shape
+from funcnn.aliases import Tree
 from funcnn.protocol import Layer, named
+from funcnn.shapes import spec
 
 __all__ = ["table_of_layers"]
 
 
-def table_of_layers() -> list[tuple[Layer, Shape]]:
+def table_of_layers() -> list[tuple[Layer, Tree]]:
     """Every layer and combinator of the library, in all its variants, with an input shape: the rows of the tests.
 
     Example:
@@ -93,6 +94,18 @@ def table_of_layers() -> list[tuple[Layer, Shape]]:
         (combinators.repeat(dense(5, activation=tanh), 3), vector),
         (combinators.residual(conv2d(2, 3, padding="same"), layers.batch_norm(activation=relu)), image),
         (combinators.graph(GRAPH, "y"), vector),
+        (combinators.graph(MASKED, "y"), {"x": vector, "mask": spec(vector, bool)}),
+        (combinators.parallel(a=dense(3), b=combinators.serial(conv2d(2, 3), layers.batch_norm())), TWO),
+        (combinators.branch(a=dense(3), b=combinators.serial(dense(2), layers.dropout(0.2))), vector),
+        (combinators.on("a", dense(3, activation=tanh)), TWO),
+        (combinators.on("b", layers.batch_norm()), {**TWO, "tokens": spec((3,), int)}),
+        (combinators.serial(combinators.select("a"), relu), {**TWO, "tokens": spec((3,), int)}),
+        (combinators.remat(combinators.serial(dense(4), layers.batch_norm(), layers.dropout(0.3), dense(2))), vector),
+        (combinators.remat(dense(4)), vector),
+        (combinators.frozen(combinators.serial(dense(4), layers.batch_norm(), layers.dropout(0.3))), vector),
+        (combinators.serial(named("encoder", combinators.frozen(dense(4))), tanh, dense(2)), vector),
+        (combinators.tied(AUTOENCODER, {"dense_1/w": "dense_0/w"}, transpose=True), vector),
+        (combinators.tied(combinators.repeat(dense(5, activation=tanh), 3), {"dense_2": "dense_0"}), vector),
     ]
 
 
@@ -105,3 +118,12 @@ GRAPH = {
     "all": (layers.merge("concat", "mean", "dot", "input"), ("input", "mean", "dot")),
     "y": (combinators.serial(layers.dropout(0.3)), "all"),
 }
+
+TWO = {"a": (5,), "b": (4, 4, 2)}
+
+MASKED = {
+    "h": (layers.dense(5), "input/x"),
+    "y": (layers.merge("add", "h", "input/x"), ("h", "input/x")),
+}
+
+AUTOENCODER = combinators.serial(layers.dense(2, bias=False), layers.tanh, layers.dense(5, bias=False))

@@ -1,0 +1,308 @@
+"""The laws of the contract, one function each: it runs a layer on one case and returns findings.
+
+One random direction tells a wrong derivative from a right one: for a tangent v and a cotangent dy the two numbers
+``<dy, J v>`` (measured by two evaluations) and ``<vjp_fn(dy), v>`` must agree, whatever the size of the layer. Inputs
+and outputs are arrays or trees of arrays; integers and booleans have no gradient, and neither have frozen parameters.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from funcnn import tree
+from funcnn.aliases import Array, Params, Rng, Tree
+from funcnn.combinators import serial
+from funcnn.engine.microbatch import join, microbatches, output
+from funcnn.inspect.traverse import every_layer
+from funcnn.protocol import Layer, Vjp, declared, named
+from funcnn.rng import fold, generator
+from funcnn.testing.report import Finding, must_return
+
+__all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain"]
+
+STEPS = (1e-5, 1e-6)
+"""Step sizes of the central difference: a kink within one of them spoils that one, a wrong derivative spoils both."""
+
+MIN_GRADIENT = 1e-3
+"""Gradients smaller than this fraction of ``dy`` are judged on its scale: below it differences are rounding noise."""
+
+FLOAT32_TOLERANCE = 1e-3
+"""What float32 may differ from float64, relative to the largest element: 2**-23 times a few thousand terms."""
+
+
+class Case(NamedTuple):
+    """A layer with parameters and an input, in one mode."""
+
+    layer: Layer
+    params: Params
+    x: Tree
+    rng: Rng | None
+    mode: str
+
+    def run(self) -> tuple[Tree, Vjp]:
+        """Its output and vjp."""
+        return self.layer.apply(self.params, self.x, self.rng)
+
+    def gradients(self) -> dict[str, Any]:
+        """What gradients must be like, by path: None at integers, booleans and frozen parameters."""
+        frozen = [path for path, layer in every_layer(self.layer) if declared(layer.apply, "frozen")]
+
+        def wanted(path: str, leaf: Any) -> Any:
+            inside = path.removeprefix("params").removeprefix("/")
+            stopped = path.startswith("params") and any(f"{inside}/".startswith(f"{f}/" if f else "") for f in frozen)
+            return None if stopped or np.asarray(leaf).dtype.kind != "f" else leaf
+
+        return {path: wanted(path, leaf) for path, leaf in tree.flatten(_point(self.params, self.x)).items()}
+
+
+def adjoint(case: Case, tolerance: float) -> list[Finding]:
+    """Law 1, for each parameter and each leaf of the input: the worst error of three random pairs (dy, v)."""
+    random = generator(fold(0, "directions"))
+    leaves = {path: leaf for path, leaf in case.gradients().items() if leaf is not None}
+    worst = dict.fromkeys(leaves, 0.0)
+    for _ in range(3):
+        y, vjp_fn = case.run()
+        dy = _cotangent(y, random)
+        gradients = tree.flatten(_point(*vjp_fn(dy)))
+        for subject, leaf in leaves.items():
+            gradient = gradients.get(subject)
+            if gradient is None or np.shape(gradient) != np.shape(leaf):
+                worst[subject] = math.inf
+                continue
+            tangent = random.standard_normal(np.shape(gradient))
+            errors = [_adjoint_error(case, subject, gradient, tangent, dy, step) for step in STEPS]
+            worst[subject] = max(worst[subject], min(errors))
+    suffix = f" {case.mode}" if case.mode else ""
+    return [Finding("adjoint", f"{subject}{suffix}", error, tolerance) for subject, error in worst.items()]
+
+
+def _adjoint_error(case: Case, subject: str, gradient: Array, tangent: Array, dy: Tree, step: float) -> float:
+    """|<dy, J v> - <vjp_fn(dy), v>|, relative to the size of the gradient."""
+
+    def moved(by: Array) -> Tree:
+        point = tree.map_with_path(
+            lambda path, leaf: leaf + by if path == subject else leaf, _point(case.params, case.x)
+        )
+        return case.layer.apply(point["params"], point["x"], case.rng)[0]
+
+    ahead, behind = moved(step * tangent), moved(-step * tangent)
+    claimed = float(np.vdot(gradient, tangent))
+    measured = sum(float(np.vdot(d, (a - b) / (2 * step))) for d, a, b in _floats(dy, ahead, behind))
+    length = math.sqrt(sum(float(np.vdot(d, d)) for (d,) in _floats(dy)))
+    size = max(float(np.linalg.norm(gradient)), abs(measured), MIN_GRADIENT * length)
+    return abs(measured - claimed) / size if size else 0.0
+
+
+def laws(case: Case) -> list[Finding]:
+    """Laws 2 to 5, memory order and ``input_grad``: each error is a count of what is wrong, or a difference."""
+    case = case._replace(params=tree.map(_read_only, case.params), x=tree.map(_read_only, case.x))
+    layer, params, x, rng, mode = case
+    before = tree.map(np.copy, _point(params, x))
+    with must_return("pure", mode):
+        y, vjp_fn = case.run()
+        dy = tree.map(_read_only, _cotangent(y, generator(fold(0, "dy"))))
+        first = tree.map(np.copy, _point(*vjp_fn(dy)))
+        again, again_vjp = case.run()
+    with must_return("reentrant", mode), ThreadPoolExecutor(1) as pool:
+        elsewhere = _point(*pool.submit(vjp_fn, dy).result())
+        here = _point(*vjp_fn(dy))
+    with must_return("input_grad", mode):
+        without, nothing = vjp_fn(dy, input_grad=False)
+    with must_return("order", mode):
+        # The same elements, the last axis outermost in memory and backwards.
+        y_strided, strided_vjp = layer.apply(
+            params, tree.map(lambda leaf: np.asfortranarray(leaf[..., ::-1])[..., ::-1], x), rng
+        )
+        _, dx_strided = strided_vjp(dy)
+    dtypes = {np.asarray(leaf).dtype for leaf in tree.leaves(x) if np.asarray(leaf).dtype.kind == "f"}
+    other_dtypes = sum(leaf.dtype not in dtypes for (leaf,) in _floats(y)) if dtypes else 0
+    close = 1e-12 if np.dtype(np.float64) in dtypes else 1e-5
+    expected = case.gradients()
+
+    def finding(law: str, *errors: float, tolerance: float = 0.0) -> Finding:
+        return Finding(law, mode, max(errors), tolerance)
+
+    return [
+        finding("pure", _differing(before, _point(params, x)), _differing({"y": y}, {"y": again})),
+        finding("pure", _differing(first, _point(*again_vjp(dy)))),
+        finding("reentrant", _differing(first, here), _differing(first, elsewhere)),
+        finding("shape", _unlike(expected, first, np.shape)),
+        finding("dtype", _unlike(expected, first, _dtype), float(other_dtypes)),
+        finding("input_grad", float(nothing is not None), _differing(first["params"], without)),
+        finding("order", _distance(y, y_strided), _distance(first["x"], dx_strided), tolerance=close),
+    ]
+
+
+def batches(case: Case, key: Rng) -> list[Finding]:
+    """Law 6, in inference, since a layer that trains may look across the batch; and that any batch size works."""
+    layer, params, x, _, _ = case
+    with must_return("batch", "one by one"):
+        n = len(tree.leaves(x)[0])
+        singles = join([layer.apply(params, _part(x, slice(i, i + 1)))[0] for i in range(n)])
+    findings = [Finding("batch", "equals singles", _distance(layer.apply(params, x)[0], singles), 1e-12)]
+    for size in (0, 1):
+        for mode, rng in (("training", key), ("predicting", None)):
+            own = Case(layer, params, _part(x, slice(size)), rng, mode)
+            with must_return("batch", f"of {size} {mode}"):
+                y, vjp_fn = own.run()
+                ones = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
+                wrong = _unlike(own.gradients(), _point(*vjp_fn(ones)), np.shape)
+                wrong += sum(len(leaf) != size for leaf in tree.leaves(y))
+            findings.append(Finding("batch", f"of {size} {mode}", wrong, 0.0))
+    return findings
+
+
+def one_function(layer: Layer, params: Params, x: Tree, key: Rng) -> list[Finding]:
+    """Law 8: the same values alone, in a combinator, cut into microbatches, predicting; and any claim per_example."""
+    inside, own = serial(named("a", layer)), {"a": params} if params else {}
+    findings = []
+    for mode, rng, inner in (("training", key, fold(key, "a")), ("predicting", None, None)):
+        with must_return("one", mode), microbatches(None):
+            y, vjp_fn = layer.apply(params, x, inner)
+            dy = _cotangent(y, generator(fold(0, "dy")))
+            alone = {"y": y, **_point(*vjp_fn(dy))}
+            y, vjp_fn = inside.apply(own, x, rng)
+            findings.append(Finding("one", f"{mode} in serial", _differing(alone, _joint(y, *vjp_fn(dy))), 0.0))
+        if rng is None:
+            with microbatches(None):
+                error = _differing({"y": alone["y"]}, {"y": output(inside, own, x)})
+            findings.append(Finding("one", "predict is apply", error, 0.0))
+        elif _draws(layer, params, x, key):
+            continue  # what is drawn follows the cut
+        for examples in (1, 2):
+            with must_return("one", f"{mode} in microbatches of {examples}"), microbatches(examples):
+                y, vjp_fn = inside.apply(own, x, rng)
+                cut = _joint(y, *vjp_fn(dy))
+            findings.append(Finding("one", f"{mode} in microbatches of {examples}", _distance(alone, cut), 1e-10))
+    if declared(layer.apply, "per_example"):
+        findings += [_others_do_not_matter(layer, params, x, rng) for rng in (key, None)]
+    return findings
+
+
+def _joint(y: Tree, grads: Params, dx: Tree) -> Tree:
+    """The output and the gradients of a layer that stands under the name ``a``."""
+    return {"y": y, **_point(grads.get("a", {}), dx)}
+
+
+def _draws(layer: Layer, params: Params, x: Tree, key: Rng) -> bool:
+    """Whether the layer draws random numbers."""
+    one, other = (layer.apply(params, x, fold(key, word))[0] for word in ("a", "b"))
+    return bool(_differing({"y": one}, {"y": other}))
+
+
+def _others_do_not_matter(layer: Layer, params: Params, x: Tree, rng: Rng | None) -> Finding:
+    """A layer that claims per_example: what other examples are changes neither the output nor the gradient of one."""
+
+    def others_changed(leaf: Array) -> Array:
+        changed = leaf.copy()
+        changed[1:] = 1 - 2 * changed[1:] if leaf.dtype.kind == "f" else np.roll(changed[1:], 1, -1)
+        return changed
+
+    cases = [Case(layer, params, batch, rng, "") for batch in (x, tree.map(others_changed, x))]
+    found = []
+    for case in cases:
+        y, vjp_fn = case.run()
+        dy = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
+        _, dx = vjp_fn(dy if case is cases[0] else tree.map(others_changed, dy))
+        found.append(_part({"y": y, "dx": dx}, slice(1)))
+    mode = "predicting" if rng is None else "training"
+    return Finding("one", f"per_example {mode}", _distance(*found), 1e-12)
+
+
+def float32_is_close(case: Case, case32: Case) -> Finding:
+    """The output and the gradients in float32, against float64."""
+    exact = case._replace(x=tree.cast(case32.x, np.float64))
+    (y, vjp_fn), (y32, vjp32) = exact.run(), case32.run()
+    dy = tree.cast(_cotangent(y, generator(fold(0, "dy"))), np.float32)
+    one, other = ({"y": y, **_point(*vjp_fn(tree.cast(dy, np.float64)))}, {"y": y32, **_point(*vjp32(dy))})
+    return Finding("dtype", f"float32 is close, {case.mode}", _distance(one, other), FLOAT32_TOLERANCE)
+
+
+def params_are_plain(params: Any) -> Finding:
+    """Law 7: nested dicts, no empty ones inside, with float32 arrays as leaves."""
+
+    def wrong(node: Any, root: bool = False) -> int:
+        if isinstance(node, dict):
+            return sum(wrong(child) for child in node.values()) + (not node and not root)
+        return not (isinstance(node, np.ndarray) and node.dtype == np.float32)
+
+    return Finding("params", "nested dicts of float32 arrays", float(wrong(params, root=True)), 0.0)
+
+
+def _point(params: Tree, x: Tree) -> Tree:
+    """Parameters and input, or their gradients, as one tree."""
+    return {"params": params, "x": x if x is None or isinstance(x, dict) else np.asarray(x)}
+
+
+def _part(x: Tree, examples: slice) -> Tree:
+    """Some examples of a batch."""
+    return tree.map(lambda leaf: leaf[examples], x)
+
+
+def _cotangent(y: Tree, random: np.random.Generator) -> Tree:
+    """A random ``dy``: like y, with None where there is no gradient."""
+    return tree.map(
+        lambda leaf: random.standard_normal(leaf.shape).astype(leaf.dtype) if leaf.dtype.kind == "f" else None, y
+    )
+
+
+def _floats(*trees: Tree) -> list[tuple[Any, ...]]:
+    """The float leaves of trees of one structure, side by side."""
+    columns = zip(*(tree.flatten(one).values() for one in trees), strict=True)
+    return [leaves for leaves in columns if all(leaf is not None and leaf.dtype.kind == "f" for leaf in leaves)]
+
+
+def _read_only(array: Array) -> Array:
+    """A copy that cannot be written to."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def _dtype(leaf: Any) -> str:
+    return str(np.asarray(leaf).dtype)
+
+
+def _unlike(expected: dict[str, Any], got: Tree, what: Callable[[Any], Any]) -> float:
+    """How many leaves are missing, extra, or differ in shape or dtype, or in being None."""
+    found = tree.flatten(got)
+    wrong = len(expected.keys() ^ found.keys())
+    for path in expected.keys() & found.keys():
+        a, b = expected[path], found[path]
+        wrong += (a is None) != (b is None) or (a is not None and what(a) != what(b))
+    return float(wrong)
+
+
+def _differing(expected: Tree, got: Tree) -> float:
+    """How many leaves differ in any bit."""
+    a, b = tree.flatten(expected), tree.flatten(got)
+    wrong = len(a.keys() ^ b.keys())
+    for path in a.keys() & b.keys():
+        one, other = a[path], b[path]
+        if one is None or other is None:
+            wrong += one is not other
+        else:
+            wrong += not np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
+    return float(wrong)
+
+
+def _distance(one: Tree, other: Tree) -> float:
+    """The largest difference of any leaf, relative to its largest element (at least 1)."""
+    a, b = tree.flatten({"of": one}), tree.flatten({"of": other})
+    if a.keys() != b.keys():
+        return math.inf
+    return max((_leaf_distance(a[path], b[path]) for path in a), default=0.0)
+
+
+def _leaf_distance(a: Any, b: Any) -> float:
+    """The same of two arrays."""
+    if a is None or b is None:
+        return 0.0 if a is b else math.inf
+    if a.shape != b.shape:
+        return math.inf
+    if a.dtype.kind != "f":
+        return 0.0 if np.array_equal(a, b) else math.inf
+    return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a))))) if a.size else 0.0

@@ -1,0 +1,68 @@
+"""A report on a layer: for each law what was checked, how far it was missed, and how far is allowed.
+
+It prints as a table. A report with a failure is raised as an ``AssertionError`` that shows the table.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["Finding", "Report", "must_return", "verdict"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One law, on what it was checked, how far it was missed and how far is allowed."""
+
+    law: str
+    subject: str
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is a number within the tolerance."""
+        return self.error <= self.tolerance
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.passed else "FAILED"
+        return f"  {self.law:<10} {self.subject:<44} {self.error:9.1e} of {self.tolerance:7.1e}  {verdict}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings on one layer; prints as a table."""
+
+    subject: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every law was kept."""
+        return all(finding.passed for finding in self.findings)
+
+    @property
+    def largest_error(self) -> float:
+        """The largest error of a derivative, over all paths."""
+        return max((f.error for f in self.findings if f.law == "adjoint"), default=0.0)
+
+    def __str__(self) -> str:
+        return "\n".join([self.subject, *(str(finding) for finding in self.findings)])
+
+
+@contextmanager
+def must_return(law: str, subject: str) -> Iterator[None]:
+    """Where a law demands a value, an exception breaks it: of memory that cannot be written to, of a second call."""
+    try:
+        yield
+    except Exception as error:
+        finding = Finding(law, f"{subject}: {error!r}", math.inf, 0.0)
+        raise AssertionError(f"a law of the contract is broken\n{finding}") from error
+
+
+def verdict(report: Report) -> Report:
+    """The report, or an error that shows it."""
+    if not report.passed:
+        raise AssertionError(f"a law of the contract is broken\n{report}")
+    return report
