@@ -187,6 +187,8 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
             raise ValueError(f"graph: a node's name is a string without '/' and not {INPUT!r}, got {name!r}")
         children[name] = as_layer(node[0])
         inputs[name] = (node[1],) if isinstance(node[1], str) else tuple(node[1])
+        if len(set(inputs[name])) < len(inputs[name]):
+            raise ValueError(f"graph: node {name!r} names an input twice, {inputs[name]}; put an identity between")
     wiring = tuple((name, inputs[name]) for name in _in_order(inputs, output))
     return wired("graph", children, wiring)
 

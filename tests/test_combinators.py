@@ -277,3 +277,77 @@ def test_errors_while_predicting_name_the_layer() -> None:
         fn.predict(model, {"other": {}}, np.zeros((1, 4), np.float32))
     with pytest.raises(ValueError, match="must keep its shape"):
         fn.predict(fn.residual(fn.dense(3)), fn.serial(fn.dense(3)).init((4,), 0), np.zeros((1, 4), np.float32))
+
+
+def test_a_graph_by_hand() -> None:
+    nodes = {
+        "y": (fn.merge("add"), ("a", "b")),
+        "b": (fn.serial(times(3), fn.relu), "input"),
+        "a": (times(2), "input"),
+    }
+    model = fn.graph(nodes, output="y")
+    y, vjp_fn = model.apply({}, np.array([[1.0, -2.0]]))
+    assert y.tolist() == [[5, -4]]
+    assert vjp_fn(np.array([[1.0, 10.0]]))[1].tolist() == [[5, 20]]
+    assert list(model.children) == ["y", "b", "a"]
+    assert dict(model.wiring) == {"a": ("input",), "b": ("input",), "y": ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "message"),
+    [
+        ({"a": (fn.relu, "b")}, "a", r"graph: node 'a' has unknown inputs \['b'\]; there are \['input', 'a'\]"),
+        ({"a": (fn.relu, "b"), "b": (fn.relu, "a")}, "a", "graph: there is a cycle through"),
+        ({"a": (fn.relu, "input")}, "b", "graph: the output 'b' is no node"),
+        ({"a": (fn.relu, "input"), "b": (fn.relu, "input")}, "a", r"graph: the output 'a' does not depend on \['b'\]"),
+        ({"a": (fn.relu, ())}, "a", "graph: node 'a' has no inputs"),
+        ({"a": (fn.merge("add"), ("input", "input"))}, "a", "graph: node 'a' names an input twice"),
+        ({"input": (fn.relu, "input")}, "input", "graph: a node's name is a string without '/' and not 'input'"),
+        ({"a/b": (fn.relu, "input")}, "a/b", "graph: a node's name is a string without '/'"),
+    ],
+)
+def test_graphs_that_cannot_be_computed_raise(nodes: Any, output: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fn.graph(nodes, output)
+
+
+@pytest.mark.parametrize("nodes", [{}, [], {"a": fn.relu}, {"a": (fn.relu,)}, {"a": (3, "input")}])
+def test_a_graph_is_a_dict_of_layers_and_inputs(nodes: Any) -> None:
+    with pytest.raises(TypeError, match="graph: |a layer is a Layer or a tuple"):
+        fn.graph(nodes, "a")
+
+
+@pytest.mark.parametrize(
+    ("how", "y", "da", "db"),
+    [
+        ("add", [[5, 9]], [[1, 10]], [[1, 10]]),
+        ("multiply", [[6, 20]], [[3, 50]], [[2, 40]]),
+        ("average", [[2.5, 4.5]], [[0.5, 5]], [[0.5, 5]]),
+        ("concat", [[3, 5, 2, 4]], [[3, 4]], [[1, 2]]),
+        ("dot", [[26]], [[3, 5]], [[2, 4]]),
+    ],
+)
+def test_merges_by_hand(how: str, y: Any, da: Any, db: Any) -> None:
+    # The order is that of the names: b before a.
+    xs = {"a": np.array([[2.0, 4.0]]), "b": np.array([[3.0, 5.0]])}
+    found, vjp_fn = fn.merge(how, "b", "a").apply({}, xs)
+    assert found.tolist() == y
+    dy = {"concat": [[1.0, 2.0, 3.0, 4.0]], "dot": [[1.0]]}.get(how, [[1.0, 10.0]])
+    _, dx = vjp_fn(np.array(dy))
+    assert isinstance(dx, dict)
+    assert (dx["a"].tolist(), dx["b"].tolist()) == (da, db)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: fn.merge("max"), "merge: unknown way 'max', expected one of"),
+        (lambda: fn.merge("add").apply({}, np.ones((1, 2))), r"merge\('add'\): expected a dict of the inputs"),
+        (lambda: fn.merge("add", "a").apply({}, {"a": np.ones((1, 2)), "b": np.ones((1, 2))}), r"inputs \['a'\], got"),
+        (lambda: fn.merge("add").apply({}, {"a": np.ones((1, 2)), "b": np.ones((1, 3))}), "different shapes"),
+        (lambda: fn.merge("dot", "a").apply({}, {"a": np.ones((1, 2))}), "expected two inputs, got 1"),
+    ],
+)
+def test_merges_that_do_not_fit_raise(build: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()

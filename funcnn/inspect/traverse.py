@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, coroutine_of, join, microbatched
-from funcnn.protocol import Layer, as_layer, declared, is_pair, named
+from funcnn.protocol import Layer, as_layer, declared, is_pair, named, original
 from funcnn.recorded import Call, made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
@@ -213,12 +213,7 @@ def _places(call: Call, children: Mapping[str, Layer]) -> list[Place] | None:
 def _same(pair: Any, child: Layer) -> bool:
     """Whether a child is this layer of the arguments, perhaps under another name, or this bare pair, wrapped."""
     init, apply = pair
-    return init is child.init and _unwrapped(apply) is _unwrapped(child.apply)
-
-
-def _unwrapped(apply: Any) -> Any:
-    """A user's own function in place of that which checks it."""
-    return getattr(apply, "__wrapped__", apply)
+    return init is child.init and original(apply) is original(child.apply)
 
 
 def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> dict[str, Layer]:

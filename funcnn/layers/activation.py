@@ -146,8 +146,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         return out
 
     def derivative(x: Array, y: Array) -> Array:
-        positive = (y if slope > 0 else x) > 0
-        found: Array = np.where(positive, y.dtype.type(1), y.dtype.type(slope))
+        positive, one = (y if slope > 0 else x) > 0, y.dtype.type(1)
+        found: Array = np.maximum(positive, one * slope) if 0 <= slope <= 1 else np.where(positive, one, one * slope)
         return found
 
     return _row("leaky_relu", function, derivative, in_place=slope > 0, constants=(slope,))

@@ -89,7 +89,8 @@ def test_calibrate_of_a_large_batch_measures_all_of_it() -> None:
     x = np.random.default_rng(0).standard_normal((300, 16, 16, 2)).astype(np.float32)
     found = fn.calibrate(model, model.init((16, 16, 2), 0), x)["batch_norm_0"]
     np.testing.assert_allclose(found["mean"], x.mean((0, 1, 2), np.float64), atol=1e-6)
-    np.testing.assert_allclose(found["var"], x.var((0, 1, 2), np.float64), rtol=1e-5)
+    # Sums of 76,800 squares in float32: 2^-24 times the square root of that, 1.7e-5, is a usual error.
+    np.testing.assert_allclose(found["var"], x.var((0, 1, 2), np.float64), rtol=1e-4)
 
 
 def test_calibrate_shows_its_input_to_a_layer_of_a_users_that_measures() -> None:

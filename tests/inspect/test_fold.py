@@ -219,8 +219,9 @@ def layers(depth: int) -> Any:
     """Strategies for layers that keep the height and the width of images, of any number of channels."""
     activations = st.sampled_from([None, "relu", "tanh"])
     leaf = st.one_of(
-        st.builds(lambda a: norm(activation=a), activations),
-        st.builds(lambda a: norm(eps=0.01, activation=a), activations),
+        # A channel of nearly no variance is stretched by 1 / sqrt(eps), its rounding errors too: twice, not 300 times.
+        st.builds(lambda a: norm(eps=0.25, activation=a), activations),
+        st.builds(lambda a: norm(eps=0.5, activation=a), activations),
         st.builds(
             lambda units, size, bias, groups, a: conv(
                 4 * units, size, padding="same", bias=bias, groups=groups, activation=a
