@@ -466,7 +466,7 @@ def text(model: Any, **changed: Any) -> str:
         (text({"layer": "relu"}, weights=1), r"the architecture takes no \['weights'\]"),
         ('{"format": "funcnn model", "version": 1}', r"the architecture lacks \['model'\]"),
         (text("relu"), "expected the model to be a layer, got 'relu'"),
-        (text({"layer": "conv3d"}), "the model: this funcnn has no 'conv3d'"),
+        (text({"layer": "conv4d"}), "the model: this funcnn has no 'conv4d'"),
         (text({"layer": ["relu"]}), r"this funcnn has no \['relu'\]"),
         (text({"layer": "relu", "code": "1"}), r"the model takes no \['code'\]"),
         (text({"layer": "relu", "arguments": {}}), "'relu' is a layer and takes no arguments"),
