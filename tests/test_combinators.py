@@ -11,7 +11,7 @@ from funcnn.aliases import Array, Params, Rng
 from funcnn.engine.microbatch import output
 from funcnn.protocol import Layer, Vjp
 from funcnn.rng import fold
-from funcnn.testing import table_of_layers
+from funcnn.testing import random_batch, table_of_layers
 
 
 def times(factor: float) -> Any:
@@ -225,11 +225,14 @@ def test_an_error_in_the_backward_pass_names_the_layer() -> None:
 @pytest.mark.parametrize("row", table_of_layers(), ids=lambda row: f"{row[0]!r} on {row[1]}")
 def test_predicting_gives_the_bits_that_apply_gives(row: tuple[Layer, Any]) -> None:
     layer, shape = row
-    x = np.random.default_rng(0).standard_normal((5, *shape)).astype(np.float32)
-    for model in (layer, fn.serial(layer), fn.serial(fn.serial(layer), fn.identity), fn.add(layer, layer)):
+    x = fn.tree.cast(random_batch(shape, 5), np.float32)
+    y, _ = layer.apply(fn.calibrate(layer, layer.init(shape, 0), x), x)
+    twice = fn.branch(a=layer, b=layer) if isinstance(y, dict) else fn.add(layer, layer)
+    for model in (layer, fn.serial(layer), fn.serial(fn.serial(layer), fn.identity), twice):
         params = fn.calibrate(model, model.init(shape, 0), x)
         y, _ = model.apply(params, x)
-        assert np.array_equal(output(model, params, x), y)
+        found = fn.tree.flatten(output(model, params, x))
+        assert all(np.array_equal(found[path], leaf) for path, leaf in fn.tree.flatten(y).items())
 
 
 def test_predicting_keeps_nothing_that_the_next_layers_do_not_need() -> None:

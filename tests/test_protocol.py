@@ -317,7 +317,7 @@ def test_a_replaced_apply_is_the_one_that_computes(model: Layer, shape: Any) -> 
         return -2 * x, vjp_fn
 
     changed = replace(model, apply=other)
-    params, x = model.init(shape, 0), np.random.default_rng(0).random((5, *shape), np.float32)
+    params, x = model.init(shape, 0), fn.tree.cast(fn.testing.random_batch(shape, 5), np.float32)
     inside, own = fn.serial(named("a", changed)), {"a": params} if params else {}
     for run, p, rng in ((changed, params, None), (changed, params, 0), (inside, own, None), (inside, own, 0)):
         for examples in (None, 2):
@@ -339,7 +339,7 @@ def test_a_replaced_apply_is_the_one_that_computes(model: Layer, shape: Any) -> 
 
 def assert_same_function(one: Layer, other: Layer, shape: Any) -> None:
     """Equal bits of parameters, outputs and gradients, in training and predicting."""
-    x = np.random.default_rng(0).random((4, *shape), np.float32)
+    x = fn.tree.cast(fn.testing.random_batch(shape, 4), np.float32)
     found = []
     for model in (one, other):
         fresh = model.init(shape, 5)

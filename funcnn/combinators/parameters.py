@@ -152,7 +152,8 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         for target, source in pairs.items():
             for path in [path for path in flat if _below(path, source)]:
                 leaf = flat[path]
-                flat[target + path.removeprefix(source)] = leaf.T if transpose else leaf
+                turned = transpose and isinstance(leaf, np.ndarray)
+                flat[target + path.removeprefix(source)] = leaf.T if turned else leaf
         full: Params = tree.unflatten(flat)
         return full
 

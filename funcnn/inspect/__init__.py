@@ -12,6 +12,6 @@ from funcnn.inspect.summary import Row, Summary, summary
 from funcnn.inspect.traverse import Visit, outputs, rebuild, trace
 
 __all__ = [
-    "Row", "Summary", "Visit", "calibrate", "fold_batch_norm", "grad_cam", "outputs", "part", "rebuild", "saliency", "summary",
-    "trace",
+    "Row", "Summary", "Visit", "calibrate", "fold_batch_norm", "grad_cam", "outputs", "part", "rebuild", "saliency",
+    "summary", "trace",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.padding import pad_edges, unpad_edges
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
 from funcnn.layers.activation import fuse
+from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
-from funcnn.rng import fold
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -30,7 +30,7 @@ def _conv(
     kind: str, axes: Axes, filters: int, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int,
     bias: bool, activation: Any, pad_mode: str, w_init: Initializer, b_init: Initializer,
 ) -> Layer:  # fmt: skip
-    """The convolution over any number of axes; the constructors below describe the arguments."""
+    """The convolution over some axes; the constructors below describe the arguments."""
     filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
     if filters % groups:
         raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
@@ -38,9 +38,8 @@ def _conv(
         raise ValueError(f"{kind}: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
     window = as_window(kind, axes, kernel, stride, padding, dilation)
     activate = fuse(kind, activation)
-    shapes: dict[str, tuple[int | None, ...]] = {"w": (*window.size, None, filters)}
     words = ", ".join((*axes, "channels"))
-    read = checks.parameters(kind, f"batch, {words}", groups, **shapes | ({"b": (filters,)} if bias else {}))
+    own = weights(kind, f"batch, {words}", (*window.size, None, filters), bias, w_init, b_init, groups)
 
     def init(shape: Shape, rng: Rng) -> Params:
         checks.axes(kind, shape, words)
@@ -48,22 +47,20 @@ def _conv(
         if shape[-1] % groups:
             raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")
         taps, channels = math.prod(window.size), shape[-1] // groups
-        fans = taps * channels, taps * filters // groups
-        params = {"w": w_init((*window.size, channels, filters), fold(rng, "w"), *fans)}
-        return params | {"b": b_init((filters,), fold(rng, "b"), *fans)} if bias else params
+        return own.init((*window.size, channels, filters), rng, taps * channels, taps * filters // groups)
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w, *b = read(params, x)
+        w, b = own.read(params, x)
         geometry = window.fit(kind, x.shape)
         image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
-        z = convolve(image, w, place, groups, Epilogue(b[0] if bias else None, activation=activate.in_place))
+        z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             checks.gradient(kind, dy, y)
             dz = pull(dy)
-            grads = {"w": kernel_gradient(image, dz, place, groups)} | ({"b": channel_sums(dz)} if bias else {})
+            grads = own.gradients(kernel_gradient(image, dz, place, groups), lambda: channel_sums(dz))
             if not input_grad:
                 return grads, None
             dx = input_gradient(dz, w, place, groups)

@@ -20,7 +20,7 @@ from funcnn.testing.laws import Case, adjoint, batches, float32_is_close, laws, 
 from funcnn.testing.report import Finding, Report, verdict
 from funcnn.testing.table import table_of_layers
 
-__all__ = ["Finding", "Report", "check_layer", "check_vjp", "microbatches", "table_of_layers"]
+__all__ = ["Finding", "Report", "check_layer", "check_vjp", "microbatches", "random_batch", "table_of_layers"]
 
 
 def check_vjp(
@@ -96,14 +96,13 @@ def check_layer(
     if (shape is None) == (x is None):
         raise ValueError("check_layer: give the shape of one example, or a batch as x")
     layer, key = _unchecked(whole), as_key(rng)
-    # A stream of its own: directions drawn from the same numbers as the input would be parallel to it.
-    random = generator(fold(key, "x"))
+    random = generator(fold(key, "measured"))
     shape = checked("check_layer", shape) if x is None else specs(tree.cast(x, np.float32))
     subject = f"{whole!r} on {shape}"
     params32 = layer.init(shape, key)
     findings = [params_are_plain(params32)]
     verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is no tree of arrays
-    x = tree.cast(_random(shape, batch, random) if x is None else x, np.float64)
+    x = tree.cast(random_batch(shape, batch, fold(key, "x")) if x is None else x, np.float64)
     params32 = tree.map(lambda leaf: _measured(leaf, random), params32)
     params = tree.cast(params32, np.float64)
     for mode, used in (("training", key), ("predicting", None)):
@@ -123,17 +122,35 @@ def _unchecked(layer: Layer) -> Layer:
     return layer if raw is None else replace(layer, apply=per_example(raw))
 
 
-def _random(shape: Tree, batch: int, random: np.random.Generator) -> Tree:
-    """A batch of these shapes."""
-    if isinstance(shape, dict):
-        return {name: _random(leaf, batch, random) for name, leaf in shape.items()}
-    dtype = np.dtype(getattr(shape, "dtype", np.float32))
-    if dtype.kind == "f":
-        return random.standard_normal((batch, *shape))
-    # No sequence is masked as a whole: there would be nothing to look at.
-    values = random.integers(0, 2, (batch, *shape)).astype(dtype)
-    values.reshape(batch, -1)[:, :1] = 1
-    return values
+def random_batch(shape: Tree, examples: int, rng: Rng = 0) -> Tree:
+    """A batch of random float64, of integers that are 0 or 1, and of masks, to try a layer on.
+
+    Args:
+        shape: of one example: a tuple, a ``fn.spec``, or a tree of them.
+        examples: how many.
+        rng: the key.
+
+    Returns:
+        An array (examples, *shape), or a tree of them. No example of a mask is False everywhere.
+
+    Example:
+        >>> import funcnn as fn
+        >>> fn.specs(random_batch({"x": (3,), "mask": fn.spec((3,), bool)}, examples=2))
+        {'x': spec((3,), 'float64'), 'mask': spec((3,), 'bool')}
+    """
+    random = generator(rng)
+
+    def drawn(shape: Tree) -> Tree:
+        if isinstance(shape, dict):
+            return {name: drawn(leaf) for name, leaf in shape.items()}
+        dtype = np.dtype(getattr(shape, "dtype", np.float32))
+        if dtype.kind == "f":
+            return random.standard_normal((examples, *shape))
+        values = random.integers(0, 2, (examples, *shape)).astype(dtype)
+        values.reshape(examples, -1)[:, :1] = 1
+        return values
+
+    return drawn(checked("random_batch", shape))
 
 
 def _measured(leaf: Array, random: np.random.Generator) -> Array:

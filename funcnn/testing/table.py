@@ -102,7 +102,7 @@ def table_of_layers() -> list[tuple[Layer, Tree]]:
         (combinators.serial(combinators.select("a"), relu), {**TWO, "tokens": spec((3,), int)}),
         (combinators.remat(combinators.serial(dense(4), layers.batch_norm(), layers.dropout(0.3), dense(2))), vector),
         (combinators.remat(dense(4)), vector),
-        (combinators.frozen(combinators.serial(dense(4), layers.batch_norm(), layers.dropout(0.3))), vector),
+        (combinators.frozen(combinators.serial(dense(4), tanh, layers.dropout(0.3))), vector),
         (combinators.serial(named("encoder", combinators.frozen(dense(4))), tanh, dense(2)), vector),
         (combinators.tied(AUTOENCODER, {"dense_1/w": "dense_0/w"}, transpose=True), vector),
         (combinators.tied(combinators.repeat(dense(5, activation=tanh), 3), {"dense_2": "dense_0"}), vector),

@@ -17,7 +17,7 @@ from funcnn.aliases import Array, Params, Rng
 from funcnn.engine import microbatch
 from funcnn.engine.microbatch import AllReduce, Coroutine, added, all_sum, cut, join, run_all, run_one, split_like
 from funcnn.protocol import Layer, Vjp
-from funcnn.testing import check_layer, microbatches, table_of_layers
+from funcnn.testing import check_layer, microbatches, random_batch, table_of_layers
 
 # Batches of plain rows are not cut; a row in a row of one is.
 IMAGE, ROW = (16, 16, 3), (1, 784)
@@ -233,7 +233,7 @@ def test_every_layer_keeps_every_law_in_microbatches(row: tuple[Layer, Any], thr
     # What is no chain itself is cut in a chain of its own.
     model = layer if layer.kind == "serial" else fn.serial(layer)
     with microbatches(examples), fn.use_threads(threads):
-        assert len(cut(np.zeros((3, *shape)))) == (3 if examples == 1 else 2)
+        assert len(cut(random_batch(shape, 3))) == (3 if examples == 1 else 2)
         check_layer(model, shape)
 
 

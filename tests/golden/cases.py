@@ -78,7 +78,7 @@ def _rows() -> Iterator[tuple[Any, tuple[int, ...]]]:
     """The rows of the library's table, each once."""
     seen = set()
     for layer, shape in fn.testing.table_of_layers():
-        if (spelled(layer), shape) not in seen:
+        if isinstance(shape, tuple) and (spelled(layer), shape) not in seen:
             seen.add((spelled(layer), shape))
             yield layer, shape
 

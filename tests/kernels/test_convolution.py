@@ -104,6 +104,21 @@ def test_an_image_of_fewer_axes_is_a_volume_of_depth_and_height_1(rank: int) -> 
     assert_close(convolve(x, w, flat), y.reshape(6, *x.shape[1:-1], 3))
 
 
+@pytest.mark.parametrize("product_max", [1, 10**6])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 1, 3), (1, 2, 1)])
+@pytest.mark.parametrize("dilation", [(1, 1, 1), (3, 1, 2), (2, 2, 1)])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_small_batch_gives_the_same_by_other_products(
+    rank: int, stride: tuple[int, ...], dilation: tuple[int, ...], product_max: int
+) -> None:
+    random = np.random.default_rng(rank)
+    x, w = random.standard_normal((2, *(8, 7, 9)[-rank:], 3)), random.standard_normal((*(3, 2, 3)[-rank:], 3, 2))
+    window = as_window("conv", oracle.AXES[rank], w.shape[:rank], stride[-rank:], "same", dilation[-rank:])
+    geometry = window.fit("conv", x.shape)
+    few = convolve(x, w, geometry, tuning=Tuning(small_batch_max=2, small_product_max=product_max))
+    assert_close(few, convolve(x, w, geometry, tuning=Tuning(small_batch_max=1)))
+
+
 def test_parts_of_one_byte_hold_one_row_and_one_column_each() -> None:
     x = batch_innermost(np.zeros((2, 5, 4, 1)))
     geometry = Window((2, 2), (1, 1), (1, 1)).fit("conv", (2, 5, 4, 1)).as_volume()
