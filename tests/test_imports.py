@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"aliases"},
     {"tree", "rng", "checks", "recorded"},
+    {"shapes"},
     {"protocol"},
     {"engine", "initializers"},
     {"kernels"},

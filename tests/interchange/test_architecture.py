@@ -583,7 +583,9 @@ def test_every_layer_checks_its_parameters_without_an_input(
         if changed is None or (wrong != "one more" and not own):
             continue
         bad = _placed(params, path, changed)
-        with pytest.raises((ValueError, TypeError), match=rf"in layer {path}: " if path and layer.kind != "tied" else "parameter"):
+        with pytest.raises(
+            (ValueError, TypeError), match=rf"in layer {path}: " if path and layer.kind != "tied" else "parameter"
+        ):
             fn.save_model(tmp_path / "model.npz", layer, bad)
         assert not os.listdir(tmp_path)
     for good in (params, fn.tree.cast(params, np.float64)):
