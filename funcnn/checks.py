@@ -165,13 +165,13 @@ def channels(kind: str, shape: Shape, name: str = "channels") -> int:
 
 
 def axes(kind: str, shape: Shape, words: str) -> None:
-    """Refuse the shape of an example that does not have exactly these axes."""
+    """Raise if the shape of an example does not have exactly these axes."""
     if len(shape) != words.count(",") + 1:
         raise ValueError(f"{kind}: expected an example of shape ({words}), got {shape}")
 
 
 def float_array(kind: str, x: Any) -> None:
-    """Refuse what is not a batch of floats: integer images would train on a scale of 0 to 255."""
+    """Raise if x is not a batch of floats: integer images would train on a scale of 0 to 255."""
     if type(x) is not np.ndarray:
         if not isinstance(x, np.ndarray):
             raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
@@ -186,7 +186,7 @@ def float_array(kind: str, x: Any) -> None:
 
 
 def images(kind: str, x: Any, axes: str = "batch, height, width, channels") -> None:
-    """Refuse what is not a batch of floats with exactly these axes."""
+    """Raise if x is not a batch of floats with exactly these axes."""
     float_array(kind, x)
     if x.ndim != axes.count(",") + 1:
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
@@ -233,7 +233,7 @@ def parameters(
     Args:
         kind: the layer's kind, for messages.
         axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
-        groups: the input's channels are so many times the size that the parameters have.
+        groups: the number of channels of the input, divided by that of the parameters.
         **shapes: the shape of each parameter, with None where the number of channels stands.
 
     Returns:
@@ -321,7 +321,7 @@ def _explain(
 
 
 def gradient(kind: str, dy: Any, y: Tree) -> None:
-    """Refuse a ``dy`` that is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
+    """Raise if ``dy`` is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
     if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
         return
     if isinstance(y, dict):
@@ -342,7 +342,7 @@ def gradient(kind: str, dy: Any, y: Tree) -> None:
 
 
 def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
-    """Refuse gradients that are not like what they belong to; None stands for integers and booleans, or for zero."""
+    """Raise if gradients are not like their parameters or input; None stands for integers, booleans and zero."""
     where = f"{of} at {path}" if path else of
     if isinstance(value, dict):
         if not isinstance(found, dict) or found.keys() != value.keys():

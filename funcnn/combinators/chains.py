@@ -157,7 +157,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         A layer. The parameters of a node stand under its name.
 
     Raises:
-        TypeError: a node is no pair of a layer and its inputs.
+        TypeError: a node is not a pair of a layer and its inputs.
         ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
 
     Example:
@@ -223,7 +223,7 @@ def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
         if not sources:
             raise ValueError(f"graph: node {name!r} has no inputs; {INPUT!r} is the graph's own")
     if output not in inputs:
-        raise ValueError(f"graph: the output {output!r} is no node; there are {list(inputs)}")
+        raise ValueError(f"graph: the output {output!r} is not a node; there are {list(inputs)}")
     before = {name: [source for source in sources if not _is_input(source)] for name, sources in inputs.items()}
     try:
         order = list(TopologicalSorter(before).static_order())

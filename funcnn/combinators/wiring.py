@@ -269,7 +269,7 @@ def name_children(layers: Sequence[Any]) -> dict[str, Layer]:
 
 
 def check_children(params: Params, children: Mapping[str, Layer]) -> None:
-    """Refuse parameters under a name that no child has: they are another model's."""
+    """Raise if there are parameters under a name that no child has: they are another model's."""
     unknown = [name for name in params if name not in children]
     if unknown:
         raise checks.OtherParameters(
@@ -302,7 +302,7 @@ def learned(layer: Layer) -> bool:
 
 
 def _check_names(kind: str, x: Any, only: Collection[str]) -> None:
-    """Refuse an input that has not exactly these names."""
+    """Raise if an input does not have exactly these names."""
     if only and (not isinstance(x, dict) or x.keys() != set(only)):
         raise ValueError(f"{kind}: expected a dict of the inputs {[*only]}, got {shape_of(x)}")
 

@@ -182,10 +182,10 @@ def all_sum(values: tuple[Array, ...]) -> AllReduce:
 
 @contextmanager
 def microbatches(examples: int | None) -> Iterator[None]:
-    """Cut every batch inside the ``with`` into microbatches of so many examples, or none at all; for tests.
+    """Cut every batch inside the ``with`` into microbatches of this size, or none at all; for tests.
 
     Args:
-        examples: how many, ``>= 1``; None to cut nothing.
+        examples: the number of examples in each, ``>= 1``; None to cut nothing.
 
     Example:
         >>> with microbatches(2):
@@ -386,7 +386,7 @@ def _leaves(x: Tree) -> list[Array]:
 
 
 def _slices(x: Tree, size: int) -> list[Tree]:
-    """Microbatches of so many examples, the last one perhaps of fewer."""
+    """Microbatches of this size; the last one may be smaller."""
     leaves = _leaves(x)
     n = len(leaves[0]) if leaves else 0
     return [_sliced(x, slice(first, first + size)) for first in range(0, n, size)] if n > size else [x]

@@ -101,7 +101,7 @@ def dot(kind: str, ys: list[Array]) -> Merged:
 
 
 def _one_shape(kind: str, ys: list[Array]) -> None:
-    """Refuse arrays of different shapes: broadcasting would hide a mistake."""
+    """Raise if the shapes differ: broadcasting would hide a mistake."""
     if len({y.shape for y in ys}) > 1:
         raise ValueError(f"{kind}: the branches return different shapes, {[y.shape for y in ys]}")
 

@@ -46,7 +46,7 @@ def weights(
         bias: whether there is a ``b``.
         w_init: the initializer of ``w``.
         b_init: the initializer of ``b``.
-        groups: the input's channels are so many times those of ``w``.
+        groups: the number of channels of the input, divided by that of ``w``.
     """
     units = shape[-1]
     read_all = checks.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))

@@ -301,7 +301,7 @@ def test_a_graph_by_hand() -> None:
     [
         ({"a": (fn.relu, "b")}, "a", r"graph: node 'a' has unknown inputs \['b'\]; there are \['input', 'a'\]"),
         ({"a": (fn.relu, "b"), "b": (fn.relu, "a")}, "a", "graph: there is a cycle through"),
-        ({"a": (fn.relu, "input")}, "b", "graph: the output 'b' is no node"),
+        ({"a": (fn.relu, "input")}, "b", "graph: the output 'b' is not a node"),
         ({"a": (fn.relu, "input"), "b": (fn.relu, "input")}, "a", r"graph: the output 'a' does not depend on \['b'\]"),
         ({"a": (fn.relu, ())}, "a", "graph: node 'a' has no inputs"),
         ({"a": (fn.merge("add"), ("input", "input"))}, "a", "graph: node 'a' names an input twice"),
@@ -316,7 +316,7 @@ def test_graphs_that_cannot_be_computed_raise(nodes: Any, output: str, message: 
 
 @pytest.mark.parametrize("nodes", [{}, [], {"a": fn.relu}, {"a": (fn.relu,)}, {"a": (3, "input")}])
 def test_a_graph_is_a_dict_of_layers_and_inputs(nodes: Any) -> None:
-    with pytest.raises(TypeError, match="graph: |a layer is a Layer or a tuple"):
+    with pytest.raises(TypeError, match=r"graph: |a layer is a Layer or a tuple"):
         fn.graph(nodes, "a")
 
 
