@@ -70,7 +70,7 @@ def window_parts(image: Array, geometry: Geometry, groups: int, widest: int | No
     Args:
         image: the memory (h, c, d, w, n), without gaps.
         geometry: of the windows, on a volume.
-        groups: the channels are cut into so many groups.
+        groups: the number of groups into which the channels are cut.
         widest: how many pixels of an output row a part may have at most; None for any number.
         tuning: the tuning constants.
     """
@@ -106,7 +106,7 @@ def boxes(geometry: Geometry, planes: int, columns: int) -> Iterator[Box]:
 
 
 def box_size(geometry: Geometry, pixels: int) -> tuple[int, int]:
-    """How many planes and columns make a box of about so many pixels, where boxes are about equal in size.
+    """The planes and columns of a box of at most ``pixels`` pixels, or of one; boxes are about equal in size.
 
     Example:
         >>> place = Geometry((1, 1, 1), (1, 1, 1), (1, 1, 1), (2, 1, 5), (2, 1, 5), ((0, 0),) * 3)
@@ -144,11 +144,11 @@ class _Sharing(NamedTuple):
     copied: bool
 
     def buffer_rows(self, high: int) -> int:
-        """The rows of a buffer that hold the windows of so many output rows."""
+        """The rows of a buffer that hold the windows of ``high`` output rows."""
         return (high - 1) * self.step + self.size
 
     def runs(self, count: int, most: int) -> Iterator[tuple[int, int]]:
-        """Yield ``count`` output rows, at most so many at a time: the first one, and how many there are."""
+        """Yield runs of at most ``most`` of the ``count`` output rows: the first row of each, and how many it has."""
         for phase in range(min(self.phases, count)):
             for top in range(phase, count, self.phases * most):
                 yield top, min(most, -(-(count - top) // self.phases))

@@ -146,7 +146,7 @@ def _scatters(geometry: Geometry, filters: int, tuning: Tuning) -> bool:
 
 @lru_cache(maxsize=256)
 def _full(geometry: Geometry) -> Geometry:
-    """The windows of the convolution back, on dy: wherever one of them meets a window of stride 1, there is a pixel."""
+    """The windows on dy of the convolution that computes dx: one for each pixel of x."""
     spans = (d * (k - 1) for k, d in zip(geometry.size, geometry.dilation, strict=True))
     padding = tuple((span - low, span - high) for span, (low, high) in zip(spans, geometry.padding, strict=True))
     return geometry._replace(pixels=geometry.counts, counts=geometry.pixels, padding=padding)

@@ -50,7 +50,7 @@ def as_image(volume: Array, rank: int) -> Array:
 
 
 def batch_innermost(x: Array) -> Array:
-    """The memory (h, c, d, w, n) of an image (n, [[d,] h,] w, c); a view if it lies so already, else a copy.
+    """The memory (h, c, d, w, n) of an image (n, [[d,] h,] w, c); a view if that is its order already, else a copy.
 
     Example:
         >>> batch_innermost(np.zeros((2, 3, 5, 4))).shape

@@ -3,13 +3,18 @@
 It is made of a constant, or of the nearest pixel of the image; then the gradient of a padded pixel belongs to that one.
 """
 
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
-from funcnn.kernels.windows import Geometry, Padding
+from funcnn.kernels.windows import Geometry, Padding, Sizes
 
 __all__ = ["pad", "pad_edges", "unpad", "unpad_edges"]
+
+Index: TypeAlias = tuple[slice, ...]
 
 
 def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
@@ -27,19 +32,45 @@ def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
         >>> pad(np.ones((1, 2, 1)), ((1, -1),)).ravel()
         array([0., 1.])
     """
-    if not any(map(any, padding)):
+    border = _border(x.shape[1:-1], padding)
+    if border is None:
         return x
-    if min(map(min, padding)) < 0:
-        x = unpad(x, tuple((max(-low, 0), max(-high, 0)) for low, high in padding))
-        padding = tuple((max(low, 0), max(high, 0)) for low, high in padding)
-    pixels = [n + low + high for n, (low, high) in zip(x.shape[1:-1], padding, strict=True)]
-    padded = empty_like(x, (len(x), *pixels, x.shape[-1]))
-    for axis, (low, high) in enumerate(padding, 1):
-        if low or high:
-            along = padded.swapaxes(0, axis)
-            along[:low] = along[len(along) - high :] = value
-    unpad(padded, padding)[...] = x
+    padded = empty_like(x, (len(x), *border.pixels, x.shape[-1]))
+    for edge in border.edges:
+        padded[edge] = value
+    padded[border.inside] = x[border.kept]
     return padded
+
+
+class _Border(NamedTuple):
+    """How an image is padded.
+
+    Args:
+        pixels: of the padded image.
+        edges: indices of what is around the image in the padded one.
+        inside: the index of the image in the padded one.
+        kept: the index of what is not cut off the image.
+    """
+
+    pixels: Sizes
+    edges: list[Index]
+    inside: Index
+    kept: Index
+
+
+@lru_cache(maxsize=256)
+def _border(pixels: Sizes, padding: Padding) -> _Border | None:
+    """How an image of this size is padded; None without padding. It depends on sizes only."""
+    if not any(map(any, padding)):
+        return None
+    padded = tuple(n + low + high for n, (low, high) in zip(pixels, padding, strict=True))
+    inside, kept, edges = [slice(None)], [slice(None)], []
+    for axis, (low, high) in enumerate(padding):
+        before = (slice(None),) * (axis + 1)
+        edges += [(*before, slice(low))] * (low > 0) + [(*before, slice(padded[axis] - high, None))] * (high > 0)
+        inside.append(slice(max(low, 0), padded[axis] - max(high, 0)))
+        kept.append(slice(max(-low, 0), pixels[axis] - max(-high, 0)))
+    return _Border(padded, edges, tuple(inside), tuple(kept))
 
 
 def unpad(x: Array, padding: Padding) -> Array:

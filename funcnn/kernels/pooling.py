@@ -1,8 +1,8 @@
 """Pooling summarises each window by its largest, smallest or mean value, with one whole-array operation per tap.
 
 In the backward pass an extreme's gradient goes to the pixel that won, the first one where several tie, so that the sum
-of the gradient is kept; a mean's is divided evenly. Windows that overlap add what they bring. NaN wins over every
-number, and padding never wins.
+of the gradient is kept; a mean's is divided evenly. The gradients of windows that overlap are added. NaN wins over
+every number, and padding never wins.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ from funcnn.kernels.windows import Geometry, Sizes
 __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 
 Index: TypeAlias = tuple[slice, ...]
+Equality: TypeAlias = Callable[[Array, Index, Index], Array]
 
 BITS = {4: np.int32, 8: np.int64}
 
@@ -54,26 +55,11 @@ def extreme_gradient(
     Returns:
         dx: like ``x``.
     """
-    image = pad(x, geometry.padding, _loser(pick))
-    dx = _empty_or_zeros(x, geometry)
-    apart = _cover(geometry).apart
-    *others, last = geometry.taps()
+    image, dx = pad(x, geometry.padding, _loser(pick)), _empty_or_zeros(x, geometry)
     for rows in _row_blocks(y, tuning):
-        best = y[rows]
-        equal = _equality(best, pick, geometry)
-        left_over, seen, won = (empty_like(y, best.shape) for _ in range(3))
-        left_over[...] = dy[rows]
-        # Bits times 0 or 1, and bits without those that are taken: with an infinite dy, 0 * inf and inf - inf are NaN.
-        left_over_bits, won_bits = left_over.view(BITS[y.itemsize]), won.view(BITS[y.itemsize])
-        for tap in others:
-            # Arithmetic on short runs and on mixed dtypes is slow, copying either is not.
-            seen[...] = image[tap][rows]
-            won_bits[...] = equal(seen, tap, rows)
-            won_bits *= left_over_bits
-            left_over_bits ^= won_bits
-            _put(dx[tap][rows], won, apart)
-        # Somebody has won: what nobody before took is the last one's.
-        _put(dx[last][rows], left_over, apart)
+        equal = _equality(y[rows], pick, geometry)
+        for tap, won in _won(image, dy, equal, geometry, rows):
+            _put(dx[tap][rows], won, _cover(geometry).apart)
     return unpad(dx, geometry.padding)
 
 
@@ -140,8 +126,27 @@ def _reduced(image: Array, combine: np.ufunc, geometry: Geometry) -> Array:
     return image.copy(order="K") if max(geometry.size) == 1 else image
 
 
-def _equality(best: Array, pick: np.ufunc, geometry: Geometry) -> Callable[[Array, Index, Index], Array]:
-    """How to tell in some rows whether the pixels of a tap are the best."""
+def _won(image: Array, dy: Array, equal: Equality, geometry: Geometry, rows: Index) -> Iterator[tuple[Index, Array]]:
+    """For each tap its index, and dy in some rows where it is the first that equals the best, else 0."""
+    *others, last = geometry.taps()
+    remaining, seen, won = (empty_like(image, dy[rows].shape) for _ in range(3))
+    remaining[...] = dy[rows]
+    # An infinity times 0, or less itself, would be NaN. The bits of a number times 0 or 1 are 0 or the same bits, and
+    # the exclusive or of the same bits is 0.
+    remaining_bits, won_bits = (array.view(BITS[dy.itemsize]) for array in (remaining, won))
+    for tap in others:
+        # Arithmetic on short runs and on mixed dtypes is slow, copying either is not.
+        seen[...] = image[tap][rows]
+        won_bits[...] = equal(seen, tap, rows)
+        won_bits *= remaining_bits
+        remaining_bits ^= won_bits
+        yield tap, won
+    # One tap has won in each window: what remains is that of the last.
+    yield last, remaining
+
+
+def _equality(best: Array, pick: np.ufunc, geometry: Geometry) -> Equality:
+    """``equal(seen, tap, rows)``: whether the pixels of a tap equal the best of their windows, in these rows."""
     loser = _loser(pick)
     worst = (np.minimum if pick is np.maximum else np.maximum).reduce(best, axis=None, initial=-loser)
     if worst != loser and not np.isnan(worst):

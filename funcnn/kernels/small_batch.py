@@ -6,6 +6,8 @@ are copied out for a single product.
 """
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from funcnn.kernels.buffers import strided
 from funcnn.kernels.epilogue import Epilogue, finish
 from funcnn.kernels.padding import pad
 from funcnn.kernels.tuning import Tuning
-from funcnn.kernels.windows import Geometry
+from funcnn.kernels.windows import Geometry, Sizes
 
 __all__ = ["convolve_small_batch"]
 
@@ -34,40 +36,73 @@ def convolve_small_batch(x: Array, w: Array, geometry: Geometry, epilogue: Epilo
         y: (batch, *counts, filters).
     """
     image, filters = np.ascontiguousarray(pad(x, geometry.padding)), w.shape[-1]
+    plan = _plan(geometry, image.shape, filters, image.itemsize, tuning)
+    buffer = empty(plan.buffer, x.dtype)
+    buffer[...] = strided(image, plan.buffer, plan.source)
+    windows = strided(buffer, plan.windows, plan.steps)
     matrix = w.transpose(1, 0, 2, 3, 4).reshape(-1, filters)
-    if geometry.dilation[1] == 1 and matrix.size * geometry.counts[2] <= tuning.small_product_max:
-        windows, matrix = _overlapping(image, geometry), aligned(matrix)
-    else:
-        windows = _copied(image, geometry)
-    y = empty((*windows.shape[:-1], filters), x.dtype)
-    np.matmul(windows, matrix, out=y)
+    y = empty((*plan.windows[:-1], filters), x.dtype)
+    np.matmul(windows, aligned(matrix) if plan.overlapping else matrix, out=y)
     finish(y.reshape(-1, filters, 1), epilogue, tuning)
-    return y if y.ndim == 5 else y.reshape(len(x), *geometry.counts, filters)
+    return y if plan.overlapping else y.reshape(len(x), *geometry.counts, filters)
 
 
-def _overlapping(image: Array, geometry: Geometry) -> Array:
-    """The windows as (n, d_out, h_out, w_out, kh*kd*kw*c): a view of a buffer in which those of two rows overlap."""
-    (kd, kh, kw), (depth, _, width) = geometry.size, geometry.counts
-    (by_image, _, by_row, _, by_channel), by_window, by_tap = image.strides, *_steps(image, geometry)
-    buffer = empty((len(image), depth, width, image.shape[2], kd, kw, image.shape[4]), image.dtype)
-    steps = by_image, by_window[0], by_window[2], by_row, by_tap[0], by_tap[2], by_channel
-    buffer[...] = strided(image, buffer.shape, steps)
-    by_image, by_plane, by_column, by_row, *_ = buffer.strides
-    shape = len(image), *geometry.counts, kh * kd * kw * image.shape[4]
-    return strided(buffer, shape, (by_image, by_plane, by_row * geometry.stride[1], by_column, image.itemsize))
+class _Plan(NamedTuple):
+    """How windows are laid out; steps are in bytes.
+
+    Args:
+        overlapping: whether the windows of two output rows overlap in the buffer.
+        buffer: its shape.
+        source: the steps on the image that fill it.
+        windows: the shape of the windows, kh*kd*kw*c in the end.
+        steps: the steps on the buffer that give them.
+    """
+
+    overlapping: bool
+    buffer: Sizes
+    source: Sizes
+    windows: Sizes
+    steps: Sizes
 
 
-def _copied(image: Array, geometry: Geometry) -> Array:
-    """The windows as (n * d_out * h_out * w_out, kh*kd*kw*c), each of them copied out."""
-    (kd, kh, kw), by_window, by_tap = geometry.size, *_steps(image, geometry)
-    shape = len(image), *geometry.counts, kh, kd, kw, image.shape[4]
-    steps = image.strides[0], *by_window, by_tap[1], by_tap[0], by_tap[2], image.strides[4]
-    windows = empty((math.prod(shape[:4]), math.prod(shape[4:])), image.dtype)
-    windows.reshape(shape)[...] = strided(image, shape, steps)
-    return windows
+@lru_cache(maxsize=256)
+def _plan(geometry: Geometry, image: Sizes, filters: int, itemsize: int, tuning: Tuning) -> _Plan:
+    """How the windows of a padded image of this shape are laid out: it depends on sizes only."""
+    multiplications = math.prod(geometry.size) * image[4] * filters * geometry.counts[2]
+    if geometry.dilation[1] == 1 and multiplications <= tuning.small_product_max:
+        return _overlapping(geometry, image, itemsize)
+    return _copied(geometry, image, itemsize)
 
 
-def _steps(image: Array, geometry: Geometry) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _overlapping(geometry: Geometry, image: Sizes, itemsize: int) -> _Plan:
+    """The buffer (n, d_out, w_out, h, kd*kw*c); the windows of an output row begin ``stride`` rows after the last."""
+    (n, _, rows, _, c), (depth, height, width), (kd, kh, kw) = image, geometry.counts, geometry.size
+    (window_d, _, window_w), (tap_d, _, tap_w) = _distances(geometry, image, itemsize)
+    by_image, _, by_row, _, by_channel = _steps(image, itemsize)
+    buffer = n, depth, width, rows, kd, kw, c
+    source = by_image, window_d, window_w, by_row, tap_d, tap_w, by_channel
+    by_image, by_plane, by_column, by_row, *_ = _steps(buffer, itemsize)
+    steps = by_image, by_plane, by_row * geometry.stride[1], by_column, itemsize
+    return _Plan(True, buffer, source, (n, depth, height, width, kh * kd * kw * c), steps)
+
+
+def _copied(geometry: Geometry, image: Sizes, itemsize: int) -> _Plan:
+    """The buffer (n, d_out, h_out, w_out, kh*kd*kw*c), in which each window has its own copies."""
+    (kd, kh, kw), windows, taps = geometry.size, image[0] * math.prod(geometry.counts), math.prod(geometry.size)
+    by_window, (tap_d, tap_h, tap_w) = _distances(geometry, image, itemsize)
+    by_image, *_, by_channel = _steps(image, itemsize)
+    buffer = image[0], *geometry.counts, kh, kd, kw, image[4]
+    source = by_image, *by_window, tap_h, tap_d, tap_w, by_channel
+    return _Plan(False, buffer, source, (windows, taps * image[4]), (taps * image[4] * itemsize, itemsize))
+
+
+def _distances(geometry: Geometry, image: Sizes, itemsize: int) -> tuple[Sizes, Sizes]:
     """The bytes from one window to the next along depth, height and width, and those from one tap to the next."""
-    (_, plane, row, column, _), (sd, sh, sw), (dd, dh, dw) = image.strides, geometry.stride, geometry.dilation
-    return (plane * sd, row * sh, column * sw), (plane * dd, row * dh, column * dw)
+    by_pixel = _steps(image, itemsize)[1:4]
+    by_window = tuple(step * stride for step, stride in zip(by_pixel, geometry.stride, strict=True))
+    return by_window, tuple(step * dilation for step, dilation in zip(by_pixel, geometry.dilation, strict=True))
+
+
+def _steps(shape: Sizes, itemsize: int) -> Sizes:
+    """The bytes from one element to the next along each axis of an array without gaps."""
+    return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))

@@ -22,8 +22,8 @@ class Tuning:
             batch would make runs that are too short.
         small_product_max: the multiplications up to which OpenBLAS works on its operands where they are. It copies
             those of larger products first, which for few filters takes as long as the product.
-        min_filters: a small product has at least so many filters, or it would be too small to be fast.
-        min_columns: a small product has at least so many columns, likewise.
+        min_filters: the fewest filters of a small product; with fewer it would be too small to be fast.
+        min_columns: the fewest columns of a small product, likewise.
         growth_to_scatter: where x has more than this times the pixels of dy, a convolution back to x would multiply
             many zeros. Then each pixel of dy is multiplied once and the tap contributions are added up.
         min_filters_to_scatter: with fewer filters the convolution back to x costs less all the same.

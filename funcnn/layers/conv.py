@@ -42,6 +42,7 @@ def _conv(
     own = weights(kind, f"batch, {words}", (*window.size, None, filters), bias, w_init, b_init, groups)
 
     def init(shape: Shape, rng: Rng) -> Params:
+        shape = checks.example_shape(kind, shape)
         checks.axes(kind, shape, words)
         window.fit(kind, shape)
         if shape[-1] % groups:
@@ -102,8 +103,8 @@ def conv1d(
         padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as ``(left, right)``;
             ``((kernel - 1) * dilation, 0)`` makes the convolution causal.
         dilation: pixels from one tap to the next.
-        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
-            as channels make a depthwise convolution.
+        groups: the number of groups into which the channels are cut, each seen by ``filters / groups`` filters; as
+            many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
         pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel.
@@ -167,8 +168,8 @@ def conv2d(
         padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as
             ``((top, bottom), (left, right))``.
         dilation: pixels from one tap to the next, an int or a pair.
-        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
-            as channels make a depthwise convolution.
+        groups: the number of groups into which the channels are cut, each seen by ``filters / groups`` filters; as
+            many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
         pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the image.
@@ -233,8 +234,8 @@ def conv3d(
         padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as
             ``((front, back), (top, bottom), (left, right))``.
         dilation: pixels from one tap to the next, an int or a triple.
-        groups: the channels are cut into so many groups, each seen by ``filters / groups`` filters; as many groups
-            as channels make a depthwise convolution.
+        groups: the number of groups into which the channels are cut, each seen by ``filters / groups`` filters; as
+            many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
         pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the volume.

@@ -225,6 +225,15 @@ def test_parameters_of_another_kernel_raise() -> None:
         fn.conv2d(2, 3).apply(params, np.ones((1, 9, 9, 1), np.float32))
 
 
+@pytest.mark.parametrize("integer", [int, np.int64, np.uint8])
+@pytest.mark.parametrize("sequence", [tuple, list])
+def test_a_shape_may_be_of_any_integers(sequence: Any, integer: Any) -> None:
+    params = fn.conv2d(2, 3).init(sequence(map(integer, (9, 8, 1))), 0)
+    assert params["w"].shape == (3, 3, 1, 2)
+    with pytest.raises(TypeError, match="conv1d: shape is that of one example, a tuple of ints"):
+        fn.conv1d(2, 3).init(np.array([9, 1]), 0)  # type: ignore[arg-type]
+
+
 def test_an_example_is_an_image_whose_channels_divide_into_groups() -> None:
     with pytest.raises(
         ValueError, match=r"conv2d: expected an example of shape \(height, width, channels\), got \(9, 9\)"
