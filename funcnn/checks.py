@@ -16,7 +16,7 @@ from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
     "OtherDtypes", "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function",
-    "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "pair", "parameters", "positive",
+    "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "parameters", "positive",
     "prefix", "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
@@ -62,12 +62,6 @@ def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "
             f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {value!r}"
         )
     return tuple(n for n in found if n is not None)
-
-
-def pair(kind: str, name: str, value: Any) -> tuple[int, int]:
-    """A size for height and width, or a pair of them."""
-    height, width = sizes(kind, name, value)
-    return height, width
 
 
 def steps(kind: str, name: str, value: Any) -> int:

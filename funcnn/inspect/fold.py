@@ -12,18 +12,21 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params
 from funcnn.inspect.traverse import below, every_layer, rebuild
-from funcnn.layers import batch_norm, conv2d, dense, identity, scale_and_shift
+from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
 from funcnn.protocol import Layer, as_layer
 
 __all__ = ["fold_batch_norm"]
+
+ABSORBING = (conv1d, conv2d, conv3d, dense)
+"""Layers whose weights can take up the affine map after them."""
 
 
 def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
     """The same predictions without batch norm, for deployment.
 
     With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``
-    with ``f = scale / sqrt(var + eps)``. A norm directly after a ``conv2d`` or ``dense`` without activation, whose
+    with ``f = scale / sqrt(var + eps)``. A norm directly after a convolution or ``dense`` without activation, whose
     output nothing else uses, is folded into its weights, ``w f`` and ``b f + shift - mean f``, and replaced by
     ``identity``. Any other norm is replaced by ``scale_and_shift``. All names stay the same.
 
@@ -106,8 +109,8 @@ def _absorbing(layer: Layer, path: str) -> dict[str, str]:
 
 
 def _is_affine(layer: Layer) -> bool:
-    """Whether a layer is a ``conv2d`` or ``dense`` without activation, and computes what these made."""
-    if layer.call is None or layer.call.made is not layer.apply or layer.constructor not in (conv2d, dense):
+    """Whether a layer is a convolution or ``dense`` without activation, and computes what these made."""
+    if layer.call is None or layer.call.made is not layer.apply or layer.constructor not in ABSORBING:
         return False
     return as_activation(layer.kind, layer.arguments.get("activation")) is identity
 

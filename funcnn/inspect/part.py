@@ -36,7 +36,7 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
         >>> model = fn.serial(fn.named("encoder", fn.serial(fn.dense(2), fn.relu)), fn.named("decoder", fn.dense(5)))
         >>> params = model.init((5,), rng=0)
         >>> part(model, params, "encoder")[0]
-        serial(dense(2), relu)
+        named('encoder', serial(dense(2), relu))
         >>> first, first_params = part(model, params, slice(1))
         >>> first, list(first_params)
         (serial(named('encoder', serial(dense(2), relu))), ['encoder'])

@@ -4,6 +4,7 @@
 law is one function there. ``python -m funcnn.testing`` prints the report of every layer.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -147,7 +148,7 @@ def random_batch(shape: Tree, examples: int, rng: Rng = 0) -> Tree:
         if dtype.kind == "f":
             return random.standard_normal((examples, *shape))
         values = random.integers(0, 2, (examples, *shape)).astype(dtype)
-        values.reshape(examples, -1)[:, :1] = 1
+        values.reshape(examples, math.prod(shape))[:, :1] = 1
         return values
 
     return drawn(checked("random_batch", shape))

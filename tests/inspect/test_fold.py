@@ -246,3 +246,9 @@ def layers(depth: int) -> Any:
 @given(found=st.lists(layers(2), min_size=1, max_size=4), dtype=st.sampled_from([np.float32, np.float64]))
 def test_random_networks_predict_the_same_to_rounding(found: list[Layer], dtype: Any) -> None:
     check(fn.serial(dense(4), *found), (4, 3, 2), dtype)
+
+
+@pytest.mark.parametrize(("conv", "shape"), [(fn.conv1d, (9, 2)), (fn.conv3d, (5, 4, 4, 2))])
+def test_convolutions_of_every_rank_take_the_norm_after_them(conv: Any, shape: tuple[int, ...]) -> None:
+    folded, _ = check(fn.serial(conv(4, 2), norm(activation="relu")), shape)
+    assert [child.kind for child in folded.children.values()] == [conv.__name__, "identity"]
