@@ -17,6 +17,7 @@ README = Path(__file__).parents[1] / "README.md"
 # `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
 INSIDE = (
     "funcnn.checks",
+    "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.interchange.renamed",
@@ -28,6 +29,9 @@ INSIDE = (
     "funcnn.optim.state",
     "funcnn.plot.canvas",
     "funcnn.plot.layered",
+    "funcnn.shapes",
+    "funcnn.testing.laws",
+    "funcnn.testing.report",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]
 MODULES = [
@@ -85,6 +89,11 @@ def test_a_call_is_spelled_as_the_signature_has_it(entry: str) -> None:
     parameters = inspect.signature(meaning(entry)).parameters
     positional = [ast.unparse(argument).removeprefix("*") for argument in call.args]
     assert positional == list(parameters)[: len(positional)]
-    assert {word.arg: ast.literal_eval(word.value) for word in call.keywords} == {
-        word.arg: parameters[str(word.arg)].default for word in call.keywords
+    options = {word.arg: word.value for word in call.keywords if word.arg is not None}
+    assert {name: ast.literal_eval(value) for name, value in options.items()} == {
+        name: parameters[name].default for name in options
     }
+    # ``parallel(**layers)``
+    for word in call.keywords:
+        if word.arg is None:
+            assert parameters[ast.unparse(word.value)].kind is inspect.Parameter.VAR_KEYWORD
