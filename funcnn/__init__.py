@@ -21,6 +21,7 @@ from funcnn.interchange import *  # noqa: F403
 from funcnn.layers import *  # noqa: F403
 from funcnn.losses import *  # noqa: F403
 from funcnn.optim import *  # noqa: F403
+from funcnn.optim import schedules as schedules
 from funcnn.protocol import *  # noqa: F403
 from funcnn.shapes import Spec as Spec
 from funcnn.shapes import spec as spec
