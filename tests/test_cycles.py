@@ -1,6 +1,7 @@
 """No reference cycle holds an array: with the garbage collector off, every public call frees what it dropped."""
 
 import gc
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,11 +40,13 @@ def fit(x: Any) -> None:
 
 
 def raising(x: Any) -> None:
-    with pytest.raises(ValueError, match="no layer is called"):
-        MODEL.apply({"other": {}}, x)
     head = {"dense_0": {"w": np.ones((3, 10), np.float32), "b": np.ones(10, np.float32)}}
-    with pytest.raises(ValueError, match="expected 3 channels"):
-        MODEL.apply(PARAMS | {"head": head}, x, rng=0)
+    for params in ({"other": {}}, PARAMS | {"head": head}):
+        try:
+            MODEL.apply(params, x, rng=0)
+        except ValueError:
+            continue
+        raise AssertionError("these are not the parameters of this model")
 
 
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -71,6 +74,9 @@ def test_a_call_frees_its_input(call: Callable[[Any], Any], examples: int) -> No
     alive = weakref.ref(x)
     call(x)
     del x
+    deadline = time.monotonic() + 5
+    while alive() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)  # a worker thread returns from its last task a moment after the call
     assert alive() is None
 
 
@@ -78,7 +84,7 @@ def test_a_call_frees_the_parameters_that_it_was_given() -> None:
     params = fn.tree.map(np.copy, PARAMS)
     alive = [weakref.ref(leaf) for leaf in fn.tree.leaves(params)]
     x = np.ones((2, 28, 28, 1), np.float32)
-    value, grads = fn.value_and_grad(MODEL, fn.softmax_cross_entropy)(params, x, LABELS[:2], rng=0)
+    _, grads = fn.value_and_grad(MODEL, fn.softmax_cross_entropy)(params, x, LABELS[:2], rng=0)
     optimizer = fn.chain(fn.clip_by_global_norm(1.0), fn.adamw(fn.cosine_decay(1e-3, steps=5)))
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     moved = fn.apply_updates(params, updates)

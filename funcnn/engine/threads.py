@@ -109,8 +109,7 @@ def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
     finally:
         _unlimit_blas()
     if group.errors:
-        # Not kept in the group, which its traceback refers to: that would be a reference cycle.
-        raise group.errors.pop(min(group.errors))
+        raise group.first_error()
     return [group.results[number] for number in range(len(tasks))]
 
 
@@ -146,6 +145,11 @@ class _TaskGroup:
             self.workers += 1
         self.run_tasks()
         self.finished.put(None)
+
+    def first_error(self) -> BaseException:
+        """The error of the first task that failed. The group keeps none: their tracebacks refer to it, in a cycle."""
+        errors, self.errors = self.errors, {}
+        return errors[min(errors)]
 
     def wait(self) -> None:
         """Close the group to further workers, and wait for those that run its tasks."""
