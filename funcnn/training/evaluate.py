@@ -5,7 +5,7 @@ be another number.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from funcnn import checks
 from funcnn.aliases import Params, Rng, Tree
@@ -23,17 +23,24 @@ Record: TypeAlias = dict[str, float]
 """The numbers of one evaluation by name."""
 
 
-def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]]:
+@overload
+def value_and_grad(
+    model: Any, loss: Loss, with_output: Literal[False] = False
+) -> Callable[..., tuple[float, Params]]: ...
+@overload
+def value_and_grad(model: Any, loss: Loss, with_output: Literal[True]) -> Callable[..., tuple[float, Params, Tree]]: ...
+def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callable[..., Any]:
     """The function that computes a model's loss and its gradient with respect to the parameters.
 
     Args:
         model: a layer or a pair.
         loss: ``loss(y, target) -> (value, dy)``. For a model with several outputs y is a dict, and dy is a dict like it
             with None, that is zero, for an output that the loss does not depend on.
+        with_output: whether the function returns y too, for a metric of the batch or a state that the next one needs.
 
     Returns:
-        ``f(params, x, target, rng=None) -> (value, grads)``; with ``rng``, in training mode. x and target are arrays or
-        nested dicts of arrays.
+        ``f(params, x, target, rng=None) -> (value, grads)``, or ``(value, grads, y)`` with ``with_output``; with
+        ``rng``, in training mode. x and target are arrays or nested dicts of arrays.
 
     Raises:
         TypeError: the model is not a layer, or the loss is not a function.
@@ -48,11 +55,11 @@ def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]
     """
     apply, loss = as_layer(model).apply, checks.function("value_and_grad", "loss", loss)
 
-    def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> tuple[float, Params]:
+    def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> Any:
         y, vjp_fn = apply(params, x, rng)
         value, dy = loss(y, target)
         grads, _ = vjp_fn(dy, input_grad=False)
-        return value, grads
+        return (value, grads, y) if with_output else (value, grads)
 
     return f
 

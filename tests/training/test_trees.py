@@ -201,17 +201,22 @@ HEAD_PARAMS = {
 }
 
 
-def test_the_gradients_of_two_heads_by_hand() -> None:
+def test_the_gradients_of_two_heads_by_hand_and_the_output_with_them() -> None:
     def loss(y: Tree, target: Tree) -> tuple[float, Tree]:
         a, da = fn.mean_squared_error(y["a"], target["a"])
         b, db = fn.mean_squared_error(y["b"], target["b"])
         return a + 0.5 * b, {"a": da, "b": 0.5 * db}
 
     x, target = np.array([[3.0]]), {"a": np.array([[5.0]]), "b": np.array([[7.0]])}
-    value, grads = fn.value_and_grad(HEADS, loss)(HEAD_PARAMS, x, target)
+    value, grads, y = fn.value_and_grad(HEADS, loss, with_output=True)(HEAD_PARAMS, x, target)
     # a = 2 * 3 + 1 = 7, off by 2: da = 4. b = 3 * 3 = 9, off by 2: db = 0.5 * 4.
     assert value == 4 + 0.5 * 4
     assert fn.tree.map(np.ndarray.tolist, grads) == {"a": {"w": [[12]], "b": [4]}, "b": {"w": [[6]], "b": [2]}}
+    assert fn.tree.map(np.ndarray.tolist, y) == {"a": [[7]], "b": [[9]]}
+    without = fn.value_and_grad(HEADS, loss)(HEAD_PARAMS, x, target)
+    assert without[0] == value
+    assert same(without[1], grads)
+    assert len(without) == 2
 
 
 def test_a_head_without_a_loss_has_zero_gradients() -> None:
@@ -228,6 +233,13 @@ def test_a_loss_that_forgets_a_head_is_told_so() -> None:
     f = fn.value_and_grad(HEADS, lambda y, target: (0.0, {"a": y["a"]}))
     with pytest.raises(ValueError, match=r"vjp_fn expects dy like y, a dict of \['a', 'b'\], got \['a'\]"):
         f(HEAD_PARAMS, np.array([[3.0]]), None)
+
+
+def test_the_output_is_that_of_the_training_mode_if_there_is_a_key() -> None:
+    model = fn.dropout(0.5)
+    f = fn.value_and_grad(model, fn.mean_squared_error, with_output=True)
+    assert same(f({}, TABLE, TABLE)[2], TABLE)
+    assert same(f({}, TABLE, TABLE, rng=3)[2], model.apply({}, TABLE, 3)[0])
 
 
 # --- predict and evaluate --------------------------------------------------------------------------------------------
