@@ -65,10 +65,10 @@ def statistics(x: Array, axis: int | tuple[int, ...] | None = 0) -> dict[str, Ar
         array([[2., 2.]])
     """
     check_examples("statistics", (x,))
+    dtype = _float_dtype("statistics", x)
     axes = tuple(range(x.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
     if 0 not in axes:
         raise ValueError(f"statistics: axis={axis} leaves out axis 0, but the statistics are over the examples")
-    dtype = _float_dtype("statistics", x)
     # In float64: sums of a million pixels have large rounding errors in float32.
     mean = x.mean(axes, dtype=np.float64, keepdims=True)
     std = x.std(axes, dtype=np.float64, keepdims=True)

@@ -1,6 +1,7 @@
 """Batches of examples, in a new random order in each epoch, and splits into training and validation data.
 
-The order depends only on a key and the number of the epoch, so a run can be resumed at any batch.
+The order depends only on a key and the number of the epoch, so a run can be resumed at any batch. Examples are a tree:
+an array, or a nested dict of arrays, all with one example per index.
 """
 
 import math
@@ -9,22 +10,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn import checks
-from funcnn.aliases import Array, Rng
+from funcnn import checks, tree
+from funcnn.aliases import Array, Rng, Tree
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
 
 __all__ = ["batches", "k_fold", "split"]
 
-Data: TypeAlias = tuple[Array, Array]
-"""``(x, target)``, two arrays with one example per index."""
+Data: TypeAlias = tuple[Tree, Tree]
+"""``(x, target)``: each is an array or a nested dict of arrays, all with one example per index."""
 
 
 def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Any]:
     """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
 
     Args:
-        data: a tuple of arrays of the same length, such as ``(x, labels)``, or one array.
+        data: a tuple such as ``(x, labels)``, or ``x`` alone; each is an array or a nested dict of arrays, all of the
+            same length.
         batch_size: the number of examples in a batch, ``>= 1``.
         epochs: the number of passes over the data, ``>= 0``.
         rng: the key of the order: epoch e is shuffled by ``fold(rng, e)``; None for no shuffling.
@@ -34,15 +36,17 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``.
 
     Raises:
-        TypeError: the data are not arrays, but lists for example.
+        TypeError: the data are not arrays, but lists for example; the message names the path.
         ValueError: the arrays differ in length or are empty, or a number is out of range.
 
     Example:
         >>> [x.tolist() for x in batches(np.arange(5), 2)]
         [[0, 1], [2, 3], [4]]
+        >>> next(batches({"image": np.zeros((5, 28, 28, 1)), "table": np.arange(5)}, 2))["table"]
+        array([0, 1])
     """
-    arrays = data if isinstance(data, tuple) else (data,)
-    n, batch_size = check_examples("batches", arrays), checks.size("batches", "batch_size", batch_size)
+    n = check_examples("batches", data if isinstance(data, tuple) else (data,))
+    batch_size = checks.size("batches", "batch_size", batch_size)
     per_epoch = math.ceil(n / batch_size)
     start, epochs = checks.size("batches", "start", start, 0), checks.size("batches", "epochs", epochs, 0)
     key = None if rng is None else as_key(rng)
@@ -53,9 +57,7 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
             epoch, batch = divmod(step, per_epoch)
             if key is not None and epoch != shuffled:
                 order, shuffled = generator(fold(key, epoch)).permutation(n), epoch
-            index = order[batch * batch_size : (batch + 1) * batch_size]
-            picked = tuple(array[index] for array in arrays)
-            yield picked if isinstance(data, tuple) else picked[0]
+            yield take(data, order[batch * batch_size : (batch + 1) * batch_size])
 
     return draw()
 
@@ -64,8 +66,8 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
     """Split the examples at random into two parts, with the same fraction of each class (a stratified split).
 
     Args:
-        data: ``(x, target)``; integer labels (n,) or one-hot rows are classes, other targets are split without regard
-            to their values.
+        data: ``(x, target)``, arrays or nested dicts of arrays; integer labels (n,) or one-hot rows are classes, other
+            targets, dicts among them, are split without regard to their values.
         fraction: the size of the second part, in (0, 1); each part gets at least one example.
         rng: the key of the split.
 
@@ -73,7 +75,7 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
         ``(rest, part)``, each like ``data``; ``part`` has ``fraction`` of each class, to within one example.
 
     Raises:
-        TypeError: the data are not a pair of arrays.
+        TypeError: the data are not a pair of arrays or of nested dicts of arrays.
         ValueError: ``fraction`` is outside (0, 1), lengths differ, or there are fewer than two examples.
 
     Example:
@@ -81,25 +83,24 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
         >>> part[1].tolist()
         [0, 1]
     """
-    x, target = check_data("split", data)
-    n = len(x)
+    n = check_data("split", data)
     fraction = checks.proper_fraction("split", "fraction", fraction)
     if n < 2:
         raise ValueError(f"split: expected at least two examples, got {n}")
-    order = _class_by_class(target, rng)
+    order = _class_by_class(data[1], n, rng)
     fraction = min(max(fraction, 1 / n), 1 - 1 / n)
     # Sorted by class: example i is chosen if fraction * i passes 0.5, 1.5, 2.5 and so on there.
     chosen = np.diff(np.ceil(fraction * np.arange(n + 1) - 0.5)) > 0
     part, rest = order[chosen], np.sort(order[~chosen])
-    return (x[rest], target[rest]), (x[part], target[part])
+    return take(data, rest), take(data, part)
 
 
 def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
     """Split the examples for cross-validation: each example is in the validation part of exactly one fold.
 
     Args:
-        data: ``(x, target)``; integer labels (n,) or one-hot rows are classes, other targets are split without regard
-            to their values.
+        data: ``(x, target)``, arrays or nested dicts of arrays; integer labels (n,) or one-hot rows are classes, other
+            targets, dicts among them, are split without regard to their values.
         folds: the number of parts, from 2 to the number of examples.
         rng: the key of the split.
 
@@ -108,7 +109,7 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
         parts differ by one example at most, and so do their numbers of examples of any class.
 
     Raises:
-        TypeError: the data are not a pair of arrays.
+        TypeError: the data are not a pair of arrays or of nested dicts of arrays.
         ValueError: lengths differ, or ``folds`` is out of range.
 
     Example:
@@ -119,47 +120,87 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
     Reference:
         Kohavi, A study of cross-validation and bootstrap for accuracy estimation and model selection (1995), section 2.
     """
-    x, target = check_data("k_fold", data)
+    n = check_data("k_fold", data)
     folds = checks.size("k_fold", "folds", folds, 2)
-    if folds > len(x):
-        raise ValueError(f"k_fold: expected at least one example for each fold, got {len(x)} for {folds}")
-    order = _class_by_class(target, rng)
+    if folds > n:
+        raise ValueError(f"k_fold: expected at least one example for each fold, got {n} for {folds}")
+    order = _class_by_class(data[1], n, rng)
 
     def pairs() -> Iterator[tuple[Data, Data]]:
         for fold_number in range(folds):
             # Sorted by class, every ``folds``-th example takes the same fraction of each class.
             part = order[fold_number::folds]
             rest = np.setdiff1d(order, part)
-            yield (x[rest], target[rest]), (x[part], target[part])
+            yield take(data, rest), take(data, part)
 
     return pairs()
 
 
-def check_examples(kind: str, arrays: tuple[Array, ...]) -> int:
-    """The number of examples, or an error if there are none, or the arrays are not arrays of the same length."""
-    for array in arrays:
-        if not isinstance(array, np.ndarray) or not array.ndim:
-            got = "one without axes" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
-            raise TypeError(f"{kind}: expected arrays with one example per index, got {got}; use np.asarray(...)")
-    sizes = [len(array) for array in arrays]
-    if len(set(sizes)) != 1:
-        raise ValueError(f"{kind}: the arrays hold different numbers of examples, {sizes}; one x goes with one target")
-    if not sizes[0]:
+def take(data: Any, index: Array | slice) -> Any:
+    """Some examples: the same indices of an array, of each array of a nested dict, or of each item of a tuple of them.
+
+    Example:
+        >>> take(({"a": np.array([1, 2, 3])}, np.array([4, 5, 6])), np.array([2, 0]))
+        ({'a': array([3, 1])}, array([6, 4]))
+    """
+    if isinstance(data, tuple):
+        return tuple(take(part, index) for part in data)
+    return tree.map(lambda leaf: leaf[index], data)
+
+
+def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
+    """The number of examples, or an error that names the array that is none, or that has another length or too few."""
+    sizes: dict[str, int] = {}
+    for number, part in enumerate(data):
+        name = ("x", "target")[number] if number < 2 else f"data[{number}]"
+        found = dict(_named_leaves(name, part))
+        if not found:
+            raise ValueError(f"{kind}: expected {name} as an array or a nested dict of arrays, got a dict without any")
+        for path, leaf in found.items():
+            if not isinstance(leaf, np.ndarray) or not leaf.ndim:
+                got = "one without axes" if isinstance(leaf, np.ndarray) else f"a {type(leaf).__name__}"
+                raise TypeError(
+                    f"{kind}: expected {path} as an array with one example per index, got {got}; use np.asarray(...)"
+                )
+            sizes[path] = len(leaf)
+        tree.flatten({name: part})  # raises if a key could not be part of a path
+    if not sizes:
+        raise TypeError(f"{kind}: expected data, got an empty tuple")
+    (first, n), *others = sizes.items()
+    for path, size in others:
+        if size != n:
+            raise ValueError(
+                f"{kind}: the arrays hold different numbers of examples, {n} in {first} and {size} in {path}; "
+                "an example has the same index in all of them"
+            )
+    if n < least:
         raise ValueError(f"{kind}: the data set is empty")
-    return sizes[0]
+    return n
 
 
-def check_data(kind: str, data: Data) -> Data:
-    """The data, or an error if they are not a pair ``(x, target)`` of arrays of the same length."""
+def check_data(kind: str, data: Data) -> int:
+    """The number of examples, or an error if the data are not a pair ``(x, target)`` of trees of the same length."""
     if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(f"{kind}: expected data as a tuple (x, target) of two arrays, got {checks.what(data)}")
-    check_examples(kind, data)
-    return data
+        raise TypeError(
+            f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {checks.what(data)}"
+        )
+    return check_examples(kind, data)
 
 
-def _class_by_class(target: Array, rng: Rng) -> Array:
-    """The indices of the examples in random order, sorted by class if the targets are classes."""
-    order = generator(rng).permutation(len(target))
+def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Whatever stands at the leaves of a nested dict, with its path; unlike ``tree.flatten``, lists too."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from _named_leaves(f"{path}/{name}", child)
+    else:
+        yield path, value
+
+
+def _class_by_class(target: Tree, n: int, rng: Rng) -> Array:
+    """The indices of the n examples in random order, sorted by class if the target is an array of classes."""
+    order = generator(rng).permutation(n)
+    if isinstance(target, dict):
+        return order
     classes = target
     if target.ndim == 2 and target.shape[1] > 1 and target.dtype.kind in "fiub":
         labels = from_one_hot(target)

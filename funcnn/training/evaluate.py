@@ -5,41 +5,48 @@ be another number.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias, overload
 
 from funcnn import checks
-from funcnn.aliases import Array, Params, Rng
-from funcnn.engine.microbatch import output
+from funcnn.aliases import Params, Rng, Tree
+from funcnn.engine.microbatch import join, output
 from funcnn.losses import Loss
 from funcnn.protocol import as_layer
-from funcnn.training.batching import Data, check_data
+from funcnn.training.batching import Data, check_data, check_examples, take
 
 __all__ = ["evaluate", "predict", "value_and_grad"]
 
-Metric: TypeAlias = Callable[[Array, Array], float]
+Metric: TypeAlias = Callable[[Tree, Tree], float]
 """``metric(y, target) -> number``."""
 
 Record: TypeAlias = dict[str, float]
 """The numbers of one evaluation by name."""
 
 
-def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]]:
+@overload
+def value_and_grad(
+    model: Any, loss: Loss, with_output: Literal[False] = False
+) -> Callable[..., tuple[float, Params]]: ...
+@overload
+def value_and_grad(model: Any, loss: Loss, with_output: Literal[True]) -> Callable[..., tuple[float, Params, Tree]]: ...
+def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callable[..., Any]:
     """The function that computes a model's loss and its gradient with respect to the parameters.
 
     Args:
         model: a layer or a pair.
-        loss: ``loss(y, target) -> (value, dy)``.
+        loss: ``loss(y, target) -> (value, dy)``. For a model with several outputs y is a dict, and dy is a dict like it
+            with None, that is zero, for an output that the loss does not depend on.
+        with_output: whether the function returns y too, for a metric of the batch or a state that the next one needs.
 
     Returns:
-        ``f(params, x, target, rng=None) -> (value, grads)``; with ``rng``, in training mode.
+        ``f(params, x, target, rng=None) -> (value, grads)``, or ``(value, grads, y)`` with ``with_output``; with
+        ``rng``, in training mode. x and target are arrays or nested dicts of arrays.
 
     Raises:
         TypeError: the model is not a layer, or the loss is not a function.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> model = fn.dense(1)
         >>> params = {"w": np.array([[2.0]]), "b": np.array([0.0])}
         >>> value, grads = value_and_grad(model, fn.mean_squared_error)(params, np.ones((1, 1)), np.zeros((1, 1)))
@@ -48,39 +55,41 @@ def value_and_grad(model: Any, loss: Loss) -> Callable[..., tuple[float, Params]
     """
     apply, loss = as_layer(model).apply, checks.function("value_and_grad", "loss", loss)
 
-    def f(params: Params, x: Array, target: Array, rng: Rng | None = None) -> tuple[float, Params]:
+    def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> Any:
         y, vjp_fn = apply(params, x, rng)
         value, dy = loss(y, target)
         grads, _ = vjp_fn(dy, input_grad=False)
-        return value, grads
+        return (value, grads, y) if with_output else (value, grads)
 
     return f
 
 
-def predict(model: Any, params: Params, x: Array, batch_size: int = 256) -> Array:
+def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
     """The outputs y for any number of examples, computed batch by batch.
 
     Args:
         model: a layer or a pair.
         params: its parameters.
-        x: (n, *shape), also with n = 1 or 0.
+        x: (n, *shape), also with n = 1 or 0; or a nested dict of such arrays.
         batch_size: the number of examples at a time; it affects memory only.
 
     Returns:
-        y: (n, ...).
+        y: (n, ...), or a nested dict of such arrays.
 
     Raises:
-        ValueError: ``batch_size`` is not a whole number ``>= 1``.
+        TypeError: x is neither an array nor a nested dict of arrays.
+        ValueError: ``batch_size`` is not a whole number ``>= 1``, or the arrays of x differ in length.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> predict(fn.relu, {}, np.array([[-1.0], [1.0]]), batch_size=1)
         array([[0.],
                [1.]])
     """
     layer = as_layer(model)
     step = checks.size("predict", "batch_size", batch_size)
-    return np.concatenate([output(layer, params, x[i : i + step]) for i in range(0, max(len(x), 1), step)])
+    n = check_examples("predict", (x,), least=0)
+    return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
 
 
 def evaluate(
@@ -96,7 +105,7 @@ def evaluate(
     Args:
         model: a layer or a pair.
         params: its parameters.
-        data: ``(x, target)``.
+        data: ``(x, target)``, arrays or nested dicts of arrays.
         loss: ``loss(y, target) -> (value, dy)``.
         metrics: ``{name: metric}``, each ``metric(y, target) -> number``.
         batch_size: the number of examples predicted at a time.
@@ -105,16 +114,17 @@ def evaluate(
         ``{"loss": ..., name: ...}``.
 
     Raises:
-        TypeError: the data are not a pair of arrays, or the metrics are not a dict.
+        TypeError: the data are not a pair of arrays or of nested dicts of arrays, or the metrics are not a dict.
         ValueError: lengths differ, there is no example, or a metric is called "loss".
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> data = np.array([[1.0], [3.0]]), np.array([[1.0], [1.0]])
         >>> evaluate(fn.identity, {}, data, fn.mean_squared_error)
         {'loss': 2.0}
     """
-    x, target = check_data("evaluate", data)
+    check_data("evaluate", data)
+    x, target = data
     metrics = check_metrics("evaluate", metrics)
     y = predict(model, params, x, batch_size)
     # The loss comes first: if it is NaN, a metric may raise an error.

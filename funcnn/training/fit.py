@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Params, Rng, Tree
+from funcnn.aliases import Params, Rng, Tree
 from funcnn.inspect.calibrate import calibrate
 from funcnn.losses import Loss
 from funcnn.optim import Optimizer, apply_updates, current_rate
 from funcnn.protocol import Layer, as_layer
 from funcnn.rng import as_key, fold, generator
-from funcnn.training.batching import Data, batches, check_data, split
+from funcnn.training.batching import Data, batches, check_data, split, take
 from funcnn.training.evaluate import Metric, Record, check_metrics, evaluate, value_and_grad
 
 __all__ = ["Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
@@ -82,14 +82,15 @@ def fit(
         model: a layer or a pair.
         params: the parameters to start from; ``model.init(shape, rng)``.
         optimizer: ``adam(1e-3)``, for example, or a pair ``(init, update)`` of your own.
-        train: ``(x, target)``.
-        loss: ``loss(y, target) -> (value, dy)``.
+        train: ``(x, target)``; each is an array or, for several inputs or outputs, a nested dict of arrays.
+        loss: ``loss(y, target) -> (value, dy)``, with dy like y.
         epochs: the number of passes over the training data, ``>= 0``.
         batch_size: the number of examples in a step.
         rng: the key of everything random: the split, the batches, and step s trains under ``fold(rng, s)``.
         metrics: ``{name: metric}``, evaluated together with the loss; each is ``metric(y, target) -> number``.
         validation: ``(x, target)`` to evaluate on, not to train on.
-        validation_split: instead, the fraction of ``train`` to split off for validation, stratified by class.
+        validation_split: instead, the fraction of ``train`` to split off for validation, as ``split`` does: stratified
+            by class if the target is an array of classes.
         opt_state: to resume a run, the optimizer state it ended with; ``optimizer.init(params)`` by default.
         start: to resume a run, the number of steps it made: the result has the bits of an uninterrupted run.
         evaluate_every: the number of epochs between evaluations; there is always one before training and one at the
@@ -106,8 +107,8 @@ def fit(
 
     Raises:
         NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last state before that.
-        TypeError: the data are not pairs of arrays, the metrics are not a dict, the optimizer is not one, the loss or a
-            callback is not a function, or a callback returns something else.
+        TypeError: the data are not pairs of arrays or of nested dicts of arrays, the metrics are not a dict, the
+            optimizer is not one, the loss or a callback is not a function, or a callback returns something else.
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
             given, or ``start`` without ``opt_state``.
 
@@ -126,7 +127,7 @@ def fit(
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every = checks.size("fit", "evaluate_every", evaluate_every)
     batch_size = checks.size("fit", "batch_size", batch_size)
-    per_epoch = math.ceil(len(train[0]) / batch_size)
+    per_epoch = math.ceil(check_data("fit", train) / batch_size)
     stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
     init, update = _pair(optimizer)
     opt_state = _first_state(init, params, start) if opt_state is None else opt_state
@@ -275,9 +276,9 @@ def _first_state(init: Callable[..., Any], params: Params, start: int) -> Tree:
 
 def _calibration_sample(data: Data, rng: Rng) -> Data:
     """Random training examples: the first ones may all be of one class."""
-    x, target = data
-    index = generator(fold(rng, "calibrate")).permutation(len(x))[:CALIBRATION_EXAMPLES]
-    return x[index], target[index]
+    index = generator(fold(rng, "calibrate")).permutation(check_data("fit", data))[:CALIBRATION_EXAMPLES]
+    sample: Data = take(data, index)
+    return sample
 
 
 def _calibrated(model: Layer, params: Params, sample: Data, finite_loss: Loss, rng: Rng) -> Params:
@@ -294,7 +295,7 @@ def _calibrated(model: Layer, params: Params, sample: Data, finite_loss: Loss, r
 def _finite(loss: Loss, when: str, good: Fit) -> Loss:
     """The same loss, but it raises if its value is NaN or infinite, before the parameters become so."""
 
-    def finite_loss(y: Array, target: Array) -> tuple[float, Array]:
+    def finite_loss(y: Tree, target: Tree) -> tuple[float, Tree]:
         value, dy = loss(y, target)
         if not math.isfinite(value):
             raise NonFiniteLossError(

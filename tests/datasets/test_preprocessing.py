@@ -67,6 +67,7 @@ def test_statistics_are_saved_beside_the_model(tmp_path: Path) -> None:
     [
         (lambda: statistics(np.ones((2, 2), bool)), TypeError, "whole or floating-point numbers, got bool"),
         (lambda: statistics([[1.0]]), TypeError, "got a list; use np.asarray"),
+        (lambda: statistics({"a": np.ones((2, 3))}), TypeError, "whole or floating-point numbers, got a dict"),
         (lambda: statistics(np.ones((0, 3))), ValueError, "the data set is empty"),
         (lambda: statistics(np.ones((2, 3)), axis=1), ValueError, "axis=1 leaves out axis 0"),
         (lambda: statistics(np.ones((2, 3), complex)), TypeError, "whole or floating-point numbers, got complex128"),

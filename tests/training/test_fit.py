@@ -86,9 +86,9 @@ def test_a_batch_is_like_the_data() -> None:
 @pytest.mark.parametrize(
     ("data", "options", "error", "message"),
     [
-        ((X, LABELS[:29]), {}, ValueError, r"different numbers of examples, \[30, 29\]; one x goes with one"),
+        ((X, LABELS[:29]), {}, ValueError, "different numbers of examples, 30 in x and 29 in target"),
         ((X[:0], LABELS[:0]), {}, ValueError, "the data set is empty"),
-        (X.tolist(), {}, TypeError, r"arrays with one example per index, got a list; use np.asarray"),
+        (X.tolist(), {}, TypeError, r"expected x as an array with one example per index, got a list; use np\.asarray"),
         ([X, LABELS], {}, TypeError, "got a list"),
         (np.array(1.0), {}, TypeError, "got one without axes"),
         (X, {"batch_size": 0}, ValueError, "batch_size must be a whole number >= 1, got 0"),
@@ -293,7 +293,7 @@ def test_predict_runs_at_most_batch_size_examples_at_a_time() -> None:
 def test_predict_raises_for_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
         fn.predict(MODEL, PARAMS, X, batch_size=0)
-    with pytest.raises(TypeError, match=r"dense: expected an array, got list; use np\.asarray"):
+    with pytest.raises(TypeError, match=r"predict: expected x as an array .*, got a list; use np\.asarray"):
         fn.predict(MODEL, PARAMS, X.tolist())
     with pytest.raises(ValueError, match="in layer batch_norm_0, with an input of shape"):
         fn.predict(NORMED, NORMED.init((4,), 0), X)
@@ -321,13 +321,18 @@ def evaluate_in_fit(model: Any, params: Any, data: Any, loss: Any, metrics: Any)
 @pytest.mark.parametrize(
     ("data", "metrics", "error", "message"),
     [
-        (X, None, TypeError, r"expected data as a tuple \(x, target\) of two arrays, got a ndarray"),
-        ([X, LABELS], None, TypeError, r"expected data as a tuple \(x, target\) of two arrays, got a list"),
+        (X, None, TypeError, r"expected data as a tuple \(x, target\) of two arrays or dicts of arrays, got a ndarray"),
+        (
+            [X, LABELS],
+            None,
+            TypeError,
+            r"expected data as a tuple \(x, target\) of two arrays or dicts of arrays, got a list",
+        ),
         ((X, LABELS, X), None, TypeError, r"expected data as a tuple .* got a tuple of 3"),
         ((X.tolist(), LABELS), None, TypeError, "got a list; use np.asarray"),
         ((X, LABELS.tolist()), None, TypeError, "got a list; use np.asarray"),
         (((X, LABELS), (X, LABELS)), None, TypeError, "got a tuple; use np.asarray"),
-        ((X, LABELS[1:]), None, ValueError, r"different numbers of examples, \[30, 29\]"),
+        ((X, LABELS[1:]), None, ValueError, "different numbers of examples, 30 in x and 29 in target"),
         ((X[:0], LABELS[:0]), None, ValueError, "the data set is empty"),
         (DATA, [fn.metrics.accuracy], TypeError, "expected metrics as a dict .* got a list"),
         (DATA, fn.metrics.accuracy, TypeError, "expected metrics as a dict .* got a function"),
@@ -667,7 +672,7 @@ def test_nan_in_the_data_raises_before_training() -> None:
             "validation data or validation_split, not both",
         ),
         ((), {"validation": 0.1}, TypeError, "fit, validation: expected data as a tuple .* got a float"),
-        ((), {"validation": (X, LABELS[1:])}, ValueError, r"different numbers of examples, \[30, 29\]"),
+        ((), {"validation": (X, LABELS[1:])}, ValueError, "different numbers of examples, 30 in x and 29 in target"),
         ((), {"validation_split": 1.0}, ValueError, r"fit: validation_split must lie between 0 and 1, got 1\.0"),
         ((), {"epochs": 1.5}, ValueError, r"epochs must be a whole number >= 0, got 1\.5"),
         ((), {"epochs": "3"}, ValueError, "epochs must be a whole number >= 0, got '3'"),
