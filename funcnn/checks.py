@@ -327,6 +327,8 @@ def gradient(kind: str, dy: Any, y: Tree) -> None:
                 gradient(f"{kind}, output {name!r}", dy[name], leaf)
         return
     if y.dtype.kind != "f":
+        if dy is None:
+            return
         raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
     if np.shape(dy) != y.shape:
         raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")

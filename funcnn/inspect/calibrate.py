@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from funcnn import tree
-from funcnn.aliases import Array, Key, Params
+from funcnn.aliases import Array, Key, Params, Tree
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
 from funcnn.inspect.traverse import below, every_layer, rebuild, wrapped
 from funcnn.protocol import Layer, declared
@@ -16,7 +16,7 @@ from funcnn.protocol import Layer, declared
 __all__ = ["calibrate"]
 
 
-def calibrate(model: Any, params: Params, x: Array) -> Params:
+def calibrate(model: Any, params: Params, x: Tree) -> Params:
     """Measure what the layers of a model predict with: the mean and variance of the input of each ``batch_norm``.
 
     Layer by layer; the input of each one is computed as the layers before it will predict.

@@ -18,7 +18,7 @@ __all__ = [
     "from_one_hot", "mean_and_gradient", "normalized_weights", "one_hot_rows", "target_like",
 ]  # fmt: skip
 
-Loss: TypeAlias = Callable[[Array, Any], tuple[float, Array]]
+Loss: TypeAlias = Callable[[Any, Any], tuple[float, Any]]
 """``loss(y, target) -> (value, dy)``: a mean over the batch, and its gradient with respect to y."""
 
 

@@ -133,7 +133,7 @@ def test_every_layer_of_the_library_comes_back(layer: fn.Layer, shape: Any, tmp_
     assert repr(again) == repr(layer)
     assert fn.to_json(again) == fn.to_json(layer)
     assert same_bits(found, params)
-    assert fn.predict(again, found, x).tobytes() == fn.predict(layer, params, x).tobytes()
+    assert same_bits({"y": fn.predict(again, found, x)}, {"y": fn.predict(layer, params, x)})
     assert same_bits(again.init(shape, 7), layer.init(shape, 7))
 
 
