@@ -237,26 +237,32 @@ def original(apply: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
-def layers_among(value: Any) -> Iterator[Any]:
-    """The layers and pairs in an argument, in order."""
+Place: TypeAlias = tuple[Any, ...]
+"""Where a layer is among the arguments of a call: the name of the argument, then indices and keys."""
+
+
+def layers_among(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """The layers and pairs among arguments, with their places, in order."""
     if is_pair(value):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from layers_among(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from layers_among(item)
+        yield place, value
+    elif isinstance(value, list | tuple | Mapping):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from layers_among(item, (*place, key))
+
+
+def is_same(pair: Any, child: Layer) -> bool:
+    """Whether a child is this layer of the arguments, perhaps under another name, or this bare pair, wrapped."""
+    init, apply = pair
+    return init is child.init and original(apply) is original(child.apply)
 
 
 def given_children(layer: Layer) -> list[tuple[str, Any]]:
     """The children that are among the arguments of the recorded call, as layers or as pairs, each with its name."""
-    given = list(layers_among(list(layer.arguments.values())))
+    given = [pair for _, pair in layers_among(layer.arguments)]
     found = []
     for name, child in layer.children.items():
-        written = original(child.apply)
-        same = (value for value in given if value is child or (type(value) is tuple and value[1] is written))
-        found += [(name, value) for value in itertools.islice(same, 1)]
+        same = (pair for pair in given if is_same(pair, child))
+        found += [(name, pair) for pair in itertools.islice(same, 1)]
     return found
 
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
-from funcnn.protocol import Layer, as_layer, declared, is_pair, named, original
+from funcnn.protocol import Layer, Place, as_layer, declared, is_pair, is_same, layers_among, named
 from funcnn.recorded import Call, made
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
-
-Place: TypeAlias = tuple[Any, ...]
-"""Where a layer is among the arguments of a call: the name of the argument, then indices and keys."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +189,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
 
 def _inside(call: Call | None, layer: Layer) -> tuple[Place, Layer] | None:
     """The one layer among the arguments whose children a combinator has; None if it has its own."""
-    found = [] if call is None else list(_layers_among(call.arguments))
+    found = [] if call is None else list(layers_among(call.arguments))
     if len(found) != 1 or not is_pair(found[0][1]):
         return None
     place, inner = found[0][0], as_layer(found[0][1])
@@ -203,21 +200,15 @@ def _inside(call: Call | None, layer: Layer) -> tuple[Place, Layer] | None:
 def _places(call: Call, children: Mapping[str, Layer]) -> list[Place] | None:
     """The place of each child among the arguments, in the order of the children; None if that is not one place each."""
     layers = children.values()
-    found = {place: pair for place, pair in _layers_among(call.arguments) if any(_same(pair, one) for one in layers)}
+    found = {place: pair for place, pair in layers_among(call.arguments) if any(is_same(pair, one) for one in layers)}
     places: list[Place] = []
     for child in layers:
-        place = next((place for place, pair in found.items() if _same(pair, child)), None)
+        place = next((place for place, pair in found.items() if is_same(pair, child)), None)
         if place is None:
             return None
         del found[place]
         places.append(place)
     return None if found else places
-
-
-def _same(pair: Any, child: Layer) -> bool:
-    """Whether a child is this layer of the arguments, perhaps under another name, or this bare pair, wrapped."""
-    init, apply = pair
-    return init is child.init and original(apply) is original(child.apply)
 
 
 def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> dict[str, Layer]:
@@ -232,15 +223,6 @@ def _under_their_names(old: Mapping[str, Layer], new: Mapping[str, Layer]) -> di
         wanted = name if old[name].name is not None or (default_before == name and default != name) else None
         layers[name] = layer if layer.name == wanted else named(name, layer) if wanted else replace(layer, name=None)
     return layers
-
-
-def _layers_among(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """The layers among arguments, with their places, in order."""
-    if is_pair(value):
-        yield place, value
-    elif isinstance(value, list | tuple | Mapping):
-        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _layers_among(item, (*place, key))
 
 
 def _replaced(value: Any, new: Mapping[Place, Layer], place: Place = ()) -> Any:
