@@ -116,29 +116,6 @@ def wired(
     leaves = [path for path in dict.fromkeys(source for _, inputs in wiring for source in inputs) if "/" in path]
     steps = _steps(children, wiring, leaves, merge)
 
-    def init(shape: Any, rng: Rng) -> Params:
-        key, params = as_key(rng), {}
-        x = probe(checked("init", shape))
-        _check_names(kind, x, only)
-        values = [x, *(_leaf(kind, x, path) for path in leaves)]
-        for step in steps:
-            x = step.gather(values)
-            own: Params = {}
-            try:
-                if step.name:
-                    child = children[step.name]
-                    own = child.init(specs(x), fold(key, step.name))
-                    with probing():
-                        values.append(child.apply(own, x, key)[0])
-                else:
-                    values.append(step.run(x)[0])
-            except Exception as error:
-                _locate(error, step.name, x)
-                raise
-            if own:
-                params[step.name] = own
-        return params
-
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)
         if only:
@@ -168,7 +145,39 @@ def wired(
         backward = _backward(steps, backs, params, children, 1 + len(leaves))
         return values[-1], _with_leaves(backward, leaves, blank) if leaves else backward
 
+    init = _initializer(kind, children, steps, leaves, only)
     return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
+
+
+def _initializer(
+    kind: str, children: Mapping[str, Layer], steps: Sequence[Step], leaves: Sequence[str], only: Collection[str]
+) -> Callable[[Any, Rng], Params]:
+    """The ``init`` of a wiring: each child runs once on one example, so that the next one learns its shape."""
+
+    def init(shape: Any, rng: Rng) -> Params:
+        key, params = as_key(rng), {}
+        x = probe(checked("init", shape))
+        _check_names(kind, x, only)
+        values = [x, *(_leaf(kind, x, path) for path in leaves)]
+        for step in steps:
+            x = step.gather(values)
+            own: Params = {}
+            try:
+                if step.name:
+                    child = children[step.name]
+                    own = child.init(specs(x), fold(key, step.name))
+                    with probing():
+                        values.append(child.apply(own, x, key)[0])
+                else:
+                    values.append(step.run(x)[0])
+            except Exception as error:
+                _locate(error, step.name, x)
+                raise
+            if own:
+                params[step.name] = own
+        return params
+
+    return init
 
 
 def _backward(
