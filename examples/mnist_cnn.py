@@ -62,8 +62,8 @@ def learn(params, train, validation, options, checkpoint):
         logits, vjp = model.apply(params, x, rng)
         loss, dlogits = fn.softmax_cross_entropy(logits, labels)
         grads, _ = vjp(dlogits, input_grad=False)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return fn.apply_updates(params, updates), opt_state, loss
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
+        return params, opt_state, loss
 
     def record(epoch, seconds):
         scores = {"epoch": epoch, "seconds": seconds}

@@ -98,8 +98,8 @@ def learn(params, train, epochs, rng):
     gradients, updates = [], []
     for step, (x, labels) in enumerate(fn.batches(train, 64, epochs, rng=(rng, 0))):
         _, grads = step_gradients(params, x, labels, rng=(rng, 1, step))
-        update, opt_state = optimizer.update(grads, opt_state, params)
-        params = fn.apply_updates(params, update)
+        update, opt_state = optimizer.update(grads, opt_state, params, donate=True)
+        params = fn.apply_updates(params, update, donate=True)
         if step % 12 == 0:
             gradients.append({"step": step, **fn.tree.norms(grads)})
             updates.append({"step": step, **fn.tree.norms(update)})

@@ -136,6 +136,7 @@ def beside_pytorch(options, reported):
 
 
 def funcnn_side(model, params, train, test):
+    params = fn.tree.map(np.copy, params)  # its own, since the steps write into them
     optimizer = fn.sgd(0.01 * 10)
     opt_state, gradient = optimizer.init(params), fn.value_and_grad(model, fn.mean_squared_error)
 
@@ -143,8 +144,7 @@ def funcnn_side(model, params, train, test):
         nonlocal params, opt_state
         for step, (x, target) in enumerate(batches):
             _, grads = gradient(params, x, target, rng=step)
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            params = fn.apply_updates(params, updates)
+            params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
         params = fn.calibrate(model, params, train[0])
         errors = [fn.metrics.error_rate(fn.predict(model, params, x), target) for x, target in (train, test)]
         return errors[-1]

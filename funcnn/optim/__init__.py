@@ -1,19 +1,29 @@
 """An optimizer is a pair, ``init(params) -> state`` and ``update(grads, state, params) -> (updates, state)``.
 
-``core`` defines the pair, lifts a rule for one array to trees and chains rules; ``elementwise`` runs a chain in one
-fused pass over the parameters; ``state`` specifies and checks what is kept between steps. Each family of rules is a
-file, in which a transform stands beside the recipe that is named after it: ``sgd``, ``adam``, ``adaptive``, ``clip``.
-``schedules`` holds the rates that change.
+``core`` defines the pair, lifts a rule for one array to trees and chains rules, and ``wrappers`` restricts them to some
+parameters; both make a ``pipeline``, which runs in one fused pass over the parameters where it can (``elementwise``).
+``state`` specifies and checks what is kept between steps, ``masks`` choose parameters, ``donation`` checks what is to
+be written into. Each family of rules is a file, in which a transform stands beside the recipe that is named after it:
+``sgd``, ``adam``, ``adaptive``, ``clip``. ``schedules`` holds the rates that change.
 
 A new optimizer, Lion for instance, is one rule of four lines given to ``lift``, one recipe that chains it with
 ``scale_by_rate``, both decorated with ``recorded``, their names below, and one row in the table of optimizers in
-``tests/optim/table.py``, which holds it to all laws.
+``tests/optim/optimizer_table.py``, which holds it to all laws.
 """
 
 from funcnn.optim.adam import adam, adamax, adamw, add_decayed_weights, scale_by_adam, scale_by_adamax
 from funcnn.optim.adaptive import adadelta, adagrad, rmsprop, scale_by_adadelta, scale_by_adagrad, scale_by_rmsprop
 from funcnn.optim.clip import clip_by_global_norm, clip_by_value
-from funcnn.optim.core import Optimizer, apply_updates, chain, current_rate, current_step, lift, transform
+from funcnn.optim.core import (
+    Optimizer,
+    apply_updates,
+    as_optimizer,
+    chain,
+    current_rate,
+    current_step,
+    lift,
+    transform,
+)
 from funcnn.optim.schedules import (
     Schedule,
     as_schedule,
@@ -25,11 +35,12 @@ from funcnn.optim.schedules import (
     step_decay,
 )
 from funcnn.optim.sgd import add_momentum, scale_by_rate, sgd
+from funcnn.optim.wrappers import masked, partition
 
 __all__ = [
     "Optimizer", "Schedule", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_momentum",
-    "apply_updates", "as_schedule", "chain", "clip_by_global_norm", "clip_by_value", "constant", "cosine_decay",
-    "current_rate", "current_step", "exponential_decay", "join", "lift", "linear_warmup", "rmsprop",
-    "scale_by_adadelta", "scale_by_adagrad", "scale_by_adam", "scale_by_adamax", "scale_by_rate", "scale_by_rmsprop",
-    "sgd", "step_decay", "transform",
+    "apply_updates", "as_optimizer", "as_schedule", "chain", "clip_by_global_norm", "clip_by_value", "constant",
+    "cosine_decay", "current_rate", "current_step", "exponential_decay", "join", "lift", "linear_warmup", "masked",
+    "partition", "rmsprop", "scale_by_adadelta", "scale_by_adagrad", "scale_by_adam", "scale_by_adamax",
+    "scale_by_rate", "scale_by_rmsprop", "sgd", "step_decay", "transform",
 ]  # fmt: skip

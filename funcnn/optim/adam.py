@@ -4,7 +4,6 @@ The mean smooths the direction, and the division gives every weight a step size 
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
 from funcnn.optim.core import Optimizer, chain, lift
 from funcnn.optim.elementwise import Slots, scaled_square
+from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Schedule
 from funcnn.optim.sgd import scale_by_rate
 from funcnn.optim.state import Hyper
@@ -62,7 +62,7 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
         u += (1 - b1**t) * eps
         np.divide(m, u, out=u)
 
-    return lift(kind, rule, slots=("m", "v"), counts=True)
+    return lift(kind, rule, slots=("m", "v"), counts=True, in_place=True)
 
 
 @recorded
@@ -71,16 +71,15 @@ def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float 
 
     Args:
         rate: the learning rate, a number or a schedule; 1e-3 is usual.
-        b1: decay of the mean of the gradient, in [0, 1).
-        b2: decay of the mean of its square, in [0, 1).
-        eps: keeps the division finite, positive.
+        b1: decay of the mean; see ``scale_by_adam``.
+        b2: decay of the mean square; see ``scale_by_adam``.
+        eps: added to the root; see ``scale_by_adam``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_adam`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -89,19 +88,19 @@ def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float 
         array([-0.1])
 
     Reference:
-        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 1.
+        That of ``scale_by_adam``.
     """
     return chain(scale_by_adam(b1, b2, eps), scale_by_rate(rate))
 
 
 @recorded
-def add_decayed_weights(weight_decay: float | Schedule, mask: Callable[[Tree], Tree] | None = None) -> Optimizer:
+def add_decayed_weights(weight_decay: float | Schedule, mask: Mask | None = None) -> Optimizer:
     """u = g + weight_decay · p.
 
     Args:
         weight_decay: the factor of the weights that is added, a number or a schedule.
-        mask: ``mask(params) -> tree of bools``, True where weights decay; by default those with two axes or more, so
-            that biases, scales and shifts are spared. ``tree.map_with_path`` makes masks by path.
+        mask: which parameters decay, as for ``masked``; by default those with two axes or more, so that biases, scales
+            and shifts are spared.
 
     Returns:
         The transform.
@@ -126,7 +125,7 @@ def add_decayed_weights(weight_decay: float | Schedule, mask: Callable[[Tree], T
         u += g
 
     rates = {"weight_decay": weight_decay}
-    return lift("add_decayed_weights", rule, rates=rates, mask=_has_two_axes if mask is None else mask)
+    return lift("add_decayed_weights", rule, rates=rates, mask=_has_two_axes if mask is None else mask, in_place=True)
 
 
 @recorded
@@ -136,25 +135,23 @@ def adamw(
     b2: float = 0.999,
     eps: float = 1e-8,
     weight_decay: float | Schedule = 1e-2,
-    decay_mask: Callable[[Tree], Tree] | None = None,
+    decay_mask: Mask | None = None,
 ) -> Optimizer:
     """p = p - rate · (m̂ / (√v̂ + eps) + weight_decay · p): Adam with decoupled weight decay.
 
     Args:
         rate: the learning rate, a number or a schedule; 1e-3 is usual.
-        b1: decay of the mean of the gradient, in [0, 1).
-        b2: decay of the mean of its square, in [0, 1).
-        eps: keeps the division finite, positive.
-        weight_decay: the factor by which weights decay, before the rate; a number or a schedule.
-        decay_mask: ``decay_mask(params) -> tree of bools``, True where weights decay; by default those with two axes
-            or more, so that biases, scales and shifts are spared.
+        b1: decay of the mean; see ``scale_by_adam``.
+        b2: decay of the mean square; see ``scale_by_adam``.
+        eps: added to the root; see ``scale_by_adam``.
+        weight_decay: the factor by which weights decay, before the rate; see ``add_decayed_weights``.
+        decay_mask: which parameters decay, by default those with two axes or more; see ``add_decayed_weights``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule, or another argument is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_adam``, ``add_decayed_weights`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones((1, 1)), "b": np.ones(1)}
@@ -164,7 +161,7 @@ def adamw(
         {'w': array([[-0.05]]), 'b': array([-0.])}
 
     Reference:
-        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+        That of ``add_decayed_weights``.
     """
     return chain(
         scale_by_adam(b1, b2, eps),
@@ -211,7 +208,7 @@ def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Op
         np.divide(m, 1 - b1 ** (hyper["step"] + 1), out=u)
         u /= v
 
-    return lift(kind, rule, slots=("m", "v"), counts=True)
+    return lift(kind, rule, slots=("m", "v"), counts=True, in_place=True)
 
 
 @recorded
@@ -220,16 +217,15 @@ def adamax(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: floa
 
     Args:
         rate: the learning rate, a number or a schedule; 2e-3 is usual.
-        b1: decay of the mean of the gradient, in [0, 1).
-        b2: decay of its largest size, in [0, 1).
-        eps: keeps the division finite, positive.
+        b1: decay of the mean; see ``scale_by_adamax``.
+        b2: decay of the largest size; see ``scale_by_adamax``.
+        eps: added to the size; see ``scale_by_adamax``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_adamax`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -238,7 +234,7 @@ def adamax(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: floa
         array([-0.1])
 
     Reference:
-        Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 2.
+        That of ``scale_by_adamax``.
     """
     return chain(scale_by_adamax(b1, b2, eps), scale_by_rate(rate))
 

@@ -48,7 +48,7 @@ def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
         u += eps
         np.divide(g, u, out=u)
 
-    return lift(kind, rule, slots=("v",))
+    return lift(kind, rule, slots=("v",), in_place=True)
 
 
 @recorded
@@ -57,15 +57,14 @@ def rmsprop(rate: float | Schedule, decay: float = 0.99, eps: float = 1e-8) -> O
 
     Args:
         rate: the learning rate, a number or a schedule; 1e-2 is usual.
-        decay: of the mean of the gradient's square, in [0, 1).
-        eps: keeps the division finite, positive.
+        decay: of the mean square; see ``scale_by_rmsprop``.
+        eps: added to the root; see ``scale_by_rmsprop``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_rmsprop`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -74,7 +73,7 @@ def rmsprop(rate: float | Schedule, decay: float = 0.99, eps: float = 1e-8) -> O
         array([-1.])
 
     Reference:
-        Tieleman & Hinton (2012), Neural Networks for Machine Learning, lecture 6.5.
+        That of ``scale_by_rmsprop``.
     """
     return chain(scale_by_rmsprop(decay, eps), scale_by_rate(rate))
 
@@ -106,13 +105,12 @@ def scale_by_adagrad(eps: float = 1e-10) -> Optimizer:
     eps = checks.positive("scale_by_adagrad", "eps", eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-        v = np.multiply(g, g, out=new_state["v"])
-        v += state["v"]
+        v = np.add(state["v"], np.multiply(g, g, out=u), out=new_state["v"])
         np.sqrt(v, out=u)
         u += eps
         np.divide(g, u, out=u)
 
-    return lift("scale_by_adagrad", rule, slots=("v",))
+    return lift("scale_by_adagrad", rule, slots=("v",), in_place=True)
 
 
 @recorded
@@ -121,14 +119,13 @@ def adagrad(rate: float | Schedule, eps: float = 1e-10) -> Optimizer:
 
     Args:
         rate: the learning rate, a number or a schedule; 1e-2 is usual.
-        eps: keeps the division finite, positive.
+        eps: added to the root; see ``scale_by_adagrad``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: ``rate`` is neither a number nor a schedule, or ``eps`` is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_adagrad`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -137,7 +134,7 @@ def adagrad(rate: float | Schedule, eps: float = 1e-10) -> Optimizer:
         array([-0.1])
 
     Reference:
-        Duchi, Hazan & Singer (2011), Adaptive Subgradient Methods, section 1.1 with diagonal matrices.
+        That of ``scale_by_adagrad``.
     """
     return chain(scale_by_adagrad(eps), scale_by_rate(rate))
 
@@ -179,7 +176,7 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
         d = np.multiply(state["d"], rho, out=new_state["d"])
         d += (1 - rho) * u * u
 
-    return lift(kind, rule, slots=("v", "d"))
+    return lift(kind, rule, slots=("v", "d"), in_place=True)
 
 
 @recorded
@@ -188,15 +185,14 @@ def adadelta(rate: float | Schedule = 1.0, rho: float = 0.9, eps: float = 1e-6) 
 
     Args:
         rate: 1.0, the paper's, which has none; a number or a schedule.
-        rho: decay of both means of squares, in [0, 1).
-        eps: starts the first step and keeps the division finite, positive.
+        rho: decay of both mean squares; see ``scale_by_adadelta``.
+        eps: starts the first step; see ``scale_by_adadelta``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: ``rate`` is neither a number nor a schedule, or another argument is not a number.
-        ValueError: an argument is out of range.
+        TypeError, ValueError: as ``scale_by_adadelta`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -205,6 +201,6 @@ def adadelta(rate: float | Schedule = 1.0, rho: float = 0.9, eps: float = 1e-6) 
         array([-0.003162])
 
     Reference:
-        Zeiler (2012), ADADELTA: An Adaptive Learning Rate Method, algorithm 1.
+        That of ``scale_by_adadelta``.
     """
     return chain(scale_by_adadelta(rho, eps), scale_by_rate(rate))

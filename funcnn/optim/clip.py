@@ -38,7 +38,7 @@ def clip_by_value(limit: float | Schedule) -> Optimizer:
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         np.clip(g, -hyper["limit"], hyper["limit"], out=u)
 
-    return lift("clip_by_value", rule, rates={"limit": limit})
+    return lift("clip_by_value", rule, rates={"limit": limit}, in_place=True)
 
 
 @recorded

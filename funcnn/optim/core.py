@@ -4,23 +4,25 @@ A rule is written for one array and lifted to trees here, once. ``chain`` passes
 its gradients, so that every known optimizer is a chain of two or three.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn.aliases import Array, Tree
-from funcnn.optim.elementwise import ElementwiseRule, FusedPass, P, Rule, Slots
+from funcnn import checks
+from funcnn.aliases import Tree
+from funcnn.optim.elementwise import ElementwiseRule, Rule
+from funcnn.optim.masks import Flags, Mask, as_flags
+from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Schedule
-from funcnn.optim.state import Hyper, State, leaves_beside, state_spec
+from funcnn.optim.state import SlotStarts, State, state_spec
 from funcnn.recorded import Call, made, recorded
 
 __all__ = [
     "Optimizer",
     "apply_updates",
+    "as_optimizer",
     "chain",
     "current_rate",
     "current_step",
@@ -28,7 +30,8 @@ __all__ = [
     "transform",
 ]
 
-TreeRule: TypeAlias = Callable[[Tree, dict[str, Tree], Tree, Hyper], tuple[Tree, dict[str, Tree]]]
+Optimizers: TypeAlias = "Optimizer | tuple[Callable[[Tree], Any], Callable[..., tuple[Tree, Any]]]"
+"""An optimizer, or the bare pair of its functions."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,7 +41,8 @@ class Optimizer:
     Args:
         init: ``init(params) -> state``, a nested dict of arrays.
         update: ``update(grads, state, params) -> (updates, state)``; ``apply_updates`` adds the updates. Where
-            ``grads`` holds None, so does ``updates``, and the state of that parameter keeps its bits.
+            ``grads`` holds None, so does ``updates``, and the state of that parameter keeps its bits. With
+            ``donate=True`` the new state is written into the arrays of ``state``, see ``step``.
         kind: the name under which ``chain`` keeps its state.
         call: the recorded call that made it, which ``repr``, ``pickle`` and ``copy`` read. It holds only for the
             ``update`` that it made.
@@ -54,28 +58,58 @@ class Optimizer:
     """
 
     init: Callable[[Tree], State]
-    update: Callable[[Tree, State, Tree], tuple[Tree, State]]
+    update: Callable[..., tuple[Tree, State]]
     kind: str = "optimizer"
     call: Call | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
 
+    def step(self, grads: Tree, state: State, params: Tree, donate: bool = False) -> tuple[Tree, State]:
+        """``update`` and ``apply_updates`` in one fused pass over memory, with the same bits.
+
+        Args:
+            grads: the gradients, a tree like ``params``. Where it holds None, the parameter itself is returned, and
+                its state keeps its bits.
+            state: ``init(params)``, or the state that the step before returned.
+            params: the parameters.
+            donate: the caller needs ``params`` and ``state`` no longer: the new ones are written into their arrays.
+                ``grads`` is only read. If a rule raises an error, they may be half written. An ``update`` of your own
+                may keep what it was given, so a step with one in it makes new arrays all the same.
+
+        Returns:
+            ``(params, state)``, the new ones. Use these after a donation too: counts are always new arrays.
+
+        Raises:
+            TypeError: a dtype differs from the parameter's.
+            ValueError: a tree or a shape differs, or the state is another optimizer's; with ``donate``, an array that
+                would be written is read-only or shares memory with another. Then nothing has been written.
+
+        Example:
+            >>> import numpy as np
+            >>> from funcnn.optim import sgd
+            >>> optimizer, params = sgd(0.5), {"w": np.array([1.0, 2.0])}
+            >>> new, state = optimizer.step({"w": np.array([2.0, 0.0])}, optimizer.init(params), params, donate=True)
+            >>> new["w"], new["w"] is params["w"]
+            (array([0., 2.]), True)
+        """
+        pipeline = _pipeline(self.update)
+        if pipeline is not None:
+            return pipeline.step(grads, state, params, donate)
+        updates, state = self.update(grads, state, params)
+        return apply_updates(params, updates), state
+
+    @property
+    def donates(self) -> bool:
+        """Whether ``step`` makes use of a donation: not with an ``update`` of one's own in it."""
+        pipeline = _pipeline(self.update)
+        return pipeline is not None and pipeline.donates
+
     @property
     def transforms(self) -> tuple["Optimizer", ...]:
         """The transforms, if it is a chain."""
-        return self._described("transforms") or ()
-
-    @property
-    def rule(self) -> ElementwiseRule | None:
-        """The rule for one array, if it was lifted from one."""
-        rule: ElementwiseRule | None = self._described("rule")
-        return rule
-
-    def _described(self, name: str) -> Any:
-        """An attribute of ``update`` by its maker, so that ``replace(optimizer, update=...)`` replaces it too."""
-        # functools.wraps copies the attributes to a function that does something else.
-        return None if hasattr(self.update, "__wrapped__") else getattr(self.update, name, None)
+        pipeline = _own_pipeline(self)
+        return () if pipeline is None else pipeline.transforms
 
     def __repr__(self) -> str:
         if self.call is None:
@@ -95,10 +129,11 @@ def lift(
     kind: str,
     rule: Rule,
     *,
-    slots: tuple[str, ...] = (),
+    slots: SlotStarts = (),
     rates: Mapping[str, float | Schedule] | None = None,
     counts: bool = False,
-    mask: Callable[[Tree], Tree] | None = None,
+    mask: Mask | None = None,
+    in_place: bool = False,
 ) -> Optimizer:
     """Make an optimizer of a rule for one array.
 
@@ -106,18 +141,23 @@ def lift(
         kind: its name.
         rule: ``rule(g, state, p, hyper, u, new_state)``, elementwise in the gradient ``g``, the parameter ``p`` and the
             arrays in ``state``, none of which it may change. It writes the update to ``u`` and the next update's
-            state to the arrays in ``new_state``; ``hyper`` holds the step (from 0) and the rates, as
-            Python numbers.
-        slots: the names of the arrays in ``state`` and ``new_state``, which are like the parameter and zero at first.
+            state to the arrays in ``new_state``; ``hyper`` holds the step (from 0) and the rates, as Python numbers.
+        slots: the names of the arrays in ``state`` and ``new_state``, which are like the parameter and zero at first;
+            or ``{name: start}``, where ``start(p)`` is the first array for a parameter, of any shape that follows from
+            that of ``p``. Unless every start is ``np.zeros_like`` or ``np.ones_like``, the rule need not be
+            elementwise: it is given one whole parameter after the other, in its shape.
         rates: the rule's rates by name, each a number or a schedule.
         counts: keep the step and the rates in the state even if no rate is a schedule.
-        mask: ``mask(params) -> tree of bools``; where False the gradient passes unchanged. All True by default.
+        mask: as for ``masked``. All parameters by default.
+        in_place: the rule gives the same bits if the arrays in ``new_state`` are those in ``state``: it has read an
+            element of a slot for the last time when it writes it. Then a donated state is updated without a copy.
 
     Returns:
-        The optimizer. Its state is ``{slot: tree like params}``, and ``{"step": ..., rate: ...}`` if it counts.
+        The optimizer. Its state is ``{slot: tree}`` with an array for each parameter that the mask chooses, and
+        ``{"step": ..., rate: ...}`` if it counts.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule.
+        TypeError: a rate is neither a number nor a schedule, or a start is not a function.
         ValueError: a rate is negative or not finite.
 
     Example:
@@ -126,23 +166,15 @@ def lift(
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
-    spec = state_spec(kind, slots, rates, counts)
-    elementwise = ElementwiseRule(spec, rule, mask)
-    fused = FusedPass([elementwise])
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        updates, (new_state,) = fused(grads, [state], params)
-        return updates, new_state
-
-    update.rule = elementwise  # type: ignore[attr-defined]
-    return Optimizer(spec.init, update, kind)
+    work = ElementwiseRule(state_spec(kind, slots, rates, counts), rule, in_place)
+    return assembled(kind, [Part(work, flags=() if mask is None else (as_flags(kind, mask),))])
 
 
 def transform(
     kind: str,
     rule: TreeRule,
     *,
-    slots: tuple[str, ...] = (),
+    slots: SlotStarts = (),
     rates: Mapping[str, float | Schedule] | None = None,
     counts: bool = False,
 ) -> Optimizer:
@@ -169,32 +201,23 @@ def transform(
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
-    spec = state_spec(kind, slots, rates, counts)
-    names = ("a gradient", *(f"state {slot!r}" for slot in slots))
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        hyper = spec.hyper(state)
-        own = {slot: state[slot] for slot in slots}
-        leaves_beside(params, [grads, *own.values()], names)
-        updates, new_slots = rule(grads, own, params, hyper)
-        return updates, spec.after(hyper, new_slots)
-
-    return Optimizer(spec.init, update, kind)
+    return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts), rule))])
 
 
 @recorded
-def chain(*transforms: Optimizer) -> Optimizer:
+def chain(*transforms: Optimizers) -> Optimizer:
     """Let the updates of each transform be the gradients of the next.
 
     Args:
-        *transforms: optimizers in the order in which they act; a chain among them is taken apart.
+        *transforms: optimizers in the order in which they act, or bare pairs ``(init, update)``; a chain among them is
+            taken apart.
 
     Returns:
         An optimizer. Its state holds the state of each transform under its kind, ``scale_by_adam``, the second of a
-        kind as ``scale_by_adam_1``; a transform without state leaves no entry.
+        kind as ``scale_by_adam_1``, a bare pair's under ``optimizer``; a transform without state leaves no entry.
 
     Raises:
-        TypeError: one of them is not an ``Optimizer``.
+        TypeError: one of them is not an optimizer.
         ValueError: there is none.
 
     Example:
@@ -208,92 +231,116 @@ def chain(*transforms: Optimizer) -> Optimizer:
         >>> optimizer
         chain(clip_by_global_norm(1.0), sgd(0.1))
     """
-    for part in transforms:
-        if not isinstance(part, Optimizer):
-            hint = f"; call it: {part.__name__}(...)" if hasattr(part, "__name__") else ""
-            raise TypeError(f"chain: expected optimizers, got {part!r}{hint}")
-    if not transforms:
+    given = [as_optimizer(part, "chain: expected optimizers") for part in transforms]
+    if not given:
         raise ValueError("chain: expected at least one transform, got none; use sgd(rate) for the plainest")
-    parts: dict[str, Optimizer] = {}
-    for part in (inner for outer in transforms for inner in outer.transforms or (outer,)):
-        earlier = sum(other.kind == part.kind for other in parts.values())
-        parts[f"{part.kind}_{earlier}" if earlier else part.kind] = part
-    stages = list(_stages(parts))
-
-    def init(params: Tree) -> State:
-        states = {name: part.init(params) for name, part in parts.items()}
-        return {name: state for name, state in states.items() if state}
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        if unknown := state.keys() - parts.keys():
-            raise ValueError(
-                f"chain: expected a state of {list(parts)}, got {sorted(unknown)} in it; "
-                "is it the state of another optimizer? use init(params)"
-            )
-        new_state: State = {}
-        for names, update_all in stages:
-            grads, own = update_all(grads, [state.get(name, {}) for name in names], params)
-            new_state |= {name: after for name, after in zip(names, own, strict=True) if after}
-        return grads, new_state
-
-    update.transforms = tuple(parts.values())  # type: ignore[attr-defined]
-    return Optimizer(init, update, "chain")
+    inner = [one for outer in given for one in outer.transforms or (outer,)]
+    keys = distinct(one.kind for one in inner)
+    return assembled(
+        "chain", [part for key, one in zip(keys, inner, strict=True) for part in parts_of(one, key)], inner
+    )
 
 
-def _stages(parts: Mapping[str, Optimizer]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The names of the transforms that act together, and their ``update(grads, states, params)``."""
-    for elementwise, group in groupby(parts.items(), key=lambda item: item[1].rule is not None):
-        names, members = zip(*group, strict=True)
-        if elementwise:
-            # Neighbours that are rules for one array share one fused pass over the parameters.
-            yield names, FusedPass([part.rule for part in members])
-        else:
-            yield from (((name,), partial(_update_one, part)) for name, part in zip(names, members, strict=True))
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names as keys of a state: the second of a name with ``_1``, the third with ``_2``."""
+    keys: list[str] = []
+    for name in names:
+        key, number = name, 0
+        while key in keys:
+            number += 1
+            key = f"{name}_{number}"
+        keys.append(key)
+    return keys
 
 
-def _update_one(part: Optimizer, grads: Tree, states: list[State], params: Tree) -> tuple[Tree, list[State]]:
-    """The update of one transform, in the form of a ``FusedPass``."""
-    updates, new_state = part.update(grads, states[0], params)
-    return updates, [new_state]
+def parts_of(optimizer: Optimizer, key: str | None = None, flags: tuple[Flags, ...] = ()) -> list[Part]:
+    """The parts of an optimizer, with their states under a key, for fewer parameters."""
+    pipeline = _own_pipeline(optimizer)
+    parts = [Part(Pair(*optimizer))] if pipeline is None else pipeline.parts
+    above = () if key is None else (key,)
+    return [replace(part, path=above + part.path, flags=flags + part.flags) for part in parts]
 
 
-def apply_updates(params: Tree, updates: Tree) -> Tree:
+def assembled(kind: str, parts: Sequence[Part], transforms: Sequence[Optimizer] = ()) -> Optimizer:
+    """The optimizer of these parts; ``transforms`` are those of a chain."""
+    pipeline = Pipeline(kind, parts, transforms)
+    return Optimizer(pipeline.init, pipeline.update, kind)
+
+
+def _pipeline(update: Callable[..., Any]) -> Pipeline | None:
+    """The pipeline of which this is the ``update``; None for a function of one's own."""
+    owner = getattr(update, "__self__", None)
+    return owner if isinstance(owner, Pipeline) and update == owner.update else None
+
+
+def _own_pipeline(optimizer: Optimizer) -> Pipeline | None:
+    """The pipeline of which an optimizer has both functions; ``replace(optimizer, init=...)`` has not."""
+    pipeline = _pipeline(optimizer.update)
+    return pipeline if pipeline is not None and optimizer.init == pipeline.init else None
+
+
+def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such as adam(1e-3)") -> Optimizer:
+    """The ``Optimizer`` of a bare pair ``(init, update)``; an ``Optimizer`` is returned as it is.
+
+    Args:
+        pair: an ``Optimizer``, or a tuple of two functions.
+        expected: how the message begins if it is neither.
+
+    Returns:
+        An ``Optimizer``, which has ``step``.
+
+    Raises:
+        TypeError: ``pair`` is neither, for example a constructor that was not called.
+
+    Example:
+        >>> import numpy as np
+        >>> descent = (lambda params: {}, lambda grads, state, params: ({"w": -0.5 * grads["w"]}, state))
+        >>> as_optimizer(descent).step({"w": np.array([2.0])}, {}, {"w": np.array([1.0])})
+        ({'w': array([0.])}, {})
+    """
+    if isinstance(pair, Optimizer):
+        return pair
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(map(callable, pair))):
+        name = getattr(pair, "__name__", None)
+        hint = f"; call it: {name}(...)" if name else ""
+        raise TypeError(f"{expected}, got {pair!r}{hint}")
+    return Optimizer(*pair)
+
+
+def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:
     """params + updates, leaf by leaf.
 
     Args:
         params: the parameters.
         updates: a tree like them; where it holds None, the parameter itself is returned.
+        donate: the caller needs ``params`` no longer: the new ones are written into their arrays.
 
     Returns:
-        The new parameters; the old ones are not changed.
+        The new parameters; the old ones are not changed unless they are donated.
 
     Raises:
         TypeError: an update has another dtype than its parameter.
-        ValueError: an update has another shape than its parameter, or the trees differ.
+        ValueError: an update has another shape than its parameter, or the trees differ; or a donated array is read-only
+            or shares memory with another.
 
     Example:
         >>> import numpy as np
         >>> apply_updates({"w": np.array([1.0, 2.0])}, {"w": np.array([0.5, -0.5])})
         {'w': array([1.5, 1.5])}
     """
-    new_params, _ = ADD(updates, [{}], params)
-    return new_params
+    return ADDITION.step(updates, {}, params, donate)[0]
 
 
-def _add(update: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-    """u = p + update."""
-    np.add(p, update, out=u)
-
-
-ADD = FusedPass([ElementwiseRule(state_spec("apply_updates"), _add)], "an update", fallback=P)
+ADDITION = Pipeline("apply_updates", (), what="an update")
+"""Without parts, the step from updates to parameters."""
 
 
 def current_step(state: State) -> int:
     """How many updates led to this state of a chain.
 
     Args:
-        state: the state of a chain, so of every ready-made optimizer. All its transforms count the same updates; if
-            somebody put together a state whose counts differ, it is the largest.
+        state: the state of a chain or a partition, so of every ready-made optimizer. All transforms count the same
+            updates; if somebody put together a state whose counts differ, it is the largest.
 
     Returns:
         The number of updates, which is also the number of the next step.
@@ -307,9 +354,9 @@ def current_step(state: State) -> int:
         >>> current_step(adam(1e-3).init({"w": np.zeros(2)}))
         0
     """
-    counts = [int(part["step"]) for part in state.values() if isinstance(part, dict) and "step" in part]
+    counts = [int(part["step"]) for _, part in _counting("", state)]
     if not counts:
-        raise ValueError(f"expected the state of a chain that counts steps, got {sorted(state)}; add scale_by_rate")
+        raise ValueError(f"expected the state of a chain that counts steps, got {_keys(state)}; add scale_by_rate")
     return max(counts)
 
 
@@ -317,8 +364,8 @@ def current_rate(state: State) -> float:
     """The learning rate of the update that led to this state of a chain.
 
     Args:
-        state: the state of a chain, so of every ready-made optimizer. With several ``scale_by_rate``, it is that of
-            the first.
+        state: the state of a chain or a partition, so of every ready-made optimizer. With several ``scale_by_rate``,
+            it is that of the first.
 
     Returns:
         The learning rate; NaN before the first update.
@@ -335,6 +382,23 @@ def current_rate(state: State) -> float:
         >>> current_rate(state)
         0.1
     """
-    if "scale_by_rate" not in state:
-        raise ValueError(f"expected the state of a chain with scale_by_rate, got one of {sorted(state)}")
-    return float(state["scale_by_rate"]["rate"])
+    rates = [part["rate"] for key, part in _counting("", state) if key == "scale_by_rate"]
+    if not rates:
+        raise ValueError(f"expected the state of a chain with scale_by_rate, got one of {_keys(state)}")
+    return float(rates[0])
+
+
+def _keys(state: Any) -> Any:
+    """What a state holds, for messages."""
+    return sorted(state) if isinstance(state, dict) else checks.what(state)
+
+
+def _counting(key: str, state: Any) -> Iterator[tuple[str, State]]:
+    """The states in a state that count steps, with their keys; a parameter called ``step`` is of floats."""
+    if isinstance(state, dict):
+        step = state.get("step")
+        if not isinstance(step, dict | None) and np.ndim(step) == 0 and np.asarray(step).dtype.kind in "iu":
+            yield key, state
+        else:
+            for name, part in state.items():
+                yield from _counting(name, part)

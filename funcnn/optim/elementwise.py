@@ -1,9 +1,11 @@
 """One fused pass over the parameters for a whole chain of rules: a block goes through all of them while in the cache.
 
 A rule is written for one array and does not know about this. An update reads and writes all elements of an optimizer's
-state, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache.
+state, so it is bound by memory, not by arithmetic; its temporaries cost nothing if they never leave the cache. A rule
+with a slot that is not like the parameter goes leaf by leaf, in the same pass.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +15,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from funcnn import tree
-from funcnn.aliases import Array, Tree
+from funcnn.aliases import Array
 from funcnn.engine import threads
 from funcnn.engine.memory import empty
-from funcnn.optim.state import Hyper, State, StateSpec, aligned, leaves_beside, rebuilt
+from funcnn.optim.state import Hyper, StateSpec, state_spec
 
-__all__ = ["ElementwiseRule", "FusedPass", "Rule", "scaled_square"]
+__all__ = ["ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "run_fused", "scaled_square"]
 
 Slots: TypeAlias = dict[str, Array]
 Rule: TypeAlias = Callable[[Array, Slots, Array, Hyper, Array, Slots], Any]
@@ -42,129 +43,143 @@ SERIAL_MAX_SIZE = 1024 * 1024
 POOLED_MIN_BYTES = 128 * 1024
 """Bytes from which on an array is a pooled buffer: glibc gives larger ones back to the system when they are freed."""
 
-P, G, U = 0, 1, 1
-"""The places of parameters, gradients and updates among the trees of a pass; the slots of all rules follow."""
+P, G = 0, 1
+"""The numbers of the trees of parameters and of gradients or updates; those of the slots of all rules follow."""
+
+Leaves: TypeAlias = list[list[Any]]
+"""The leaves of each tree, in the order of the parameters."""
+Columns: TypeAlias = dict[int, Array]
+"""One array of each tree, by the number of the tree."""
 
 
 @dataclass(frozen=True)
 class ElementwiseRule:
-    """A rule for one array, with the specification of its state and the mask of the parameters that it is for."""
+    """A rule for one array, with the specification of its state.
+
+    Args:
+        spec: the specification.
+        rule: the rule.
+        in_place: whether the rule gives the same bits if ``new_state`` is ``state``.
+    """
 
     spec: StateSpec
     rule: Rule
-    mask: Callable[[Tree], Tree] | None = None
-
-    def chosen(self, params: Tree) -> Iterable[bool]:
-        """Whether the rule applies, for each parameter in the order of ``aligned``."""
-        if self.mask is None:
-            return repeat(True)
-        mask = self.mask(params)
-        flags = aligned(params, mask)
-        if flags is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
-            tree.map_with_path(self._check_flag, params, mask)
-        return flags or ()
-
-    def _check_flag(self, path: str, p: Array, flag: Any) -> None:
-        """Raise if a leaf of the mask is not a bool."""
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(
-                f"{self.spec.kind}: expected a mask of one bool for each parameter, "
-                f"got {type(flag).__name__} at {path!r}"
-            )
+    in_place: bool = False
 
 
 class Step(NamedTuple):
-    """A rule in one update: with its hyper-parameters, and with the places of its slots among the trees."""
+    """A rule in one update: its hyper-parameters, the trees of its slots, the parameters that it is for (None: all)."""
 
-    rule: Rule
+    work: ElementwiseRule
     hyper: Hyper
-    slots: Sequence[tuple[str, int]]
+    slots: Sequence[tuple[str, int]] = ()
+    chosen: Sequence[bool] | None = None
 
 
 class Task(NamedTuple):
-    """Steps for one parameter or for several small ones in a row: flat arrays, in the order of the trees."""
+    """Steps for one parameter, or for several small ones in a row, as flat arrays.
 
-    steps: Sequence[Step]
-    old: list[Array]
-    new: list[Array]
-
-
-class FusedPass:
-    """Rules that follow each other, as one function of trees: ``(grads, states, params) -> (updates, new states)``.
-
-    Args:
-        rules: the rules, in order; the update of one is the gradient of the next.
-        what: what the gradients are, for messages.
-        fallback: the place of the leaf that is returned where the gradient is None: U is None itself, P the parameter.
-
-    Raises:
-        TypeError: on the call, a dtype differs from the parameter's, or a mask is not one of bools.
-        ValueError: on the call, a tree or a shape differs, or a state is another optimizer's.
+    A parameter with a rule that is not elementwise keeps its shape, and is a single block: ``whole``.
     """
 
-    def __init__(self, rules: Sequence[ElementwiseRule], what: str = "a gradient", fallback: int = U) -> None:
-        self.rules, self.fallback = rules, fallback
-        self.masked = any(rule.mask is not None for rule in rules)
-        self.names, self.slots = [what], []
-        for rule in rules:
-            self.slots.append([(slot, place) for place, slot in enumerate(rule.spec.slots, len(self.names) + 1)])
-            self.names += [f"state {slot!r}" for slot in rule.spec.slots]
-
-    def __call__(self, grads: Tree, states: Sequence[State], params: Tree) -> tuple[Tree, list[State]]:
-        """The updates and the new state of each rule; where ``grads`` holds None, None and the state as it is."""
-        steps, trees = [], [grads]
-        for rule, slots, state in zip(self.rules, self.slots, states, strict=True):
-            steps.append(Step(rule.rule, rule.spec.hyper(state), slots))
-            trees += [state[slot] for slot, _ in slots]
-        # By tree, then by parameter. What no rule changes stays in its place.
-        leaves = leaves_beside(params, trees, self.names)
-        run_all([make_task(leaves, places, active) for places, active in self.groups(leaves, steps, params)])
-        new_states = [
-            rule.spec.after(step.hyper, {slot: rebuilt(params, leaves[place]) for slot, place in step.slots})
-            for rule, step in zip(self.rules, steps, strict=True)
-        ]
-        updates = leaves[U]
-        if self.fallback != U:
-            updates = [other if u is None else u for u, other in zip(updates, leaves[self.fallback], strict=True)]
-        return rebuilt(params, updates), new_states
-
-    def groups(
-        self, leaves: list[list[Any]], steps: list[Step], params: Tree
-    ) -> Iterator[tuple[list[int], Sequence[Step]]]:
-        """The places of parameters that go together and the steps for them: a large one alone, small ones grouped."""
-        chosen: Iterable[Any] = repeat(None)
-        if self.masked:
-            chosen = zip(*[rule.chosen(params) for rule in self.rules], strict=False)
-        groups: dict[Any, list[int]] = {}
-        for i, (p, g, flags) in enumerate(zip(leaves[P], leaves[G], chosen, strict=False)):
-            if g is not None:
-                groups.setdefault((flags, p.dtype if p.size < SMALL_PARAMETER_MAX else i), []).append(i)
-        for (flags, _), places in groups.items():
-            active = steps if flags is None else list(compress(steps, flags))
-            if active:
-                yield places, active
+    steps: Sequence[Step]
+    old: Columns
+    new: Columns
+    donate: bool
+    whole: bool
+    copies: list[tuple[Array, Array]]
+    """What is copied at the end: an array that was donated, and the memory in which its new elements are."""
 
 
-def make_task(leaves: list[list[Any]], places: list[int], steps: Sequence[Step]) -> Task:
-    """Join the leaves at these places, and put what the steps will write in their place, in new memory."""
+def _add(update: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+    """u = p + update."""
+    np.add(p, update, out=u)
+
+
+ADD = Step(ElementwiseRule(state_spec("apply_updates"), _add, in_place=True), {})
+"""The last step of a pass from gradients to parameters."""
+
+
+def run_fused(leaves: Leaves, steps: Sequence[Step], donate: bool) -> None:
+    """Run steps that follow each other; what they compute takes the place of the leaves.
+
+    Args:
+        leaves: the leaves of each tree. Where the gradient is None, they stay.
+        steps: the steps, in order; the update of one is the gradient of the next. The update of the last takes the
+            place of the gradient, or if it is ``ADD``, that of the parameter.
+        donate: write into the given slots, and into the parameters if the last step is ``ADD``.
+    """
+    result = P if steps and steps[-1] is ADD else G
+    tasks = [make_task(leaves, places, active, result, donate) for places, active in groups(leaves, steps)]
+    run_all(tasks)
+    for task in tasks:
+        for target, source in task.copies:
+            target[...] = source
+
+
+def groups(leaves: Leaves, steps: Sequence[Step]) -> Iterator[tuple[list[int], Sequence[Step]]]:
+    """The places of parameters that go together and the steps for them: a large one alone, small ones grouped."""
+    rows: Iterable[Any] = repeat(None)
+    if any(step.chosen is not None for step in steps):
+        rows = zip(*[repeat(True) if step.chosen is None else step.chosen for step in steps], strict=False)
+    active: dict[Any, tuple[Sequence[Step], bool]] = {}
+    found: dict[Any, list[int]] = {}
+    for i, (p, g, row) in enumerate(zip(leaves[P], leaves[G], rows, strict=False)):
+        if g is None or not p.size:
+            continue
+        if row not in active:
+            chosen = steps if row is None else list(compress(steps, row))
+            active[row] = chosen, all(step.work.spec.elementwise for step in chosen)
+        small = p.size < SMALL_PARAMETER_MAX and active[row][1]
+        found.setdefault((row, p.dtype if small else i), []).append(i)
+    for (row, _), places in found.items():
+        if active[row][0]:
+            yield places, active[row][0]
+
+
+def make_task(leaves: Leaves, places: list[int], steps: Sequence[Step], result: int, donate: bool) -> Task:
+    """Join the leaves at these places, and put the arrays that the steps will write in their place."""
+    slots = [place for step in steps for _, place in step.slots]
+    whole = not all(step.work.spec.elementwise for step in steps)
     if len(places) == 1:
-        old = [column[places[0]].reshape(-1) for column in leaves]
+        old = {n: leaves[n][places[0]] for n in (P, G, *slots)}
+        if not whole:
+            old = {n: leaf.reshape(-1) for n, leaf in old.items()}
     else:
         pick = itemgetter(*places)
-        old = [np.concatenate(pick(column), axis=None) for column in leaves]
-    new, params = old.copy(), leaves[P]
-    written = []
-    for place in (U, *[place for step in steps for _, place in step.slots]):
-        new[place] = new_array(old[P].size, old[P].dtype)
-        written.append((new[place], leaves[place]))
+        old = {n: np.concatenate(pick(leaves[n]), axis=None) for n in (P, G, *slots)}
+    new, fresh, donated = {}, [], []
+    for n in (result, *slots):
+        if donate and n != G:
+            # A block reads its parameters for the last time when the last step writes them.
+            new[n] = old[n]
+            donated.append((old[n], leaves[n]))
+        else:
+            new[n] = new_array(old[n].shape, old[n].dtype)
+            fresh.append((new[n], leaves[n]))
+    copies = []
+    if whole:
+        for array, column in fresh:
+            column[places[0]] = array
+    else:
+        for i, part, column in _parts(fresh, leaves[P], places):
+            column[i] = part
+        if len(places) > 1 or not all(column[places[0]].flags.c_contiguous for _, column in donated):
+            copies = [(column[i], part) for i, part, column in _parts(donated, leaves[P], places)]
+    return Task(steps, old, new, donate, whole, copies)
+
+
+def _parts(
+    joined: Sequence[tuple[Array, list[Any]]], params: list[Any], places: list[int]
+) -> Iterator[tuple[int, Array, list[Any]]]:
+    """The part of each flat array that belongs to each of the parameters, in its shape."""
     end = 0
-    for i in places:
+    for i in places if joined else ():
         p = params[i]
         begin, end = end, end + p.size
-        for whole, column in written:
-            part = whole[begin:end]
-            column[i] = part if p.ndim == 1 else part.reshape(p.shape)
-    return Task(steps, old, new)
+        for array, column in joined:
+            part = array[begin:end]
+            yield i, part if p.ndim == 1 else part.reshape(p.shape), column
 
 
 def run_all(tasks: Sequence[Task]) -> None:
@@ -174,36 +189,46 @@ def run_all(tasks: Sequence[Task]) -> None:
             run_part(task, 0, task.old[P].size)
     else:
         part = BLOCKS_PER_TASK * BLOCK_SIZE
-        parts = [(task, start) for task in tasks for start in range(0, task.old[P].size, part)]
+        parts = [(task, start) for task in tasks for start in range(0, 1 if task.whole else task.old[P].size, part)]
         threads.run([partial(run_part, task, start, start + part) for task, start in parts])
 
 
 def run_part(task: Task, start: int, stop: int) -> None:
     """Apply the steps to a part of the arrays, block by block."""
     size = task.old[P].size
-    if 0 < size <= BLOCK_SIZE:
-        run_block(*task)
+    if size <= BLOCK_SIZE or task.whole:
+        run_block(task.steps, task.old, task.new, task.donate)
         return
     for first in range(start, min(stop, size), BLOCK_SIZE):
         block = slice(first, first + BLOCK_SIZE)
-        run_block(task.steps, [array[block] for array in task.old], [array[block] for array in task.new])
+        old, new = ({n: array[block] for n, array in columns.items()} for columns in (task.old, task.new))
+        run_block(task.steps, old, new, task.donate)
 
 
-def run_block(steps: Sequence[Step], old: list[Array], new: list[Array]) -> None:
+def run_block(steps: Sequence[Step], old: Columns, new: Columns, donate: bool) -> None:
     """Apply the steps to one block of each array."""
     p, g = old[P], old[G]
+    free: Array | None = None
     for step in steps:
-        u = new[U] if step is steps[-1] else new_array(p.size, p.dtype)
-        state, new_state = {}, {}
-        for slot, place in step.slots:
-            state[slot], new_state[slot] = old[place], new[place]
-        step.rule(g, state, p, step.hyper, u, new_state)
-        g = u
+        if step is not steps[-1]:
+            u = new_array(p.shape, p.dtype) if free is None else free
+        else:
+            u = new[P] if step is ADD else new[G]
+        state = {slot: old[place] for slot, place in step.slots}
+        new_state = {slot: new[place] for slot, place in step.slots}
+        aside = donate and not step.work.in_place
+        if aside:
+            new_state = {slot: new_array(array.shape, array.dtype) for slot, array in state.items()}
+        step.work.rule(g, state, p, step.hyper, u, new_state)
+        if aside:
+            for slot, array in new_state.items():
+                state[slot][...] = array
+        g, free = u, None if g is old[G] else g
 
 
-def new_array(size: int, dtype: Any) -> Array:
-    """A flat array of any content."""
-    return np.empty(size, dtype) if size * dtype.itemsize < POOLED_MIN_BYTES else empty((size,), dtype)
+def new_array(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of any content."""
+    return empty(shape, dtype) if math.prod(shape) * dtype.itemsize >= POOLED_MIN_BYTES else np.empty(shape, dtype)
 
 
 def scaled_square(g: Array, factor: float, out: Array) -> Array:

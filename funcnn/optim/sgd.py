@@ -39,7 +39,7 @@ def scale_by_rate(rate: float | Schedule) -> Optimizer:
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         np.multiply(g, -hyper["rate"], out=u)
 
-    return lift("scale_by_rate", rule, rates={"rate": rate}, counts=True)
+    return lift("scale_by_rate", rule, rates={"rate": rate}, counts=True, in_place=True)
 
 
 @recorded
@@ -78,7 +78,7 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
         else:
             u[...] = m
 
-    return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum})
+    return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum}, in_place=True)
 
 
 @recorded
@@ -87,15 +87,14 @@ def sgd(rate: float | Schedule, momentum: float | Schedule = 0.0, nesterov: bool
 
     Args:
         rate: the learning rate, a number or a schedule.
-        momentum: the factor of earlier gradients, 0.9 for instance; a number or a schedule.
-        nesterov: look ahead, see ``add_momentum``.
+        momentum: the factor of earlier gradients; see ``add_momentum``.
+        nesterov: look ahead; see ``add_momentum``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule.
-        ValueError: a rate is negative or not finite, or ``nesterov`` is asked for without momentum.
+        TypeError, ValueError: as ``add_momentum`` and ``scale_by_rate``; or ``nesterov`` is asked for without momentum.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -104,7 +103,7 @@ def sgd(rate: float | Schedule, momentum: float | Schedule = 0.0, nesterov: bool
         {'w': array([-0.2])}
 
     Reference:
-        Sutskever et al. (2013), On the importance of initialization and momentum in deep learning, eq. 1 to 4.
+        That of ``add_momentum``.
     """
     if momentum == 0.0:
         if nesterov:

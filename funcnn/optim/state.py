@@ -1,25 +1,34 @@
 """What an optimizer keeps from one step to the next, and the check that gradients and states are like the parameters.
 
-A state is a nested dict of arrays: trees like the parameters, which are called slots, and the step and the rates.
+A state is a nested dict of arrays: a tree for each slot, with an array for each parameter, and the step and the rates.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy import ndarray
 
 from funcnn import checks, tree
-from funcnn.aliases import Tree
+from funcnn.aliases import Array, Tree
 from funcnn.optim.schedules import Schedule, as_schedule
 
-__all__ = ["Hyper", "State", "StateSpec", "aligned", "leaves_beside", "rebuilt", "state_spec"]
+__all__ = [
+    "Beside", "Expected", "Hyper", "SlotStarts", "State", "StateSpec", "aligned", "beside", "rebuilt", "state_spec",
+]  # fmt: skip
 
 State: TypeAlias = dict[str, Any]
 Hyper: TypeAlias = Mapping[str, float]
 """The hyper-parameters of one update by name, the ``step`` among them, as Python numbers."""
+SlotStarts: TypeAlias = tuple[str, ...] | Mapping[str, Callable[[Array], Array]]
+"""The names of slots that are zero at first, or ``{name: start}``; ``start(p)`` is the first array for a parameter."""
+Expected: TypeAlias = Callable[[Array], tuple[tuple[int, ...], Any]]
+"""The shape and the dtype of a leaf, as a function of its parameter."""
+
+LIKE_THE_PARAMETER = (np.zeros_like, np.ones_like)
+"""The starts of slots of which a part is that of a part of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +37,54 @@ class StateSpec:
 
     Args:
         kind: the transform's name, for messages.
-        slots: the names of the trees in the state; they are like the parameters and zero at first.
+        slots: for each tree in the state its name and the function of a parameter that gives its first array.
         constants: the rates that are numbers.
         schedules: the rates that are schedules.
         counted: the names of the scalars in the state, ``step`` and the rates; none if no rate needs the step.
     """
 
     kind: str
-    slots: tuple[str, ...]
+    slots: Mapping[str, Callable[[Array], Array]]
     constants: Mapping[str, float]
     schedules: Mapping[str, Schedule]
     counted: tuple[str, ...]
+    shapes: dict[Any, tuple[tuple[int, ...], Any]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def names(self) -> frozenset[str]:
         """The keys of a state."""
         return frozenset((*self.slots, *self.counted))
 
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether every slot has an element for each of the parameter, so that a rule may run on any part of both."""
+        return all(start in LIKE_THE_PARAMETER for start in self.slots.values())
+
+    def expected(self, slot: str) -> Expected | None:
+        """The shape and the dtype of a slot's arrays; None if they are those of the parameter."""
+        return None if self.slots[slot] in LIKE_THE_PARAMETER else partial(self._expected, slot)
+
+    def _expected(self, slot: str, p: Array) -> tuple[tuple[int, ...], Any]:
+        """The same for one parameter; the start is called once for each shape and dtype."""
+        key = slot, p.shape, p.dtype
+        if key not in self.shapes:
+            first = self._first(slot, "", p)
+            self.shapes[key] = first.shape, first.dtype
+        return self.shapes[key]
+
+    def _first(self, slot: str, path: str, p: Any) -> Array:
+        """The first array of a slot, in memory of its own."""
+        first = self.slots[slot](np.asarray(p))
+        if not isinstance(first, ndarray):
+            where = f" for {path}" if path else ""
+            raise TypeError(f"{self.kind}: expected an array as the start of {slot!r}{where}, got {checks.what(first)}")
+        # A start of one's own may return the parameter itself, or one array for several parameters.
+        return first if self.slots[slot] in LIKE_THE_PARAMETER else first.copy()
+
     def init(self, params: Tree) -> State:
         """The state before the first step."""
         tree.map_with_path(_check_parameter, params)
-        state: State = {slot: tree.map(np.zeros_like, params) for slot in self.slots}
+        state: State = {slot: tree.map_with_path(partial(self._first, slot), params) for slot in self.slots}
         # No rate has been used yet.
         return state | {name: np.array(0) if name == "step" else np.array(np.nan) for name in self.counted}
 
@@ -65,15 +101,15 @@ class StateSpec:
             hyper[name] = schedule(step)
         return hyper
 
-    def after(self, hyper: Hyper, slots: dict[str, Tree]) -> State:
+    def after(self, hyper: Hyper, slots: Mapping[str, Tree]) -> State:
         """The state after the update that used these hyper-parameters."""
         then = {**hyper, "step": hyper["step"] + 1}
-        return slots | {name: np.array(then[name]) for name in self.counted}
+        return {**slots, **{name: np.array(then[name]) for name in self.counted}}
 
 
 def state_spec(
     kind: str,
-    slots: tuple[str, ...] = (),
+    slots: SlotStarts = (),
     rates: Mapping[str, float | Schedule] | None = None,
     counts: bool = False,
 ) -> StateSpec:
@@ -82,33 +118,73 @@ def state_spec(
     constants = {name: checks.rate(kind, name, rate) for name, rate in rates.items() if not callable(rate)}
     schedules = {name: as_schedule(f"{kind}: {name}", rate) for name, rate in rates.items() if callable(rate)}
     counted = ("step", *rates) if counts or schedules else ()
-    return StateSpec(kind, slots, constants, schedules, counted)
+    starts = slots if isinstance(slots, Mapping) else dict.fromkeys(slots, np.zeros_like)
+    for slot, start in starts.items():
+        checks.function(kind, f"the start of {slot!r}", start)
+    if clash := sorted(starts.keys() & {*counted}):
+        raise ValueError(f"{kind}: expected slots and rates of different names, got {clash} twice")
+    return StateSpec(kind, dict(starts), constants, schedules, counted)
 
 
-def leaves_beside(params: Tree, trees: Sequence[Tree], names: Sequence[str]) -> list[list[Any]]:
-    """The leaves of the parameters and of several trees, after one check of structures, shapes and dtypes.
+class Beside(NamedTuple):
+    """Parameters and gradients, and their leaves, beside which other trees are checked."""
 
-    Args:
-        params: the parameters.
-        trees: gradients or updates first, then slots. Where the first of them holds None, no leaf is checked.
-        names: what each of the trees is, for messages.
+    params: Tree
+    grads: Tree
+    param_leaves: list[Any]
+    grad_leaves: list[Any]
 
-    Returns:
-        A list of leaves for ``params`` and for each of ``trees``, in the order in which the parameters stand.
+    def leaves(self, given: Tree, name: str, expected: Expected | None = None) -> list[Any]:
+        """The leaves of a tree in the order of the parameters, after a check of its structure, shapes and dtypes.
 
-    Raises:
-        TypeError: a dtype differs from the parameter's, or a parameter with a gradient is not of floats.
-        ValueError: a tree or a shape differs; broadcasting would hide it.
-    """
-    leaves = [aligned(params, given) for given in (params, *trees)]
-    found = [column for column in leaves if column is not None]
-    if len(found) == len(leaves) and _alike(*found):
-        return found
-    for name, given in zip(("a parameter", *names), (params, *trees), strict=True):
-        tree.flatten(given)  # raises if it is not made of dicts
-        tree.map_with_path(partial(_check_leaf, name), params, given, trees[0])
-    # No error: some leaves are numbers or subclasses of arrays.
-    return [[leaf if g is None else np.asarray(leaf) for leaf, g in zip(c, found[1], strict=True)] for c in found]
+        Args:
+            given: the tree.
+            name: what it is, for messages.
+            expected: the shape and the dtype of a leaf; by default those of its parameter.
+
+        Returns:
+            The leaves. Where there is no gradient, they are not checked.
+
+        Raises:
+            TypeError: a dtype differs.
+            ValueError: the tree or a shape differs; broadcasting would hide it.
+        """
+        leaves = aligned(self.params, given)
+        if leaves is None or not _alike(self.param_leaves, self.grad_leaves, leaves, expected):
+            return _checked(self.params, self.grads, given, name, expected)
+        return leaves
+
+
+def beside(params: Tree, grads: Tree, what: str) -> Beside:
+    """The check of trees beside these parameters and gradients, which are checked here; ``what`` they are."""
+    param_leaves, grad_leaves = aligned(params, params), aligned(params, grads)
+    if param_leaves is None or grad_leaves is None or not _alike(param_leaves, grad_leaves, grad_leaves, None):
+        param_leaves = _checked(params, grads, params, "a parameter")
+        grad_leaves = _checked(params, grads, grads, what)
+    return Beside(params, grads, param_leaves, grad_leaves)
+
+
+def _checked(params: Tree, grads: Tree, given: Tree, name: str, expected: Expected | None = None) -> list[Any]:
+    """The leaves of a tree of which some seem wrong: an error, unless they are numbers or subclasses of arrays."""
+    tree.flatten(given)  # raises if it is not made of dicts
+    tree.map_with_path(partial(_check_leaf, name, expected), params, given, grads)
+    pairs = zip(aligned(params, given) or (), aligned(params, grads) or (), strict=True)
+    return [leaf if g is None else np.asarray(leaf) for leaf, g in pairs]
+
+
+def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Expected | None) -> bool:
+    """Whether the leaves are arrays as expected, beside parameters of floats, wherever there is a gradient."""
+    for p, g, leaf in zip(params, grads, leaves, strict=True):
+        if g is None:
+            continue
+        if type(p) is not ndarray or type(leaf) is not ndarray or p.dtype.kind != "f":
+            return False
+        if expected is None:
+            if leaf.shape != p.shape or leaf.dtype != p.dtype:
+                return False
+        elif (leaf.shape, leaf.dtype) != expected(p):
+            return False
+    return True
 
 
 def aligned(params: Tree, given: Tree) -> list[Any] | None:
@@ -148,26 +224,8 @@ def _fill(params: dict[str, Any], leaves: Iterator[Any]) -> dict[str, Any]:
     return tree
 
 
-def _alike(params: list[Any], grads: list[Any], *slots: list[Any]) -> bool:
-    """Whether the leaves at each place are arrays of one shape and one dtype, floats if there is a gradient."""
-    for p, g in zip(params, grads, strict=True):
-        if type(p) is not ndarray:
-            return False
-        if g is not None and (
-            type(g) is not ndarray or g.shape != p.shape or g.dtype != p.dtype or p.dtype.kind != "f"
-        ):
-            return False
-    for leaves in slots:
-        for p, leaf in zip(params, leaves, strict=True):
-            if type(leaf) is not ndarray or leaf.shape != p.shape or leaf.dtype != p.dtype:
-                return False
-    return True
-
-
-def _check_leaf(name: str, path: str, p: Any, leaf: Any, g: Any) -> None:
-    """Raise if a leaf is not like its parameter, unless there is no gradient for it."""
-    if g is None:
-        return
+def _check_leaf(name: str, expected: Expected | None, path: str, p: Any, leaf: Any, g: Any) -> None:
+    """Raise if a leaf is not as expected beside its parameter, unless there is no gradient for it."""
     where = path or "the root"
     if isinstance(leaf, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"{where}: expected {name} as a plain array, got {type(leaf).__name__}; use np.asarray")
@@ -176,12 +234,13 @@ def _check_leaf(name: str, path: str, p: Any, leaf: Any, g: Any) -> None:
         raise TypeError(
             f"{where}: expected parameters of floats, got {p.dtype}; use tree.cast, or None where its gradient stands"
         )
-    if leaf.shape != p.shape:
-        raise ValueError(f"{where}: expected {name} of the parameter's shape {p.shape}, got {leaf.shape}")
-    if leaf.dtype != p.dtype:
+    shape, dtype = (p.shape, p.dtype) if expected is None else expected(p)
+    of = "the parameter's " if expected is None else ""
+    if leaf.shape != shape:
+        raise ValueError(f"{where}: expected {name} of {of}shape {shape}, got {leaf.shape}")
+    if leaf.dtype != dtype:
         raise TypeError(
-            f"{where}: expected {name} of the parameter's dtype {p.dtype}, got {leaf.dtype}; "
-            f"use tree.cast(..., np.{p.dtype})"
+            f"{where}: expected {name} of {of}dtype {dtype}, got {leaf.dtype}; use tree.cast(..., np.{dtype})"
         )
 
 

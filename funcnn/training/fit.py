@@ -5,18 +5,22 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 """
 
 import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Params, Rng, Tree
+from funcnn.engine.memory import empty_like
 from funcnn.inspect.calibrate import calibrate
 from funcnn.losses import Loss
-from funcnn.optim import Optimizer, apply_updates, current_rate
+from funcnn.optim import as_optimizer, current_rate
 from funcnn.protocol import Layer, as_layer
 from funcnn.rng import as_key, fold, generator
 from funcnn.training.batching import Data, batches, check_data, split, take
@@ -51,7 +55,7 @@ It returns True to stop, None or False to continue, or a ``Decision``. If severa
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; ``result`` holds the last parameters, state and history before that."""
+    """The loss or a gradient became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation before that."""
 
     def __init__(self, message: str, result: Fit) -> None:
         super().__init__(message)
@@ -106,7 +110,8 @@ def fit(
         and for the parameters returned, layers such as ``batch_norm`` are calibrated on training examples.
 
     Raises:
-        NonFiniteLossError: the loss became NaN or infinite; its ``result`` is the last state before that.
+        NonFiniteLossError: the loss or a gradient became NaN or infinite. Its ``result`` is the ``Fit`` of the last
+            evaluation before that, or what the run started from.
         TypeError: the data are not pairs of arrays or of nested dicts of arrays, the metrics are not a dict, the
             optimizer is not one, the loss or a callback is not a function, or a callback returns something else.
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
@@ -129,15 +134,16 @@ def fit(
     batch_size = checks.size("fit", "batch_size", batch_size)
     per_epoch = math.ceil(check_data("fit", train) / batch_size)
     stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
-    init, update = _pair(optimizer)
-    opt_state = _first_state(init, params, start) if opt_state is None else opt_state
+    optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
+    opt_state = _first_state(optimizer.init, params, start) if opt_state is None else opt_state
     show = progress(per_epoch * epochs - start) if verbose else None
     started, history = time.perf_counter(), list[Record]()
-    good = Fit(params, opt_state, history)
+    # The last Fit that others know; once a step has made new arrays, `owned`, the steps after it may write into them.
+    good, owned = Fit(params, opt_state, history), False
     decision = Decision(stop=False, result=good)
 
     def record(epoch: int) -> None:
-        nonlocal params, decision
+        nonlocal params, good, owned, decision
         finite_loss = _finite(loss, f"after epoch {epoch}", good)
         params = _calibrated(run, params, sample, finite_loss, key)
         scores: Record = {"epoch": epoch, "step": epoch * per_epoch, "seconds": time.perf_counter() - started}
@@ -148,7 +154,8 @@ def fit(
         if show is not None:
             show(0, "")
             print(f"epoch {epoch}/{epochs}  {format_record(scores)}", flush=True)
-        decision = _decide(callbacks, Fit(params, opt_state, history))
+        good, owned = Fit(params, opt_state, history), False
+        decision = _decide(callbacks, good)
 
     if not start:
         record(0)
@@ -157,9 +164,11 @@ def fit(
             break
         gradient = value_and_grad(run, _finite(loss, f"in step {step}", good))
         value, grads = gradient(params, x, target, fold(key, step))
-        good = Fit(params, opt_state, history)
-        updates, opt_state = update(grads, opt_state, params)
-        params = apply_updates(params, updates)
+        _check_finite(grads, f"in step {step} of epoch {step // per_epoch + 1}", good)
+        with _interrupts_deferred():
+            if optimizer.donates and not owned:
+                params, opt_state, owned = tree.map(_copied, params), tree.map(_copied, opt_state), True
+            params, opt_state = optimizer.step(grads, opt_state, params, donate=owned)
         if show is not None:
             show(step + 1 - start, f"loss {value:.4f}")
         epoch, rest = divmod(step + 1, per_epoch)
@@ -258,15 +267,6 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: R
     return {"train": train} | ({} if validation is None else {"validation": validation})
 
 
-def _pair(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The functions ``init`` and ``update`` of an optimizer, which may be any pair of functions."""
-    is_pair = isinstance(optimizer, tuple) and len(optimizer) == 2 and all(map(callable, optimizer))
-    if not is_pair and not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit: expected an optimizer such as adam(1e-3), got {optimizer!r}")
-    init, update = optimizer
-    return init, update
-
-
 def _first_state(init: Callable[..., Any], params: Params, start: int) -> Tree:
     """The state of an optimizer before its first step."""
     if start:
@@ -298,12 +298,54 @@ def _finite(loss: Loss, when: str, good: Fit) -> Loss:
     def finite_loss(y: Tree, target: Tree) -> tuple[float, Tree]:
         value, dy = loss(y, target)
         if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"the loss is {value} {when}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...), or "
-                "look for NaN in the data. The last finite parameters, optimizer state and history are in this error's "
-                ".result",
-                good,
-            )
+            raise _diverged(f"the loss is {value} {when}", good)
         return value, dy
 
     return finite_loss
+
+
+def _check_finite(grads: Tree, when: str, good: Fit) -> None:
+    """Raise if a gradient has an element that is NaN or infinite."""
+    with np.errstate(all="ignore"):
+        for path, g in tree.flatten(grads).items():
+            # A finite sum has finite terms only, and takes half the time; a sum may overflow.
+            if g is not None and not math.isfinite(np.sum(g)) and not np.isfinite(g).all():
+                raise _diverged(f"the gradient of {path or 'the parameter'} is not finite {when}", good)
+
+
+def _diverged(what: str, good: Fit) -> NonFiniteLossError:
+    """The error of a run that diverged."""
+    return NonFiniteLossError(
+        f"{what}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...), or look for NaN in the data. "
+        "The parameters, optimizer state and history of the last evaluation before are in this error's .result",
+        good,
+    )
+
+
+def _copied(leaf: Any) -> Any:
+    """A copy of an array; what is not a plain array is left to the checks of the optimizer."""
+    if type(leaf) is not np.ndarray:
+        return leaf
+    copy = empty_like(leaf)
+    copy[...] = leaf
+    return copy
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a step, so that nobody, not even a debugger, finds arrays that are half written.
+
+    Only where Python's own handler would raise ``KeyboardInterrupt`` here: in the main thread.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupts: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interrupts:
+            signal.default_int_handler(*interrupts[0])

@@ -25,6 +25,8 @@ from funcnn.optim import (
     exponential_decay,
     join,
     linear_warmup,
+    masked,
+    partition,
     rmsprop,
     scale_by_adadelta,
     scale_by_adagrad,
@@ -39,6 +41,11 @@ from funcnn.optim import (
 
 def everywhere(params: Any) -> Any:
     return tree.map(lambda p: True, params)
+
+
+def some(params: Any) -> Any:
+    """A mask of some of the parameters, by their names."""
+    return tree.map_with_path(lambda path, _: path.endswith(("w", "b", "step")), params)
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -66,6 +73,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "add_momentum": add_momentum(0.9),
     "add_decayed_weights": add_decayed_weights(0.1),
     "clip_by_value": clip_by_value(0.5),
+    "masked": masked(adam(0.1), some),
+    "masked in a chain": chain(masked(add_momentum(0.9), some), masked(clip_by_global_norm(0.5), some), sgd(0.1)),
+    "partition": partition({"*": adamw(0.1)}),
+    "partition, masked": partition({"*": chain(masked(scale_by_adam(), some), sgd(linear_warmup(0.1, 5), 0.9))}),
     "clip_by_global_norm": clip_by_global_norm(0.5),
     "clip_by_global_norm, scheduled": clip_by_global_norm(cosine_decay(0.5, 10)),
 }

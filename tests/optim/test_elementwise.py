@@ -23,14 +23,37 @@ from funcnn.optim import (
     clip_by_value,
     elementwise,
     lift,
+    masked,
+    partition,
     scale_by_adam,
     scale_by_rate,
 )
+
+WHOLE = 10**9
+Slots = dict[str, Array]
 
 
 def _in_turns(params: Tree) -> Tree:
     """Every other parameter, small and large ones among those left out."""
     return tree.map_with_path(lambda path, p: path in ("large", "inner/fortran", "inner/one"), params)
+
+
+def factored() -> Optimizer:
+    """Adafactor's second moment: the rows and the columns of the mean square; of a vector, the square itself."""
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
+        square = g * g + 1e-30
+        last, first = (-1, -2) if g.ndim >= 2 else ((), ())
+        rows = np.add(0.9 * state["rows"], 0.1 * square.mean(last), out=new_state["rows"])
+        columns = np.add(0.9 * state["columns"], 0.1 * square.mean(first), out=new_state["columns"])
+        mean = rows[..., None] * columns[..., None, :] / rows.mean(-1)[..., None, None] if g.ndim >= 2 else rows
+        np.divide(g, np.sqrt(mean), out=u)
+
+    slots = {
+        "rows": lambda p: np.zeros(p.shape[:-1] if p.ndim >= 2 else p.shape, p.dtype),
+        "columns": lambda p: np.zeros(p.shape[:-2] + p.shape[-1:] if p.ndim >= 2 else p.shape, p.dtype),
+    }
+    return lift("scale_by_factored", rule, slots=slots)
 
 
 CHAINS: dict[str, Optimizer] = OPTIMIZERS | {
@@ -40,11 +63,15 @@ CHAINS: dict[str, Optimizer] = OPTIMIZERS | {
     "masked first and last": chain(
         add_decayed_weights(0.5, _in_turns), add_momentum(0.9), clip_by_value(0.5), add_decayed_weights(0.1, _in_turns)
     ),
+    "masked chain": chain(clip_by_value(0.5), masked(chain(add_momentum(0.9), clip_by_global_norm(0.5)), _in_turns)),
+    "masked by path": chain(masked(adam(0.1), "inner/*"), masked(clip_by_value(0.1), "[!i]*"), scale_by_rate(0.5)),
+    "partition by path": partition({"inner/[ft]*": adamw(0.1), "inner/*": chain(add_momentum(0.9)), "*": adam(0.1)}),
+    "partition in a chain": chain(
+        partition({"*e": scale_by_adam(), "*": chain(clip_by_global_norm(0.5), add_momentum(0.9))}), scale_by_rate(0.1)
+    ),
+    "factored": chain(add_momentum(0.9), factored(), scale_by_rate(0.1)),
 }
 every_chain = pytest.mark.parametrize("optimizer", CHAINS.values(), ids=CHAINS)
-
-WHOLE = 10**9
-Slots = dict[str, Array]
 
 
 @contextmanager
@@ -150,7 +177,7 @@ def test_outputs_do_not_change_when_the_next_step_is_made(optimizer: Optimizer, 
     assert bits({"params": params, "grads": grads}) == given
 
 
-def test_a_masked_gradient_passes_and_its_state_stays() -> None:
+def test_a_masked_gradient_passes_and_has_no_state() -> None:
     params, grads = made(0, np.float64), made(1, np.float64)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Any, u: Array, new_state: Slots) -> None:
@@ -164,7 +191,7 @@ def test_a_masked_gradient_passes_and_its_state_stays() -> None:
         for path, chosen in tree.flatten(_in_turns(params)).items():
             g, p = tree.flatten(grads)[path], tree.flatten(params)[path]
             assert np.array_equal(tree.flatten(updates)[path], 2 * g if chosen else g)
-            assert np.array_equal(tree.flatten(state["m"])[path], p if chosen else 0 * p)
+            assert np.array_equal(tree.flatten(state["m"]).get(path), p if chosen else None)
 
 
 def test_each_element_is_in_one_block_and_no_block_is_too_large() -> None:

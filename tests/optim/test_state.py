@@ -12,9 +12,14 @@ from funcnn.optim import (
     adam,
     add_momentum,
     apply_updates,
+    chain,
     clip_by_global_norm,
+    lift,
+    masked,
     scale_by_adam,
+    scale_by_rate,
     sgd,
+    transform,
 )
 
 PARAMS = {"dense_0": {"b": np.zeros(2), "w": np.ones((3, 2))}}
@@ -150,3 +155,117 @@ def test_an_update_leaves_no_garbage() -> None:
         assert params["dense_0"]["w"].shape == (3, 2)
     finally:
         gc.enable()
+
+
+# --- slots that are not like the parameter ---------------------------------------------------------------------------
+
+
+def normalized(g: Any, state: Any, p: Any, hyper: Any, u: Any, new_state: Any) -> None:
+    """The gradient by the root of its mean square so far, one number for a parameter; p at the start stays."""
+    np.add(state["square"], np.mean(g * g), out=new_state["square"])
+    new_state["start"][...] = state["start"]
+    np.divide(g, np.sqrt(new_state["square"]), out=u)
+    u += p - state["start"]
+
+
+NORMALIZED = lift(
+    "normalized", normalized, slots={"square": lambda p: np.zeros((), p.dtype), "start": lambda p: p}, in_place=True
+)
+
+
+@pytest.mark.parametrize("donate", [False, True])
+def test_a_slot_has_a_start_of_its_own(donate: bool) -> None:
+    params: Any = {"w": np.full((2, 3), 2.0, np.float32), "b": np.ones(4, np.float32)}
+    grads = {"w": np.full((2, 3), 3.0, np.float32), "b": np.full(4, 4.0, np.float32)}
+    optimizer = chain(NORMALIZED, scale_by_rate(0.5))
+    state = optimizer.init(params)
+    slots = state["normalized"]
+    assert {name: leaf.shape for name, leaf in slots["square"].items()} == {"w": (), "b": ()}
+    assert all((slots["start"][name] == params[name]).all() for name in params)
+    assert not any(np.shares_memory(slots["start"][name], params[name]) for name in params)
+    first, state = optimizer.step(grads, state, params, donate)
+    # Each parameter by its own norm, whatever their sizes: 3 / 3 and 4 / 4.
+    assert (first["w"] == 1.5).all()
+    assert (first["b"] == 0.5).all()
+    assert state["normalized"]["square"] == {"w": 9, "b": 16}
+    assert state["normalized"]["square"]["w"].dtype == np.float32
+    second, state = optimizer.step(grads, state, first, donate)
+    np.testing.assert_allclose(second["w"], 1.5 - 0.5 * (3 / np.sqrt(18) - 0.5), rtol=1e-6)
+    assert slots["square"]["w"] == (18 if donate else 0)
+    assert (second["w"] is params["w"]) == donate
+
+
+def test_the_arrays_of_a_slot_are_those_that_its_start_gives() -> None:
+    params = {"w": np.ones((2, 3)), "b": np.ones(4), "n": np.arange(2)}
+    grads = {"w": np.ones((2, 3)), "b": np.ones(4), "n": None}
+    state = NORMALIZED.init(params)
+    for slot, wrong, error, message in (
+        ("square", np.zeros(1), ValueError, r"w: expected state 'square' of shape \(\), got \(1,\)"),
+        ("square", np.zeros((), np.float32), TypeError, "w: expected state 'square' of dtype float64, got float32"),
+        ("start", np.zeros(3), ValueError, r"w: expected state 'start' of shape \(2, 3\), got \(3,\)"),
+    ):
+        with pytest.raises(error, match=message):
+            NORMALIZED.step(grads, state | {slot: state[slot] | {"w": wrong}}, params)
+    # Nothing is known about that of a parameter without a gradient.
+    NORMALIZED.step(grads, state | {"start": state["start"] | {"n": np.zeros(9)}}, params)
+    # It does not take an init to know the shapes: a run is resumed from a file.
+    other = lift("normalized", normalized, slots={"square": lambda p: np.zeros((), p.dtype), "start": np.copy})
+    other.step(grads, state, params)
+
+
+def test_a_start_is_called_once_for_each_shape_after_the_init() -> None:
+    calls: list[Any] = []
+
+    def start(p: Any) -> Any:
+        calls.append(p.shape)
+        return np.zeros(p.shape[:-1])
+
+    rule = lift("rows", lambda g, state, p, hyper, u, new_state: np.copyto(u, g), slots={"rows": start})
+    params = {"a": np.ones((2, 3)), "b": np.ones((2, 3)), "c": np.ones(4)}
+    state = rule.init(params)
+    assert calls == [(2, 3), (2, 3), (4,)]
+    for _ in range(3):
+        rule.step(params, state, params)
+    assert calls[3:] == [(2, 3), (4,)]
+
+
+def test_whole_parameters_of_any_size_go_through_a_rule_that_is_not_elementwise() -> None:
+    met: list[Any] = []
+
+    def rule(g: Any, state: Any, p: Any, hyper: Any, u: Any, new_state: Any) -> None:
+        met.append((g.shape, p.shape, u.shape, state["count"].shape))
+        np.add(state["count"], 1, out=new_state["count"])
+        np.multiply(g, new_state["count"][0], out=u)
+
+    optimizer = chain(
+        masked(lift("counted", rule, slots={"count": lambda p: np.zeros(1, np.int64)}), "[wx]*"), scale_by_rate(1.0)
+    )
+    shapes: Any = {"w": (2, 3), "wide": (1100, 1000), "x": (), "x0": (0, 3), "b": (5,)}
+    params = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    state = optimizer.init(params)
+    for _ in range(2):
+        params, state = optimizer.step(params, state, {name: np.zeros_like(p) for name, p in params.items()})
+        # An empty one has nothing to do.
+        assert sorted(met) == sorted((shapes[name],) * 3 + ((1,),) for name in ("w", "wide", "x"))
+        met.clear()
+    assert {name: p.flat[0] for name, p in params.items() if p.size} == {"w": 2, "wide": 2, "x": 2, "b": 1}
+    assert {name: count.item() for name, count in state["counted"]["count"].items()} == {
+        "w": 2, "wide": 2, "x": 2, "x0": 0
+    }  # fmt: skip
+
+
+def test_starts_that_are_not_functions_or_return_no_array() -> None:
+    with pytest.raises(TypeError, match="bad: the start of 'm': expected a function, got 0"):
+        lift("bad", normalized, slots={"m": 0})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="bad: expected an array as the start of 'm' for w, got a float"):
+        lift("bad", normalized, slots={"m": lambda p: 0.0}).init({"w": np.ones(1)})  # type: ignore[dict-item, return-value]
+    with pytest.raises(ValueError, match=r"bad: expected slots and rates of different names, got \['m'\] twice"):
+        lift("bad", normalized, slots=("m",), rates={"m": lambda step: 1.0})
+
+
+def test_one_array_as_the_start_of_several_is_copied() -> None:
+    ones = np.ones(1)
+    rule = transform("whole", lambda grads, slots, params, hyper: (grads, slots), slots={"m": lambda p: ones})
+    state = rule.init({"a": ones, "b": ones})
+    assert not any(np.shares_memory(m, ones) for m in state["m"].values())
+    assert not np.shares_memory(state["m"]["a"], state["m"]["b"])

@@ -612,13 +612,13 @@ def loss_that_fails_at(call: int, value: float = float("nan")) -> Callable[..., 
     [
         (0, "after epoch 0", 0, []),
         (1, "in step 0", 0, [0]),
-        (3, "in step 2", 1, [0]),
-        (5, "after epoch 1", 3, [0]),
-        (6, "in step 4", 3, [0, 1]),
+        (3, "in step 2", 0, [0]),
+        (5, "after epoch 1", 0, [0]),
+        (6, "in step 4", 4, [0, 1]),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_state_before_it(
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_evaluation_before_it(
     call: int, where: str, steps: int, epochs: list[int], value: float
 ) -> None:
     # Four steps to an epoch: calls 0 and 5 evaluate, the others train.

@@ -44,16 +44,46 @@ def test_forty_steps(optimizer: optim.Optimizer, name: str, options: dict[str, A
     peer = getattr(torch.optim, name)(theirs.values(), **({"lr": RATE} | options))
 
     state = optimizer.init(params)
+    stepped, stepped_state = tree.map(np.copy, params), optimizer.init(params)
     for step in noise:
         # Each side's own parameters enter its gradients, so that errors feed back as they do in training.
         updates, state = optimizer.update(tree.map(np.add, params, step), state, params)
+        grads = tree.map(np.add, stepped, step)
         params = optim.apply_updates(params, updates)
+        stepped, stepped_state = optimizer.step(grads, stepped_state, stepped, donate=True)
         for path, leaf in theirs.items():
             leaf.grad = leaf.detach() + torch.tensor(step[path])
         peer.step()
     for path, leaf in theirs.items():
         # Forty steps of numbers near 1, each rounded to 1e-16 in another order.
         np.testing.assert_allclose(params[path], leaf.detach().numpy(), rtol=0, atol=1e-12)
+        assert np.array_equal(params[path], stepped[path])
+
+
+def test_groups_of_parameters() -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    params: Any = {
+        "head": {"b": rng.normal(size=2), "w": rng.normal(size=(3, 2))},
+        "stem": {"w": rng.normal(size=(4, 3))},
+    }
+    optimizer = optim.partition({"*/b": optim.sgd(RATE, 0.9), "head/*": optim.adam(2 * RATE), "*": optim.adam(RATE)})
+    theirs = {path: torch.tensor(leaf, requires_grad=True) for path, leaf in tree.flatten(params).items()}
+    adam = torch.optim.Adam([{"params": theirs["head/w"], "lr": 2 * RATE}, {"params": theirs["stem/w"], "lr": RATE}])
+    momentum = torch.optim.SGD([theirs["head/b"]], lr=RATE, momentum=0.9)
+    state = optimizer.init(params)
+    for _ in range(40):
+        noise = tree.map(lambda p: rng.normal(size=p.shape), params)
+        grads = tree.map(np.add, params, noise)
+        for path, leaf in theirs.items():
+            leaf.grad = leaf.detach() + torch.tensor(tree.flatten(noise)[path])
+        params, state = optimizer.step(grads, state, params, donate=True)
+        adam.step()
+        momentum.step()
+    for path, leaf in theirs.items():
+        # As above.
+        np.testing.assert_allclose(tree.flatten(params)[path], leaf.detach().numpy(), rtol=0, atol=1e-12)
 
 
 def test_clipping_by_the_global_norm() -> None:
