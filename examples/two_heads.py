@@ -32,8 +32,7 @@ params = model.init(fn.specs(train[0]), rng=0)
 opt_state = optimizer.init(params)
 for step, (x, target) in enumerate(fn.batches(train, 64, epochs=6, rng=0)):
     value, grads, y = gradient(params, x, target, rng=(0, step))
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    params = fn.apply_updates(params, updates)
+    params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
     if step % 200 == 0:
         print(f"step {step}: loss {value:.3f}, {correct(y, target)}")
 print(f"test: {correct(fn.predict(model, params, test[0]), test[1])}")

@@ -86,7 +86,7 @@ def by_hand_differences(workload: Workload, weights: Any, x: Any, target: Any, l
     optimizer = ours.OPTIMIZERS["sgd"]
     moves, _ = optimizer.update(grads, optimizer.init(weights), weights)
     moved = by_hand.leaves_of(fn.apply_updates(weights, moves))
-    they_moved = by_hand.sgd(params, theirs)
+    they_moved = by_hand.sgd([p.copy() for p in params], theirs)
     return [
         relative(loss, their_loss),
         *all_relative(own, theirs),

@@ -130,8 +130,8 @@ def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, i
         y, vjp = model.apply(params, x, rng)
         loss, dy = loss_of(y, target)
         grads, _ = vjp(dy, input_grad=False)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return fn.apply_updates(params, updates), opt_state, loss
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
+        return params, opt_state, loss
 
     def train(x: Array, target: Array, i: int) -> None:
         nonlocal params, opt_state
@@ -141,14 +141,13 @@ def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, i
 
 
 def updating(params: Any, grads: Any) -> Step:
-    """The optimizer's update alone: new parameters and a new state from the old ones."""
+    """The optimizer's step alone, in place like PyTorch's."""
     optimizer = OPTIMIZERS["adam"]
     opt_state = optimizer.init(params)
 
     def step(i: int) -> None:
         nonlocal params, opt_state
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = fn.apply_updates(params, updates)
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
 
     return step
 
