@@ -3,7 +3,7 @@
 An array that is written while another one reads or writes the same memory would give other numbers than the pure step.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -39,28 +39,30 @@ def check_donated(leaves: Sequence[Sequence[Any]], written: Sequence[int], name:
                 raise ValueError(f"{name((number, i))} is read-only, so it cannot be donated; use a copy")
             if not flags.c_contiguous and _overlaps_itself(leaf):
                 raise ValueError(f"{name((number, i))} overlaps itself, so it cannot be donated; use a copy")
-    for one, other in _sharing(leaves):
-        if any(number in written and leaves[1][i] is not None for number, i in (one, other)):
-            raise ValueError(f"{name(one)} and {name(other)} share memory, so they cannot be donated; use copies")
+    targets = {(number, i) for number in written for i, g in enumerate(leaves[1]) if g is not None}
+    for one, other in _sharing(leaves, targets):
+        raise ValueError(f"{name(one)} and {name(other)} share memory, so they cannot be donated; use copies")
 
 
 def copied_where_shared(leaves: Sequence[Any], written: Sequence[Any]) -> list[Any]:
     """The leaves, with a copy of each that shares memory with one that will be written."""
-    shared = {place[1] for pair in _sharing([leaves, written]) for place in pair if pair[0][0] != pair[1][0]}
+    targets = {(1, i) for i in range(len(written))}
+    shared = {place[1] for pair in _sharing([leaves, written], targets) for place in pair if pair[0][0] != pair[1][0]}
     return [leaf.copy() if i in shared and leaf is not None else leaf for i, leaf in enumerate(leaves)]
 
 
-def _sharing(leaves: Sequence[Sequence[Any]]) -> Iterable[tuple[Place, Place]]:
-    """The pairs of places whose arrays share memory."""
-    owners = [_owner(leaf) for column in leaves for leaf in column if isinstance(leaf, np.ndarray)]
-    if None not in owners and len(set(owners)) == len(owners):
-        return []
-    groups: dict[Any, list[tuple[Place, Array]]] = {}
+def _sharing(leaves: Sequence[Sequence[Any]], targets: Container[Place]) -> Iterator[tuple[Place, Place]]:
+    """The pairs of places whose arrays share memory, of which at least one is a target."""
+    groups: dict[int | None, list[tuple[Place, Array]]] = {}
     for number, column in enumerate(leaves):
         for i, leaf in enumerate(column):
             if isinstance(leaf, np.ndarray):
-                groups.setdefault(None if None in owners else _owner(leaf), []).append(((number, i), leaf))
-    return [pair for group in groups.values() if len(group) > 1 for pair in _overlapping(group)]
+                groups.setdefault(_owner(leaf), []).append(((number, i), leaf))
+    if None in groups:
+        groups = {None: [place for group in groups.values() for place in group]}
+    for group in groups.values():
+        if len(group) > 1 and any(place in targets for place, _ in group):
+            yield from (pair for pair in _overlapping(group) if pair[0] in targets or pair[1] in targets)
 
 
 def _owner(array: Any) -> int | None:
