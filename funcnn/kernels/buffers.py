@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Neighbouring pixels along depth and width: whole planes, or a piece of one plane.
+    """Neighbouring pixels along depth and width: whole planes, or a part of one plane.
 
     Args:
         front: the first plane.
@@ -118,7 +118,7 @@ def box_size(geometry: Geometry, pixels: int) -> tuple[int, int]:
 
 
 def strided(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-    """A view of an array without gaps, with steps in bytes; one that would reach beyond its memory is refused.
+    """A view of an array without gaps, with steps in bytes; a ValueError if it would end beyond its memory.
 
     Example:
         >>> strided(np.arange(4), (3, 2), (8, 8)).tolist()
@@ -131,8 +131,8 @@ class _Sharing(NamedTuple):
     """How the windows of neighbouring output rows share the rows of a buffer.
 
     Args:
-        phases: output rows fall into so many phases, and only those of one phase share rows. A dilated kernel sees
-            every second row, say: then the even output rows do, and the odd ones.
+        phases: the number of groups of output rows that share rows among themselves. If a dilated kernel sees every
+            second row, there are two: the even output rows and the odd ones.
         step: from one window to the next, in buffer rows.
         size: of a window, in buffer rows.
         copied: whether each output row has its own copies of all rows that it sees.

@@ -293,7 +293,7 @@ def test_what_is_rebuilt_computes_with_the_new_layers() -> None:
     np.testing.assert_array_equal(model.apply({}, x)[0], [[0, 4]])
 
 
-def refused(model: Any, message: str) -> None:
+def raises_for(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fn.rebuild(fn.serial(fn.dense(2), model), with_tanh)
 
@@ -320,12 +320,12 @@ def test_rebuild_refuses_combinators_whose_call_does_not_have_their_children() -
         return combined({layer.kind: layer for layer in layers})
 
     message = "does not have each of its children as one argument, so they cannot be replaced"
-    refused(twice(fn.relu), rf"layer twice_0: its recorded call, twice\(relu\), {message}")
-    refused(hidden(2), rf"layer hidden_0: its recorded call, hidden\(2\), {message}")
-    refused(one_more(fn.dense(2)), message)
-    refused(ambiguous(fn.relu, fn.relu), message)
-    refused(combined({"a": fn.relu}), rf"layer layer_0: its recorded call, layer, {message}")
-    refused(by_kind(fn.relu), r"layer by_kind_0: with other children it calls them \['tanh'\], not \['relu'\]")
+    raises_for(twice(fn.relu), rf"layer twice_0: its recorded call, twice\(relu\), {message}")
+    raises_for(hidden(2), rf"layer hidden_0: its recorded call, hidden\(2\), {message}")
+    raises_for(one_more(fn.dense(2)), message)
+    raises_for(ambiguous(fn.relu, fn.relu), message)
+    raises_for(combined({"a": fn.relu}), rf"layer layer_0: its recorded call, layer, {message}")
+    raises_for(by_kind(fn.relu), r"layer by_kind_0: with other children it calls them \['tanh'\], not \['relu'\]")
     # Nothing is changed inside these, so nothing has to be built again.
     assert repr(fn.rebuild(fn.serial(hidden(2)), lambda path, layer: layer)) == "serial(hidden(2))"
 
@@ -334,7 +334,7 @@ def test_rebuild_refuses_a_combinator_with_another_apply() -> None:
     from dataclasses import replace
 
     inner = fn.serial(fn.relu)
-    refused(replace(inner, apply=fn.tanh.apply), "layer serial_0: its apply is not the one that serial made")
+    raises_for(replace(inner, apply=fn.tanh.apply), "layer serial_0: its apply is not the one that serial made")
 
     @fn.layer
     def doubled(*layers: Any) -> Layer:

@@ -136,8 +136,8 @@ def test_parts_of_a_volume_are_whole_planes_or_pieces_of_one() -> None:
     # Four planes of four columns: two planes at a time fit, or two columns.
     planes = [part.columns for part in window_parts(x, geometry, 1, 8, TUNING)]
     assert planes == [slice(0, 16), slice(16, 32)]
-    pieces = [part.columns for part in window_parts(x, geometry, 1, 3, TUNING)]
-    assert pieces == [slice(first, first + 4) for first in range(0, 32, 4)]
+    slices = [part.columns for part in window_parts(x, geometry, 1, 3, TUNING)]
+    assert slices == [slice(first, first + 4) for first in range(0, 32, 4)]
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def a_broadcast(params: Any, grads: Any, state: Any) -> None:
     params["a"]["w"] = np.lib.stride_tricks.as_strided(np.ones(3), (3, 2), (8, 0))
 
 
-REFUSED = [
+INVALID = [
     (read_only_parameter, "b: the parameter is read-only"),
     (read_only_state, "a/w: state 'v' is read-only"),
     (parameter_in_parameter, "(a/w|b): the parameter and (a/w|b): the parameter share memory"),
@@ -220,7 +220,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), REFUSED, ids=[spoil.__name__ for spoil, _ in REFUSED])
+@pytest.mark.parametrize(("spoil", "message"), INVALID, ids=[spoil.__name__ for spoil, _ in INVALID])
 def test_read_only_and_overlapping_arrays_are_refused_before_anything_is_written(spoil: Any, message: str) -> None:
     optimizer, params, grads, state = some_arrays()
     spoil(params, grads, state)

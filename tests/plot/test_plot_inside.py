@@ -263,8 +263,8 @@ def overlap(a: Bbox, b: Bbox, by: float = 1e-6) -> bool:
     return width > by and height > by
 
 
-def pieces(points: Any) -> list[Bbox]:
-    """The pieces of an arrow as rectangles as thin as a line."""
+def parts(points: Any) -> list[Bbox]:
+    """The parts of an arrow as rectangles as thin as a line."""
     for (x, y), (next_x, next_y) in itertools.pairwise(points):
         assert x == next_x or y == next_y, "arrows are horizontal or vertical"
     ends = itertools.pairwise(points)
@@ -290,7 +290,7 @@ def check_that_no_arrows_coincide(ax: Axes) -> None:
     """Arrows with a common end may run together; others may cross, but not run on one line."""
     for (one, points), (other, others) in itertools.combinations(arrows(ax).items(), 2):
         if not {*one.split(" -> ")} & {*other.split(" -> ")}:
-            for a, b in itertools.product(pieces(points), pieces(others)):
+            for a, b in itertools.product(parts(points), parts(others)):
                 width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
                 assert min(width, height) < 0 or max(width, height) < 1e-3, f"{one} runs on {other}"
 
@@ -317,9 +317,9 @@ def check_that_nothing_overlaps(ax: Axes) -> None:
         _, extent = next(pair for pair in texts.values() if pair[0] == text.get_text() and overlap(pair[1], inside))
         assert inside.xmin < extent.xmin < extent.xmax < inside.xmax
     for name, points in arrows(ax).items():
-        for piece in pieces(points):
-            assert not any(overlap(piece, box, 1e-3) for box in rectangles), f"{name} runs through a box"
-            assert not any(overlap(piece, box) for _, box in texts.values()), f"{name} runs through a text"
+        for part in parts(points):
+            assert not any(overlap(part, box, 1e-3) for box in rectangles), f"{name} runs through a box"
+            assert not any(overlap(part, box) for _, box in texts.values()), f"{name} runs through a text"
 
 
 def boxes_of(ax: Axes) -> list[Any]:
