@@ -153,6 +153,8 @@ def example_shape(kind: str, shape: Any) -> Shape:
 
 def channels(kind: str, shape: Shape, name: str = "channels") -> int:
     """The size of the last axis of an example, at least 1."""
+    if isinstance(shape, dict):
+        raise TypeError(f"{kind}: expected the shape of one array, got a dict of {sorted(shape)}; merge them first")
     if not shape or shape[-1] < 1:
         raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {shape}")
     return shape[-1]

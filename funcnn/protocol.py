@@ -19,7 +19,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.recorded import Call, made
+from funcnn.recorded import Call, made, snapshot
 
 __all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
 
@@ -186,7 +186,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
 
     @functools.wraps(constructor)
     def build(*args: Any, **kwargs: Any) -> Layer:
-        arguments = signature.bind(*args, **kwargs).arguments
+        arguments = snapshot(signature.bind(*args, **kwargs).arguments)
         result = as_layer(constructor(*args, **kwargs))
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -96,13 +97,20 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(constructor)
     def build(*args: P.args, **kwargs: P.kwargs) -> Any:
-        arguments = signature.bind(*args, **kwargs).arguments
+        arguments = snapshot(signature.bind(*args, **kwargs).arguments)
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(build, arguments, result, tuple(kwargs)))
         return replace(result, call=Call(build, arguments, result.update, tuple(kwargs)))
 
     return build
+
+
+def snapshot(value: Any) -> Any:
+    """Arguments in dicts, lists and tuples of the record's own, which stay as they are if the caller's change."""
+    if isinstance(value, dict) and type(value) in (dict, OrderedDict):
+        return {key: snapshot(item) for key, item in value.items()}
+    return type(value)(snapshot(item) for item in value) if type(value) in (list, tuple) else value
 
 
 def written(
@@ -112,9 +120,12 @@ def written(
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
     by_keyword |= {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    more = any(p.kind is p.VAR_POSITIONAL and arguments.get(name) for name, p in parameters.items())
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
-        if kind is inspect.Parameter.VAR_POSITIONAL:
+        if kind is inspect.Parameter.POSITIONAL_ONLY or (more and kind is inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            yield _spelled(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
             yield from (_spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             yield from (f"{key}={_spelled(item)}" for key, item in value.items())
@@ -141,4 +152,6 @@ def _spelled(value: Any) -> str:
     if type(value) in (list, tuple):
         items = ", ".join(_spelled(item) for item in value)
         return f"[{items}]" if type(value) is list else f"({items}{',' if len(value) == 1 else ''})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
     return value.__name__ if inspect.isfunction(value) else repr(value)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import funcnn as fn
 from funcnn import initializers
 from funcnn.recorded import Call, Recorded, made, recorded
 
@@ -160,3 +161,41 @@ def test_a_local_constructor_is_copied_and_not_pickled() -> None:
     assert copy.deepcopy(local(3.0))(2) == 6
     with pytest.raises((AttributeError, pickle.PicklingError), match="local"):
         pickle.dumps(local(3.0))
+
+
+@recorded
+def by_place(width: int = 3, *rest: int) -> Any:
+    """A constructor with options before further arguments."""
+    return lambda: (width, rest)
+
+
+@recorded
+def without_names(width: float = 3.0, /) -> Any:
+    """A constructor with an argument that has no keyword."""
+    return lambda: width
+
+
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (by_place(5, 1, 2), "by_place(5, 1, 2)"),
+        (by_place(5), "by_place(width=5)"),
+        (without_names(5.0), "without_names(5.0)"),
+        (without_names(float("-inf")), "without_names(float('-inf'))"),
+    ],
+)
+def test_the_printed_call_makes_the_same(thing: Any, text: str) -> None:
+    assert repr(thing) == text
+    assert eval(text)() == thing()
+
+
+def test_what_changes_after_the_call_is_not_in_the_record() -> None:
+    padding, optimizers, mask = [[1, 1], [1, 1]], {"*": fn.optim.sgd(0.1)}, {"w": True}
+    model, optimizer = fn.conv2d(2, 3, padding=padding), fn.optim.partition(optimizers)
+    masked = fn.optim.masked(fn.optim.sgd(0.1), mask)
+    padding[0][0], optimizers["*"], mask["w"] = 3, fn.optim.sgd(9.0), False
+    assert repr(model) == "conv2d(2, 3, padding=[[1, 1], [1, 1]])"
+    params = {"w": np.ones(1)}
+    for made_of in (optimizer, masked):
+        for one in (made_of, copy.deepcopy(made_of)):
+            assert one.update(params, one.init(params), params)[0]["w"] == [-0.1]

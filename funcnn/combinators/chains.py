@@ -17,7 +17,7 @@ from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
 from funcnn.layers.merge import Merged
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, as_layer, layer
+from funcnn.protocol import Layer, as_layer, layer, shape_of
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
@@ -79,6 +79,8 @@ def residual(*layers: Any) -> Layer:
 
     def plus(xs: list[Array]) -> Merged:
         x, y = xs
+        if isinstance(x, dict) or isinstance(y, dict):
+            raise TypeError(f"residual: expected arrays, got {shape_of(x)} and the output {shape_of(y)}")
         if y.shape != x.shape:
             raise ValueError(
                 f"residual: the input {x.shape} is added to the output of the layers, "

@@ -5,7 +5,8 @@ They are transparent: parameters, paths and children are those of the layer insi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from funcnn import checks, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import is_probing, no_gradients
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
-from funcnn.protocol import Layer, as_layer, layer
+from funcnn.protocol import Layer, as_layer, declared, layer
 
 __all__ = ["frozen", "remat", "tied"]
 
@@ -53,7 +54,7 @@ def frozen(layer: Any) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "frozen", frozen=True)
+    return _around(inner, forward, "frozen", is_frozen=True)
 
 
 @layer
@@ -109,8 +110,10 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         A layer whose parameters lack the targets.
 
     Raises:
-        ValueError: from ``init``, a path does not exist, a source is tied itself, or the shapes differ; or, from
-            ``apply``, the parameters have entries for targets.
+        TypeError: ``ties`` is not a dict of paths.
+        ValueError: a target is frozen and its source is not, or the other way round; from ``init``, a path does not
+            exist, a source is tied itself, or the shapes differ; or, from ``apply``, the parameters have entries for
+            targets.
 
     Example:
         >>> import funcnn as fn
@@ -124,9 +127,14 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
     """
     inner = as_layer(layer)
     run = as_coroutine(inner)
+    if not isinstance(ties, Mapping) or not all(isinstance(path, str) for pair in ties.items() for path in pair):
+        raise TypeError(f"tied: expected {{target: source}} of paths, got {ties!r}")
     pairs = dict(ties)
     if not pairs or chained(pairs):
         raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {ties!r}")
+    for target, source in pairs.items():
+        if frozen_below(inner, target) != frozen_below(inner, source):
+            raise ValueError(f"tied: of {target!r} and {source!r} one is frozen where the other is not; freeze both")
 
     def init(shape: Any, rng: Rng) -> Params:
         flat = tree.flatten(inner.init(shape, rng))
@@ -146,11 +154,11 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         flat = tree.flatten(params)
         if extra := [path for path in flat if _under(path, pairs)]:
             raise checks.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
-        missing = [source for source in pairs.values() if not any(_below(path, source) for path in flat)]
+        missing = [source for source in pairs.values() if not any(is_below(path, source) for path in flat)]
         if missing:
             raise checks.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
         for target, source in pairs.items():
-            for path in [path for path in flat if _below(path, source)]:
+            for path in [path for path in flat if is_below(path, source)]:
                 leaf = flat[path]
                 turned = transpose and isinstance(leaf, np.ndarray)
                 flat[target + path.removeprefix(source)] = leaf.T if turned else leaf
@@ -161,7 +169,7 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         """The gradients of targets added to those of their sources."""
         flat = tree.flatten(grads)
         for target, source in pairs.items():
-            for path in [path for path in flat if _below(path, target)]:
+            for path in [path for path in flat if is_below(path, target)]:
                 gradient, own = flat.pop(path), source + path.removeprefix(target)
                 flat[own] = added([flat[own], gradient if gradient is None or not transpose else gradient.T])
         total: Params = tree.unflatten(flat)
@@ -176,21 +184,39 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "tied", init=init, expand=expand)
+    return _around(inner, forward, "tied", init=init, expand=expand, ties=pairs)
 
 
 def chained(ties: Mapping[str, str]) -> bool:
     """Whether a source lies under a target."""
-    return any(_below(source, target) or _below(target, source) for source in ties.values() for target in ties)
+    return any(is_below(source, target) or is_below(target, source) for source in ties.values() for target in ties)
+
+
+def frozen_below(layer: Layer, path: str) -> set[str]:
+    """The paths below this one whose parameters are frozen; ``""`` if all are."""
+    for name in path.split("/"):
+        if declared(layer.apply, "frozen"):
+            return {""}
+        if name not in layer.children:
+            return set()
+        layer = layer.children[name]
+    return _frozen(layer, "")
+
+
+def _frozen(layer: Layer, path: str) -> set[str]:
+    """The paths of frozen layers."""
+    if declared(layer.apply, "frozen"):
+        return {path}
+    return {found for name, child in layer.children.items() for found in _frozen(child, f"{path}/{name}")}
 
 
 def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, str]:
     """The same leaf by leaf, for paths of whole layers too."""
     found: dict[str, str] = {}
     for target, source in ties.items():
-        leaves = [path for path in flat if _below(path, target)]
+        leaves = [path for path in flat if is_below(path, target)]
         for path in (target, source):
-            if not any(_below(leaf, path) for leaf in flat):
+            if not any(is_below(leaf, path) for leaf in flat):
                 raise ValueError(f"tied: there are no parameters at {path!r}; there are {list(flat)}")
         found |= {path: source + path.removeprefix(target) for path in leaves}
         if lacking := [own for own in (found[path] for path in leaves) if own not in flat]:
@@ -198,14 +224,14 @@ def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, st
     return found
 
 
-def _below(path: str, branch: str) -> bool:
-    """Whether a path is a branch or lies under it."""
-    return path == branch or path.startswith(f"{branch}/")
+def is_below(path: str, branch: str) -> bool:
+    """Whether a path is a branch or lies under it; all paths lie under the root, ``""``."""
+    return not branch or path == branch or path.startswith(f"{branch}/")
 
 
 def _under(path: str, ties: Mapping[str, str]) -> bool:
     """Whether a path lies under a target."""
-    return any(_below(path, target) for target in ties)
+    return any(is_below(path, target) for target in ties)
 
 
 def _in_order_of(params: Tree, grads: Tree) -> Tree:
@@ -215,11 +241,23 @@ def _in_order_of(params: Tree, grads: Tree) -> Tree:
     return {name: _in_order_of(own, grads[name]) for name, own in params.items() if name in grads}
 
 
-def _around(inner: Layer, forward: Forward, kind: str, init: Any = None, measure: Any = None, **marks: Any) -> Layer:
-    """A layer around another one, with its parameters and children."""
+def _around(
+    inner: Layer,
+    forward: Forward,
+    kind: str,
+    *,
+    init: Any = None,
+    measure: Any = None,
+    is_frozen: bool = False,
+    expand: Callable[[Params], Params] | None = None,
+    ties: Mapping[str, str] | None = None,
+) -> Layer:
+    """A layer around another one, with its parameters and children, and with what that declares of itself."""
     apply: Any = microbatched(forward, kind)
-    for name, value in marks.items():
-        setattr(apply, name, value)
+    apply.frozen = is_frozen or declared(inner.apply, "frozen")
+    apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}
+    expansions = [one for one in (expand, declared(inner.apply, "expand")) if one is not None]
+    apply.expand = (lambda params: reduce(lambda own, one: one(own), expansions, params)) if expansions else None
     return Layer(
         init or inner.init,
         apply,

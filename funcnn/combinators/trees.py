@@ -113,6 +113,7 @@ def select(name: str) -> Layer:
         A layer without parameters, from a dict of arrays to an array or to a dict.
 
     Raises:
+        TypeError: the name is not a string.
         ValueError: the input has no such leaf.
 
     Example:
@@ -120,6 +121,8 @@ def select(name: str) -> Layer:
         >>> select("a").apply({}, {"a": np.ones((1, 2)), "b": np.zeros((1, 3))})[0]
         array([[1., 1.]])
     """
+    if not isinstance(name, str):
+        raise TypeError(f"select: expected the name of a leaf, got {name!r}")
 
     def forward(x: Tree) -> tuple[Any, Any]:
         if not isinstance(x, dict) or name not in x:

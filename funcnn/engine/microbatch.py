@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
@@ -355,6 +355,8 @@ def _forward_all(
     forward: Forward, params: Params, x: Any, key: Key | None, keep: bool, whole: bool = False
 ) -> tuple[list[Any], list[Any]]:
     """The microbatches of a batch, and what their forward passes returned."""
+    if isinstance(x, dict):
+        _check_one_length(x)
     xs = [x] if whole else cut(x)
     if len(xs) == 1:
         return xs, run_all([forward(params, x, key, keep)], x)
@@ -383,6 +385,13 @@ def _leaves(x: Tree) -> list[Array]:
     if isinstance(x, dict):
         return [leaf for child in x.values() for leaf in _leaves(child)]
     return [x] if isinstance(x, np.ndarray) and x.ndim else []
+
+
+def _check_one_length(x: Tree) -> None:
+    """Raise if the arrays of a batch have different numbers of examples."""
+    if len({len(leaf) for leaf in _leaves(x)}) > 1:
+        lengths = {path: len(leaf) for path, leaf in tree.flatten(x).items() if np.ndim(leaf)}
+        raise ValueError(f"expected inputs with the same number of examples, got {lengths}")
 
 
 def _slices(x: Tree, size: int) -> list[Tree]:

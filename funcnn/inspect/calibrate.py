@@ -9,8 +9,9 @@ from typing import Any
 
 from funcnn import tree
 from funcnn.aliases import Array, Key, Params, Tree
+from funcnn.combinators.parameters import is_below
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
-from funcnn.inspect.traverse import below, every_layer, rebuild, wrapped
+from funcnn.inspect.traverse import all_ties, below, every_layer, rebuild, untied, wrapped
 from funcnn.protocol import Layer, declared
 
 __all__ = ["calibrate"]
@@ -42,25 +43,31 @@ def calibrate(model: Any, params: Params, x: Tree) -> Params:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithm 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    if not len(tree.leaves(x)[0]):
+    leaves = tree.leaves(x)
+    if not leaves or not len(leaves[0]):
         raise ValueError("calibrate: expected some examples to measure, got none")
     measured: dict[str, Array] = {}
     paths: list[str] = []
+    ties = all_ties(model)
     frozen = [path for path, layer in every_layer(model) if declared(layer.apply, "frozen")]
 
     def measuring(path: str, layer: Layer) -> Layer:
         measure = layer.measure
-        if measure is None or any(f"{path}/".startswith(f"{above}/" if above else "") for above in frozen):
+        if measure is None or any(is_below(path, above) for above in frozen):
             return layer
         paths.append(path)
 
         def around(inner: Forward) -> Forward:
             def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
-                own = yield AllReduce(x, lambda parts: [measure(params, join(parts))] * len(parts))
-                measured.update({below(path, name): leaf for name, leaf in own.items()})
+                own = yield AllReduce(x, lambda parts: [statistics(params, join(parts))] * len(parts))
                 return (yield from inner(own, x, None, keep))
 
             return forward
+
+        def statistics(params: Params, x: Any) -> Params:
+            new = {name: leaf for name, leaf in measure(params, x).items() if leaf is not params.get(name)}
+            # Layers that share statistics predict with those of the first of them.
+            return {**params, **{name: measured.setdefault(untied(below(path, name), ties), new[name]) for name in new}}
 
         return wrapped(layer, around)
 

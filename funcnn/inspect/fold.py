@@ -5,13 +5,16 @@ After a convolution or a dense layer the map is multiplied into the weights; els
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Params
-from funcnn.inspect.traverse import below, every_layer, rebuild
+from funcnn.combinators import frozen, remat
+from funcnn.combinators.parameters import is_below
+from funcnn.inspect.traverse import all_ties, below, every_layer, rebuild
 from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
 from funcnn.protocol import Layer, as_layer
@@ -28,7 +31,8 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
     With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``
     with ``f = scale / sqrt(var + eps)``. A norm directly after a convolution or ``dense`` without activation, whose
     output nothing else uses, is folded into its weights, ``w f`` and ``b f + shift - mean f``, and replaced by
-    ``identity``. Any other norm is replaced by ``scale_and_shift``. All names stay the same.
+    ``identity``. Any other norm is replaced by ``scale_and_shift``. Weights that are tied are not touched, and a norm
+    with tied parameters stays a norm. All names stay the same.
 
     Args:
         model: a layer or a pair.
@@ -59,14 +63,16 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
     leaves = dict(tree.flatten(params))
     new_layers: dict[str, Layer] = {}
     absorbed = _absorbing(as_layer(model), "")
-    for path, layer in layers.items():
-        if layer.constructor is not batch_norm:
+    shared = {path for pair in all_ties(model).items() for path in pair}
+    for path, wrapped in layers.items():
+        layer = _inside(wrapped)
+        if layer.constructor is not batch_norm or _touches(path, shared):
             continue
         layer.recorded_call(path)
         factor, shift = _affine_map(path, layer, {name: leaves.pop(below(path, name)) for name in _NAMES})
         activation = layer.arguments.get("activation")
         before = absorbed.get(path)
-        if before is None:
+        if before is None or _touches(before, shared):
             new_layers[path] = scale_and_shift(**({} if activation is None else {"activation": activation}))
             leaves |= {below(path, "scale"): factor, below(path, "shift"): shift}
         else:
@@ -100,12 +106,24 @@ def _absorbing(layer: Layer, path: str) -> dict[str, str]:
     uses = [source for _, inputs in layer.wiring for source in inputs]
     for name, inputs in layer.wiring:
         child, before = layer.children.get(name), layer.children.get(inputs[0])
-        is_norm = child is not None and child.constructor is batch_norm
+        is_norm = child is not None and _inside(child).constructor is batch_norm
         if is_norm and before is not None and _is_affine(before) and uses.count(inputs[0]) == 1:
             found[below(path, name)] = below(path, inputs[0])
     for name, child in layer.children.items():
         found |= _absorbing(child, below(path, name))
     return found
+
+
+def _inside(layer: Layer) -> Layer:
+    """The layer itself in place of a frozen or rematerialized one, which predicts the same."""
+    while layer.constructor in (frozen, remat) and not layer.children:
+        layer = as_layer(layer.arguments["layer"])
+    return layer
+
+
+def _touches(path: str, shared: Collection[str]) -> bool:
+    """Whether a layer has parameters that are tied."""
+    return any(is_below(path, other) or is_below(other, path) for other in shared)
 
 
 def _is_affine(layer: Layer) -> bool:

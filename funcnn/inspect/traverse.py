@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
+from funcnn.combinators.parameters import is_below
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
 from funcnn.protocol import Layer, Place, as_layer, declared, is_pair, is_same, layers_among, named
 from funcnn.recorded import Call, made
@@ -151,6 +152,23 @@ def every_layer(model: Any, path: str = "") -> Iterator[tuple[str, Layer]]:
 def below(path: str, name: str) -> str:
     """The path of a child."""
     return f"{path}/{name}" if path else name
+
+
+def all_ties(model: Any) -> dict[str, str]:
+    """``{target: source}`` of all tied parameters in a model, as paths from its root."""
+    return {
+        below(path, target): below(path, source)
+        for path, layer in every_layer(model)
+        for target, source in (declared(layer.apply, "ties") or {}).items()
+    }
+
+
+def untied(path: str, ties: Mapping[str, str]) -> str:
+    """The path at which parameters stand that are used at this path."""
+    for target, source in ties.items():
+        if is_below(path, target):
+            return untied(source + path.removeprefix(target), ties)
+    return path
 
 
 def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> Layer:

@@ -36,16 +36,22 @@ def merge(how: str, *names: str) -> Layer:
         A layer without parameters, from a dict of arrays to an array.
 
     Raises:
-        ValueError: ``how`` is unknown; or the inputs are others than the names, or of shapes that do not fit.
+        TypeError: the inputs differ in dtype.
+        ValueError: ``how`` is unknown or a name is given twice; or the inputs are others than the names, or of shapes
+            that do not fit.
 
     Example:
         >>> y, vjp_fn = merge("multiply").apply({}, {"a": np.array([[2.0]]), "b": np.array([[5.0]])})
         >>> y, vjp_fn(np.ones((1, 1)))[1]
         (array([[10.]]), {'a': array([[5.]]), 'b': array([[2.]])})
     """
-    if how not in MERGES:
+    if not isinstance(how, str) or how not in MERGES:
         raise ValueError(f"merge: unknown way {how!r}, expected one of {list(MERGES)}")
     kind = f"merge({how!r})"
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"{kind}: expected the names of different inputs, got {[*names]}")
+    if how == "dot" and len(names) not in (0, 2):
+        raise ValueError(f"{kind}: expected two inputs, got {len(names)}, {[*names]}")
 
     def forward(xs: Tree) -> tuple[Array, Pull]:
         if not isinstance(xs, dict) or (names and xs.keys() != set(names)) or not xs:
@@ -54,6 +60,9 @@ def merge(how: str, *names: str) -> Layer:
         order = names or sorted(xs)
         for name in order:
             checks.float_array(f"{kind}, input {name!r}", xs[name])
+        if len({xs[name].dtype for name in order}) > 1:
+            found = {name: str(xs[name].dtype) for name in order}
+            raise TypeError(f"{kind}: expected inputs of one dtype, got {found}; use x.astype")
         y, split = MERGES[how](kind, [xs[name] for name in order])
         return y, lambda dy: dict(zip(order, split(dy), strict=True))  # type: ignore[return-value]
 
@@ -97,11 +106,15 @@ def dot(kind: str, ys: list[Array]) -> Merged:
     if len(ys) != 2:
         raise ValueError(f"{kind}: expected two inputs, got {len(ys)}")
     a, b = ys
+    if a.ndim < 2:
+        raise ValueError(f"{kind}: expected arrays (batch, ..., features), got shape {a.shape}")
     return (a * b).sum(-1, keepdims=True), lambda dy: [dy * b, dy * a]
 
 
 def _one_shape(kind: str, ys: list[Array]) -> None:
     """Raise if the shapes differ: broadcasting would hide a mistake."""
+    if dicts := [y for y in ys if isinstance(y, dict)]:
+        raise TypeError(f"{kind}: expected arrays, got a dict of {sorted(dicts[0])}")
     if len({y.shape for y in ys}) > 1:
         raise ValueError(f"{kind}: the branches return different shapes, {[y.shape for y in ys]}")
 

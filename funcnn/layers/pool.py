@@ -57,6 +57,10 @@ def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, paddin
     return stateless(kind, forward)
 
 
+MAX_PIXELS_TO_ADD = 256
+"""Pixels up to which a sum in float32 is precise: NumPy adds them one after the other."""
+
+
 def _global_avg_pool(kind: str, axes: Axes) -> Layer:
     """Global average pooling over any number of axes.
 
@@ -75,7 +79,9 @@ def _global_avg_pool(kind: str, axes: Axes) -> Layer:
         if not pixels:
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         over = tuple(range(1, x.ndim - 1))
-        return x.mean(over), lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
+        precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype
+        y = x.mean(over, precise).astype(x.dtype, copy=False)
+        return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
 
     return stateless(kind, forward)
 

@@ -14,6 +14,7 @@ import numpy as np
 from funcnn import checks, tree
 from funcnn.aliases import Tree
 from funcnn.optim.state import aligned
+from funcnn.recorded import snapshot
 
 __all__ = ["Flags", "Mask", "as_flags", "chosen", "first_match", "paths", "pruned", "spread"]
 
@@ -32,7 +33,8 @@ def as_flags(kind: str, mask: Mask) -> Flags:
             f"{kind}: expected a mask that is a path pattern, a tree of bools or a function of the parameters, "
             f"got {checks.what(mask)}"
         )
-    return partial(_bools, kind, mask if callable(mask) else lambda params: mask)
+    own = mask if callable(mask) else snapshot(mask)
+    return partial(_bools, kind, own if callable(own) else lambda params: own)
 
 
 def first_match(kind: str, patterns: tuple[str, ...], number: int) -> Flags:

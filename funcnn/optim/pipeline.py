@@ -194,6 +194,10 @@ class _Run:
         found = self.flags[self.pipeline.parts[n].flags]
         slots = {slot: self._chosen(number, found) for slot, number in self.pipeline.slots[n]}
         updates, new_slots = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
+        if new_slots.keys() != slots.keys():
+            raise ValueError(
+                f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {sorted(new_slots)}"
+            )
         self._replace_updates(updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
@@ -211,6 +215,11 @@ class _Run:
     def _replace_updates(self, updates: Tree, found: Sequence[bool] | None) -> None:
         """Let the updates of the chosen parameters be the gradients of the next pass."""
         new = beside(pruned(self.params, found), updates, "an update").grad_leaves
+        chosen = range(len(self.leaves[G])) if found is None else compress(range(len(found)), found)
+        for i, update in zip(chosen, new, strict=True):
+            if update is not None and self.leaves[G][i] is None:
+                where = paths(self.params)[i] or "the root"
+                raise ValueError(f"{where}: expected None as an update, since there is no gradient, got an array")
         if found is None:
             self.leaves[G] = new
         else:

@@ -3,6 +3,7 @@
 A state is a nested dict of arrays: a tree for each slot, with an array for each parameter, and the step and the rates.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -95,11 +96,21 @@ class StateSpec:
                 f"{self.kind}: expected a state of {sorted(self.names)}, got "
                 f"{sorted(state) if isinstance(state, dict) else type(state).__name__}; use init(params)"
             )
-        step = int(state["step"]) if self.counted else 0
+        step = self._step(state["step"]) if self.counted else 0
         hyper = {"step": step, **self.constants}
         for name, schedule in self.schedules.items():
             hyper[name] = schedule(step)
         return hyper
+
+    def _step(self, given: Any) -> int:
+        """The step in a state, or an error if it is none."""
+        try:
+            step = operator.index(given)
+        except TypeError:
+            step = -1
+        if step < 0:
+            raise ValueError(f"{self.kind}: expected the state's step as a whole number >= 0, got {given!r}")
+        return step
 
     def after(self, hyper: Hyper, slots: Mapping[str, Tree]) -> State:
         """The state after the update that used these hyper-parameters."""
@@ -115,6 +126,8 @@ def state_spec(
 ) -> StateSpec:
     """The specification of a transform's state, which counts steps if ``counts`` or if a rate is a schedule."""
     rates = rates or {}
+    if "step" in rates:
+        raise ValueError(f"{kind}: expected rates of other names than 'step', which counts the steps")
     constants = {name: checks.rate(kind, name, rate) for name, rate in rates.items() if not callable(rate)}
     schedules = {name: as_schedule(f"{kind}: {name}", rate) for name, rate in rates.items() if callable(rate)}
     counted = ("step", *rates) if counts or schedules else ()
@@ -177,7 +190,7 @@ def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Exp
     for p, g, leaf in zip(params, grads, leaves, strict=True):
         if g is None:
             continue
-        if type(p) is not ndarray or type(leaf) is not ndarray or p.dtype.kind != "f":
+        if type(p) is not ndarray or type(leaf) is not ndarray or p.dtype.kind != "f" or not p.dtype.isnative:
             return False
         if expected is None:
             if leaf.shape != p.shape or leaf.dtype != p.dtype:
@@ -234,6 +247,8 @@ def _check_leaf(name: str, expected: Expected | None, path: str, p: Any, leaf: A
         raise TypeError(
             f"{where}: expected parameters of floats, got {p.dtype}; use tree.cast, or None where its gradient stands"
         )
+    if not p.dtype.isnative:
+        raise TypeError(f"{where}: expected parameters in native byte order, got {p.dtype}; use tree.cast")
     shape, dtype = (p.shape, p.dtype) if expected is None else expected(p)
     of = "the parameter's " if expected is None else ""
     if leaf.shape != shape:

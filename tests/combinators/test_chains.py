@@ -348,9 +348,28 @@ def test_merges_by_hand(how: str, y: Any, da: Any, db: Any) -> None:
         (lambda: fn.merge("add").apply({}, np.ones((1, 2))), r"merge\('add'\): expected a dict of the inputs"),
         (lambda: fn.merge("add", "a").apply({}, {"a": np.ones((1, 2)), "b": np.ones((1, 2))}), r"inputs \['a'\], got"),
         (lambda: fn.merge("add").apply({}, {"a": np.ones((1, 2)), "b": np.ones((1, 3))}), "different shapes"),
-        (lambda: fn.merge("dot", "a").apply({}, {"a": np.ones((1, 2))}), "expected two inputs, got 1"),
+        (lambda: fn.merge("dot").apply({}, {"a": np.ones((1, 2))}), "expected two inputs, got 1"),
+        (lambda: fn.merge("dot", "a"), "expected two inputs, got 1"),
+        (lambda: fn.merge("dot").apply({}, {"a": np.ones(2), "b": np.ones(2)}), r"\(batch, ..., features\), got shape"),
+        (lambda: fn.merge("add", "a", "a"), r"expected the names of different inputs, got \['a', 'a'\]"),
     ],
 )
 def test_merges_that_do_not_fit_raise(build: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+X = {"a": np.ones((1, 2)), "b": np.ones((1, 2), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (fn.merge("add"), "expected inputs of one dtype, got {'a': 'float64', 'b': 'float32'}"),
+        (fn.residual(fn.on("a", fn.relu)), r"residual: expected arrays, got {'a': \(1, 2\)"),
+        (fn.add(fn.on("a", fn.relu), fn.identity), r"add: expected arrays, got a dict of \['a', 'b'\]"),
+    ],
+)
+def test_inputs_that_cannot_be_merged_raise(layer: fn.Layer, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        layer.apply({}, X)

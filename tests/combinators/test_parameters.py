@@ -9,6 +9,7 @@ import pytest
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng
 from funcnn.protocol import Vjp
+from funcnn.testing import check_layer
 
 X = np.array([[1.0, 2.0], [3.0, -1.0]])
 
@@ -181,3 +182,61 @@ def test_parts_that_do_not_exist_raise(which: Any, error: type[Exception], messa
         fn.part(model, model.init((3,), 0), which)
     with pytest.raises(ValueError, match="part: a slice needs layers one after the other, and add is wired otherwise"):
         fn.part(model.children["add_0"], {}, slice(1))
+
+
+def dense_and_norm() -> fn.Layer:
+    return fn.serial(fn.dense(2), fn.batch_norm())
+
+
+@pytest.mark.parametrize("outer", [fn.remat, lambda layer: fn.tied(layer, {"dense_1": "dense_0"})])
+def test_what_is_around_a_frozen_layer_is_frozen(outer: Any) -> None:
+    model = fn.branch(a=outer(fn.frozen(fn.serial(fn.dense(2), fn.dense(2)))), b=fn.dense(3))
+    params = model.init((2,), 0)
+    y, vjp_fn = model.apply(params, X.astype(np.float32), 0)
+    grads, _ = vjp_fn({"a": None, "b": np.ones_like(y["b"])})
+    assert set(fn.tree.leaves(grads["a"])) == {None}
+    check_layer(outer(fn.frozen(fn.serial(fn.dense(2), fn.dense(2)))), (2,))
+
+
+def test_calibration_leaves_frozen_statistics_alone_in_a_recomputed_layer() -> None:
+    params = fn.calibrate(dense_and_norm(), dense_and_norm().init((2,), 0), X.astype(np.float32))
+    model, other = fn.remat(fn.frozen(dense_and_norm())), 5 + X.astype(np.float32)
+    assert fn.calibrate(model, params, other)["batch_norm_0"]["var"] is params["batch_norm_0"]["var"]
+
+
+def test_a_tie_of_a_frozen_and_a_learned_layer_raises() -> None:
+    whole = fn.serial(fn.named("a", fn.frozen(fn.dense(2))), fn.named("b", fn.dense(2)))
+    inside = fn.serial(fn.named("a", fn.serial(fn.dense(2))), fn.named("b", fn.serial(fn.frozen(fn.dense(2)))))
+    for model in (whole, inside):
+        with pytest.raises(ValueError, match="'b' and 'a' one is frozen where the other is not; freeze both"):
+            fn.tied(model, {"b": "a"})
+
+
+@pytest.mark.parametrize("ties", [{1: 2}, ["a"], {"a": None}])
+def test_ties_are_a_dict_of_paths(ties: Any) -> None:
+    with pytest.raises(TypeError, match=r"tied: expected {target: source} of paths"):
+        fn.tied(fn.dense(2), ties)
+
+
+def test_ties_inside_other_wrappers_and_other_ties(tmp_path: Any) -> None:
+    three = fn.repeat(fn.dense(2), 3)
+    twice = fn.tied(fn.tied(three, {"dense_1": "dense_0"}), {"dense_2": "dense_0"})
+    x = X.astype(np.float32)
+    for model, last in ((twice, "dense_2"), (fn.remat(fn.tied(three, {"dense_1": "dense_0"})), "dense_1")):
+        params = model.init((2,), 0)
+        layer, own = fn.part(model, params, last)
+        np.testing.assert_array_equal(own["w"], params["dense_0"]["w"])
+        assert layer.apply(own, x)[0].shape == (2, 2)
+        fn.save_model(tmp_path / "model.npz", model, params)
+        loaded, again = fn.load_model(tmp_path / "model.npz")[:2]
+        np.testing.assert_array_equal(loaded.apply(again, x)[0], model.apply(params, x)[0])
+
+
+def test_tied_norms_predict_with_the_statistics_of_the_first() -> None:
+    names = {"a": fn.batch_norm(), "dense": fn.dense(2), "b": fn.batch_norm(), "c": fn.batch_norm()}
+    model = fn.tied(fn.serial(*(fn.named(name, layer) for name, layer in names.items())), {"b": "a"})
+    x = np.random.default_rng(0).standard_normal((20, 2)).astype(np.float32)
+    params = fn.calibrate(model, model.init((2,), 0), x)
+    np.testing.assert_allclose(params["a"]["mean"], x.mean(0), atol=1e-6)
+    (visit,) = [visit for visit in fn.trace(model, params, x) if visit.path == "c"]
+    np.testing.assert_allclose(params["c"]["mean"], visit.x.mean(0), atol=1e-6)

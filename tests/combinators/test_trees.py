@@ -213,3 +213,16 @@ def test_any_tree_passes_through_and_back(shape: Any, n: int, examples: int) -> 
         assert np.array_equal(fn.tree.flatten(y)[path], leaf)
         back = fn.tree.flatten(dx)[path]
         assert np.array_equal(back, leaf) if leaf.dtype.kind == "f" else back is None
+
+
+@pytest.mark.parametrize("n", [3, 400])
+def test_inputs_of_different_lengths_raise(n: int) -> None:
+    x = {"a": np.ones((n, 16, 16, 1), np.float32), "b": {"c": np.ones((n + 1, 16, 16, 1), np.float32)}}
+    with pytest.raises(ValueError, match=f"same number of examples, got {{'a': {n}, 'b/c': {n + 1}}}"):
+        fn.parallel(a=fn.flatten, b=fn.on("c", fn.flatten)).apply({}, x)
+
+
+@pytest.mark.parametrize("layer", [fn.dense(2), fn.batch_norm()])
+def test_a_layer_of_one_array_says_so_if_it_gets_a_dict(layer: fn.Layer) -> None:
+    with pytest.raises(TypeError, match=rf"{layer.kind}: expected the shape of one array, got a dict of \['a'\]"):
+        layer.init({"a": (4,)}, 0)

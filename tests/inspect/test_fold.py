@@ -252,3 +252,34 @@ def test_random_networks_predict_the_same_to_rounding(found: list[Layer], dtype:
 def test_convolutions_of_every_rank_take_the_norm_after_them(conv: Any, shape: tuple[int, ...]) -> None:
     folded, _ = check(fn.serial(conv(4, 2), norm(activation="relu")), shape)
     assert [child.kind for child in folded.children.values()] == [conv.__name__, "identity"]
+
+
+TIED = {
+    "source before a norm": ((("a", fn.dense(3)), ("n", fn.batch_norm()), ("b", fn.dense(3))), {"b": "a"}),
+    "target before a norm": ((("a", fn.dense(3)), ("b", fn.dense(3)), ("n", fn.batch_norm())), {"b": "a"}),
+    "a shift": ((("a", fn.dense(3)), ("n", fn.batch_norm())), {"n/shift": "a/b"}),
+    "a norm": ((("n", fn.batch_norm()), ("a", fn.dense(3)), ("m", fn.batch_norm())), {"m": "n"}),
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_tied_weights_are_not_changed(name: str) -> None:
+    layers, ties = TIED[name]
+    model = fn.tied(fn.serial(*(fn.named(*pair) for pair in layers)), ties)
+    x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    params = fn.calibrate(model, model.init((3,), 0), x)
+    folded, own = fn.fold_batch_norm(model, params)
+    np.testing.assert_allclose(fn.predict(folded, own, x), fn.predict(model, params, x), atol=1e-5)
+
+
+def test_a_norm_inside_a_frozen_or_recomputed_layer_is_folded() -> None:
+    model = fn.serial(fn.dense(3), fn.remat(fn.batch_norm(activation="relu")), fn.tanh, fn.frozen(fn.batch_norm()))
+    params = model.init((3,), 0)
+    with pytest.raises(ValueError, match="in layer remat_0: mean and var have not been measured"):
+        fn.fold_batch_norm(model, params)
+    params["frozen_0"].update(mean=np.ones(3, np.float32), var=np.ones(3, np.float32))
+    x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    params = fn.calibrate(model, params, x)
+    folded, own = fn.fold_batch_norm(model, params)
+    assert [layer.kind for layer in folded.children.values()] == ["dense", "identity", "tanh", "scale_and_shift"]
+    np.testing.assert_allclose(fn.predict(folded, own, x), fn.predict(model, params, x), atol=1e-5)

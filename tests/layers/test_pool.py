@@ -132,3 +132,18 @@ def test_a_window_larger_than_its_image_raises_with_sizes_and_path(pool: Any) ->
 def test_what_is_no_batch_of_images_raises(layer: Any, x: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"{layer.kind}: .*({message})"):
         layer.apply({}, x)
+
+
+@pytest.mark.parametrize(
+    ("pool", "shape"),
+    [
+        (fn.global_avg_pool1d, (1, 200_000, 2)),
+        (fn.global_avg_pool2d, (1, 500, 400, 2)),
+        (fn.global_avg_pool3d, (1, 50, 40, 100, 2)),
+    ],
+)
+def test_a_global_average_of_many_pixels_is_precise(pool: fn.Layer, shape: tuple[int, ...]) -> None:
+    # Added one after the other in float32, 1000.1 would give a sum that is 1 % too large.
+    y, _ = pool.apply({}, np.full(shape, 1000.1, np.float32))
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, 1000.1, rtol=1e-6)

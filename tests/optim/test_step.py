@@ -446,3 +446,47 @@ def test_what_is_no_optimizer(bad: Any) -> None:
     ):
         with pytest.raises(TypeError, match=f"^{where}: expected (an optimizer|optimizers), got "):
             make(bad)
+
+
+def ones_everywhere(g: Tree, slots: dict[str, Tree], p: Tree, hyper: Any) -> tuple[Tree, dict[str, Tree]]:
+    """An update where there is no gradient too."""
+    return tree.map(np.ones_like, p), slots
+
+
+@pytest.mark.parametrize("donate", [False, True])
+def test_an_update_without_a_gradient_raises_and_writes_nothing(donate: bool) -> None:
+    optimizer = chain(transform("ones", ones_everywhere), add_momentum(0.9))
+    params = {"b": np.zeros(3), "a": np.zeros(3)}
+    state = optimizer.init(params)
+    with pytest.raises(ValueError, match=r"^a: expected None as an update, since there is no gradient"):
+        optimizer.step({"a": None, "b": np.ones(3)}, state, params, donate=donate)
+    assert not any(leaf.any() for leaf in params.values())
+    assert not any(leaf.any() for leaf in state["add_momentum"]["m"].values())
+
+
+def test_a_rule_that_loses_its_state_is_named() -> None:
+    optimizer = transform("forgets", lambda g, slots, p, hyper: (g, {}), slots=("m",))
+    params = {"w": np.ones(2)}
+    with pytest.raises(ValueError, match=r"forgets: expected a rule that returns the state \['m'\], got \[\]"):
+        optimizer.step(params, optimizer.init(params), params)
+
+
+@pytest.mark.parametrize("step", [2.7, -5, np.nan, "x", [1, 2]])
+def test_a_step_that_is_no_whole_number_raises(step: Any) -> None:
+    params, optimizer = {"w": np.ones(2)}, adam(0.1)
+    state = optimizer.init(params)
+    state["scale_by_adam"]["step"] = step
+    with pytest.raises(ValueError, match="scale_by_adam: expected the state's step as a whole number >= 0, got"):
+        optimizer.step(params, state, params)
+
+
+def test_a_rate_may_not_be_called_step() -> None:
+    with pytest.raises(ValueError, match="q: expected rates of other names than 'step'"):
+        lift("q", lambda g, state, p, hyper, u, new_state: None, rates={"step": 0.5})
+
+
+def test_parameters_in_foreign_byte_order_raise() -> None:
+    params = {"a": np.ones(2, ">f4"), "b": np.ones(3, ">f4")}
+    optimizer = adam(0.1)
+    with pytest.raises(TypeError, match="a: expected parameters in native byte order"):
+        optimizer.step(params, optimizer.init(params), params)
