@@ -5,7 +5,7 @@ Everything is read off one run over a single example of zeros, so the table cann
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Params, Tree
+from funcnn.combinators.parameters import is_below
 from funcnn.combinators.wiring import probing
-from funcnn.inspect.traverse import Visit, trace
-from funcnn.protocol import Layer
+from funcnn.inspect.traverse import Visit, all_ties, below, every_layer, trace, untied
+from funcnn.protocol import Layer, declared
 from funcnn.shapes import checked, probe, specs
 
 __all__ = ["Row", "Summary", "summary"]
@@ -30,6 +31,7 @@ BOLD = "1"
 class Row:
     """One layer: shapes are those of one example, or trees of them; counts are elements, not bytes.
 
+    Its parameters are those that are learned here; tied ones count where their source is.
     Its family is the name of the file that it is in, ``"conv"`` or ``"pool"``; a user's layer is ``"own"``.
     """
 
@@ -39,6 +41,7 @@ class Row:
     output_shape: Any
     parameters: int
     measured: int
+    frozen: int
     multiply_adds: int
     family: str
 
@@ -59,6 +62,11 @@ class Summary:
     def measured(self) -> int:
         """How many elements ``calibrate`` measures."""
         return sum(row.measured for row in self.rows)
+
+    @property
+    def frozen(self) -> int:
+        """How many elements are frozen."""
+        return sum(row.frozen for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
@@ -123,8 +131,9 @@ class Summary:
             layer, padding = row.layer, " " * (widths[1] - len(row.layer))
             lines[number][1] = paint(layer, styles[row.family]) + padding
         top, *middle, bottom = ("  ".join(line).rstrip() for line in lines)
+        frozen = f", {self.frozen:,} frozen ones" if self.frozen else ""
         measured = f", and {self.measured:,} measured ones" if self.measured else ""
-        note = f"{self.parameters:,} learned parameters{measured}; {self.nbytes:,} bytes"
+        note = f"{self.parameters:,} learned parameters{frozen}{measured}; {self.nbytes:,} bytes"
         return "\n".join([top, rule, *middle, rule, paint(bottom, BOLD), note])
 
 
@@ -160,21 +169,33 @@ def summary(model: Any, params: Params, shape: Tree) -> Summary:
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
     with probing():
         visits = trace(model, tree.cast(params, np.float32), probe(checked("summary", shape)), rng=0)
-    return Summary(tuple(_row(visit) for visit in visits if not visit.layer.children), tree.nbytes(params))
+    ties = all_ties(model)
+    frozen = [path for path, layer in every_layer(model) if declared(layer.apply, "frozen")]
+    rows = [
+        _row(visit, ties, any(is_below(visit.path, path) for path in frozen))
+        for visit in visits
+        if not visit.layer.children
+    ]
+    return Summary(tuple(rows), tree.nbytes(params))
 
 
-def _row(visit: Visit) -> Row:
+def _row(visit: Visit, ties: Mapping[str, str], frozen: bool) -> Row:
     """The row of one layer."""
     layer, params = visit.layer, visit.params
     again = layer.measure(params, visit.x) if layer.measure else params
-    measured = sum(np.size(leaf) for name, leaf in again.items() if leaf is not params[name])
+    flat = {below(visit.path, name) if name else visit.path: leaf for name, leaf in tree.flatten(params).items()}
+    own = {path: leaf for path, leaf in flat.items() if untied(path, ties) == path}
+    new = {below(visit.path, name): leaf for name, leaf in again.items() if leaf is not params[name]}
+    measured = sum(np.size(leaf) for path, leaf in new.items() if path in own)
+    learned = sum(np.size(leaf) for leaf in own.values()) - measured
     return Row(
         path=visit.path,
         layer=layer.spelling(),
         input_shape=specs(visit.x),
         output_shape=specs(visit.y),
-        parameters=tree.count(params) - measured,
+        parameters=0 if frozen else learned,
         measured=measured,
+        frozen=learned if frozen else 0,
         multiply_adds=layer.multiply_adds(params, visit.x, visit.y) if layer.multiply_adds else 0,
         family=_family(layer),
     )

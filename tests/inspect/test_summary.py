@@ -269,3 +269,16 @@ def test_the_colours_are_told_apart_by_the_colour_blind_and_legible_on_any_backg
         distance = np.linalg.norm(lab[:, None] - lab, axis=-1)
         # A difference of 2.3 is just noticeable; these stay at 40 and more.
         assert distance[np.triu_indices(len(numbers), 1)].min() > 40
+
+
+def test_frozen_parameters_are_not_learned_and_tied_ones_count_once() -> None:
+    frozen = fn.serial(fn.frozen(fn.dense(3)), fn.dense(2))
+    table = fn.summary(frozen, frozen.init((4,), 0), (4,))
+    assert (table.parameters, table.frozen, [row.parameters for row in table.rows]) == (8, 15, [0, 8])
+    assert str(table).splitlines()[-1] == "8 learned parameters, 15 frozen ones; 92 bytes"
+    tied = fn.tied(fn.serial(fn.dense(4, bias=False), fn.dense(4)), {"dense_1/w": "dense_0/w"})
+    table = fn.summary(tied, tied.init((4,), 0), (4,))
+    assert ([row.parameters for row in table.rows], table.nbytes) == ([16, 4], 80)
+    norms = fn.tied(fn.repeat(fn.batch_norm(), 2), {"batch_norm_1": "batch_norm_0"})
+    table = fn.summary(norms, norms.init((4,), 0), (4,))
+    assert ([row.parameters for row in table.rows], table.measured) == ([8, 0], 8)
