@@ -76,6 +76,8 @@ class StateSpec:
     def _first(self, slot: str, path: str, p: Any) -> Array:
         """The first array of a slot, in memory of its own."""
         first = self.slots[slot](np.asarray(p))
+        if isinstance(first, np.generic):  # NumPy gives a scalar where a sum leaves no axis
+            first = np.asarray(first)
         if not isinstance(first, ndarray):
             where = f" for {path}" if path else ""
             raise TypeError(f"{self.kind}: expected an array as the start of {slot!r}{where}, got {checks.what(first)}")

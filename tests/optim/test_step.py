@@ -490,3 +490,15 @@ def test_parameters_in_foreign_byte_order_raise() -> None:
     optimizer = adam(0.1)
     with pytest.raises(TypeError, match="a: expected parameters in native byte order"):
         optimizer.step(params, optimizer.init(params), params)
+
+
+def test_a_slot_may_start_as_a_numpy_scalar() -> None:
+    def rule(g: Tree, slots: dict[str, Tree], p: Tree, hyper: Any) -> tuple[Tree, dict[str, Tree]]:
+        return g, {"total": tree.map(lambda total, one: total + one.sum(), slots["total"], g)}
+
+    optimizer = transform("total", rule, slots={"total": lambda p: p.sum()})
+    params = {"w": np.ones((2, 3)), "b": np.ones(2)}
+    state = optimizer.init(params)
+    for expected in ({"w": 12.0, "b": 4.0}, {"w": 18.0, "b": 6.0}):
+        _, state = optimizer.step(params, state, params)
+        assert state["total"] == expected
