@@ -112,7 +112,7 @@ def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the series.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
         >>> y, vjp_fn = max_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
@@ -142,7 +142,7 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the image.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
         >>> y, vjp_fn = max_pool2d(2).apply({}, np.arange(16.0).reshape(1, 4, 4, 1))
@@ -174,7 +174,7 @@ def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the volume.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
         >>> y, vjp_fn = max_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
@@ -204,7 +204,7 @@ def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the series.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
         >>> y, vjp_fn = min_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
@@ -233,7 +233,7 @@ def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the image.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
         >>> y, vjp_fn = min_pool2d(2).apply({}, np.arange(16.0).reshape(1, 4, 4, 1))
@@ -264,7 +264,7 @@ def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the volume.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
         >>> y, vjp_fn = min_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
@@ -292,7 +292,7 @@ def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the series.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
         >>> y, vjp_fn = avg_pool1d(2).apply({}, np.arange(6.0).reshape(1, 6, 1))
@@ -320,7 +320,7 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the image.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
         >>> y, _ = avg_pool2d(3, padding="same").apply({}, np.ones((1, 4, 4, 1)))
@@ -349,7 +349,7 @@ def avg_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        ValueError: an argument is out of range; the window is larger than the volume.
+        ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
         >>> y, vjp_fn = avg_pool3d(2).apply({}, np.arange(16.0).reshape(1, 4, 2, 2, 1))
