@@ -54,13 +54,13 @@ def test_a_generator_gives_one_integer() -> None:
     "wrong",
     [None, 1.0, "seed", True, False, np.False_, (False,), (0, True), (0, 1, False), [1, 2], (1, 2.5), np.array([1, 2])],
 )
-def test_other_types_are_refused(wrong: Any) -> None:
+def test_other_types_raise(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"a key is an int, a tuple of ints or a np\.random\.Generator, not"):
         rng.as_key(wrong)
 
 
 @pytest.mark.parametrize("wrong", [-1, (), 2**64, (-1,), (2**64, 1), (0, 2**32), (0, -1), (0, 1, 2**32)])
-def test_ints_out_of_range_are_refused(wrong: Any) -> None:
+def test_ints_out_of_range_raise(wrong: Any) -> None:
     with pytest.raises(ValueError, match="a key needs a first int in"):
         rng.as_key(wrong)
 
@@ -83,7 +83,7 @@ def test_fold_appends_a_word_and_a_name_stands_for_its_crc() -> None:
         (0, 2**32, ValueError),
     ],
 )
-def test_fold_refuses_what_as_key_refuses(key: Any, data: Any, error: type[Exception]) -> None:
+def test_fold_raises_for_what_as_key_raises(key: Any, data: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="a key "):
         rng.fold(key, data)
 

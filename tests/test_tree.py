@@ -82,9 +82,7 @@ def test_map_names_the_path_where_trees_differ(other: Any, message: str) -> None
         ((1, 2), TypeError, "the root of the tree: a tree is made of dicts, got a tuple"),
     ],
 )
-def test_other_containers_and_keys_are_refused(
-    function: Any, nested: Any, error: type[Exception], message: str
-) -> None:
+def test_other_containers_and_keys_raise(function: Any, nested: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         function(nested)
 
@@ -211,7 +209,7 @@ def test_ravel_and_back_keep_every_bit_and_shape() -> None:
     assert (empty.shape, unravel(empty)) == ((0,), {})
 
 
-def test_ravel_refuses_mixed_dtypes_and_unravel_another_size() -> None:
+def test_ravel_raises_for_mixed_dtypes_and_unravel_another_size() -> None:
     with pytest.raises(ValueError, match=r"one dtype.*'n': 'int64'"):
         tree.ravel({"w": np.ones(2), "n": np.ones(2, np.int64)})
     with pytest.raises(ValueError, match=r"expected a vector of shape \(10,\), got \(11,\)"):

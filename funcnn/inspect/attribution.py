@@ -14,7 +14,7 @@ from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, as_layer, shape_of
 
 __all__ = ["grad_cam", "saliency"]
 
@@ -54,8 +54,8 @@ def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any
     if labels.shape not in ((), (batch,)):
         raise ValueError(f"{kind}: expected one label, or one for each of {batch} examples, got shape {labels.shape}")
     y, vjp_fn = as_layer(model).apply(params, x)
-    if y.ndim != 2:
-        raise ValueError(f"{kind}: expected a model whose output is scores (batch, classes), got shape {y.shape}")
+    if np.ndim(y) != 2:
+        raise ValueError(f"{kind}: expected a model whose output is scores (batch, classes), got shape {shape_of(y)}")
     dy = np.zeros_like(y)
     dy[np.arange(len(y)), checks.labels(labels, y.shape[1], kind)] = 1
     _, dx = vjp_fn(dy)

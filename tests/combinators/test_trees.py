@@ -67,7 +67,7 @@ def lookup(params: Params, x: Array) -> tuple[Array, Vjp]:
 EMBED = (lambda shape, rng: {"w": np.ones((3, 2), np.float32)}), lookup
 
 
-def test_init_hands_on_shapes_and_dtypes() -> None:
+def test_init_passes_on_shapes_and_dtypes() -> None:
     seen: list[Any] = []
 
     def init(shape: Any, rng: Any) -> Params:

@@ -278,7 +278,7 @@ def test_use_threads_chooses_the_number() -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, True, np.True_, 2.0, np.float32(2), "2", None])
-def test_other_numbers_of_threads_are_refused(count: Any) -> None:
+def test_other_numbers_of_threads_raise(count: Any) -> None:
     message = rf"use_threads: expected a number of threads >= 1, got {re.escape(repr(count))}"
     before = num_threads()
     with pytest.raises(ValueError, match=message), use_threads(count):

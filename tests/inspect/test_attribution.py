@@ -89,14 +89,14 @@ def test_grad_cam_weighs_each_map_by_how_the_score_changes_with_it(path: str) ->
         ([0, 1, 2], ValueError, r"one label, or one for each of 2 examples, got shape \(3,\)"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels: Any, error: type, message: str) -> None:
+def test_labels_that_do_not_fit_raise(labels: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fn.saliency(MODEL, PARAMS, X, labels)
     with pytest.raises(error, match=message):
         fn.grad_cam(MODEL, PARAMS, X, labels, "conv2d_0")
 
 
-def test_layers_without_maps_and_models_without_scores_are_refused() -> None:
+def test_layers_without_maps_and_models_without_scores_raise() -> None:
     with pytest.raises(ValueError, match=r"no layer has the path 'conv2d_7'; there are \['conv2d_0', 'residual_0/"):
         fn.grad_cam(MODEL, PARAMS, X, 0, "conv2d_7")
     with pytest.raises(ValueError, match=r"but the output of 'flatten_0' is \(2, 48\)"):
@@ -124,3 +124,9 @@ def test_saliency_of_a_tree_of_inputs_is_a_tree() -> None:
         "a": [[2, 4]] * 3 + [[1, 3]],
         "b": [[6]] * 3 + [[5]],
     }
+
+
+def test_a_model_with_several_outputs_is_named_as_such() -> None:
+    model = fn.branch(digit=fn.dense(10), odd=fn.dense(2))
+    with pytest.raises(ValueError, match=r"scores \(batch, classes\), got shape {'digit': \(1, 10\), 'odd': \(1, 2\)}"):
+        fn.saliency(model, model.init((3,), 0), np.ones((1, 3), np.float32), 1)

@@ -176,7 +176,7 @@ def test_a_norm_in_a_constructor_of_a_users_is_folded() -> None:
     assert sorted(params["block_0"]["dense_0"]) == ["b", "w"]
 
 
-def test_an_unmeasured_norm_is_refused_with_its_path() -> None:
+def test_an_unmeasured_norm_raises_with_its_path() -> None:
     model = fn.serial(dense(4), fn.residual(fn.named("norm", norm())))
     params = model.init(VECTOR, 0)
     with pytest.raises(ValueError, match=r"in layer residual_0/norm: mean and var have not been measured.*calibrate"):
@@ -185,7 +185,7 @@ def test_an_unmeasured_norm_is_refused_with_its_path() -> None:
         fn.fold_batch_norm(norm(), norm().init(VECTOR, 0))
 
 
-def test_a_norm_with_another_apply_is_refused_and_such_a_convolution_is_not_folded_into() -> None:
+def test_a_norm_with_another_apply_raises_and_such_a_convolution_is_not_folded_into() -> None:
     model = fn.serial(dense(4), replace(norm(), apply=fn.relu.apply))
     params = fn.serial(dense(4), norm()).init(VECTOR, 0)
     with pytest.raises(ValueError, match="layer batch_norm_0: its apply is not the one that batch_norm made"):

@@ -161,7 +161,7 @@ def test_a_shape_may_be_a_list_and_nothing_is_written_to() -> None:
         (fn.dense, {}, (8,), TypeError, r"call it: dense\(\.\.\.\)"),
     ],
 )
-def test_summary_refuses_parameters_and_shapes_of_another_model(
+def test_summary_raises_for_parameters_and_shapes_of_another_model(
     model: Any, params: Any, shape: Any, error: type, message: str
 ) -> None:
     with pytest.raises(error, match=message):

@@ -298,7 +298,7 @@ def raises_for(model: Any, message: str) -> None:
         fn.rebuild(fn.serial(fn.dense(2), model), with_tanh)
 
 
-def test_rebuild_refuses_combinators_whose_call_does_not_have_their_children() -> None:
+def test_rebuild_raises_for_combinators_whose_call_does_not_have_their_children() -> None:
     @fn.layer
     def twice(part: Any) -> Layer:
         return combined({"a": part, "b": part})
@@ -330,7 +330,7 @@ def test_rebuild_refuses_combinators_whose_call_does_not_have_their_children() -
     assert repr(fn.rebuild(fn.serial(hidden(2)), lambda path, layer: layer)) == "serial(hidden(2))"
 
 
-def test_rebuild_refuses_a_combinator_with_another_apply() -> None:
+def test_rebuild_raises_for_a_combinator_with_another_apply() -> None:
     from dataclasses import replace
 
     inner = fn.serial(fn.relu)

@@ -221,7 +221,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), INVALID, ids=[spoil.__name__ for spoil, _ in INVALID])
-def test_read_only_and_overlapping_arrays_are_refused_before_anything_is_written(spoil: Any, message: str) -> None:
+def test_read_only_and_overlapping_arrays_raise_before_anything_is_written(spoil: Any, message: str) -> None:
     optimizer, params, grads, state = some_arrays()
     spoil(params, grads, state)
     before = bits({"params": params, "state": state})
