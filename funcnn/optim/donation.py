@@ -3,7 +3,7 @@
 An array that is written while another one reads or writes the same memory would give other numbers than the pure step.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -51,8 +51,15 @@ def copied_where_shared(leaves: Sequence[Any], written: Sequence[Any]) -> list[A
     return [leaf.copy() if i in shared and leaf is not None else leaf for i, leaf in enumerate(leaves)]
 
 
-def _sharing(leaves: Sequence[Sequence[Any]], targets: Container[Place]) -> Iterator[tuple[Place, Place]]:
+def _sharing(leaves: Sequence[Sequence[Any]], targets: Collection[Place]) -> Iterator[tuple[Place, Place]]:
     """The pairs of places whose arrays share memory, of which at least one is a target."""
+    written = {number for number, _ in targets}
+    found: tuple[list[int | None], list[int | None]] = [], []
+    for number, column in enumerate(leaves):
+        found[number in written].extend([_owner(leaf) for leaf in column if isinstance(leaf, np.ndarray)])
+    read, own = set(found[0]), set(found[1])
+    if len(own) == len(found[1]) and own.isdisjoint(read) and None not in own | read:
+        return
     groups: dict[int | None, list[tuple[Place, Array]]] = {}
     for number, column in enumerate(leaves):
         for i, leaf in enumerate(column):
@@ -67,9 +74,10 @@ def _sharing(leaves: Sequence[Sequence[Any]], targets: Container[Place]) -> Iter
 
 def _owner(array: Any) -> int | None:
     """What tells whose memory an array is in; None for that of another library, which may be known by two names."""
-    while isinstance(array, np.ndarray):
-        owner, array = array, array.base
-    return id(owner) if array is None else id(array) if isinstance(array, _PooledBuffer) else None
+    base = array.base
+    while isinstance(base, np.ndarray):
+        array, base = base, base.base
+    return id(array) if base is None else id(base) if isinstance(base, _PooledBuffer) else None
 
 
 def _overlapping(group: Sequence[tuple[Place, Array]]) -> Iterator[tuple[Place, Place]]:
