@@ -15,6 +15,9 @@ from funcnn.engine.memory import _PooledBuffer
 
 __all__ = ["check_donated", "copied_where_shared"]
 
+OWNERS = (_PooledBuffer, bytearray, bytes)
+"""What owns memory and is known by one name: unpickled arrays, for example, are in bytes of their own."""
+
 Place = tuple[int, int]
 """The number of a tree and of a leaf in it."""
 
@@ -75,9 +78,11 @@ def _sharing(leaves: Sequence[Sequence[Any]], targets: Collection[Place]) -> Ite
 def _owner(array: Any) -> int | None:
     """What tells whose memory an array is in; None for that of another library, which may be known by two names."""
     base = array.base
-    while isinstance(base, np.ndarray):
-        array, base = base, base.base
-    return id(array) if base is None else id(base) if isinstance(base, _PooledBuffer) else None
+    while isinstance(base, np.ndarray | memoryview):
+        array, base = base, base.base if isinstance(base, np.ndarray) else base.obj
+    if base is None:
+        return id(array) if isinstance(array, np.ndarray) else None
+    return id(base) if isinstance(base, OWNERS) else None
 
 
 def _overlapping(group: Sequence[tuple[Place, Array]]) -> Iterator[tuple[Place, Place]]:

@@ -1,5 +1,6 @@
 """``step``: the bits of ``update`` and ``apply_updates``, in new memory or in that of its arguments."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -502,3 +503,19 @@ def test_a_slot_may_start_as_a_numpy_scalar() -> None:
     for expected in ({"w": 12.0, "b": 4.0}, {"w": 18.0, "b": 6.0}):
         _, state = optimizer.step(params, state, params)
         assert state["total"] == expected
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_unpickled_parameters_may_be_donated(protocol: int) -> None:
+    params = pickle.loads(pickle.dumps({"a": np.ones(2), "b": np.ones((2, 3))}, protocol))
+    optimizer = sgd(0.5)
+    params, _ = optimizer.step(tree.map(np.ones_like, params), optimizer.init(params), params, donate=True)
+    assert [set(leaf.ravel()) for leaf in tree.leaves(params)] == [{0.5}, {0.5}]
+
+
+def test_two_views_of_a_buffer_share_memory_however_they_were_made() -> None:
+    buffer = bytearray(32)
+    direct, viewed = np.frombuffer(buffer, float), np.frombuffer(memoryview(buffer)[8:], float)
+    params, optimizer = {"a": direct, "b": viewed}, sgd(0.5)
+    with pytest.raises(ValueError, match="a: the parameter and b: the parameter share memory"):
+        optimizer.step(tree.map(np.ones_like, params), optimizer.init(params), params, donate=True)
