@@ -20,6 +20,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.recorded import Call, made, snapshot
+from funcnn.tree import below
 
 __all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
 
@@ -115,7 +116,7 @@ class Layer:
         if call is not None:
             for name, child in given_children(self):
                 if isinstance(child, Layer):
-                    child.reduced(f"{path}/{name}" if path else name)
+                    child.reduced(below(path, name))
             return _make, (call.constructor, dict(call.arguments), self.name)
         ready = getattr(sys.modules["funcnn"], self.kind, None)
         if not isinstance(ready, Layer) or ready.apply is not self.apply:

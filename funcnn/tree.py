@@ -300,6 +300,16 @@ def norms(tree: Tree) -> dict[str, float]:
 # alive until the garbage collector runs. Each takes a dict whose keys are checked, and `prefix`, its path and a "/".
 
 
+def below(path: str, name: str) -> str:
+    """The path of ``name`` below a path; the root is ``""``, as a path and as a name."""
+    return f"{path}/{name}" if path and name else path or name
+
+
+def is_below(path: str, branch: str) -> bool:
+    """Whether a path is a branch or lies under it; all paths lie under the root, ``""``."""
+    return not branch or path == branch or path.startswith(f"{branch}/")
+
+
 def _add_leaves(flat: dict[str, Any], prefix: str, keys: Iterable[str], node: dict[str, Any]) -> None:
     """Add the leaves of a dict to ``flat``, in the order of ``keys``."""
     for key in keys:

@@ -16,6 +16,7 @@ from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import is_probing, no_gradients
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
 from funcnn.protocol import Layer, as_layer, declared, layer
+from funcnn.tree import below, is_below
 
 __all__ = ["frozen", "remat", "tied"]
 
@@ -200,14 +201,14 @@ def frozen_below(layer: Layer, path: str) -> set[str]:
         if name not in layer.children:
             return set()
         layer = layer.children[name]
-    return _frozen(layer, "")
+    return frozen_paths(layer)
 
 
-def _frozen(layer: Layer, path: str) -> set[str]:
-    """The paths of frozen layers."""
+def frozen_paths(layer: Layer, path: str = "") -> set[str]:
+    """The paths of the frozen layers in a layer at this path, without those inside of others."""
     if declared(layer.apply, "frozen"):
         return {path}
-    return {found for name, child in layer.children.items() for found in _frozen(child, f"{path}/{name}")}
+    return {found for name, child in layer.children.items() for found in frozen_paths(child, below(path, name))}
 
 
 def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, str]:
@@ -222,11 +223,6 @@ def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, st
         if lacking := [own for own in (found[path] for path in leaves) if own not in flat]:
             raise ValueError(f"tied: {target} has parameters that {source} lacks, {lacking}")
     return found
-
-
-def is_below(path: str, branch: str) -> bool:
-    """Whether a path is a branch or lies under it; all paths lie under the root, ``""``."""
-    return not branch or path == branch or path.startswith(f"{branch}/")
 
 
 def _under(path: str, ties: Mapping[str, str]) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 
 from funcnn import tree
 from funcnn.aliases import Array, Key, Params, Tree
-from funcnn.combinators.parameters import is_below
+from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
-from funcnn.inspect.traverse import all_ties, below, every_layer, rebuild, untied, wrapped
-from funcnn.protocol import Layer, declared
+from funcnn.inspect.traverse import all_ties, rebuild, untied, wrapped
+from funcnn.protocol import Layer, as_layer
+from funcnn.tree import below, is_below
 
 __all__ = ["calibrate"]
 
@@ -49,7 +50,7 @@ def calibrate(model: Any, params: Params, x: Tree) -> Params:
     measured: dict[str, Array] = {}
     paths: list[str] = []
     ties = all_ties(model)
-    frozen = [path for path, layer in every_layer(model) if declared(layer.apply, "frozen")]
+    frozen = frozen_paths(as_layer(model))
 
     def measuring(path: str, layer: Layer) -> Layer:
         measure = layer.measure

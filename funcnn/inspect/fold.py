@@ -13,11 +13,11 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params
 from funcnn.combinators import frozen, remat
-from funcnn.combinators.parameters import is_below
-from funcnn.inspect.traverse import all_ties, below, every_layer, rebuild
+from funcnn.inspect.traverse import all_ties, every_layer, rebuild
 from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
 from funcnn.protocol import Layer, as_layer
+from funcnn.tree import below, is_below
 
 __all__ = ["fold_batch_norm"]
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Params, Tree
-from funcnn.combinators.parameters import is_below
+from funcnn.combinators.parameters import frozen_paths
 from funcnn.combinators.wiring import probing
-from funcnn.inspect.traverse import Visit, all_ties, below, every_layer, trace, untied
-from funcnn.protocol import Layer, declared
+from funcnn.inspect.traverse import Visit, all_ties, trace, untied
+from funcnn.protocol import Layer, as_layer
 from funcnn.shapes import checked, probe, specs
+from funcnn.tree import below, is_below
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -170,7 +171,7 @@ def summary(model: Any, params: Params, shape: Tree) -> Summary:
     with probing():
         visits = trace(model, tree.cast(params, np.float32), probe(checked("summary", shape)), rng=0)
     ties = all_ties(model)
-    frozen = [path for path, layer in every_layer(model) if declared(layer.apply, "frozen")]
+    frozen = frozen_paths(as_layer(model))
     rows = [
         _row(visit, ties, any(is_below(visit.path, path) for path in frozen))
         for visit in visits
@@ -183,7 +184,7 @@ def _row(visit: Visit, ties: Mapping[str, str], frozen: bool) -> Row:
     """The row of one layer."""
     layer, params = visit.layer, visit.params
     again = layer.measure(params, visit.x) if layer.measure else params
-    flat = {below(visit.path, name) if name else visit.path: leaf for name, leaf in tree.flatten(params).items()}
+    flat = {below(visit.path, name): leaf for name, leaf in tree.flatten(params).items()}
     own = {path: leaf for path, leaf in flat.items() if untied(path, ties) == path}
     new = {below(visit.path, name): leaf for name, leaf in again.items() if leaf is not params[name]}
     measured = sum(np.size(leaf) for path, leaf in new.items() if path in own)

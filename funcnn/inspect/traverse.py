@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
-from funcnn.combinators.parameters import is_below
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
 from funcnn.protocol import Layer, Place, as_layer, declared, is_pair, is_same, layers_among, named
 from funcnn.recorded import Call, made
+from funcnn.tree import below, is_below
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
 
@@ -147,11 +147,6 @@ def every_layer(model: Any, path: str = "") -> Iterator[tuple[str, Layer]]:
     for name, child in layer.children.items():
         yield from every_layer(child, below(path, name))
     yield path, layer
-
-
-def below(path: str, name: str) -> str:
-    """The path of a child."""
-    return f"{path}/{name}" if path else name
 
 
 def all_ties(model: Any) -> dict[str, str]:

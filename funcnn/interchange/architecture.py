@@ -22,6 +22,7 @@ from funcnn.combinators.wiring import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, as_layer, declared, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
+from funcnn.tree import below
 
 __all__ = ["from_json", "to_json"]
 
@@ -135,7 +136,7 @@ def check_params(model: Layer, params: Params, path: str = "") -> None:
     except OtherParameters as error:
         raise ValueError(f"{where}{error}; save and load the parameters with their own model") from error
     for name, child in model.children.items():
-        check_params(child, params.get(name, {}), _below(path, name))
+        check_params(child, params.get(name, {}), below(path, name))
 
 
 def _check_own(layer: Layer, params: Params) -> None:
@@ -167,7 +168,7 @@ class _Writer:
         if layer.name is not None:
             node["name"] = layer.name
         if call is not None:
-            paths = {id(given): _below(path, name) for name, given in reversed(given_children(layer))}
+            paths = {id(given): below(path, name) for name, given in reversed(given_children(layer))}
             arguments = self.arguments(call.constructor, call.arguments, path, paths)
             if arguments:
                 node["arguments"] = arguments
@@ -289,7 +290,7 @@ class _Reader:
     def value(self, node: Any, path: str) -> Any:
         """One argument, from its JSON value."""
         if isinstance(node, list):
-            return tuple(self.value(item, _below(path, label)) for item, label in zip(node, _labels(node), strict=True))
+            return tuple(self.value(item, below(path, label)) for item, label in zip(node, _labels(node), strict=True))
         if not isinstance(node, dict):
             return node
         if "layer" in node:
@@ -300,7 +301,7 @@ class _Reader:
         if tag == "list" and isinstance(content, list):
             return [self.value(item, path) for item in content]
         if tag == "dict" and isinstance(content, dict):
-            return {key: self.value(item, _below(path, key)) for key, item in content.items()}
+            return {key: self.value(item, below(path, key)) for key, item in content.items()}
         with suppress(ValueError):
             if tag in FLOATS and isinstance(content, str):
                 return FLOATS[tag](content)
@@ -378,11 +379,6 @@ def _labels(nodes: list[Any]) -> Iterator[str]:
         kind = str(node["layer"])
         yield str(node.get("name", f"{kind}_{counts[kind]}"))
         counts[kind] += 1
-
-
-def _below(path: str, name: str) -> str:
-    """The path of a child."""
-    return "/".join(part for part in (path, name) if part)
 
 
 def _where(path: str) -> str:

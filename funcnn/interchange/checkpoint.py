@@ -20,6 +20,7 @@ from funcnn.aliases import Params, Tree
 from funcnn.interchange.architecture import check_params, from_json, to_json
 from funcnn.interchange.renamed import renamed_state
 from funcnn.protocol import Layer, as_layer
+from funcnn.tree import below
 
 __all__ = ["load", "load_model", "save", "save_model"]
 
@@ -192,7 +193,7 @@ def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{path}/", None
     else:
         for key, child in tree.items():
-            yield from _entries(child, f"{path}/{key}" if path else key)
+            yield from _entries(child, below(path, key))
 
 
 def _check_entry(name: str, leaf: Any) -> None:

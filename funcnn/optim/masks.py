@@ -132,7 +132,7 @@ def _paths(path: str, node: Tree) -> Iterator[str]:
         yield path
         return
     for name, child in node.items():
-        yield from _paths(f"{path}/{name}" if path else name, child)
+        yield from _paths(tree.below(path, name), child)
 
 
 def _prune(node: dict[str, Any], flags: Iterator[bool]) -> dict[str, Any]:

@@ -14,11 +14,12 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Params, Shape
 from funcnn.combinators.wiring import INPUT, probing
-from funcnn.inspect.traverse import Visit, below, trace
+from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import SKY_BLUE, new_axes, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
 from funcnn.protocol import Layer
 from funcnn.shapes import checked, probe
+from funcnn.tree import below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,11 +15,12 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.combinators import serial
+from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import join, microbatches, output
-from funcnn.inspect.traverse import every_layer
 from funcnn.protocol import Layer, Vjp, declared, named
 from funcnn.rng import fold, generator
 from funcnn.testing.report import Finding, must_return
+from funcnn.tree import is_below
 
 __all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain"]
 
@@ -48,11 +49,11 @@ class Case(NamedTuple):
 
     def gradients(self) -> dict[str, Any]:
         """What gradients must be like, by path: None at integers, booleans and frozen parameters."""
-        frozen = [path for path, layer in every_layer(self.layer) if declared(layer.apply, "frozen")]
+        frozen = frozen_paths(self.layer)
 
         def wanted(path: str, leaf: Any) -> Any:
             inside = path.removeprefix("params").removeprefix("/")
-            stopped = path.startswith("params") and any(f"{inside}/".startswith(f"{f}/" if f else "") for f in frozen)
+            stopped = path.startswith("params") and any(is_below(inside, above) for above in frozen)
             return None if stopped or np.asarray(leaf).dtype.kind != "f" else leaf
 
         return {path: wanted(path, leaf) for path, leaf in tree.flatten(_point(self.params, self.x)).items()}
