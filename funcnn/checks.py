@@ -7,7 +7,7 @@ constructor or function, the argument, what was expected and what came.
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -181,11 +181,12 @@ def float_array(kind: str, x: Any) -> None:
         raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
 
 
-def images(kind: str, x: Any, axes: str = "batch, height, width, channels") -> None:
-    """Raise if x is not a batch of floats with exactly these axes."""
+def images(kind: str, x: Any, axes: Sequence[str]) -> None:
+    """Raise if x is not a batch of floats with exactly these axes between those of the batch and the channels."""
     float_array(kind, x)
-    if x.ndim != axes.count(",") + 1:
-        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
+    if x.ndim != len(axes) + 2:
+        words = ", ".join(("batch", *axes, "channels"))
+        raise ValueError(f"{kind}: expected an input of axes ({words}), got shape {x.shape}")
 
 
 def labels(value: Any, classes: int, kind: str = "") -> Array:

@@ -138,7 +138,7 @@ def tiled_channels(x: Array, *values: Array, tuning: Tuning = TUNING) -> tuple[A
     """
     outer, channels, inner = x.shape
     if inner != 1 or not x.flags.c_contiguous:
-        return x, *[value[:, None] for value in values]
+        return x, *map(per_channel, values)
     if x.size <= tuning.small_array_max:
         return x.reshape(outer, channels), *values
     # A power of two: most images have that many pixels, or a few times it.

@@ -141,7 +141,7 @@ class Window:
 
     def _along(self, axis: int, pixels: int) -> tuple[int, tuple[int, int]]:
         """The number of windows along one axis, and the padding before and behind the image."""
-        step, span = self.stride[axis], self.dilation[axis] * (self.size[axis] - 1) + 1
+        step, span = self.stride[axis], self.effective_size[axis]
         if self.padding == "same":
             count = -(-pixels // step)
             total = max((count - 1) * step + span - pixels, 0)

@@ -51,7 +51,7 @@ def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, paddin
     window = Window(sizes, steps, (1,) * len(axes), border, bool(ceil_mode))
 
     def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        checks.images(kind, x, axes)
         return reduce(x, window.fit(kind, x.shape))
 
     return stateless(kind, forward)
@@ -74,7 +74,7 @@ def _global_avg_pool(kind: str, axes: Axes) -> Layer:
     """
 
     def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        checks.images(kind, x, axes)
         pixels = math.prod(x.shape[1:-1])
         if not pixels:
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")

@@ -66,7 +66,7 @@ def _upsample(kind: str, axes: Axes, factor: Any) -> Layer:
     factors = checks.sizes(kind, "factor", factor, axes)
 
     def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x, ", ".join(("batch", *axes, "channels")))
+        checks.images(kind, x, axes)
         batch, *pixels, channels = x.shape
         y = x
         for axis, copies in enumerate(factors, 1):

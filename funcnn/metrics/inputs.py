@@ -29,9 +29,8 @@ def check_scores(kind: str, y: Any) -> Array:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def check_probabilities(kind: str, y: Any) -> Array:
-    """The probabilities of all classes, of shape (n, classes); one for each example is that of class 1."""
-    p = check_scores(kind, y)
+def check_probabilities(kind: str, p: Array) -> Array:
+    """Checked scores as the probabilities of all classes, (n, classes); one for each example is that of class 1."""
     if p.min() < 0 or p.max() > 1:
         raise ValueError(
             f"{kind}: expected probabilities in [0, 1], got values from {p.min()} to {p.max()}; "

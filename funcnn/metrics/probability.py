@@ -42,8 +42,8 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108.
     """
-    true = true_classes("log_loss", labels, check_scores("log_loss", y))
-    p = check_probabilities("log_loss", y)
+    scores = check_scores("log_loss", y)
+    true, p = true_classes("log_loss", labels, scores), check_probabilities("log_loss", scores)
     w = None if weights is None else checks.weights(weights, (len(p),), "log_loss")
     return categorical_cross_entropy(p, true, weights=w)[0]
 
@@ -79,8 +79,8 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
     bins = operator.index(bins)
     if bins < 1:
         raise ValueError(f"calibration_error: expected at least one bin, got {bins}")
-    true = true_classes("calibration_error", labels, check_scores("calibration_error", y))
-    p = check_probabilities("calibration_error", y)
+    scores = check_scores("calibration_error", y)
+    true, p = true_classes("calibration_error", labels, scores), check_probabilities("calibration_error", scores)
     w = checks.weights(weights, (len(p),), "calibration_error")
     confidence = p.max(axis=1).astype(np.float64)
     surplus = w * ((p.argmax(axis=1) == true) - confidence)

@@ -39,7 +39,7 @@ def as_flags(kind: str, mask: Mask) -> Flags:
 
 def first_match(kind: str, patterns: tuple[str, ...], number: int) -> Flags:
     """The function that chooses the parameters whose first matching pattern is the one of this number."""
-    return lambda params: [match == number for match in _first_matches(kind, patterns, tuple(_paths("", params)))]
+    return lambda params: [match == number for match in _first_matches(kind, patterns, tuple(paths(params)))]
 
 
 def chosen(flags: Sequence[Flags], params: Tree) -> list[bool] | None:
@@ -92,7 +92,7 @@ def _check_flag(kind: str, path: str, p: Any, flag: Any) -> None:
 
 def _matching(kind: str, pattern: str, params: Tree) -> Sequence[bool]:
     """Whether the path of each parameter matches a pattern; an error if none does."""
-    names = tuple(_paths("", params))
+    names = tuple(paths(params))
     matches = _matches(pattern, names)
     if names and not any(matches):
         raise ValueError(f"{kind}: no parameter matches the pattern {pattern!r}; they are {_listed(names)}")

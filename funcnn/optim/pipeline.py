@@ -215,16 +215,14 @@ class _Run:
     def _replace_updates(self, updates: Tree, found: Sequence[bool] | None) -> None:
         """Let the updates of the chosen parameters be the gradients of the next pass."""
         new = beside(pruned(self.params, found), updates, "an update").grad_leaves
-        chosen = range(len(self.leaves[G])) if found is None else compress(range(len(found)), found)
-        for i, update in zip(chosen, new, strict=True):
-            if update is not None and self.leaves[G][i] is None:
+        updated = list(self.leaves[G])
+        places = range(len(updated)) if found is None else compress(range(len(found)), found)
+        for i, update in zip(places, new, strict=True):
+            if update is not None and updated[i] is None:
                 where = paths(self.params)[i] or "the root"
                 raise ValueError(f"{where}: expected None as an update, since there is no gradient, got an array")
-        if found is None:
-            self.leaves[G] = new
-        else:
-            following = iter(new)
-            self.leaves[G] = [next(following) if flag else u for u, flag in zip(self.leaves[G], found, strict=True)]
+            updated[i] = update
+        self.leaves[G] = updated
 
     def new_states(self) -> Iterator[Any]:
         """The next state of each part."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "check_names", "displayable", "diverging", "frame", "new_axes", "tile",
+    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "check_names", "displayable", "diverging", "frame", "new_axes",
+    "outline", "tile",
 ]  # fmt: skip
 
 # Colours that people with any kind of colour vision can distinguish, without the yellow, which is too pale for lines.
@@ -46,6 +47,12 @@ def tile(
     scale = min(width / image.shape[1], height / image.shape[0])
     right, bottom = left + scale * image.shape[1], top + scale * image.shape[0]
     return ax.imshow(image, extent=(left, right, bottom, top), **options)
+
+
+def outline(ax: "Axes", picture: "AxesImage", **options: Any) -> None:
+    """Draw a line around a tile."""
+    left, right, bottom, top = picture.get_extent()
+    ax.plot([left, right, right, left, left], [top, top, bottom, bottom, top], **options)
 
 
 def frame(ax: "Axes", columns: float, rows: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.layers.conv import conv2d
-from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, tile
+from funcnn.plot.canvas import VERMILLION, check_names, displayable, diverging, frame, new_axes, outline, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,9 +80,7 @@ def image_grid(
         wrong = caption.startswith("✗")
         picture = tile(ax, image, column, row * step, cmap="gray", vmin=0, vmax=1)
         if wrong:
-            left, right, bottom, top = picture.get_extent()
-            ax.plot(*zip((left, top), (right, top), (right, bottom), (left, bottom), (left, top), strict=True),
-                    color=VERMILLION, linewidth=3, clip_on=False)  # fmt: skip
+            outline(ax, picture, color=VERMILLION, linewidth=3, clip_on=False)
         if caption:
             colour, weight = (VERMILLION, "bold") if wrong else ("black", "normal")
             ax.text(

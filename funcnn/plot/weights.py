@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from funcnn.aliases import Array, Shape
-from funcnn.plot.canvas import diverging, frame, new_axes, tile
+from funcnn.plot.canvas import diverging, frame, new_axes, outline, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,8 +111,7 @@ def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: 
     limit = float(limit) or 1.0
     for kernel, row, column in shown:
         picture = tile(ax, kernel, column, row, cmap=diverging(), vmin=-limit, vmax=limit)
-        left, right, bottom, top = picture.get_extent()
-        ax.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color="0.6", linewidth=0.5)
+        outline(ax, picture, color="0.6", linewidth=0.5)
     frame(ax, columns, rows)
     beside = ax.inset_axes((1 + 0.1 / columns, 0, 0.2 / columns, 1))
     ax.figure.colorbar(picture, cax=beside).set_label("weight")
