@@ -74,13 +74,19 @@ def steps(kind: str, name: str, value: Any) -> int:
     return number
 
 
-def number(kind: str, name: str, value: Any) -> float:
-    """A finite number as a Python float, so that float32 arrays times it stay float32."""
+def _real(kind: str, name: str, value: Any) -> float:
+    """Any real number as a Python float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
     return float(value)
+
+
+def number(kind: str, name: str, value: Any) -> float:
+    """A finite number as a Python float, so that float32 arrays times it stay float32."""
+    found = _real(kind, name, value)
+    if not math.isfinite(found):
+        raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
+    return found
 
 
 def rate(kind: str, name: str, value: Any) -> float:
@@ -90,27 +96,25 @@ def rate(kind: str, name: str, value: Any) -> float:
         >>> rate("sgd", "rate", np.float32(0.5))
         0.5
     """
-    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    if not 0 <= float(value) < math.inf:
+    found = _real(kind, name, value)
+    if not 0 <= found < math.inf:
         raise ValueError(
             f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
         )
-    return float(value)
+    return found
 
 
 def fraction(kind: str, name: str, value: Any) -> float:
     """A number in [0, 1), as a Python float."""
-    if not rate(kind, name, value) < 1:
+    found = rate(kind, name, value)
+    if not found < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
-    return float(value)
+    return found
 
 
 def proper_fraction(kind: str, name: str, value: Any) -> float:
     """A number in (0, 1), as a Python float."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    found = float(value)
+    found = _real(kind, name, value)
     if not 0 < found < 1:
         raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
     return found
@@ -118,9 +122,7 @@ def proper_fraction(kind: str, name: str, value: Any) -> float:
 
 def nonnegative(kind: str, name: str, value: Any) -> float:
     """A finite number ``>= 0`` that is not a rate, as a Python float."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    found = float(value)
+    found = _real(kind, name, value)
     if not 0 <= found < math.inf:
         raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
     return found

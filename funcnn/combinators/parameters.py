@@ -13,7 +13,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Key, Params, Rng, Tree
-from funcnn.combinators.wiring import is_probing, no_gradients
+from funcnn.combinators.wiring import blank, is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
 from funcnn.protocol import Layer, as_layer, declared, layer
 from funcnn.tree import below, is_below
@@ -51,7 +51,7 @@ def frozen(layer: Any) -> Layer:
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             dx = (yield from back(dy, True))[1] if input_grad else None
-            return no_gradients(inner, params, learns=False), dx
+            return blank(params), dx
 
         return y, backward
 
@@ -209,6 +209,13 @@ def frozen_paths(layer: Layer, path: str = "") -> set[str]:
     if declared(layer.apply, "frozen"):
         return {path}
     return {found for name, child in layer.children.items() for found in frozen_paths(child, below(path, name))}
+
+
+def expanded(layer: Layer, params: Params) -> Params:
+    """The parameters of the children: where some are tied, those of the targets too."""
+    expand = declared(layer.apply, "expand")
+    full: Params = params if expand is None else expand(params)
+    return full
 
 
 def _leaf_ties(ties: Mapping[str, str], flat: Mapping[str, Any]) -> dict[str, str]:

@@ -123,7 +123,7 @@ def wired(
         values, backs = [x], []
         if leaves:
             values += [_leaf(kind, x, path) for path in leaves]
-        blank = _blank(x) if leaves and keep else None
+        empty = blank(x) if leaves and keep else None
         for step in steps:
             name, word, run, is_coroutine, source, last_use, _ = step
             x = values[source] if type(source) is int else step.gather(values)
@@ -143,7 +143,7 @@ def wired(
                 values[number] = None
             x = y = back = None
         backward = _backward(steps, backs, params, children, 1 + len(leaves))
-        return values[-1], _with_leaves(backward, leaves, blank) if leaves else backward
+        return values[-1], _with_leaves(backward, leaves, empty) if leaves else backward
 
     init = _initializer(kind, children, steps, leaves, only)
     return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
@@ -201,7 +201,8 @@ def _backward(
             step, gradient, wants = steps[number], flow.pop(), wanted[number]
             if gradient is None or not needed[number + inputs]:
                 if step.name in params:
-                    grads[step.name] = no_gradients(children[step.name], params[step.name], learns=gradient is None)
+                    own = params[step.name]
+                    grads[step.name] = no_gradients(children[step.name], own) if gradient is None else blank(own)
                 continue
             try:
                 if not step.name:
@@ -225,14 +226,14 @@ def _backward(
     return backward
 
 
-def _with_leaves(backward: Backward, leaves: Sequence[str], blank: Tree) -> Backward:
+def _with_leaves(backward: Backward, leaves: Sequence[str], empty: Tree) -> Backward:
     """The backward pass of a wiring that uses single leaves of its input: their gradients are put together."""
 
     def joined(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
         grads, (whole, *parts) = yield from backward(dy, input_grad)
         if not input_grad:
             return grads, None
-        dx = _copied(added([blank, whole]))
+        dx = _copied(added([empty, whole]))
         for path, part in zip(leaves, parts, strict=True):
             *branches, name = path.split("/")[1:]
             node = dx
@@ -244,10 +245,10 @@ def _with_leaves(backward: Backward, leaves: Sequence[str], blank: Tree) -> Back
     return joined
 
 
-def no_gradients(layer: Layer, params: Params, learns: bool = True) -> Tree:
+def no_gradients(layer: Layer, params: Params) -> Tree:
     """Gradients of a layer that the loss does not depend on: zeros, and None where the parameters are frozen."""
-    if declared(layer.apply, "frozen") or not learns:
-        return _blank(params)
+    if declared(layer.apply, "frozen"):
+        return blank(params)
     if layer.children:
         return {name: no_gradients(layer.children[name], own) for name, own in params.items()}
     if isinstance(params, dict):
@@ -326,9 +327,9 @@ def _leaf(kind: str, x: Any, path: str) -> Array:
     return found
 
 
-def _blank(tree: Tree) -> Tree:
+def blank(tree: Tree) -> Tree:
     """None at every leaf."""
-    return {name: _blank(leaf) for name, leaf in tree.items()} if isinstance(tree, dict) else None
+    return {name: blank(leaf) for name, leaf in tree.items()} if isinstance(tree, dict) else None
 
 
 def _copied(tree: Tree) -> Tree:

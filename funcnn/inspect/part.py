@@ -9,8 +9,9 @@ from typing import Any
 
 from funcnn.aliases import Params
 from funcnn.combinators import serial
+from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import chain
-from funcnn.protocol import Layer, as_layer, declared, named
+from funcnn.protocol import Layer, as_layer, named
 
 __all__ = ["part"]
 
@@ -51,12 +52,12 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
     names = list(layer.children)[which]
     if not names:
         raise ValueError(f"part: {which} takes none of the {len(layer.children)} layers {[*layer.children]}")
-    expanded = _expanded(layer, params)
+    full = expanded(layer, params)
     children = {name: layer.children[name] for name in names}
     plain = serial(*children.values())
     if [*plain.children] != names:  # counted from the start of the part, a name would be another
         plain = serial(*(named(name, child) for name, child in children.items()))
-    return plain, {name: expanded[name] for name in names if name in expanded}
+    return plain, {name: full[name] for name in names if name in full}
 
 
 def _at(layer: Layer, params: Params, path: str) -> tuple[Layer, Params]:
@@ -67,12 +68,5 @@ def _at(layer: Layer, params: Params, path: str) -> tuple[Layer, Params]:
             raise ValueError(
                 f"part: there is no layer {path!r}; {above or 'the model'} has {[*layer.children] or 'no children'}"
             )
-        layer, params = layer.children[name], _expanded(layer, params).get(name, {})
+        layer, params = layer.children[name], expanded(layer, params).get(name, {})
     return layer, params
-
-
-def _expanded(layer: Layer, params: Params) -> Params:
-    """The parameters of the children: where some are tied, those of the targets too."""
-    expand = declared(layer.apply, "expand")
-    full: Params = params if expand is None else expand(params)
-    return full

@@ -13,7 +13,7 @@ from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
-from funcnn.protocol import Layer, Place, as_layer, declared, is_pair, is_same, layers_among, named
+from funcnn.protocol import Layer, Place, as_layer, declared, is_same, layers_among, named
 from funcnn.recorded import Call, made
 from funcnn.tree import below, is_below
 
@@ -179,7 +179,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
         # A combinator around one layer, with the children of that layer.
         place, around = inside
         again: Layer = made(
-            call.constructor, _replaced(dict(call.arguments), {place: _with_children(around, children, path)})
+            call.constructor, _replaced(call.arguments, {place: _with_children(around, children, path)})
         )
         return replace(again, name=layer.name, measure=layer.measure and again.measure)
     places = None if call is None else _places(call, layer.children)
@@ -191,7 +191,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
         )
     new = iter(_under_their_names(layer.children, children).values())
     by_place = {place: next(new) for place in places}
-    again = made(call.constructor, _replaced(dict(call.arguments), by_place), call.keywords)
+    again = made(call.constructor, _replaced(call.arguments, by_place))
     if [*again.children] != [*layer.children]:
         raise ValueError(
             f"layer {path or layer.kind}: with other children it calls them {[*again.children]}, not "
@@ -203,7 +203,7 @@ def _with_children(layer: Layer, children: Mapping[str, Layer], path: str) -> La
 def _inside(call: Call | None, layer: Layer) -> tuple[Place, Layer] | None:
     """The one layer among the arguments whose children a combinator has; None if it has its own."""
     found = [] if call is None else list(layers_among(call.arguments))
-    if len(found) != 1 or not is_pair(found[0][1]):
+    if len(found) != 1:
         return None
     place, inner = found[0][0], as_layer(found[0][1])
     same = inner.children.keys() == layer.children.keys()

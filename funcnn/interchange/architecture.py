@@ -18,9 +18,10 @@ import numpy as np
 from funcnn import combinators, initializers, layers
 from funcnn.aliases import Params
 from funcnn.checks import OtherParameters
+from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
-from funcnn.protocol import Layer, as_layer, declared, given_children, is_pair, named, no_params
+from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
 from funcnn.tree import below
 
@@ -123,9 +124,8 @@ def check_params(model: Layer, params: Params, path: str = "") -> None:
     where = f"in layer {path}: " if path else ""
     if not isinstance(params, dict):
         raise ValueError(f"{where}expected a dict of parameters, got {type(params).__name__}")
-    expand = declared(model.apply, "expand")  # of tied parameters, which stand in the file once
     try:
-        params = params if expand is None else expand(params)
+        params = expanded(model, params)  # tied ones stand in the file once
         if model.children:
             check_children(params, model.children)
         elif model.init is no_params:
