@@ -12,7 +12,8 @@ An image of fewer axes has depth 1, or depth and height 1. Elementwise ufuncs ke
 convolution and ``flatten`` enter and leave it. Kernels that do the same to all elements of a channel see an array as
 its memory lies, as its *channel view*::
 
-    (outer, channels, inner)    images, whose memory is (h, c, d, w, n):  (h, c, d * w * n)    rows (n, c):  (n, c, 1)
+    (outer, channels, inner)    images, whose memory is (h, c, d, w, n):  (h, c, d * w * n)
+    (rows, channels)            where the channels lie innermost
 """
 
 import math
@@ -77,6 +78,8 @@ def batch_first(memory: Array, rank: int) -> Array:
 def channel_view(x: Array, like: Array | None = None) -> Array:
     """x as (outer, channels, inner): the axes that lie outside the channels in memory, and those inside.
 
+    C-contiguous arrays, and what is taken in their order, have nothing inside: (rows, channels).
+
     Args:
         x: (..., channels).
         like: an array of the same shape in whose order the axes are taken; ``x`` itself by default.
@@ -91,30 +94,38 @@ def channel_view(x: Array, like: Array | None = None) -> Array:
     """
     model = x if like is None else like
     if model.flags.c_contiguous:
-        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1], 1)
+        return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     order = axes_in_memory(model)
     middle = order.index(x.ndim - 1)
     sizes = [x.shape[axis] for axis in order]
     return x.transpose(order).reshape(math.prod(sizes[:middle]), sizes[middle], math.prod(sizes[middle + 1 :]))
 
 
-def blocks(x: Array, tuning: Tuning = TUNING) -> list[slice]:
-    """Slices that cut a channel view into parts of ``tuning.block_bytes``; each part has all channels.
+def blocks(*views: Array, tuning: Tuning = TUNING) -> list[tuple[Array, ...]]:
+    """Cut channel views of one shape into blocks of ``tuning.block_bytes``; each block has all channels.
+
+    Args:
+        *views: the channel views; the first decides where they are cut.
+        tuning: the tuning constants.
+
+    Returns:
+        For each block its part of every view.
 
     Example:
         >>> import numpy as np
-        >>> blocks(np.zeros((4, 2, 1)))
-        [slice(0, 4, None)]
+        >>> [x.shape for x, _ in blocks(np.zeros((5, 2)), np.ones((5, 2)), tuning=Tuning(block_bytes=48))]
+        [(3, 2), (2, 2)]
     """
+    x = views[0]
     if x.nbytes <= tuning.block_bytes:
-        return [slice(0, len(x))]
+        return [views]
     step = max(1, len(x) * tuning.block_bytes // x.nbytes)
-    return [slice(first, min(first + step, len(x))) for first in range(0, len(x), step)]
+    return [tuple([view[first : first + step] for view in views]) for first in range(0, len(x), step)]
 
 
-def per_channel(values: Array) -> Array:
+def per_channel(values: Array, view: Array) -> Array:
     """One value for a channel, in the shape that broadcasts over a channel view."""
-    return values[:, None]
+    return values if view.ndim == 2 else values[:, None]
 
 
 def tiled_channels(x: Array, *values: Array, tuning: Tuning = TUNING) -> tuple[Array, ...]:
@@ -132,19 +143,17 @@ def tiled_channels(x: Array, *values: Array, tuning: Tuning = TUNING) -> tuple[A
 
     Example:
         >>> import numpy as np
-        >>> x, values = tiled_channels(np.zeros((20000, 2, 1)), np.array([1.0, 2.0]))
-        >>> x.shape, values.ravel()[:4]
-        ((625, 64, 1), array([1., 2., 1., 2.]))
+        >>> x, values = tiled_channels(np.zeros((20000, 2)), np.array([1.0, 2.0]))
+        >>> x.shape, values[:4]
+        ((625, 64), array([1., 2., 1., 2.]))
     """
-    outer, channels, inner = x.shape
-    if inner != 1 or not x.flags.c_contiguous:
-        return x, *map(per_channel, values)
-    if x.size <= tuning.small_array_max:
-        return x.reshape(outer, channels), *values
+    if not x.flags.c_contiguous or x.ndim == 3 and x.shape[2] != 1:
+        return x, *[per_channel(n, x) for n in values]
+    rows, channels = x.shape[:2]
     # A power of two: most images have that many pixels, or a few times it.
-    times = math.gcd(outer, 1 << max(1, tuning.min_run // max(channels, 1)).bit_length() - 1)
-    if times <= 1:
-        return x.reshape(outer, channels), *values
-    return x.reshape(outer // times, times * channels, 1), *(
-        per_channel(n[None].repeat(times, 0).reshape(-1)) for n in values
-    )
+    times = 1
+    if x.size > tuning.small_array_max:
+        times = math.gcd(rows, 1 << max(1, tuning.min_run // max(channels, 1)).bit_length() - 1)
+    if times > 1:
+        values = tuple([np.tile(n, times) for n in values])
+    return x if times == 1 and x.ndim == 2 else x.reshape(rows // times, times * channels), *values

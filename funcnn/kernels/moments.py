@@ -28,8 +28,7 @@ def channel_sums(x: Array, tuning: Tuning = TUNING) -> Array:
         >>> channel_sums(np.ones((2, 3, 4)))
         array([6., 6., 6., 6.])
     """
-    x = channel_view(x)
-    sums = [_sum(x[block]) for block in blocks(x, tuning)]
+    sums = [_sum(block) for (block,) in blocks(channel_view(x), tuning=tuning)]
     return sums[0] if len(sums) == 1 else np.add.reduce(sums)
 
 
@@ -51,8 +50,7 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
     """
     if not x.size:
         return 0, np.zeros(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
-    view = channel_view(x)
-    return reduce(joined_moments, [_moments(view[block], tuning) for block in blocks(view, tuning)])
+    return reduce(joined_moments, [_moments(block, tuning) for (block,) in blocks(channel_view(x), tuning=tuning)])
 
 
 def _moments(x: Array, tuning: Tuning) -> Moments:
@@ -108,10 +106,8 @@ def scale_and_shift(
         array([[4.5]])
     """
     y = empty_like(x)
-    source, target = channel_view(x), channel_view(y, like=x)
-    for block in blocks(source, tuning):
-        out = target[block]
-        affine(source[block], mean, scale, shift, out, tuning)
+    for source, out in blocks(channel_view(x), channel_view(y, like=x), tuning=tuning):
+        affine(source, mean, scale, shift, out, tuning)
         if activation is not None:
             activation(out)
     return y
@@ -138,11 +134,8 @@ def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING)
         >>> sums_and_products(np.ones((3, 1)), np.full((3, 1), 2.0), np.array([0.5]))
         (array([3.]), array([4.5]))
     """
-    x_view, dy_view = channel_view(x), channel_view(dy, like=x)
-    parts = [
-        (_sum(dy_view[block]), _sum_of_products(dy_view[block], _less(x_view[block], mean), tuning))
-        for block in blocks(dy_view, tuning)
-    ]
+    views = channel_view(x), channel_view(dy, like=x)
+    parts = [(_sum(g), _sum_of_products(g, _less(v, mean), tuning)) for v, g in blocks(*views, tuning=tuning)]
     return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 
 
@@ -166,29 +159,30 @@ def normalized_gradient(
         dx: like ``x``, in its memory order.
     """
     dx = empty_like(x)
-    source, gradient, target = channel_view(x), channel_view(dy, like=x), channel_view(dx, like=x)
-    along, factor = -inverse_std * mean_dyu, per_channel(scale * inverse_std)
-    for block in blocks(source, tuning):
-        out = target[block]
-        affine(source[block], mean, along, -mean_dy, out, tuning)
-        out += gradient[block]
+    views = channel_view(x), channel_view(dy, like=x), channel_view(dx, like=x)
+    along, factor = inverse_std * mean_dyu, per_channel(scale * inverse_std, views[0])
+    for source, gradient, out in blocks(*views, tuning=tuning):
+        affine(source, mean, along, mean_dy, out, tuning)
+        np.subtract(gradient, out, out=out)
         out *= factor
     return dx
 
 
 def _less(x: Array, mean: Array) -> Array:
     """x - mean, a channel view, in new memory."""
-    return np.subtract(x, per_channel(mean), out=empty(x.shape, x.dtype))
+    return np.subtract(x, per_channel(mean, x), out=empty(x.shape, x.dtype))
 
 
 def _sum(x: Array) -> Array:
     """The sum over a channel view; ``einsum`` is several times faster at it than ``sum``."""
-    total: Array = np.einsum("oci->c", x)
+    total: Array = np.einsum("rc->c" if x.ndim == 2 else "oci->c", x)
     return total
 
 
 def _sum_of_products(a: Array, b: Array, tuning: Tuning) -> Array:
     """The sum of a * b over channel views."""
-    short = a.shape[2] < tuning.min_vecdot_run
-    total: Array = np.einsum("oci,oci->c", a, b) if short else np.vecdot(a, b).sum(0)
+    if a.ndim == 3 and a.shape[2] >= tuning.min_vecdot_run:
+        total: Array = np.vecdot(a, b).sum(0)
+    else:
+        total = np.einsum("rc,rc->c" if a.ndim == 2 else "oci,oci->c", a, b)
     return total

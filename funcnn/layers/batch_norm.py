@@ -93,9 +93,10 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
             dz = pull(dy)
             dshift, products = sums_and_products(dz, x, mean)
             dscale = inverse_std * products
-            dmean = dvar = mean_dz = mean_dzu = np.zeros_like(scale)
+            dmean = dvar = mean_dz = mean_dzu = np.zeros(scale.shape, scale.dtype)
             if training:
-                mean_dz, mean_dzu = (part / dtype(n) for part in (yield all_sum((dshift, dscale))))
+                sum_dz, sum_dzu = yield all_sum((dshift, dscale))
+                mean_dz, mean_dzu = sum_dz / dtype(n), sum_dzu / dtype(n)
             else:
                 dmean, dvar = -scale * inverse_std * dshift, -0.5 * scale * inverse_std * inverse_std * dscale
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
