@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.lib.array_utils import byte_bounds
 
 from funcnn.aliases import Array
@@ -42,52 +43,45 @@ def check_donated(leaves: Sequence[Sequence[Any]], written: Sequence[int], name:
                 raise ValueError(f"{name((number, i))} is read-only, so it cannot be donated; use a copy")
             if not flags.c_contiguous and _overlaps_itself(leaf):
                 raise ValueError(f"{name((number, i))} overlaps itself, so it cannot be donated; use a copy")
-    targets = {(number, i) for number in written for i, g in enumerate(leaves[1]) if g is not None}
-    for one, other in _sharing(leaves, targets):
-        raise ValueError(f"{name(one)} and {name(other)} share memory, so they cannot be donated; use copies")
+    for one, other in _sharing(leaves, written):
+        if any(number in written and leaves[1][i] is not None for number, i in (one, other)):
+            raise ValueError(f"{name(one)} and {name(other)} share memory, so they cannot be donated; use copies")
 
 
 def copied_where_shared(leaves: Sequence[Any], written: Sequence[Any]) -> list[Any]:
     """The leaves, with a copy of each that shares memory with one that will be written."""
-    targets = {(1, i) for i in range(len(written))}
-    shared = {place[1] for pair in _sharing([leaves, written], targets) for place in pair if pair[0][0] != pair[1][0]}
+    shared = {place[1] for pair in _sharing([leaves, written], [1]) for place in pair if pair[0][0] != pair[1][0]}
     return [leaf.copy() if i in shared and leaf is not None else leaf for i, leaf in enumerate(leaves)]
 
 
-def _sharing(leaves: Sequence[Sequence[Any]], targets: Collection[Place]) -> Iterator[tuple[Place, Place]]:
-    """The pairs of places whose arrays share memory, of which at least one is a target."""
-    written = {number for number, _ in targets}
-    found: tuple[list[int | None], list[int | None]] = [], []
-    for number, column in enumerate(leaves):
-        found[number in written].extend([_owner(leaf) for leaf in column if isinstance(leaf, np.ndarray)])
-    read, own = set(found[0]), set(found[1])
-    if len(own) == len(found[1]) and own.isdisjoint(read) and None not in own | read:
-        return
+def _sharing(leaves: Sequence[Sequence[Any]], written: Collection[int]) -> Iterator[tuple[Place, Place]]:
+    """The pairs of places whose arrays share memory, one of them in a tree that is written."""
     groups: dict[int | None, list[tuple[Place, Array]]] = {}
     for number, column in enumerate(leaves):
         for i, leaf in enumerate(column):
-            if isinstance(leaf, np.ndarray):
-                groups.setdefault(_owner(leaf), []).append(((number, i), leaf))
+            if isinstance(leaf, ndarray):
+                owner = id(leaf) if leaf.base is None else _owner(leaf)
+                groups.setdefault(owner, []).append(((number, i), leaf))
     if None in groups:
         groups = {None: [place for group in groups.values() for place in group]}
     for group in groups.values():
-        if len(group) > 1 and any(place in targets for place, _ in group):
-            yield from (pair for pair in _overlapping(group) if pair[0] in targets or pair[1] in targets)
+        if len(group) > 1 and any(place[0] in written for place, _ in group):
+            yield from _overlapping(group)
 
 
 def _owner(array: Any) -> int | None:
     """What tells whose memory an array is in; None for that of another library, which may be known by two names."""
     base = array.base
-    while isinstance(base, np.ndarray | memoryview):
-        array, base = base, base.base if isinstance(base, np.ndarray) else base.obj
+    while isinstance(base, ndarray | memoryview):
+        array, base = base, base.base if isinstance(base, ndarray) else base.obj
     if base is None:
-        return id(array) if isinstance(array, np.ndarray) else None
+        return id(array) if isinstance(array, ndarray) else None
     return id(base) if isinstance(base, OWNERS) else None
 
 
 def _overlapping(group: Sequence[tuple[Place, Array]]) -> Iterator[tuple[Place, Place]]:
     """The pairs of arrays whose elements overlap, found by their addresses."""
-    ranges = sorted(((*byte_bounds(array), place, array) for place, array in group if array.size), key=lambda r: r[:3])
+    ranges = sorted(((*_bounds(array), place, array) for place, array in group if array.size), key=lambda r: r[:3])
     if all(stop <= start for (_, stop, *_), (start, *_) in pairwise(ranges)):
         return
     for n, (_, stop, place, array) in enumerate(ranges):
@@ -96,6 +90,14 @@ def _overlapping(group: Sequence[tuple[Place, Array]]) -> Iterator[tuple[Place, 
                 break
             if np.shares_memory(array, other):
                 yield place, other_place
+
+
+def _bounds(array: Array) -> tuple[int, int]:
+    """The addresses of an array's first byte, and of the one after its last."""
+    if array.flags.c_contiguous:
+        first: int = array.__array_interface__["data"][0]
+        return first, first + array.nbytes
+    return byte_bounds(array)
 
 
 def _overlaps_itself(array: Array) -> bool:

@@ -87,8 +87,10 @@ class Task(NamedTuple):
     new: Columns
     donate: bool
     whole: bool
-    copies: list[tuple[Array, Array]]
-    """What is copied at the end: an array that was donated, and the memory in which its new elements are."""
+    places: Sequence[int]
+    """Where the parameters are among the leaves."""
+    aside: Sequence[int]
+    """The trees whose donated leaves get their new elements at the end, from the memory in which they are joined."""
 
 
 def _add(update: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
@@ -113,8 +115,10 @@ def run_fused(leaves: Leaves, steps: Sequence[Step], donate: bool) -> None:
     tasks = [make_task(leaves, places, active, result, donate) for places, active in groups(leaves, steps)]
     run_all(tasks)
     for task in tasks:
-        for target, source in task.copies:
-            target[...] = source
+        for n in task.aside:
+            column = leaves[n]
+            for i, part in _parts(task.new[n], leaves[P], task.places):
+                column[i][...] = part
 
 
 def groups(leaves: Leaves, steps: Sequence[Step]) -> Iterator[tuple[list[int], Sequence[Step]]]:
@@ -123,18 +127,20 @@ def groups(leaves: Leaves, steps: Sequence[Step]) -> Iterator[tuple[list[int], S
     if any(step.chosen is not None for step in steps):
         rows = zip(*[repeat(True) if step.chosen is None else step.chosen for step in steps], strict=False)
     active: dict[Any, tuple[Sequence[Step], bool]] = {}
-    found: dict[Any, list[int]] = {}
+    small: dict[Any, list[int]] = {}
     for i, (p, g, row) in enumerate(zip(leaves[P], leaves[G], rows, strict=False)):
         if g is None or not p.size:
             continue
         if row not in active:
             chosen = steps if row is None else list(compress(steps, row))
             active[row] = chosen, all(step.work.spec.elementwise for step in chosen)
-        small = p.size < SMALL_PARAMETER_MAX and active[row][1]
-        found.setdefault((row, p.dtype if small else i), []).append(i)
-    for (row, _), places in found.items():
-        if active[row][0]:
-            yield places, active[row][0]
+        chosen, elementwise = active[row]
+        if elementwise and chosen and p.size < SMALL_PARAMETER_MAX:
+            small.setdefault((row, p.dtype.char), []).append(i)
+        elif chosen:
+            yield [i], chosen
+    for (row, _), places in small.items():
+        yield places, active[row][0]
 
 
 def make_task(leaves: Leaves, places: list[int], steps: Sequence[Step], result: int, donate: bool) -> Task:
@@ -148,38 +154,28 @@ def make_task(leaves: Leaves, places: list[int], steps: Sequence[Step], result: 
     else:
         pick = itemgetter(*places)
         old = {n: np.concatenate(pick(leaves[n]), axis=None) for n in (P, G, *slots)}
-    new, fresh, donated = {}, [], []
+    new, aside = {}, []
     for n in (result, *slots):
+        column = leaves[n]
         if donate and n != G:
             # A block reads its parameters for the last time when the last step writes them.
             new[n] = old[n]
-            donated.append((old[n], leaves[n]))
-        else:
-            new[n] = new_array(old[n].shape, old[n].dtype)
-            fresh.append((new[n], leaves[n]))
-    copies = []
-    if whole:
-        for array, column in fresh:
-            column[places[0]] = array
-    else:
-        for i, part, column in _parts(fresh, leaves[P], places):
+            if not whole and (len(places) > 1 or not column[places[0]].flags.c_contiguous):
+                aside.append(n)
+            continue
+        new[n] = new_array(old[n].shape, old[n].dtype)
+        for i, part in [(places[0], new[n])] if whole else _parts(new[n], leaves[P], places):
             column[i] = part
-        if len(places) > 1 or not all(column[places[0]].flags.c_contiguous for _, column in donated):
-            copies = [(column[i], part) for i, part, column in _parts(donated, leaves[P], places)]
-    return Task(steps, old, new, donate, whole, copies)
+    return Task(steps, old, new, donate, whole, places, aside)
 
 
-def _parts(
-    joined: Sequence[tuple[Array, list[Any]]], params: list[Any], places: list[int]
-) -> Iterator[tuple[int, Array, list[Any]]]:
-    """The part of each flat array that belongs to each of the parameters, in its shape."""
+def _parts(joined: Array, params: list[Any], places: Sequence[int]) -> Iterator[tuple[int, Array]]:
+    """The part of a flat array that belongs to each of the parameters, in its shape."""
     end = 0
-    for i in places if joined else ():
+    for i in places:
         p = params[i]
         begin, end = end, end + p.size
-        for array, column in joined:
-            part = array[begin:end]
-            yield i, part if p.ndim == 1 else part.reshape(p.shape), column
+        yield i, joined[begin:end] if p.ndim == 1 else joined[begin:end].reshape(p.shape)
 
 
 def run_all(tasks: Sequence[Task]) -> None:

@@ -172,8 +172,9 @@ class Beside(NamedTuple):
 
 def beside(params: Tree, grads: Tree, what: str) -> Beside:
     """The check of trees beside these parameters and gradients, which are checked here; ``what`` they are."""
-    param_leaves, grad_leaves = aligned(params, params), aligned(params, grads)
-    if param_leaves is None or grad_leaves is None or not _alike(param_leaves, grad_leaves, grad_leaves, None):
+    param_leaves: list[Any] = []
+    grad_leaves = aligned(params, grads, param_leaves)
+    if grad_leaves is None or not _alike(param_leaves, grad_leaves, grad_leaves, None):
         param_leaves = _checked(params, grads, params, "a parameter")
         grad_leaves = _checked(params, grads, grads, what)
     return Beside(params, grads, param_leaves, grad_leaves)
@@ -192,23 +193,33 @@ def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Exp
     for p, g, leaf in zip(params, grads, leaves, strict=True):
         if g is None:
             continue
-        if type(p) is not ndarray or type(leaf) is not ndarray or p.dtype.kind != "f" or not p.dtype.isnative:
+        if type(p) is not ndarray or type(leaf) is not ndarray:
+            return False
+        dtype = p.dtype
+        if dtype.kind != "f" or not dtype.isnative:
             return False
         if expected is None:
-            if leaf.shape != p.shape or leaf.dtype != p.dtype:
+            if leaf.shape != p.shape or leaf.dtype is not dtype and leaf.dtype != dtype:
                 return False
         elif (leaf.shape, leaf.dtype) != expected(p):
             return False
     return True
 
 
-def aligned(params: Tree, given: Tree) -> list[Any] | None:
-    """The leaves of a tree in the order of those of ``params``; None if the two differ in structure."""
+def aligned(params: Tree, given: Tree, param_leaves: list[Any] | None = None) -> list[Any] | None:
+    """The leaves of a tree in the order of those of ``params``; None if the two differ in structure.
+
+    Args:
+        params: the tree that sets the order.
+        given: the tree whose leaves are returned.
+        param_leaves: a list to which the leaves of ``params`` are appended.
+    """
     leaves: list[Any] = []
     try:
-        return leaves if _collect({"": params}, {"": given}, leaves) else None
+        same = _collect({"": params}, {"": given}, [] if param_leaves is None else param_leaves, leaves)
     except KeyError:
         return None
+    return leaves if same else None
 
 
 def rebuilt(params: Tree, leaves: Iterable[Any]) -> Tree:
@@ -218,16 +229,17 @@ def rebuilt(params: Tree, leaves: Iterable[Any]) -> Tree:
 
 # Both are functions of the module: a function that calls itself by a name in its closure is a cycle, and would keep
 # the arrays until the garbage collector runs.
-def _collect(params: dict[str, Any], given: Any, leaves: list[Any]) -> bool:
-    """Append the leaves of a tree in the order of another; False if they differ."""
+def _collect(params: dict[str, Any], given: Any, param_leaves: list[Any], leaves: list[Any]) -> bool:
+    """Append the leaves of two trees in the order of the first; False if they differ."""
     if not isinstance(given, dict) or len(given) != len(params):
         return False
     for name, node in params.items():
-        leaf = given[name]
-        if not isinstance(node, dict):
-            leaves.append(leaf)
-        elif not _collect(node, leaf, leaves):
-            return False
+        if isinstance(node, dict):
+            if not _collect(node, given[name], param_leaves, leaves):
+                return False
+        else:
+            leaves.append(given[name])
+            param_leaves.append(node)
     return True
 
 
