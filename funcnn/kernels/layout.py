@@ -147,7 +147,7 @@ def tiled_channels(x: Array, *values: Array, tuning: Tuning = TUNING) -> tuple[A
         >>> x.shape, values[:4]
         ((625, 64), array([1., 2., 1., 2.]))
     """
-    if not x.flags.c_contiguous or x.ndim == 3 and x.shape[2] != 1:
+    if not x.flags.c_contiguous or (x.ndim == 3 and x.shape[2] != 1):
         return x, *[per_channel(n, x) for n in values]
     rows, channels = x.shape[:2]
     # A power of two: most images have that many pixels, or a few times it.

@@ -199,7 +199,7 @@ def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Exp
         if dtype.kind != "f" or not dtype.isnative:
             return False
         if expected is None:
-            if leaf.shape != p.shape or leaf.dtype is not dtype and leaf.dtype != dtype:
+            if leaf.shape != p.shape or (leaf.dtype is not dtype and leaf.dtype != dtype):
                 return False
         elif (leaf.shape, leaf.dtype) != expected(p):
             return False
