@@ -24,7 +24,8 @@ def image_folder(
         path: the folder. Files beside the sub-folders, and names that begin with a dot, are ignored.
         size: the height and width to resize every image to, which may change its proportions; an int for both.
         grey: whether to return one grayscale channel instead of red, green and blue. Transparency is ignored.
-        train_ratio: the fraction of each class to train on, in (0, 1]; with 1, the test part has no images.
+        train_ratio: the fraction of each class to train on, in (0, 1], at least one image of each; with 1, the test part
+            has no images.
         rng: the key of the split.
 
     Returns:
@@ -35,7 +36,7 @@ def image_folder(
         ModuleNotFoundError: Pillow is not installed: ``pip install "funcnn[images]"``.
         FileNotFoundError: the folder does not exist.
         ValueError: there is no sub-folder, or one without a file, or there are files that are not images, all of which
-            are named; or a number is out of range.
+            are named; or a number is out of range, or each class has a single image and ``train_ratio`` is below 1.
 
     Example:
         >>> train, test, class_names = image_folder("signs", size=28, grey=True)  # doctest: +SKIP
@@ -43,6 +44,7 @@ def image_folder(
         ((490, 28, 28, 1), ['fist', 'open', 'thumb'])
     """
     height, width = checks.sizes("image_folder", "size", size)
+    train_ratio = checks.number("image_folder", "train_ratio", train_ratio)
     if not 0 < train_ratio <= 1:
         raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
     pillow, classes = _pillow(), _classes(Path(path))
@@ -62,7 +64,9 @@ def image_folder(
     labels = np.repeat(np.arange(len(classes)), [len(members) for members in classes.values()])
     if train_ratio == 1:
         return (x, labels), (x[:0], labels[:0]), list(classes)
-    test, train = split((x, labels), train_ratio, rng)
+    if len(classes) == len(files):
+        raise ValueError("image_folder: each class has a single image, so none can be kept for a test; use train_ratio=1")
+    train, test = split((x, labels), 1 - train_ratio, rng)
     return train, test, list(classes)
 
 

@@ -12,6 +12,9 @@ from funcnn.training.batching import Data
 
 __all__ = ["circles", "moons"]
 
+MAX_NOISE = 1e36
+"""A hundredth of the largest float32: no normal number is a hundred standard deviations from its mean."""
+
 
 def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
     """Two circles around the origin: (cos t, sin t) is class 0, 0.8 (cos t, sin t) is class 1.
@@ -25,7 +28,8 @@ def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
         ``(x, labels)``: float32 of shape (n, 2), and int64 of shape (n,).
 
     Raises:
-        ValueError: ``n`` is not a whole number ``>= 0``, or the noise is negative.
+        TypeError: the noise is not a number, or ``rng`` is not a key.
+        ValueError: ``n`` is not a whole number ``>= 0``, or the noise is negative, or too large for float32.
 
     Example:
         >>> x, labels = circles(6)
@@ -52,7 +56,8 @@ def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
         ``(x, labels)``: float32 of shape (n, 2), and int64 of shape (n,).
 
     Raises:
-        ValueError: ``n`` is not a whole number ``>= 0``, or the noise is negative.
+        TypeError: the noise is not a number, or ``rng`` is not a key.
+        ValueError: ``n`` is not a whole number ``>= 0``, or the noise is negative, or too large for float32.
 
     Example:
         >>> x, labels = moons(1000, noise=0.1)
@@ -79,9 +84,9 @@ def _arc(angle: Array) -> Array:
 
 def _shuffled(kind: str, classes: list[Array], noise: float, rng: Rng) -> Data:
     """The points of all classes in random order, with noise."""
-    draw = generator(rng)
+    noise, draw = checks.nonnegative(kind, "noise", noise), generator(rng)
+    if noise > MAX_NOISE:
+        raise ValueError(f"{kind}: noise must be at most {MAX_NOISE}, or float32 would overflow, got {noise}")
     labels = np.repeat(np.arange(len(classes)), [len(points) for points in classes])
     x, order = np.concatenate(classes), draw.permutation(len(labels))
-    return (x[order] + draw.normal(0, checks.nonnegative(kind, "noise", noise), x.shape)).astype(np.float32), labels[
-        order
-    ]
+    return (x[order] + draw.normal(0, noise, x.shape)).astype(np.float32), labels[order]

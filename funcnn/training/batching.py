@@ -36,8 +36,9 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``.
 
     Raises:
-        TypeError: the data are not arrays, but lists for example; the message names the path.
-        ValueError: the arrays differ in length or are empty, or a number is out of range.
+        TypeError: the data are not plain arrays, but lists, data frames or masked arrays for example; the message names
+            the path. Or ``rng`` is not a key.
+        ValueError: the arrays differ in length or are empty, or a size is not a whole number in its range.
 
     Example:
         >>> [x.tolist() for x in batches(np.arange(5), 2)]
@@ -66,16 +67,18 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
     """Split the examples at random into two parts, with the same fraction of each class (a stratified split).
 
     Args:
-        data: ``(x, target)``, arrays or nested dicts of arrays; integer labels (n,) or one-hot rows are classes, other
-            targets, dicts among them, are split without regard to their values.
+        data: ``(x, target)``, arrays or nested dicts of arrays. Classes are integer labels (n,), unless all differ;
+            one-hot rows; and zeros and ones of any type, of shape (n,) or (n, 1). Other targets, dicts among them, are
+            split without regard to their values; so are integers that are not classes, as floats.
         fraction: the size of the second part, in (0, 1); each part gets at least one example.
         rng: the key of the split.
 
     Returns:
-        ``(rest, part)``, each like ``data``; ``part`` has ``fraction`` of each class, to within one example.
+        ``(rest, part)``, each like ``data``; ``part`` has ``fraction`` of each class, to within one example. ``rest``,
+        for training, keeps an example of every class, so that ``part`` may be smaller if classes are rare.
 
     Raises:
-        TypeError: the data are not a pair of arrays or of nested dicts of arrays.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them, or ``fraction`` is no number.
         ValueError: ``fraction`` is outside (0, 1), lengths differ, or there are fewer than two examples.
 
     Example:
@@ -87,10 +90,14 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
     fraction = checks.proper_fraction("split", "fraction", fraction)
     if n < 2:
         raise ValueError(f"split: expected at least two examples, got {n}")
-    order = _class_by_class(data[1], n, rng)
+    order, starts = _class_by_class(data[1], n, rng)
     fraction = min(max(fraction, 1 / n), 1 - 1 / n)
     # Sorted by class: example i is chosen if fraction * i passes 0.5, 1.5, 2.5 and so on there.
     chosen = np.diff(np.ceil(fraction * np.arange(n + 1) - 0.5)) > 0
+    # A model cannot learn a class that is nowhere in ``rest``, and a part without examples measures nothing.
+    chosen[starts[np.logical_and.reduceat(chosen, starts)]] = False
+    if not chosen.any():
+        chosen[starts[np.diff(starts, append=n).argmax()]] = True
     part, rest = order[chosen], np.sort(order[~chosen])
     return take(data, rest), take(data, part)
 
@@ -99,8 +106,8 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
     """Split the examples for cross-validation: each example is in the validation part of exactly one fold.
 
     Args:
-        data: ``(x, target)``, arrays or nested dicts of arrays; integer labels (n,) or one-hot rows are classes, other
-            targets, dicts among them, are split without regard to their values.
+        data: ``(x, target)``, arrays or nested dicts of arrays, with classes as in ``split``. The only example of a
+            class is missing from the training part of the fold that it validates.
         folds: the number of parts, from 2 to the number of examples.
         rng: the key of the split.
 
@@ -109,8 +116,8 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
         parts differ by one example at most, and so do their numbers of examples of any class.
 
     Raises:
-        TypeError: the data are not a pair of arrays or of nested dicts of arrays.
-        ValueError: lengths differ, or ``folds`` is out of range.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them.
+        ValueError: lengths differ, or ``folds`` is not a whole number in its range.
 
     Example:
         >>> data = np.arange(4), np.array([0, 0, 1, 1])
@@ -124,7 +131,7 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
     folds = checks.size("k_fold", "folds", folds, 2)
     if folds > n:
         raise ValueError(f"k_fold: expected at least one example for each fold, got {n} for {folds}")
-    order = _class_by_class(data[1], n, rng)
+    order, _ = _class_by_class(data[1], n, rng)
 
     def pairs() -> Iterator[tuple[Data, Data]]:
         for fold_number in range(folds):
@@ -157,11 +164,11 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
         if not found:
             raise ValueError(f"{kind}: expected {name} as an array or a nested dict of arrays, got a dict without any")
         for path, leaf in found.items():
+            checks.plain(kind, leaf, path)
             if not isinstance(leaf, np.ndarray) or not leaf.ndim:
                 got = "one without axes" if isinstance(leaf, np.ndarray) else f"a {type(leaf).__name__}"
-                raise TypeError(
-                    f"{kind}: expected {path} as an array with one example per index, got {got}; use np.asarray(...)"
-                )
+                fix = "np.stack(list(...))" if isinstance(leaf, Iterator) else "np.asarray(...)"
+                raise TypeError(f"{kind}: expected {path} as an array with one example per index, got {got}; use {fix}")
             sizes[path] = len(leaf)
         tree.flatten({name: part})  # raises if a key could not be part of a path
     if not sizes:
@@ -182,7 +189,8 @@ def check_data(kind: str, data: Data) -> int:
     """The number of examples, or an error if the data are not a pair ``(x, target)`` of trees of the same length."""
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(
-            f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {checks.what(data)}"
+            f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {checks.what(data)}; "
+            "of a list of pairs, use x, target = map(np.stack, zip(*pairs))"
         )
     return check_examples(kind, data)
 
@@ -196,15 +204,28 @@ def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _class_by_class(target: Tree, n: int, rng: Rng) -> Array:
-    """The indices of the n examples in random order, sorted by class if the target is an array of classes."""
+def _class_by_class(target: Tree, n: int, rng: Rng) -> tuple[Array, Array]:
+    """The indices of the n examples in random order, sorted by class, and where each class starts among them.
+
+    Without classes, all examples are of one.
+    """
     order = generator(rng).permutation(n)
-    if isinstance(target, dict):
-        return order
-    classes = target
-    if target.ndim == 2 and target.shape[1] > 1 and target.dtype.kind in "fiub":
-        labels = from_one_hot(target)
-        classes = target if labels is None else labels
-    if classes.ndim == 1 and classes.dtype.kind in "iub":
-        order = order[np.argsort(classes[order], kind="stable")]
-    return order
+    classes = None if isinstance(target, dict) else _classes(target)
+    if classes is None:
+        return order, np.array([0])
+    order = order[np.argsort(classes[order], kind="stable")]
+    return order, np.unique(classes[order], return_index=True)[1]
+
+
+def _classes(target: Array) -> Array | None:
+    """The class of each example, numbers of shape (n,); None if the target is not one of classes."""
+    if target.dtype.kind not in "fiub":
+        return None
+    if target.ndim == 2 and target.shape[1] > 1:
+        return from_one_hot(target)
+    if target.ndim == 1 or target.shape[1:] == (1,):
+        column = target.reshape(-1)
+        some_are_equal = target.ndim == 1 and target.dtype.kind in "iu" and len(np.unique(column)) < len(column)
+        if some_are_equal or np.isin(column, (0, 1)).all():
+            return column
+    return None
