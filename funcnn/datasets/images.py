@@ -24,8 +24,8 @@ def image_folder(
         path: the folder. Files beside the sub-folders, and names that begin with a dot, are ignored.
         size: the height and width to resize every image to, which may change its proportions; an int for both.
         grey: whether to return one grayscale channel instead of red, green and blue. Transparency is ignored.
-        train_ratio: the fraction of each class to train on, in (0, 1], at least one image of each; with 1, the test part
-            has no images.
+        train_ratio: the fraction of each class to train on, in (0, 1], at least one image of each; with 1, the test
+            part has no images.
         rng: the key of the split.
 
     Returns:
@@ -65,7 +65,7 @@ def image_folder(
     if train_ratio == 1:
         return (x, labels), (x[:0], labels[:0]), list(classes)
     if len(classes) == len(files):
-        raise ValueError("image_folder: each class has a single image, so none can be kept for a test; use train_ratio=1")
+        raise ValueError("image_folder: each class has a single image, so none is left for a test; use train_ratio=1")
     train, test = split((x, labels), 1 - train_ratio, rng)
     return train, test, list(classes)
 

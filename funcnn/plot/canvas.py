@@ -3,11 +3,12 @@
 A plot of many images is a single pair of axes with a tile for each image, so that it can be part of any figure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "check_names", "displayable", "diverging", "frame", "new_axes",
-    "outline", "tile",
+    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "axes_for", "check_names", "displayable", "diverging", "finite",
+    "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text", "tile",
 ]  # fmt: skip
 
 # Colours that people with any kind of colour vision can distinguish, without the yellow, which is too pale for lines.
@@ -33,6 +34,41 @@ def new_axes(width: float, height: float) -> "Axes":
     return Figure(figsize=(width, height), layout="compressed").subplots()
 
 
+def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
+    """The axes that were passed, or new ones of this size if they are None; or an error if they are something else.
+
+    It is called after all other checks, so that nothing is drawn on axes when an argument is wrong.
+    """
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        return new_axes(width, height)
+    if not isinstance(ax, Axes) or ax.name != "rectilinear":
+        got = f"{ax.name} axes" if isinstance(ax, Axes) else checks.what(ax)
+        raise TypeError(f"{kind}: expected ax as plain matplotlib axes, such as Figure().subplots(), got {got}")
+    return ax
+
+
+def plain(text: str) -> str:
+    r"""Text that matplotlib draws as it is: what stands between two dollar signs would become a formula.
+
+    Example:
+        >>> print(plain("US$ to CA$"))
+        US\$ to CA\$
+    """
+    from matplotlib import rcParams
+
+    return text.replace("$", r"\$") if rcParams["text.parse_math"] else text
+
+
+def legend(ax: "Axes", entries: Iterable[tuple[Any, str]], **options: Any) -> None:
+    """A legend of ``(artist, name)``; of its own, matplotlib leaves out names that are empty or begin with ``_``."""
+    artists, names = zip(*entries, strict=True)
+    texts = ax.legend(artists, ["name"] * len(names), **options).get_texts()
+    for text, name in zip(texts, names, strict=True):
+        text.set_text(plain(name))
+
+
 def diverging() -> "Colormap":
     """Blue for negative values, white for zero, vermillion for positive values."""
     from matplotlib.colors import LinearSegmentedColormap
@@ -46,7 +82,7 @@ def tile(
     """Draw one image into a rectangle and keep its proportions; the y axis points down."""
     scale = min(width / image.shape[1], height / image.shape[0])
     right, bottom = left + scale * image.shape[1], top + scale * image.shape[0]
-    return ax.imshow(image, extent=(left, right, bottom, top), **options)
+    return ax.imshow(image, extent=(left, right, bottom, top), origin="upper", **options)
 
 
 def outline(ax: "Axes", picture: "AxesImage", **options: Any) -> None:
@@ -75,9 +111,7 @@ def displayable(kind: str, images: Any) -> Array:
         TypeError: they are not numbers.
         ValueError: they have another shape, there are none, or they contain NaN or infinity.
     """
-    images = np.asarray(images)
-    if images.dtype.kind not in "buif":
-        raise TypeError(f"{kind}: expected images of numbers, got {images.dtype}")
+    images = numbers(kind, images, "images")
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)) or not images.size:
@@ -85,20 +119,42 @@ def displayable(kind: str, images: Any) -> Array:
             f"{kind}: expected images (height, width), or (height, width, channels) with 1 channel or 3, "
             f"got shape {images.shape[1:]}" + (" and none of them" if images.shape[:1] == (0,) else "")
         )
-    if not np.isfinite(images).all():
-        raise ValueError(f"{kind}: the images contain NaN or infinite numbers")
-    low, high = (0, 255) if images.dtype == np.uint8 else (min(0, images.min()), max(1, images.max()))
-    shown: Array = (images.astype(np.float64) - low) / (float(high) - low)
-    return shown
+    shown = finite(kind, images, "images")
+    low, high = (0.0, 255.0) if images.dtype == np.uint8 else (min(0.0, shown.min()), max(1.0, shown.max()))
+    return (shown / 2 - low / 2) / (high / 2 - low / 2)  # halves, since high - low could overflow
 
 
-def check_names(kind: str, names: Sequence[str] | None, classes: int) -> list[str]:
-    """The names of classes, by default their numbers; or an error if there are too few."""
+def numbers(kind: str, value: Any, name: str) -> Array:
+    """A plain array of numbers, or an error that names the argument."""
+    found = checks.array(kind, value, name)
+    if found.dtype.kind not in "buif":
+        raise TypeError(f"{kind}: expected {name} of numbers, got {found.dtype}")
+    return found
+
+
+def finite(kind: str, value: Any, name: str) -> Array:
+    """Finite numbers as float64, in which no range of smaller floats overflows."""
+    found: Array = numbers(kind, value, name).astype(np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{kind}: the {name} contain NaN or infinite numbers; np.nan_to_num replaces them")
+    return found
+
+
+def check_names(kind: str, names: Iterable[str] | None, labels: Iterable[int], exactly: bool = False) -> dict[int, str]:
+    """The name of each of these classes, by default its number; or an error if there are too few, or others."""
+    occurring = sorted({int(label) for label in labels})
     if names is None:
-        return [str(number) for number in range(classes)]
-    if len(names) < classes:
-        raise ValueError(f"{kind}: expected {classes} class names, one for each class, got {len(names)}")
-    return list(names)
+        return {label: str(label) for label in occurring}
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise TypeError(f"{kind}: expected class names as a list of strings, got {names!r}")
+    listed = list(names)
+    wrong = [name for name in listed if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"{kind}: expected class names as strings, got {wrong[0]!r}; use [str(name) for name in names]")
+    classes = max(occurring, default=-1) + 1
+    if len(listed) < classes or (exactly and len(listed) > classes):
+        raise ValueError(f"{kind}: expected {classes} class names, one for each class, got {len(listed)}")
+    return {label: listed[label] for label in occurring}
 
 
 def shape_text(x: Any) -> str:

@@ -4,12 +4,12 @@ The counts show how many examples there are, and their fractions of the row how 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.plot.canvas import SKY_BLUE, new_axes
+from funcnn.plot.canvas import SKY_BLUE, axes_for, check_names, finite, numbers, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,43 +21,50 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     r"""A confusion matrix as a grid: in each cell the count, and its fraction of the examples of that true class.
 
     Args:
-        matrix: integer counts of shape (classes, classes), rows true, columns predicted; see
-            ``metrics.confusion_matrix``.
+        matrix: counts of shape (classes, classes), rows true, columns predicted; see ``metrics.confusion_matrix``.
+            Integers, or floats if the examples have weights; these are shown with four digits.
         class_names: the names of the classes; their numbers by default.
         ax: where to draw; new axes, large enough for all cells, by default.
 
     Returns:
-        The axes.
+        The axes. A class without examples has no fractions.
 
     Raises:
-        TypeError: the matrix does not consist of integers.
-        ValueError: it is not square, contains a negative count, or the number of names is not that of classes.
+        TypeError: the matrix is not a plain array of integers or floats, the names are not strings, or ``ax`` is
+            something else than axes.
+        ValueError: the matrix is not square, contains a negative count, NaN or infinity, or the number of names is not
+            that of classes.
 
     Example:
         >>> ax = confusion_matrix(np.array([[9, 1], [0, 10]]), ["cat", "dog"])
         >>> [text.get_text() for text in ax.texts]
         ['9\n90.0 %', '1\n10.0 %', '0', '10\n100.0 %']
+        >>> confusion_matrix(np.array([[0.5, 0.0], [0.1, 0.3]])).texts[2].get_text()
+        '0.1\n25.0 %'
     """
-    matrix = np.asarray(matrix)
-    _check_counts(matrix)
+    matrix = numbers("confusion_matrix", matrix, "matrix")
+    counts = _check_counts(matrix)
     size = len(matrix)
-    names = [str(i) for i in range(size)] if class_names is None else list(class_names)
-    if len(names) != size:
-        raise ValueError(
-            f"confusion_matrix: expected {size} class names for a matrix of shape {matrix.shape}, got {len(names)}"
-        )
+    names = [plain(name) for name in check_names("confusion_matrix", class_names, range(size), exactly=True).values()]
 
     from matplotlib.colors import LinearSegmentedColormap
 
     side = max(4.0, 1.4 + 0.6 * size)
-    ax = new_axes(side, side) if ax is None else ax
-    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    ax = axes_for("confusion_matrix", ax, side, side)
+    fractions = _of_row(counts)
     # Black text is legible on every colour from white to sky blue.
-    ax.imshow(fractions, cmap=LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE]), vmin=0, vmax=1)
+    colours = LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE])
+    ax.imshow(fractions, cmap=colours, vmin=0, vmax=1, origin="upper")
+    texts = {
+        (column, row): f"{_count_text(count)}\n{100 * fractions[row, column]:.1f} %" if count else "0"
+        for (row, column), count in np.ndenumerate(matrix)
+    }
     cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size  # in points, like font sizes
-    for (row, column), count in np.ndenumerate(matrix):
-        text = f"{count}\n{100 * fractions[row, column]:.1f} %" if count else "0"
-        ax.text(column, row, text, ha="center", va="center", color="black", fontsize=min(9, cell / 4.5))
+    longest = max(len(line) for text in texts.values() for line in text.split("\n"))
+    # A letter is about 0.65 times its font size wide.
+    letters = min(9, cell / 4.5, cell / 0.65 / longest)
+    for place, text in texts.items():
+        ax.text(*place, text, ha="center", va="center", color="black", fontsize=letters)
     ax.set_xticks(range(size), names)
     if max(map(len, names)) > 4:
         for label in ax.get_xticklabels():
@@ -69,11 +76,27 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     return ax
 
 
-def _check_counts(matrix: Array) -> None:
-    """Raise an error unless it is a confusion matrix."""
+def _check_counts(matrix: Array) -> Array:
+    """The counts as float64, or an error if they are not those of a confusion matrix."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}")
-    if matrix.dtype.kind not in "iu":
-        raise TypeError(f"confusion_matrix: expected integer counts, got {matrix.dtype}")
-    if (matrix < 0).any():
+    if matrix.dtype.kind == "b":
+        raise TypeError("confusion_matrix: expected counts, integers or floats, got bool")
+    counts = finite("confusion_matrix", matrix, "counts")
+    if (counts < 0).any():
         raise ValueError(f"confusion_matrix: expected counts, which are not negative, got {matrix.min()}")
+    return counts
+
+
+def _of_row(counts: Array) -> Array:
+    """Each count divided by the sum of its row; zeros where the sum is 0."""
+    # Scaled by a power of two, which rounds nothing, so that no sum overflows.
+    scaled = np.ldexp(counts, -np.frexp(counts.max(axis=1, keepdims=True))[1])
+    sums = scaled.sum(axis=1, keepdims=True)
+    fractions: Array = np.divide(scaled, sums, out=np.zeros_like(counts), where=sums > 0)
+    return fractions
+
+
+def _count_text(count: Any) -> str:
+    """An integer with all digits, a sum of weights with four."""
+    return f"{count}" if isinstance(count, np.integer) else f"{count:.4g}"

@@ -3,10 +3,13 @@
 Curves differ in dashes and markers too, so that they can be distinguished without colours.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from funcnn.plot.canvas import BLUE, COLOURS, VERMILLION, new_axes
+from funcnn import checks
+from funcnn.plot.canvas import BLUE, COLOURS, VERMILLION, axes_for, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,13 +19,17 @@ __all__ = ["learning_curves", "norms"]
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("", "o", "s", "^", "D")
 
+Records: TypeAlias = Iterable[Mapping[str, float | str]]
+"""A dict of numbers for each epoch or step; numbers as text, as ``csv.DictReader`` reads them from a log, will do."""
 
-def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss", ax: "Axes | None" = None) -> "Axes":
+
+def learning_curves(history: Records, metric: str = "loss", ax: "Axes | None" = None) -> "Axes":
     """One metric on the training and on the validation data, by epoch.
 
     Args:
         history: a dict for each epoch, with ``epoch`` and ``train_<metric>``, ``validation_<metric>`` or both, such as
-            the history of ``fit``. Each curve has the epochs with its metric.
+            the history of ``fit``, or the rows that ``csv.DictReader`` reads from a ``csv_log``. Each curve has the
+            epochs with its metric, and a gap where it is NaN or infinite.
         metric: the name of the metric, ``"loss"`` or ``"accuracy"`` for example.
         ax: where to draw; new axes by default.
 
@@ -30,30 +37,34 @@ def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss"
         The axes.
 
     Raises:
-        ValueError: the history is empty, or has no such metric.
+        TypeError: the history is not a sequence of dicts, a value is neither a number nor the text of one, or ``ax`` is
+            something else than axes.
+        ValueError: the history is empty, has no such metric, or has it in a record without an epoch; or a text is not
+            that of a number.
 
     Example:
         >>> history = [{"epoch": 0, "train_loss": 2.3}, {"epoch": 1, "train_loss": 0.4}]
         >>> learning_curves(history).get_ylabel()
         'loss'
     """
-    curves = {part: f"{part}_{metric}" for part in ("train", "validation")}
-    if not any(key in epoch for epoch in history for key in curves.values()):
+    records = _records("learning_curves", history)
+    parts = ("train", "validation")
+    curves = {part: _points("learning_curves", records, f"{part}_{metric}", "epoch") for part in parts}
+    if not any(curves.values()):
         raise ValueError(
-            f"learning_curves: the history has no metric {metric!r}; it has {_metrics(history) or 'none at all'}"
+            f"learning_curves: the history has no metric {metric!r}; it has {_metrics(records) or 'none at all'}"
         )
 
     from matplotlib.ticker import MaxNLocator
 
-    ax = new_axes(6.4, 4.4) if ax is None else ax
-    for (part, key), colour, style in zip(curves.items(), (BLUE, VERMILLION), ("o-", "s--"), strict=True):
-        points = [(epoch["epoch"], epoch[key]) for epoch in history if key in epoch]
+    ax = axes_for("learning_curves", ax, 6.4, 4.4)
+    for (part, points), colour, style in zip(curves.items(), (BLUE, VERMILLION), ("o-", "s--"), strict=True):
         if points:
             step = -(-len(points) // 20)
             ax.plot(*zip(*points, strict=True), style, color=colour, label=part, markersize=4, markevery=step)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.set_xlabel("epoch")
-    ax.set_ylabel(metric.replace("_", " "))
+    ax.set_ylabel(plain(metric.replace("_", " ")))
     ax.grid(alpha=0.3)
     # The legend is between title and frame, where it covers no curve.
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
@@ -61,14 +72,15 @@ def learning_curves(history: Sequence[Mapping[str, float]], metric: str = "loss"
     return ax
 
 
-def norms(records: Sequence[Mapping[str, float]], quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
+def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
     """The norm of each parameter's gradient or update, by step, on a logarithmic scale.
 
     It shows vanishing and exploding gradients before they affect the loss.
 
     Args:
         records: a dict for each step, as ``tree.norms(grads)`` returns it: ``{path: norm}``. Its step is ``"step"``, if
-            the dict has it, and otherwise its index in the sequence.
+            the dict has it, and otherwise its index in the sequence. Numbers may be text, as for ``learning_curves``;
+            where one is NaN, infinite or not above zero, its line has a gap.
         quantity: the quantity whose norms they are, ``"gradient"`` or ``"update"``, for the label of the axis.
         ax: where to draw; new axes by default.
 
@@ -76,42 +88,87 @@ def norms(records: Sequence[Mapping[str, float]], quantity: str = "gradient", ax
         The axes, with a line for each path; those of one layer share a colour, and each leaf name has its own dashes.
 
     Raises:
-        ValueError: there are no norms.
+        TypeError: the records are not a sequence of dicts with strings as keys, a value is neither a number nor the
+            text of one, or ``ax`` is something else than axes.
+        ValueError: there are no norms, or a text is not that of a number.
 
     Example:
         >>> records = [{"dense_0/b": 0.1, "dense_0/w": 2.0}, {"dense_0/b": 0.2, "dense_0/w": 1.0}]
         >>> [line.get_label() for line in norms(records).lines]
         ['dense_0/b', 'dense_0/w']
     """
-    paths = list(dict.fromkeys(path for record in records for path in record if path != "step"))
-    if not paths:
+    listed = _records("norms", records)
+    paths = list(dict.fromkeys(path for record in listed for path in record if path != "step"))
+    lines = {path: _points("norms", listed, path, "step") for path in paths}
+    if not any(lines.values()):
         raise ValueError("norms: expected records such as tree.norms(grads), {path: norm}, got no norm at all")
 
-    ax = new_axes(7.6, max(4.4, 0.22 * len(paths) + 1.2)) if ax is None else ax
+    ax = axes_for("norms", ax, 7.6, max(4.4, 0.22 * len(paths) + 1.2))
     layers = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
     leaves = list(dict.fromkeys(path.rpartition("/")[2] for path in paths))
-    for path in paths:
+    entries = []
+    for path, points in lines.items():
         layer, _, leaf = path.rpartition("/")
         colour = COLOURS[layers.index(layer) % len(COLOURS)]
         style = DASHES[leaves.index(leaf) % len(DASHES)]
-        points = [(record.get("step", place), record[path]) for place, record in enumerate(records) if path in record]
         # Markers for layers that share a colour, and for a line of one point.
-        marker = MARKERS[layers.index(layer) // len(COLOURS) % len(MARKERS)] or "." * (len(points) == 1)
-        every = -(-len(points) // 20)
-        ax.plot(
-            *zip(*points, strict=True), style,
-            marker=marker, markersize=4, markevery=every, color=colour, label=path, linewidth=1.2,
+        single = sum(math.isfinite(norm) for _, norm in points) == 1
+        marker = MARKERS[layers.index(layer) // len(COLOURS) % len(MARKERS)] or "." * single
+        every = 1 if single else max(1, -(-len(points) // 20))
+        (line,) = ax.plot(
+            [step for step, _ in points], [norm for _, norm in points], style,
+            marker=marker, markersize=4, markevery=every, color=colour, label=plain(path), linewidth=1.2,
         )  # fmt: skip
-    if any(record.get(path, 0) > 0 for record in records for path in paths):
+        entries.append((line, path))
+    if any(norm > 0 for points in lines.values() for _, norm in points):
         ax.set_yscale("log", nonpositive="mask")
-    ax.set(xlabel="step", ylabel=f"{quantity} norm")
+    ax.set(xlabel="step", ylabel=plain(f"{quantity} norm"))
     ax.grid(alpha=0.3)
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    ax.set_title(f"Norms of the {quantity}s")
+    legend(ax, entries, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    ax.set_title(plain(f"Norms of the {quantity}s"))
     return ax
 
 
-def _metrics(history: Sequence[Mapping[str, float]]) -> str:
+def _records(kind: str, records: Any) -> list[Mapping[str, Any]]:
+    """The records as a list of dicts, or an error that says what they are instead."""
+    listed = None if isinstance(records, Mapping | str) or not isinstance(records, Iterable) else list(records)
+    if listed is None or any(not isinstance(record, Mapping) for record in listed):
+        raise TypeError(
+            f"{kind}: expected a list of dicts of numbers, such as the history of fit, got {checks.what(records)}; "
+            'of a data frame, use frame.to_dict("records")'
+        )
+    for record in listed:
+        for name in record:
+            if not isinstance(name, str):
+                raise TypeError(f"{kind}: expected strings as the keys of a record, got {name!r}")
+    return listed
+
+
+def _points(kind: str, records: list[Mapping[str, Any]], name: str, time: str) -> list[tuple[float, float]]:
+    """The numbers of a name at their times: epochs, which are required, or steps, which are counted by default."""
+    points = []
+    for place, record in enumerate(records):
+        value = record.get(name, "")
+        if not isinstance(value, str) or value.strip():  # a CSV file has empty fields where a record lacks a number
+            if time not in record and time == "epoch":
+                raise ValueError(f"{kind}: record {place} has {name!r}, but no 'epoch'; it has {sorted(record)}")
+            points.append((_number(kind, place, time, record.get(time, place)), _number(kind, place, name, value)))
+    return points
+
+
+def _number(kind: str, place: int, name: str, value: Any) -> float:
+    """A number, or the text of one; matplotlib would draw text as categories, in the order in which they come."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"{kind}: record {place} has {value!r} as {name!r}, which is not a number") from None
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"{kind}: record {place} has {checks.what(value)} as {name!r}, not a number; use float(...)")
+
+
+def _metrics(history: list[Mapping[str, Any]]) -> str:
     """The names of all metrics in a history, for a message."""
     parts = [key.partition("_") for epoch in history for key in epoch]
     return ", ".join(sorted({repr(metric) for part, _, metric in parts if part in ("train", "validation")}))

@@ -15,7 +15,7 @@ from funcnn import tree
 from funcnn.aliases import Params, Shape
 from funcnn.combinators.wiring import INPUT, probing
 from funcnn.inspect.traverse import Visit, trace
-from funcnn.plot.canvas import SKY_BLUE, new_axes, shape_text
+from funcnn.plot.canvas import SKY_BLUE, axes_for, plain, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
 from funcnn.protocol import Layer
 from funcnn.shapes import checked, probe
@@ -69,6 +69,7 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
         The axes. The line of each arrow has the ``gid`` ``"source -> target"``, by the paths of the layers.
 
     Raises:
+        TypeError: ``shape`` is not a tuple of ints or a tree of them, or ``ax`` is something else than axes.
         ValueError: the parameters or the shape do not fit the model.
 
     Example:
@@ -87,10 +88,9 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
     layout = layered(boxes)
 
     width, height = layout.right - layout.left + 0.2, layout.height + ARROW
-    if ax is None:
-        ax, scale = new_axes(max(width, 2.2), height + 0.4), 1.0
-    else:
-        scale = min(1.0, ax.bbox.width / width / ax.figure.dpi, ax.bbox.height / height / ax.figure.dpi)
+    own = axes_for("diagram", ax, max(width, 2.2), height + 0.4)
+    scale = min(1.0, own.bbox.width / width / own.figure.dpi, own.bbox.height / height / own.figure.dpi) if ax else 1.0
+    ax = own
     middle, half = (layout.left + layout.right) / 2, max(width, 2.2) / 2
     ax.set(xlim=(middle - half, middle + half), ylim=(height, -0.05), aspect="equal")
     ax.axis("off")
@@ -163,7 +163,7 @@ def _arrow(ax: Axes, scale: float, points: list[Point], gid: str) -> None:
 def _label(ax: Axes, scale: float, point: Point, y: Any) -> None:
     """The shape of one example, to the right of an arrow."""
     x, height = point
-    ax.text(x + LABEL_GAP, height, shape_text(y), va="center", fontsize=SMALL_LETTERS * scale, color="0.25")
+    ax.text(x + LABEL_GAP, height, plain(shape_text(y)), va="center", fontsize=SMALL_LETTERS * scale, color="0.25")
 
 
 def _box(ax: Axes, scale: float, point: Point, box: Box, node: Node) -> None:
@@ -178,7 +178,7 @@ def _box(ax: Axes, scale: float, point: Point, box: Box, node: Node) -> None:
             facecolor=node.colour, edgecolor="0.3", linewidth=scale,
         )
     )  # fmt: skip
-    ax.text(x, y + box.height / 2, node.text, ha="center", va="center", fontsize=LETTERS * scale)
+    ax.text(x, y + box.height / 2, plain(node.text), ha="center", va="center", fontsize=LETTERS * scale)
 
 
 def _text_width(text: str, letters: float) -> float:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Rng
 from funcnn.inspect.traverse import Visit, trace
-from funcnn.plot.canvas import frame, new_axes, shape_text, tile
+from funcnn.plot.canvas import axes_for, frame, plain, shape_text, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def feature_maps(
 
     Where the input of a layer is not the output that the row above shows, it has a row of its own, so that every layer
     is shown with its input and its output. The colours of a row go from its lowest element, dark blue, to its highest,
-    yellow. A tree of arrays has a row for each array.
+    yellow; NaN and infinity are grey, and counted beside the row. A tree of arrays has a row for each array.
 
     Args:
         model: a layer or a pair.
@@ -53,7 +53,10 @@ def feature_maps(
         The axes.
 
     Raises:
-        ValueError: there is no layer with such a path, or ``channels`` is less than 1; and the errors of the model.
+        TypeError: ``x`` is not a plain array or a tree of them, ``paths`` is a string or no list, or ``ax`` is
+            something else than axes.
+        ValueError: there is no layer with such a path, an output has no elements, or ``channels`` is not a whole number
+            ``>= 1``; and the errors of the model.
 
     Example:
         >>> import funcnn as fn
@@ -62,9 +65,11 @@ def feature_maps(
         >>> [image.get_array().shape for image in ax.images]
         [(8, 8), (6, 6), (6, 6), (6, 6), (6, 6), (3, 3), (3, 3), (3, 3), (3, 3)]
     """
-    if channels < 1:
+    if checks.size("feature_maps", "channels", channels, 0) < 1:
         raise ValueError(f"feature_maps: channels must be 1 or more, got {channels}")
-    visits = trace(model, params, tree.map(lambda leaf: np.asarray(leaf)[None], x), rng)
+    if isinstance(paths, str) or not isinstance(paths, Iterable | None):
+        raise TypeError(f"feature_maps: expected paths as a list of paths, got {paths!r}")
+    visits = trace(model, params, tree.map(lambda leaf: checks.array("feature_maps", leaf, "x")[None], x), rng)
     by_path = {visit.path: visit for visit in visits}
     chosen = [visit.path for visit in visits if not visit.layer.children] if paths is None else list(paths)
     unknown = [path for path in chosen if path not in by_path]
@@ -78,19 +83,24 @@ def feature_maps(
         if not rows or any(not np.array_equal(rows[-1][1], values) for _, values in inputs):
             rows += inputs
         rows += _arrays(_title(visit), visit.y)
+    empty = [name for name, values in rows if not values.size]
+    if empty:
+        raise ValueError(f"feature_maps: there is nothing to draw of {empty[0]}, which has no elements")
     pictures = [_as_images(values, channels) for _, values in rows]
     columns = max([len(images) for images in pictures if len(images) > 1] + [4])
     heights = [_height(images, columns) for images in pictures]
 
-    notes = [_note(name, values, channels) for name, values in rows]
+    notes = [plain(_note(name, values, channels)) for name, values in rows]
     room = 0.065 * max(len(line) for note in notes for line in note.split("\n"))
-    ax = new_axes(0.8 * columns + room + 0.5, 0.8 * sum(heights) + 0.4) if ax is None else ax
+    ax = axes_for("feature_maps", ax, 0.8 * columns + room + 0.5, 0.8 * sum(heights) + 0.4)
     tops = np.concatenate([[0.0], np.cumsum(heights)])
     for (_, values), images, height, top in zip(rows, pictures, heights, tops[:-1], strict=True):
-        scale = {"cmap": "cividis", "vmin": values.min(), "vmax": values.max()}
+        low, high = _range(values)
         for column, image in enumerate(images):
             width = columns - 0.1 if values.ndim != 3 else 0.9
-            tile(ax, image, column, top, width, height - 0.1, **scale)
+            if not np.isfinite(values).all():
+                tile(ax, np.zeros(image.shape), column, top, width, height - 0.1, cmap="gray", vmin=-1, vmax=1)
+            tile(ax, np.ma.masked_invalid(image), column, top, width, height - 0.1, cmap="cividis", vmin=low, vmax=high)
     frame(ax, columns, tops[-1])
     ax.set_yticks(tops[:-1] + np.array(heights) / 2 - 0.05, notes, fontsize=8)
     ax.set_title(f"Layer by layer, {'predicting' if rng is None else 'training'}")
@@ -105,13 +115,23 @@ def _title(visit: Visit) -> str:
 
 def _arrays(title: str, batch: Any) -> list[tuple[str, Array]]:
     """The only example of a batch; of a tree of arrays, that of each."""
-    return [(f"{title}, {name}" if name else title, leaf[0]) for name, leaf in tree.flatten(batch).items()]
+    leaves = tree.flatten(batch).items()
+    return [(f"{title}, {name}" if name else title, leaf[0].astype(np.float64)) for name, leaf in leaves]
 
 
 def _note(title: str, values: Array, channels: int) -> str:
     """The text beside a row: the layer, the shape of its output, and the range of the colours."""
     more = f", {channels} drawn" if values.ndim == 3 and values.shape[-1] > channels else ""
-    return f"{title}\n{shape_text(values[None])}{more}\n{values.min():.3g} to {values.max():.3g}"
+    low, high = _range(values)
+    strange = np.count_nonzero(~np.isfinite(values))
+    beside = f", {strange} NaN or infinite" if strange else ""
+    return f"{title}\n{shape_text(values[None])}{more}\n{low:.3g} to {high:.3g}{beside}"
+
+
+def _range(values: Array) -> tuple[float, float]:
+    """The lowest and the highest finite element; zeros if there is none."""
+    finite = values[np.isfinite(values)]
+    return (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
 
 
 def _as_images(values: Array, channels: int) -> list[Array]:
@@ -120,7 +140,7 @@ def _as_images(values: Array, channels: int) -> list[Array]:
         return [values[..., channel] for channel in range(min(channels, values.shape[-1]))]
     if values.ndim == 2:
         return [values]
-    vector = values.reshape(-1).astype(float)
+    vector = values.reshape(-1)
     width = max(MIN_ROW, -(-vector.size // MAX_ROWS)) if vector.size > MIN_ROW else vector.size
     folded = np.full(-(-vector.size // width) * width, np.nan)
     folded[: vector.size] = vector

@@ -3,12 +3,14 @@
 Blue is negative, white is zero and vermillion is positive; all weights of a layer have the same scale.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Shape
-from funcnn.plot.canvas import diverging, frame, new_axes, outline, tile
+from funcnn.plot.canvas import axes_for, diverging, frame, numbers, outline, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,9 @@ def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
         The axes.
 
     Raises:
-        ValueError: ``w`` has another number of axes, is empty, or contains NaN or infinite numbers.
+        TypeError: ``w`` is not a plain array of numbers, or ``ax`` is something else than axes.
+        ValueError: ``w`` has another number of axes, is empty, consists of integers, or contains NaN or infinite
+            numbers.
 
     Example:
         >>> ax = filters(np.ones((3, 3, 1, 8)))
@@ -37,9 +41,9 @@ def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
     """
     w = _check_weights("filters", w, "(kernel height, kernel width, channels, filters)", 4)
     rows, columns = w.shape[2:]
-    ax = new_axes(max(4.0, 0.62 * columns + 1.8), 0.62 * rows + 0.9) if ax is None else ax
+    ax = axes_for("filters", ax, max(4.0, 0.62 * columns + 1.8), 0.62 * rows + 0.9)
     shown = [(w[:, :, row, column], row, column) for row in range(rows) for column in range(columns)]
-    _tiles(ax, shown, rows, columns, np.abs(w).max())
+    _tiles(ax, shown, rows, columns, np.abs(w).max() or 1.0)
     ax.set_xticks(np.arange(columns) + 0.45, [str(number) for number in range(columns)])
     ax.set_yticks(np.arange(rows) + 0.45, [str(number) for number in range(rows)])
     ax.set(xlabel="filter", ylabel="channel")
@@ -60,8 +64,10 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
         The axes.
 
     Raises:
-        ValueError: ``w`` has another number of axes, is empty, or contains NaN or infinite numbers; or ``shape`` does
-            not have as many elements as there are inputs.
+        TypeError: ``w`` is not a plain array of numbers, ``shape`` is not a tuple of ints, or ``ax`` is something else
+            than axes.
+        ValueError: ``w`` has another number of axes, is empty, consists of integers, or contains NaN or infinite
+            numbers; or ``shape`` does not have as many elements as there are inputs.
 
     Example:
         >>> w = np.arange(8.0).reshape(4, 2)
@@ -70,15 +76,16 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     """
     w = _check_weights("dense_weights", w, "(inputs, units)", 2)
     inputs, units = w.shape
-    limit = np.abs(w).max()
+    limit = np.abs(w).max() or 1.0
     if shape is None:
-        ax = new_axes(6.4, 4.8) if ax is None else ax
+        ax = axes_for("dense_weights", ax, 6.4, 4.8)
         picture = ax.imshow(w, cmap=diverging(), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         ax.set(xlabel="unit", ylabel="input")
         ax.figure.colorbar(picture, ax=ax).set_label("weight")
         ax.set_title(f"Weights of {inputs} inputs to {units} units")
         return ax
-    if len(shape) not in (2, 3) or np.prod(shape) != inputs:
+    shape = checks.example_shape("dense_weights", shape)
+    if len(shape) not in (2, 3) or math.prod(shape) != inputs:
         raise ValueError(
             f"dense_weights: expected the (height, width) or (height, width, channels) of {inputs} inputs, got {shape}"
         )
@@ -86,7 +93,7 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     channels = kernels.shape[2]
     columns = units if channels > 1 else min(units, 10)
     rows = channels if channels > 1 else -(-units // columns)
-    ax = new_axes(max(4.0, 0.95 * columns + 1.2), 0.95 * rows + 0.9) if ax is None else ax
+    ax = axes_for("dense_weights", ax, max(4.0, 0.95 * columns + 1.2), 0.95 * rows + 0.9)
     shown = [
         (kernels[:, :, channel, unit], *((channel, unit) if channels > 1 else divmod(unit, columns)))
         for channel in range(channels)
@@ -108,7 +115,6 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
 
 def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: int, limit: Any) -> None:
     """Draw each ``(kernel, row, column)`` in its place, and the common scale."""
-    limit = float(limit) or 1.0
     for kernel, row, column in shown:
         picture = tile(ax, kernel, column, row, cmap=diverging(), vmin=-limit, vmax=limit)
         outline(ax, picture, color="0.6", linewidth=0.5)
@@ -118,12 +124,13 @@ def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: 
 
 
 def _check_weights(kind: str, w: Array, axes: str, count: int) -> Array:
-    """The weights, or an error if they do not have ``count`` axes, are empty, or are not finite floats."""
-    w = np.asarray(w)
+    """The weights as float64, or an error if they do not have ``count`` axes, are empty, or are not finite floats."""
+    w = numbers(kind, w, "weights")
     if w.ndim != count or not w.size:
         raise ValueError(f"{kind}: expected weights of axes {axes}, got shape {w.shape}")
     if w.dtype.kind != "f" or not np.isfinite(w).all():
         raise ValueError(
             f"{kind}: expected finite floats, got {w.dtype}" + (" with NaN or infinity" if w.dtype.kind == "f" else "")
         )
-    return w
+    weights: Array = w.astype(np.float64)
+    return weights
