@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "axes_for", "check_names", "displayable", "diverging", "finite",
-    "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text", "tile",
+    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "axes_for", "centred", "check_names", "counted", "displayable",
+    "diverging", "finite", "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text", "tile",
 ]  # fmt: skip
 
 # Colours that people with any kind of colour vision can distinguish, without the yellow, which is too pale for lines.
@@ -79,10 +79,20 @@ def diverging() -> "Colormap":
 def tile(
     ax: "Axes", image: Array, left: float, top: float, width: float = 0.9, height: float = 0.9, **options: Any
 ) -> "AxesImage":
-    """Draw one image into a rectangle and keep its proportions; the y axis points down."""
+    """Draw one image at the top left of a rectangle and keep its proportions; the y axis points down."""
     scale = min(width / image.shape[1], height / image.shape[0])
     right, bottom = left + scale * image.shape[1], top + scale * image.shape[0]
     return ax.imshow(image, extent=(left, right, bottom, top), origin="upper", **options)
+
+
+def centred(image: Array, left: float, width: float = 0.9, height: float = 0.9) -> float:
+    """Where an image must start to be in the middle of a rectangle, above or below a centred text."""
+    return left + max(0.0, width - height * image.shape[1] / image.shape[0]) / 2
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 unit, 2,000 units."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def outline(ax: "Axes", picture: "AxesImage", **options: Any) -> None:

@@ -50,7 +50,10 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     from matplotlib.colors import LinearSegmentedColormap
 
     side = max(4.0, 1.4 + 0.6 * size)
-    ax = axes_for("confusion_matrix", ax, side, side)
+    cell = (side - 1.4) / size if ax is None else min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size
+    longest_name = max(map(len, names))
+    room = 0.085 * max(0, longest_name - 8)  # a letter of a name is 0.085 inches wide
+    ax = axes_for("confusion_matrix", ax, side + room, side + 0.7 * room)
     fractions = _of_row(counts)
     # Black text is legible on every colour from white to sky blue.
     colours = LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE])
@@ -59,14 +62,13 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
         (column, row): f"{_count_text(count)}\n{100 * fractions[row, column]:.1f} %" if count else "0"
         for (row, column), count in np.ndenumerate(matrix)
     }
-    cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size  # in points, like font sizes
     longest = max(len(line) for text in texts.values() for line in text.split("\n"))
-    # A letter is about 0.65 times its font size wide.
-    letters = min(9, cell / 4.5, cell / 0.65 / longest)
+    # In points, of which an inch has 72; a digit is about 0.65 times its font size wide.
+    letters = min(9, 72 * cell / max(4.5, 0.65 * longest))
     for place, text in texts.items():
         ax.text(*place, text, ha="center", va="center", color="black", fontsize=letters)
     ax.set_xticks(range(size), names)
-    if max(map(len, names)) > 4:
+    if longest_name > 4:
         for label in ax.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(size), names)

@@ -61,13 +61,14 @@ def learning_curves(history: Records, metric: str = "loss", ax: "Axes | None" = 
     for (part, points), colour, style in zip(curves.items(), (BLUE, VERMILLION), ("o-", "s--"), strict=True):
         if points:
             step = -(-len(points) // 20)
-            ax.plot(*zip(*points, strict=True), style, color=colour, label=part, markersize=4, markevery=step)
+            label = _with_gaps(part, points)
+            ax.plot(*zip(*points, strict=True), style, color=colour, label=label, markersize=4, markevery=step)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.set_xlabel("epoch")
     ax.set_ylabel(plain(metric.replace("_", " ")))
     ax.grid(alpha=0.3)
-    # The legend is between title and frame, where it covers no curve.
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
+    # The legend is between title and frame, where it covers no curve. On the left is the power of ten of the ticks.
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
     ax.set_title("Learning curves", loc="left", pad=24)
     return ax
 
@@ -103,7 +104,10 @@ def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None
     if not any(lines.values()):
         raise ValueError("norms: expected records such as tree.norms(grads), {path: norm}, got no norm at all")
 
-    ax = axes_for("norms", ax, 7.6, max(4.4, 0.22 * len(paths) + 1.2))
+    from matplotlib.ticker import MaxNLocator
+
+    width = 7.6 + 0.075 * max(0, max(map(len, paths)) - 24)
+    ax = axes_for("norms", ax, width, max(4.4, 0.22 * len(paths) + 1.2))
     layers = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
     leaves = list(dict.fromkeys(path.rpartition("/")[2] for path in paths))
     entries = []
@@ -119,9 +123,10 @@ def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None
             [step for step, _ in points], [norm for _, norm in points], style,
             marker=marker, markersize=4, markevery=every, color=colour, label=plain(path), linewidth=1.2,
         )  # fmt: skip
-        entries.append((line, path))
+        entries.append((line, _with_gaps(path, points)))
     if any(norm > 0 for points in lines.values() for _, norm in points):
         ax.set_yscale("log", nonpositive="mask")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.set(xlabel="step", ylabel=plain(f"{quantity} norm"))
     ax.grid(alpha=0.3)
     legend(ax, entries, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
@@ -166,6 +171,12 @@ def _number(kind: str, place: int, name: str, value: Any) -> float:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return float(value)
     raise TypeError(f"{kind}: record {place} has {checks.what(value)} as {name!r}, not a number; use float(...)")
+
+
+def _with_gaps(name: str, points: list[tuple[float, float]]) -> str:
+    """The name of a line, and how many of its points cannot be drawn: the line has gaps there."""
+    gaps = sum(not math.isfinite(y) for _, y in points)
+    return f"{name} ({gaps} of {len(points)} NaN or infinite)" if gaps else name
 
 
 def _metrics(history: list[Mapping[str, Any]]) -> str:

@@ -182,9 +182,9 @@ def _box(ax: Axes, scale: float, point: Point, box: Box, node: Node) -> None:
 
 
 def _text_width(text: str, letters: float) -> float:
-    """The width of a text in inches."""
+    """The width of a text in inches, at least: letters of whole pixels are up to a tenth wider than their outlines."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=letters), ismath=False)
-    return float(width) / 72
+    return 1.1 * float(width) / 72

@@ -14,6 +14,7 @@ from funcnn.layers.conv import conv2d
 from funcnn.plot.canvas import (
     VERMILLION,
     axes_for,
+    centred,
     check_names,
     displayable,
     diverging,
@@ -96,7 +97,7 @@ def image_grid(
     for number, (image, caption) in enumerate(zip(shown, captions, strict=True)):
         row, column = divmod(number, columns)
         wrong = caption.startswith("✗")
-        picture = tile(ax, image, column, row * step, cmap="gray", vmin=0, vmax=1)
+        picture = tile(ax, image, centred(image, column), row * step, cmap="gray", vmin=0, vmax=1)
         if wrong:
             outline(ax, picture, color=VERMILLION, linewidth=3, clip_on=False)
         if caption:
@@ -195,16 +196,16 @@ def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None"
 
     columns = 1 + len(kernels)
     ax = axes_for("filtered_image", ax, 2.1 * columns, 3.7)
-    tile(ax, shown, 0, 0.15, cmap="gray", vmin=0, vmax=1)
+    tile(ax, shown, centred(shown, 0), 0.15, cmap="gray", vmin=0, vmax=1)
     ax.text(0.45, 0.1, "image", ha="center", va="bottom")
     for column, (name, kernel) in enumerate(kernels.items(), 1):
-        tile(ax, outputs[name], column, 0.15, cmap="gray")
+        tile(ax, outputs[name], centred(outputs[name], column), 0.15, cmap="gray")
         ax.text(column + 0.45, 0.1, plain(name), ha="center", va="bottom")
         flat = kernel.reshape(*kernel.shape[:2], -1)
         limit = np.abs(flat).max() or 1.0
         width = 0.5 / flat.shape[2]
         for channel in range(flat.shape[2]):
-            left = column + 0.2 + channel * width
+            left = centred(flat[..., channel], column + 0.2 + channel * width, 0.95 * width, 0.5)
             tile(ax, flat[..., channel], left, 1.12, 0.95 * width, 0.5, cmap=diverging(), vmin=-limit, vmax=limit)
         ax.text(column + 0.45, 1.65, f"from {flat.min():.2g} to {flat.max():.2g}", ha="center", va="top", fontsize=8)
     ax.text(0.45, 1.37, "kernel:\nblue < 0 < orange", ha="center", va="center", fontsize=8)

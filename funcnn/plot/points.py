@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Params
-from funcnn.plot.canvas import COLOURS, axes_for, check_names, finite, legend, numbers, plain
+from funcnn.plot.canvas import COLOURS, axes_for, check_names, counted, finite, legend, numbers, plain
 from funcnn.training.evaluate import predict
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["decision_boundary", "scatter"]
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+LEAST_SIDE = 0.1
+"""The least height of axes, as a fraction of their width, or the other way round."""
+
 GRID_POINTS = 200
 """The number of points along each side of the grid on which a model predicts."""
 
@@ -63,7 +66,11 @@ def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, a
         entries.append((points, names[label]))
     ax.set(xlabel="x[:, 0]", ylabel="x[:, 1]", aspect="equal")
     legend(ax, entries, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title="class")
-    ax.set_title(f"{len(x):,} points")
+    # Points on a line across the plane would leave no height for the axes.
+    middle, half = (x.max(0) + x.min(0)) / 2, np.ptp(x, axis=0).max() * LEAST_SIDE / 2
+    ax.update_datalim([middle - half, middle + half])
+    ax.autoscale_view()
+    ax.set_title(counted(len(x), "point"))
     return ax
 
 

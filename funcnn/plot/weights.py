@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Shape
-from funcnn.plot.canvas import axes_for, diverging, frame, numbers, outline, tile
+from funcnn.plot.canvas import axes_for, counted, diverging, frame, numbers, outline, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,11 +78,15 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     inputs, units = w.shape
     limit = np.abs(w).max() or 1.0
     if shape is None:
+        from matplotlib.ticker import MaxNLocator
+
         ax = axes_for("dense_weights", ax, 6.4, 4.8)
         picture = ax.imshow(w, cmap=diverging(), vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         ax.set(xlabel="unit", ylabel="input")
         ax.figure.colorbar(picture, ax=ax).set_label("weight")
-        ax.set_title(f"Weights of {inputs} inputs to {units} units")
+        ax.set_title(f"Weights of {counted(inputs, 'input')} to {counted(units, 'unit')}")
         return ax
     shape = checks.example_shape("dense_weights", shape)
     if len(shape) not in (2, 3) or math.prod(shape) != inputs:
@@ -109,7 +113,7 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     elif rows > 1:
         ax.set_yticks(np.arange(rows) + 0.45, [f"{first} ..." for first in range(0, units, columns)])
         ax.set_ylabel("units")
-    ax.set_title(f"Weights of {units} units")
+    ax.set_title(f"Weights of {counted(units, 'unit')}")
     return ax
 
 
