@@ -32,7 +32,8 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
         An array like ``x``.
 
     Raises:
-        TypeError: labels are not integers.
+        TypeError: x is not a plain array or a tree of them, or of integers, which have no gradient; or labels are not
+            integers.
         ValueError: the output is not (batch, classes), or the labels do not fit the batch or the classes.
 
     Example:
@@ -49,8 +50,8 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
 
 def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any) -> Array:
     """dy_label / dx for each example, with errors that name the function that was called."""
-    labels = np.asarray(labels)
-    batch = len(tree.leaves(x)[0])
+    labels = checks.array(kind, labels, "labels")
+    batch = _batch_size(kind, x)
     if labels.shape not in ((), (batch,)):
         raise ValueError(f"{kind}: expected one label, or one for each of {batch} examples, got shape {labels.shape}")
     y, vjp_fn = as_layer(model).apply(params, x)
@@ -59,8 +60,22 @@ def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any
     dy = np.zeros_like(y)
     dy[np.arange(len(y)), checks.labels(labels, y.shape[1], kind)] = 1
     _, dx = vjp_fn(dy)
-    assert dx is not None
+    if dx is None:
+        raise TypeError(f"{kind}: x is of {x.dtype}, which has no gradient; explain the output of an embedding instead")
     return dx
+
+
+def _batch_size(kind: str, x: Any) -> int:
+    """The number of examples of the first array of x, or an error that names what is not an array with a batch axis."""
+    leaves = {"x": x} if not isinstance(x, dict) else tree.flatten({"x": x})
+    for path, leaf in leaves.items():
+        checks.plain(kind, leaf, path)
+        if not isinstance(leaf, np.ndarray) or not leaf.ndim:
+            got = "a single number" if isinstance(leaf, np.ndarray) else checks.what(leaf)
+            raise TypeError(f"{kind}: expected {path} as an array (batch, ...), got {got}; use np.asarray(...)")
+    if not leaves:
+        raise ValueError(f"{kind}: expected x as an array or a dict of arrays, got an empty dict")
+    return len(next(iter(leaves.values())))
 
 
 def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Array:
@@ -81,7 +96,7 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
         (batch, height, width), never below 0.
 
     Raises:
-        TypeError: labels are not integers.
+        TypeError: as ``saliency``.
         ValueError: as ``saliency``; or there is no such layer, or its output is not (batch, height, width,
             channels).
 
@@ -110,9 +125,9 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
     def around(inner: Forward) -> Forward:
         def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
             y, pull = yield from inner(params, x, key, keep)
-            if y.ndim != 4:
+            if np.ndim(y) != 4:
                 raise ValueError(
-                    f"grad_cam: expected (batch, height, width, channels), but the output of {path!r} is {y.shape}"
+                    f"grad_cam: expected (batch, height, width, channels), but the output of {path!r} is {shape_of(y)}"
                 )
             yield keeping("y", y)
 

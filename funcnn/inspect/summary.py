@@ -84,6 +84,9 @@ class Summary:
             stream: where to; ``sys.stdout`` by default. No colours if it is not a terminal, if the environment
                 variable ``NO_COLOR`` is set, or if ``TERM`` is ``dumb``.
 
+        Raises:
+            TypeError: the stream is not an open text file.
+
         Example:
             >>> import funcnn as fn
             >>> summary(fn.relu, {}, (3,)).show()
@@ -98,6 +101,8 @@ class Summary:
             https://no-color.org
         """
         stream = sys.stdout if stream is None else stream
+        if not callable(getattr(stream, "write", None)):
+            raise TypeError(f"show: expected stream as an open text file, such as sys.stdout, got {stream!r}")
         if not _takes_colour(stream):
             print(self, file=stream)
             return
@@ -153,6 +158,8 @@ def summary(model: Any, params: Params, shape: Tree) -> Summary:
         A ``Summary``: ``print`` or ``show`` it, or read ``rows``, ``parameters``, ``multiply_adds``.
 
     Raises:
+        TypeError: the model is not a layer, the parameters are not nested dicts of plain arrays of one float dtype, or
+            ``shape`` is not a tuple of ints or a tree of them.
         ValueError: the parameters or the shape do not fit the model.
 
     Example:
@@ -168,8 +175,10 @@ def summary(model: Any, params: Params, shape: Tree) -> Summary:
         26 learned parameters; 104 bytes
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
+    shape = checked("summary", shape)
+    tree.check_parameters(params, "summary")
     with probing():
-        visits = trace(model, tree.cast(params, np.float32), probe(checked("summary", shape)), rng=0)
+        visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     ties = all_ties(model)
     frozen = frozen_paths(as_layer(model))
     rows = [
@@ -215,7 +224,12 @@ def _family(layer: Layer) -> str:
 
 def _takes_colour(stream: TextIO) -> bool:
     """Whether the stream is a terminal, and colours are not switched off."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        hasattr(stream, "isatty")
+        and stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def _painted(text: str, style: str) -> str:

@@ -87,7 +87,8 @@ def tile(
 
 def centred(image: Array, left: float, width: float = 0.9, height: float = 0.9) -> float:
     """Where an image must start to be in the middle of a rectangle, above or below a centred text."""
-    return left + max(0.0, width - height * image.shape[1] / image.shape[0]) / 2
+    own_width = height * float(image.shape[1] / image.shape[0])
+    return left + max(0.0, width - own_width) / 2
 
 
 def counted(number: int, noun: str) -> str:
@@ -146,7 +147,7 @@ def finite(kind: str, value: Any, name: str) -> Array:
     """Finite numbers as float64, in which no range of smaller floats overflows."""
     found: Array = numbers(kind, value, name).astype(np.float64)
     if not np.isfinite(found).all():
-        raise ValueError(f"{kind}: the {name} contain NaN or infinite numbers; np.nan_to_num replaces them")
+        raise ValueError(f"{kind}: there are NaN or infinite numbers in the {name}; np.nan_to_num replaces them")
     return found
 
 

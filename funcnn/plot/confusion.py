@@ -50,10 +50,11 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     from matplotlib.colors import LinearSegmentedColormap
 
     side = max(4.0, 1.4 + 0.6 * size)
-    cell = (side - 1.4) / size if ax is None else min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / size
     longest_name = max(map(len, names))
     room = 0.085 * max(0, longest_name - 8)  # a letter of a name is 0.085 inches wide
-    ax = axes_for("confusion_matrix", ax, side + room, side + 0.7 * room)
+    own = axes_for("confusion_matrix", ax, side + room, side + 0.7 * room)
+    cell = (side - 1.4 if ax is None else min(own.bbox.width, own.bbox.height) / own.figure.dpi) / size
+    ax = own
     fractions = _of_row(counts)
     # Black text is legible on every colour from white to sky blue.
     colours = LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE])

@@ -69,7 +69,8 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
         The axes. The line of each arrow has the ``gid`` ``"source -> target"``, by the paths of the layers.
 
     Raises:
-        TypeError: ``shape`` is not a tuple of ints or a tree of them, or ``ax`` is something else than axes.
+        TypeError: the model is not a layer, the parameters are not nested dicts of plain arrays of one float dtype,
+            ``shape`` is not a tuple of ints or a tree of them, or ``ax`` is something else than axes.
         ValueError: the parameters or the shape do not fit the model.
 
     Example:
@@ -79,8 +80,10 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
         ['3', 'dense(4)\ndense_0, 16 parameters', '4', 'relu\nrelu_0', '4']
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
+    shape = checked("diagram", shape)
+    tree.check_parameters(params, "diagram")
     with probing():
-        visits = trace(model, tree.cast(params, np.float32), probe(checked("diagram", shape)), rng=0)
+        visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     root = visits[-1]
     nodes = {INPUT: Node("", (), root.x)}
     _add_nodes(nodes, "", root.layer, {visit.path: visit for visit in visits}, (INPUT,))

@@ -137,7 +137,9 @@ def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
     """
     (shown,) = displayable("heat_map", numbers("heat_map", image, "image")[None])
     heat = numbers("heat_map", heat, "heat").astype(np.float64)
-    if heat.ndim not in (2, 3) or not heat.size or not np.isfinite(heat).all():
+    if not np.isfinite(heat).all():
+        raise ValueError("heat_map: expected finite numbers as heat, got NaN or infinity; np.nan_to_num replaces them")
+    if heat.ndim not in (2, 3) or not heat.size:
         raise ValueError(
             f"heat_map: expected finite numbers of shape (rows, columns) or (rows, columns, channels), got shape "
             f"{heat.shape}; of a batch, take one example"

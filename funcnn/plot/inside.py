@@ -65,10 +65,12 @@ def feature_maps(
         >>> [image.get_array().shape for image in ax.images]
         [(8, 8), (6, 6), (6, 6), (6, 6), (6, 6), (3, 3), (3, 3), (3, 3), (3, 3)]
     """
-    if checks.size("feature_maps", "channels", channels, 0) < 1:
+    if isinstance(channels, int) and channels < 1:
         raise ValueError(f"feature_maps: channels must be 1 or more, got {channels}")
+    channels = checks.size("feature_maps", "channels", channels)
     if isinstance(paths, str) or not isinstance(paths, Iterable | None):
         raise TypeError(f"feature_maps: expected paths as a list of paths, got {paths!r}")
+    x = x if isinstance(x, dict) else checks.array("feature_maps", x, "x")
     visits = trace(model, params, tree.map(lambda leaf: checks.array("feature_maps", leaf, "x")[None], x), rng)
     by_path = {visit.path: visit for visit in visits}
     chosen = [visit.path for visit in visits if not visit.layer.children] if paths is None else list(paths)

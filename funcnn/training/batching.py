@@ -188,10 +188,10 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
 def check_data(kind: str, data: Data) -> int:
     """The number of examples, or an error if the data are not a pair ``(x, target)`` of trees of the same length."""
     if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(
-            f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {checks.what(data)}; "
-            "of a list of pairs, use x, target = map(np.stack, zip(*pairs))"
-        )
+        got = checks.what(data)
+        if isinstance(data, list | Iterator):
+            got += "; use tuple(data), or tuple(map(np.stack, zip(*data))) if these are pairs"
+        raise TypeError(f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {got}")
     return check_examples(kind, data)
 
 

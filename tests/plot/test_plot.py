@@ -98,7 +98,7 @@ def test_texts_stay_inside_their_cells(classes: int) -> None:
         (MATRIX[:2], None, ValueError, r"shape \(classes, classes\), got shape \(2, 3\)"),
         (np.zeros((0, 0), int), None, ValueError, r"got shape \(0, 0\)"),
         (MATRIX > 0, None, TypeError, "expected counts, integers or floats, got bool"),
-        (MATRIX / np.array([[1], [1], [np.nan]]), None, ValueError, "the counts contain NaN or infinite"),
+        (MATRIX / np.array([[1], [1], [np.nan]]), None, ValueError, "NaN or infinite numbers in the counts"),
         (-MATRIX, None, ValueError, "not negative, got -10"),
         (MATRIX, ["cat", "dog"], ValueError, r"expected 3 class names.*got 2"),
     ],
