@@ -63,6 +63,45 @@ def test_statistics_are_saved_beside_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "x",
+    [
+        (1e6 + RNG.normal(size=(1000, 3))).astype(np.float32),
+        -1e9 + RNG.normal(size=(1000, 3)),
+        1_700_000_000 + RNG.integers(-50, 50, (1000, 3)),
+        RNG.integers(0, 2, (1000, 3)) + 2**24,
+        (RNG.normal(size=(1000, 3)) * 1e-20).astype(np.float32),
+        (RNG.normal(size=(1000, 3)) * 1e30).astype(">f4"),
+    ],
+)
+def test_data_far_from_zero_get_mean_0_and_standard_deviation_1(x: Any) -> None:
+    y = standardize(x, statistics(x))
+    assert y.dtype == (np.float64 if x.dtype == np.float64 else np.float32)
+    exact = x.astype(np.float64)
+    # The mean and the data of 1e6 and more are rounded to float32 once: 1e-5 of the standard deviation.
+    np.testing.assert_allclose(y, (exact - exact.mean(0)) / exact.std(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(standardize(x[7:9], statistics(x)), y[7:9])
+
+
+@pytest.mark.parametrize("value", [2**24 + 1, 2**53 + 1, -(2**62) - 1])
+def test_constant_integers_become_zero(value: int) -> None:
+    x = np.full((49, 2), value)
+    assert not standardize(x, statistics(x)).any()
+
+
+def test_nan_and_infinity_in_new_data_stay_what_they_are() -> None:
+    x = np.array([[1.0], [3.0]], np.float32)
+    y = standardize(np.array([[np.nan], [np.inf], [4.0]], np.float32), statistics(x))
+    np.testing.assert_array_equal(y, [[np.nan], [np.inf], [2]])
+
+
+def test_constant_columns_beside_others_stay_as_they_are() -> None:
+    x = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 5.0]], np.float32)
+    found = statistics(x)
+    assert found["std"][0, 0] == 1
+    np.testing.assert_array_equal(standardize(x + np.float32([2, 0]), found)[:, 0], np.float32(2.1) - np.float32(0.1))
+
+
+@pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: statistics(np.ones((2, 2), bool)), TypeError, "whole or floating-point numbers, got bool"),
