@@ -35,6 +35,7 @@ def image_folder(
     Raises:
         ModuleNotFoundError: Pillow is not installed: ``pip install "funcnn[images]"``.
         FileNotFoundError: the folder does not exist.
+        TypeError: ``train_ratio`` is not a number, or ``rng`` is not a key.
         ValueError: there is no sub-folder, or one without a file, or there are files that are not images, all of which
             are named; or a number is out of range, or each class has a single image and ``train_ratio`` is below 1.
 

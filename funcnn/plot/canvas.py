@@ -52,13 +52,16 @@ def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
 def plain(text: str) -> str:
     r"""Text that matplotlib draws as it is: what stands between two dollar signs would become a formula.
 
+    A byte that is not UTF-8, in the name of a folder and so of a class, becomes a question mark; matplotlib raises.
+
     Example:
         >>> print(plain("US$ to CA$"))
         US\$ to CA\$
     """
     from matplotlib import rcParams
 
-    return text.replace("$", r"\$") if rcParams["text.parse_math"] else text
+    whole = text.encode(errors="replace").decode()
+    return whole.replace("$", r"\$") if rcParams["text.parse_math"] else whole
 
 
 def legend(ax: "Axes", entries: Iterable[tuple[Any, str]], **options: Any) -> None:

@@ -126,7 +126,7 @@ def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None
         entries.append((line, _with_gaps(path, points)))
     if any(norm > 0 for points in lines.values() for _, norm in points):
         ax.set_yscale("log", nonpositive="mask")
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     ax.set(xlabel="step", ylabel=plain(f"{quantity} norm"))
     ax.grid(alpha=0.3)
     legend(ax, entries, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)

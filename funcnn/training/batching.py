@@ -78,7 +78,8 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
         for training, keeps an example of every class, so that ``part`` may be smaller if classes are rare.
 
     Raises:
-        TypeError: the data are not a pair of plain arrays or of nested dicts of them, or ``fraction`` is no number.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them, ``fraction`` is not a number, or
+            ``rng`` is not a key.
         ValueError: ``fraction`` is outside (0, 1), lengths differ, or there are fewer than two examples.
 
     Example:
@@ -116,7 +117,7 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
         parts differ by one example at most, and so do their numbers of examples of any class.
 
     Raises:
-        TypeError: the data are not a pair of plain arrays or of nested dicts of them.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them, or ``rng`` is not a key.
         ValueError: lengths differ, or ``folds`` is not a whole number in its range.
 
     Example:

@@ -77,6 +77,11 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
     assert all(any(text.startswith(words) for text in texts) for words in expected)
 
 
+def test_names_of_files_that_are_not_utf_8_are_drawn() -> None:
+    name = b"caf\xe9".decode(errors="surrogateescape")
+    assert "caf?" in written(plot.confusion_matrix(np.eye(2, dtype=int), [name, "tea"]))
+
+
 def test_every_legend_has_all_names() -> None:
     for ax in (plot.scatter(POINTS, CLASSES, NAMES), plot.norms([dict.fromkeys(NAMES, 1.0)])):
         legend = ax.get_legend()
