@@ -43,8 +43,8 @@ def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
 
     if ax is None:
         return new_axes(width, height)
-    if not isinstance(ax, Axes) or ax.name != "rectilinear":
-        got = f"{ax.name} axes" if isinstance(ax, Axes) else checks.what(ax)
+    if not isinstance(ax, Axes) or ax.name != "rectilinear" or ax.figure is None:
+        got = checks.what(ax) if not isinstance(ax, Axes) else f"{ax.name} axes" if ax.figure else "axes of no figure"
         raise TypeError(f"{kind}: expected ax as plain matplotlib axes, such as Figure().subplots(), got {got}")
     return ax
 

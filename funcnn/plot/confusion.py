@@ -22,7 +22,7 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
 
     Args:
         matrix: counts of shape (classes, classes), rows true, columns predicted; see ``metrics.confusion_matrix``.
-            Integers, or floats if the examples have weights; these are shown with four digits.
+            Integers, or floats if the examples have weights; these are shown with about four digits.
         class_names: the names of the classes; their numbers by default.
         ax: where to draw; new axes, large enough for all cells, by default.
 
@@ -101,5 +101,7 @@ def _of_row(counts: Array) -> Array:
 
 
 def _count_text(count: Any) -> str:
-    """An integer with all digits, a sum of weights with four."""
-    return f"{count}" if isinstance(count, np.integer) else f"{count:.4g}"
+    """An integer with all digits; a sum of weights with four, or with those before the point."""
+    if isinstance(count, np.integer):
+        return f"{count}"
+    return f"{count:.0f}" if 1000 <= count < 1e7 else f"{count:.4g}"

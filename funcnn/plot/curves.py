@@ -139,8 +139,8 @@ def _records(kind: str, records: Any) -> list[Mapping[str, Any]]:
     listed = None if isinstance(records, Mapping | str) or not isinstance(records, Iterable) else list(records)
     if listed is None or any(not isinstance(record, Mapping) for record in listed):
         raise TypeError(
-            f"{kind}: expected a list of dicts of numbers, such as the history of fit, got {checks.what(records)}; "
-            'of a data frame, use frame.to_dict("records")'
+            f"{kind}: expected a list of dicts of numbers, such as fit(...).history or [tree.norms(grads)], got "
+            f'{checks.what(records)}; of a data frame, use frame.to_dict("records")'
         )
     for record in listed:
         for name in record:

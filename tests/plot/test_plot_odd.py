@@ -140,7 +140,8 @@ def test_a_weighted_confusion_matrix_has_fractions_of_its_weights() -> None:
     # Neither the largest nor the smallest numbers change the fractions.
     for scale in (1e-300, 1e308):
         np.testing.assert_allclose(plot.confusion_matrix(matrix * scale).images[0].get_array(), shown, rtol=1e-12)
-    assert cells(np.array([[1234567.5]])) == ["1.235e+06\n100.0 %"]
+    assert cells(np.array([[1234567.75]])) == ["1234568\n100.0 %"]
+    assert cells(np.array([[2.0**40]])) == ["1.1e+12\n100.0 %"]
     assert cells(np.array([[np.float32(0.1)]])) == ["0.1\n100.0 %"]
     assert cells(np.array([[1234567]])) == ["1234567\n100.0 %"]
     assert cells(np.array([[200, 100]] * 2, np.uint8))[0] == "200\n66.7 %"
@@ -274,7 +275,10 @@ def test_no_plot_changes_the_settings_of_matplotlib() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+REMOVED = Figure().subplots()
+REMOVED.remove()
 WRONG_AXES = {
+    "axes of no figure": REMOVED,
     "a Figure": Figure(),
     "a ndarray": Figure().subplots(1, 2),
     "a int": 5,
