@@ -35,7 +35,6 @@ def image_folder(
     Raises:
         ModuleNotFoundError: Pillow is not installed: ``pip install "funcnn[images]"``.
         FileNotFoundError: the folder does not exist.
-        TypeError: ``train_ratio`` is not a number, or ``rng`` is not a key.
         ValueError: there is no sub-folder, or one without a file, or there are files that are not images, all of which
             are named; or a number is out of range, or each class has a single image and ``train_ratio`` is below 1.
 
@@ -45,7 +44,6 @@ def image_folder(
         ((490, 28, 28, 1), ['fist', 'open', 'thumb'])
     """
     height, width = checks.sizes("image_folder", "size", size)
-    train_ratio = checks.number("image_folder", "train_ratio", train_ratio)
     if not 0 < train_ratio <= 1:
         raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
     pillow, classes = _pillow(), _classes(Path(path))
