@@ -9,7 +9,7 @@ from funcnn.datasets import image_folder
 
 
 def draw(folder: Path, count: int) -> None:
-    """Write so many images of one pixel."""
+    """Write images of one pixel into a new folder."""
     from PIL import Image
 
     folder.mkdir()
