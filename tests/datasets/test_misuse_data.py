@@ -1,6 +1,8 @@
 """Wrong calls of whatever takes data: each raises the right error, in our words, before any work is done."""
 
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +176,8 @@ def test_a_wrong_call_raises_in_our_words(call: Callable[[], Any], error: type[E
     with pytest.raises(error) as caught:
         call()
     assert words in str(caught.value)
+    where = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
+    assert Path(fn.__file__).parent in where.parents, f"a text of Python, NumPy or matplotlib, from {where}"
 
 
 def test_the_table_is_long() -> None:

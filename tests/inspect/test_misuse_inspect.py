@@ -1,6 +1,8 @@
 """Wrong calls of summaries and attribution: each raises the right error, in our words."""
 
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,3 +83,5 @@ def test_a_wrong_call_raises_in_our_words(call: Callable[[], Any], error: type[E
     with pytest.raises(error) as caught:
         call()
     assert words in str(caught.value)
+    where = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
+    assert Path(fn.__file__).parent in where.parents, f"a text of Python, NumPy or matplotlib, from {where}"

@@ -1,6 +1,8 @@
 """Wrong calls of all plots: each raises the right error, in our words, and leaves axes that were passed untouched."""
 
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -337,6 +339,8 @@ def test_a_wrong_call_raises_in_our_words(call: Callable[[Axes], Any], error: ty
     with pytest.raises(error) as caught:
         call(ax)
     assert words in str(caught.value)
+    where = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
+    assert Path(fn.__file__).parent in where.parents, f"a text of Python, NumPy or matplotlib, from {where}"
     # Nothing is drawn before the arguments are known to be right.
     assert not ax.has_data()
     assert not ax.texts
