@@ -67,10 +67,11 @@ def read_members(file: BinaryIO, size: int, known: int = 0) -> dict[str, Array |
         ValueError, zipfile.BadZipFile and others: the file is damaged or is not such a zip.
     """
     with zipfile.ZipFile(file) as archive:
-        _check_names(archive)
-        _check_layout(archive, file, size)
-        _check_sizes(archive, size, known)
-        return {member.filename: _content(archive, member) for member in archive.infolist()}
+        members = sorted(archive.infolist(), key=lambda member: member.header_offset)
+        _check_names(members)
+        _check_layout(members, archive.start_dir, file, size)
+        _check_sizes(members, size, known)
+        return {member.filename: _content(archive, member) for member in members}
 
 
 def check_name(name: str) -> None:
@@ -85,23 +86,22 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name[:100]!r} is nested more than {MAX_DEPTH} deep; make the tree flatter")
 
 
-def _check_names(archive: zipfile.ZipFile) -> None:
+def _check_names(members: list[zipfile.ZipInfo]) -> None:
     """Raise if a name stands twice, for then one member would hide the other."""
     seen = set()
-    for name in archive.namelist():
-        check_name(name)
-        if name in seen:
-            raise ValueError(f"it has several members {name!r}")
-        seen.add(name)
+    for member in members:
+        check_name(member.filename)
+        if member.filename in seen:
+            raise ValueError(f"it has several members {member.filename!r}")
+        seen.add(member.filename)
 
 
-def _check_layout(archive: zipfile.ZipFile, file: BinaryIO, size: int) -> None:
+def _check_layout(members: list[zipfile.ZipInfo], directory: int, file: BinaryIO, size: int) -> None:
     """Raise unless the members and their directory fill the file, each byte once, and both say the same of a member.
 
     The directory has no checksum. A wrong length in it could hide members, and a wrong flag could rename them.
     """
     damaged = ValueError("its directory of members is damaged")
-    members = sorted(archive.infolist(), key=lambda member: member.header_offset)
     file.seek(size - END.size)
     signature, *_, count, _, _, comment = END.unpack(file.read(END.size))
     # Nobody writes comments: a wrong length of one hides what follows it.
@@ -119,14 +119,14 @@ def _check_layout(archive: zipfile.ZipFile, file: BinaryIO, size: int) -> None:
             raise damaged
         start = member.header_offset + LOCAL_HEADER.size + name + extra + member.compress_size
         slack = DESCRIPTOR_MAX if described else 0
-    if not start <= archive.start_dir <= start + slack:
+    if not start <= directory <= start + slack:
         raise damaged
 
 
-def _check_sizes(archive: zipfile.ZipFile, size: int, known: int) -> None:
-    """Raise on a member that is compressed or encrypted in another way, and on one that expands too far."""
+def _check_sizes(members: list[zipfile.ZipInfo], size: int, known: int) -> None:
+    """Raise on a member that is compressed or encrypted in another way, and on a file that expands too far."""
     total = 0
-    for member in archive.infolist():
+    for member in members:
         if member.compress_type not in METHODS or member.flag_bits & ~FLAGS:
             raise ValueError(f"member {member.filename!r} is encrypted, or is neither stored nor deflated")
         if member.compress_type == zipfile.ZIP_STORED and member.file_size != member.compress_size:
