@@ -183,6 +183,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         if version not in NPY_HEADERS:
             raise ValueError(f"expected version 1.0 or 2.0 of the format, got {version}")
         shape, fortran_order, dtype = NPY_HEADERS[version](file)
+    except zipfile.BadZipFile:
+        raise
     except Exception as error:  # text that means to be a tuple fails in many ways, MemoryError among them
         raise ValueError(f"it has no header of an array: {str(error) or type(error).__name__}") from error
     return shape, fortran_order, dtype

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kills
 import numpy as np
 import pytest
 
 import funcnn as fn
 from funcnn.interchange import files
 from funcnn.interchange.files import opened, replaced
+from tests.interchange import kills
 
 ONE, TWO = {"w": np.ones(1)}, {"w": np.full(3, 2.0)}
 
