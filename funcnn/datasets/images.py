@@ -66,7 +66,7 @@ def image_folder(
     rng = as_key(rng)
     pillow, classes = _pillow(), _classes(checks.path("image_folder", path))
     files = [file for members in classes.values() for file in members]
-    x = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
+    x = _empty((len(files), height, width, 1 if grey else 3))
     unreadable = []
     for file, pixels in zip(files, x, strict=True):
         try:
@@ -83,6 +83,15 @@ def image_folder(
         return (x, labels), (x[:0], labels[:0]), list(classes)
     test, train = split((x, labels), train_ratio, rng)
     return train, test, list(classes)
+
+
+def _empty(shape: tuple[int, ...]) -> Array:
+    """Memory for all images."""
+    try:
+        return np.empty(shape, np.uint8)
+    except (MemoryError, ValueError):  # more than there is, or than can be counted
+        size = f"{math.prod(shape) / 1e9:.3g} GB"
+        raise MemoryError(f"image_folder: no memory for images of shape {shape}, {size}; use a smaller size") from None
 
 
 def _pillow() -> ModuleType:

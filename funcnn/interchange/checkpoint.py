@@ -69,6 +69,7 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: ``like`` is not a tree of arrays.
         ValueError: the file is damaged or no checkpoint, holds anything but booleans and numbers, or is compressed to
             less than a hundredth and larger than ``like``; or it does not fit ``like``, and the message names every
             leaf that is missing, extra, or of another shape or dtype.
@@ -82,7 +83,7 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
     """
     path = checks.path("load", path)
     if like is not None:
-        _check_depth(path, like)
+        _check_expected(path, like)
     tree, _ = _read(path, 0 if like is None else trees.nbytes(like))
     if isinstance(tree, dict) and "opt_state" in tree:
         tree = tree | {"opt_state": renamed_state(tree["opt_state"])}
@@ -207,7 +208,7 @@ def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_entry(name: str, leaf: Any) -> None:
     """Raise an error, before anything is written, about a leaf that could not be read back as it is."""
-    path = name.removesuffix(".npy") or "the tree"
+    path = _place(name)
     check_name(name)
     if leaf is None and name.endswith("/"):
         return
@@ -240,18 +241,32 @@ def _tree(members: dict[str, Any]) -> tuple[Tree, str | None]:
     return tree, None if architecture is None else architecture.decode()
 
 
-def _check_like(path: str | Path, tree: Tree, like: Tree) -> None:
+def _check_expected(path: Path, like: Tree) -> None:
+    """Raise, before the file is read, if ``like`` is not a tree of numbers."""
+    _check_depth(path, like)
+    for name, leaf in _entries(like):
+        if name.endswith(".npy") and np.asarray(leaf).dtype.kind not in KINDS:
+            raise TypeError(f"like: {_place(name)}: expected an array of booleans or numbers, got {checks.what(leaf)}")
+
+
+def _check_like(path: Path, tree: Tree, like: Tree) -> None:
     """Name every difference between the tree in a file and the one that was expected."""
-    found, expected = ({name.removesuffix(".npy"): leaf for name, leaf in _entries(t)} for t in (tree, like))
-    differences = [f"{name or 'the tree'} is missing" for name in expected.keys() - found.keys()]
-    differences += [f"{name or 'the tree'} is extra" for name in found.keys() - expected.keys()]
+    found, expected = ({_place(name): leaf for name, leaf in _entries(t)} for t in (tree, like))
+    differences = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    differences += [f"{name} is extra" for name in found.keys() - expected.keys()]
     for name in expected.keys() & found.keys():
         (shape, dtype), (wanted_shape, wanted_dtype) = (
             (np.shape(leaf), np.asarray(leaf).dtype) for leaf in (found[name], expected[name])
         )
         if shape != wanted_shape:
-            differences.append(f"{name or 'the tree'} has shape {shape}, expected {wanted_shape}")
+            differences.append(f"{name} has shape {shape}, expected {wanted_shape}")
         if dtype != wanted_dtype:
-            differences.append(f"{name or 'the tree'} has dtype {dtype}, expected {wanted_dtype}")
+            differences.append(f"{name} has dtype {dtype}, expected {wanted_dtype}")
     if differences:
         raise ValueError(f"{path} holds the parameters of another model: {'; '.join(sorted(differences))}")
+
+
+def _place(name: str) -> str:
+    """The place in a tree of a member of the file, for messages."""
+    path = name.removesuffix(".npy").removesuffix("/") or "the tree"
+    return f"{path} as an empty dict" if name.endswith("/") else path
