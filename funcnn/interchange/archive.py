@@ -97,28 +97,25 @@ def _check_names(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_layout(members: list[zipfile.ZipInfo], directory: int, file: BinaryIO, size: int) -> None:
-    """Raise unless the members and their directory fill the file, each byte once, and both say the same of a member.
+    """Raise unless the members and their directory fill the file, each byte once, and have the same flags.
 
     The directory has no checksum. A wrong length in it could hide members, and a wrong flag could rename them.
     """
     damaged = ValueError("its directory of members is damaged")
     file.seek(size - END.size)
-    signature, *_, count, _, _, comment = END.unpack(file.read(END.size))
-    # Nobody writes comments: a wrong length of one hides what follows it.
-    if signature != b"PK\5\6" or comment or count not in (len(members), COUNT_MAX):
+    signature, *_, count, _, _, _ = END.unpack(file.read(END.size))
+    if signature != b"PK\5\6" or count not in (len(members), COUNT_MAX):
         raise damaged
     start, slack = 0, 0
     for member in members:
         if not start <= member.header_offset <= start + slack:
             raise ValueError("its members overlap, or have bytes between them")
         file.seek(member.header_offset)
-        _, _, flags, method, _, _, crc, _, _, name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        described = flags & DESCRIPTOR  # the checksum follows the data
-        same = (flags, method) == (member.flag_bits, member.compress_type) and (described or crc == member.CRC)
-        if not same or member.comment:
+        _, _, flags, *_, name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+        if flags != member.flag_bits:  # one of them is the encoding of the name
             raise damaged
         start = member.header_offset + LOCAL_HEADER.size + name + extra + member.compress_size
-        slack = DESCRIPTOR_MAX if described else 0
+        slack = DESCRIPTOR_MAX if flags & DESCRIPTOR else 0
     if not start <= directory <= start + slack:
         raise damaged
 
