@@ -2,19 +2,29 @@
 
 ``mutants(content, rng, count)`` makes damaged versions, and ``outcomes`` reads each and counts what came of it. A cut
 is made anywhere, or where a part of a zip, gzip or PNG file begins: whole members are lost, doubled and swapped.
+``python -m tests.interchange.mutants 10000`` prints the counts of as many mutants of each format.
 """
 
+import gzip
+import io
 import re
+import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import funcnn as fn
+from funcnn.datasets import images
 
+mnist = import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
+GOLDEN = Path(__file__).parents[1] / "golden"
 STARTS = re.compile(rb"PK\x01\x02|PK\x03\x04|PK\x05\x06|\x1f\x8b|\x93NUMPY|(?=.{4}(?:IHDR|IDAT|IEND))|\{\"", re.DOTALL)
 
 
@@ -65,6 +75,43 @@ def outcomes(
     return seen
 
 
+def formats(folder: Path) -> dict[str, tuple[Path, bytes, Callable[[Path], Any]]]:
+    """A file of each format that funcnn reads: where its mutants are written, its bytes, and what reads it.
+
+    Pixels have a checksum in PNG only, so that of images just the shape is compared.
+    """
+    tree = {
+        "conv2d_0": {"w": np.arange(6, dtype=np.float32).reshape(3, 2), "b": np.zeros(2, np.float32)},
+        "relu_0": {}, "ключ": {"m": np.ones(3)}, "flag": np.array([True, False]), "step": np.array(7),
+    }  # fmt: skip
+    model = fn.serial(fn.conv2d(2, 3), fn.batch_norm(), fn.relu, fn.flatten, fn.dense(2))
+    fn.save(folder / "checkpoint.npz", tree)
+    np.savez_compressed(folder / "compressed.npz", **fn.tree.flatten(tree))
+    fn.save_model(folder / "model.npz", model, model.init((5, 5, 1), 0))
+    whole = {name: (folder / f"{name}.npz").read_bytes() for name in ("checkpoint", "compressed", "model")}
+    whole |= {file.stem: file.read_bytes() for file in sorted(GOLDEN.glob("*.npz"))}
+    found: dict[str, tuple[Path, bytes, Callable[[Path], Any]]] = {
+        name: (folder / "x.npz", content, fn.load_model if "model" in name else fn.load)
+        for name, content in whole.items()
+    }
+    found["gzip"] = folder / "x.gz", gzip.compress(bytes(range(200)), mtime=0), mnist._gunzip
+    if find_spec("PIL"):
+        import PIL.Image
+
+        (folder / "images" / "class").mkdir(parents=True)
+        for kind in images.FORMATS:
+            buffer = io.BytesIO()
+            PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)).save(buffer, kind)
+            found[kind] = folder / "images" / "class" / "x", buffer.getvalue(), _shape_of_the_image
+    return found
+
+
+def _shape_of_the_image(path: Path) -> Any:
+    """What is read of an image that stands alone in its class."""
+    (x, labels), _, _ = fn.datasets.image_folder(path.parents[1], 2, train_ratio=1)
+    return x.shape, labels
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two trees, or tuples of arrays, have the same names, dtypes, shapes and bits."""
     if isinstance(one, tuple | list):
@@ -76,11 +123,6 @@ def same(one: Any, other: Any) -> bool:
             (other.dtype, other.shape, other.tobytes())
         )
     return repr(one) == repr(other)
-
-
-def compressed(path: Path, tree: Any) -> None:
-    """A checkpoint with deflated members, as NumPy writes it."""
-    np.savez_compressed(path, **fn.tree.flatten(tree))
 
 
 def _place(rng: np.random.Generator, starts: list[int]) -> int:
@@ -139,3 +181,14 @@ def _doubled(content: bytes, rng: np.random.Generator, starts: list[int]) -> byt
 def _zeros(content: bytes, rng: np.random.Generator, starts: list[int]) -> bytes:
     first, last = _range(rng, starts)
     return content[:first] + bytes(last - first) + content[last:]
+
+
+def main(count: str = "10000") -> None:
+    """Read mutants of each format, and print the counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, (path, content, read)) in enumerate(formats(Path(folder)).items()):
+            print(name, dict(outcomes(path, content, read, np.random.default_rng(number), int(count))), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

