@@ -69,6 +69,17 @@ def test_a_new_file_has_the_usual_mode_and_a_private_one_is_never_open(tmp_path:
         os.umask(before)
 
 
+def test_the_new_version_of_a_private_file_is_private_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, modes = tmp_path / "model.npz", []
+    write(path, b"1")
+    path.chmod(0o640)
+    monkeypatch.setattr(files.os, "fchmod", lambda descriptor, mode: modes.append(os.fstat(descriptor).st_mode))
+    write(path, b"2")
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o600]
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may give files away")
 def test_the_owner_stays(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
