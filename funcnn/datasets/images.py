@@ -3,6 +3,8 @@
 They are resized to one size and stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
+import math
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -10,9 +12,20 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Rng
+from funcnn.interchange.files import opened
+from funcnn.rng import as_key
 from funcnn.training.batching import Data, split
 
 __all__ = ["image_folder"]
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be, whatever its name says: Pillow hands others, EPS for example, to another program."""
+
+MAX_PIXELS = 89_478_485
+"""Of one image, 256 MB in three colours, as in Pillow, which only warns. ``PIL.Image.MAX_IMAGE_PIXELS`` may be less."""
+
+ALWAYS_ALLOWED, PIXELS_PER_BYTE = 2**24, 8 * 1032
+"""A byte of a PNG expands to at most 1032 bytes of eight pixels each, but a uniform WebP of any size has few bytes."""
 
 
 def image_folder(
@@ -21,7 +34,8 @@ def image_folder(
     """The images in the sub-folders of a folder; each sub-folder is a class, and its name is that of the class.
 
     Args:
-        path: the folder. Files beside the sub-folders, and names that begin with a dot, are ignored.
+        path: the folder. Files beside the sub-folders, and names that begin with a dot, are ignored. The images are
+            BMP, GIF, JPEG, PNG, PPM, TIFF or WebP by their content, of at most 89 million pixels.
         size: the height and width to resize every image to, which may change its proportions; an int for both.
         grey: whether to return one grayscale channel instead of red, green and blue. Transparency is ignored.
         train_ratio: the fraction of each class to train on, in (0, 1], at least one image of each; with 1, the test
@@ -35,8 +49,10 @@ def image_folder(
     Raises:
         ModuleNotFoundError: Pillow is not installed: ``pip install "funcnn[images]"``.
         FileNotFoundError: the folder does not exist.
-        ValueError: there is no sub-folder, or one without a file, or there are files that are not images, all of which
-            are named; or a number is out of range, or each class has a single image and ``train_ratio`` is below 1.
+        TypeError: an argument is of another type.
+        ValueError: there is no sub-folder, or one without a file, or there are files that are not such images, all of
+            which are named; or a number is out of range, or each class has a single image and ``train_ratio`` is below
+            1.
 
     Example:
         >>> train, test, class_names = image_folder("signs", size=28, grey=True)  # doctest: +SKIP
@@ -44,11 +60,15 @@ def image_folder(
         ((490, 28, 28, 1), ['fist', 'open', 'thumb'])
     """
     height, width = checks.sizes("image_folder", "size", size)
+    train_ratio = checks.number("image_folder", "train_ratio", train_ratio)
     if not 0 < train_ratio <= 1:
         raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
-    pillow, classes = _pillow(), _classes(Path(path))
+    if not isinstance(grey, bool | np.bool_):
+        raise TypeError(f"image_folder: grey must be True or False, got {grey!r}")
+    rng = as_key(rng)
+    pillow, classes = _pillow(), _classes(checks.path("image_folder", path))
     files = [file for members in classes.values() for file in members]
-    x = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
+    x = _empty((len(files), height, width, 1 if grey else 3))
     unreadable = []
     for file, pixels in zip(files, x, strict=True):
         try:
@@ -67,6 +87,15 @@ def image_folder(
         raise ValueError("image_folder: each class has a single image, so none is left for a test; use train_ratio=1")
     train, test = split((x, labels), 1 - train_ratio, rng)
     return train, test, list(classes)
+
+
+def _empty(shape: tuple[int, ...]) -> Array:
+    """Memory for all images."""
+    try:
+        return np.empty(shape, np.uint8)
+    except (MemoryError, ValueError):  # more than there is, or than can be counted
+        size = f"{math.prod(shape) / 1e9:.3g} GB"
+        raise MemoryError(f"image_folder: no memory for images of shape {shape}, {size}; use a smaller size") from None
 
 
 def _pillow() -> ModuleType:
@@ -100,9 +129,19 @@ def _classes(path: Path) -> dict[str, list[Path]]:
 
 def _read(pillow: ModuleType, file: Path, height: int, width: int, grey: bool) -> Array:
     """The pixels of one image, of shape (height, width, channels)."""
-    with pillow.Image.open(file) as image:
+    with opened(file) as stream, pillow.Image.open(stream, formats=FORMATS) as image:
         if image.mode[0] in "IF":
             raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}; convert it to 8 bits")
+        _check_pixels(image.size, os.fstat(stream.fileno()).st_size, pillow.Image.MAX_IMAGE_PIXELS)
         # Cameras store a portrait as a landscape, with an EXIF entry for its rotation.
         upright = pillow.ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
         return np.asarray(upright.resize((width, height), pillow.Image.Resampling.BILINEAR)).reshape(height, width, -1)
+
+
+def _check_pixels(size: tuple[int, int], length: int, users_limit: int | None) -> None:
+    """Raise, before memory is taken, if a file of this length claims to hold more pixels than it may or can."""
+    pixels, limit = math.prod(size), min(MAX_PIXELS, users_limit or MAX_PIXELS)
+    if pixels > limit:
+        raise ValueError(f"it has {size[0]} x {size[1]} pixels, more than {limit}; make it smaller")
+    if pixels > max(ALWAYS_ALLOWED, PIXELS_PER_BYTE * length):
+        raise ValueError(f"it claims to have {size[0]} x {size[1]} pixels in {length} bytes")

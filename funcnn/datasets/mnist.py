@@ -3,7 +3,6 @@
 The pixels stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
-import gzip
 import hashlib
 import math
 import zlib
@@ -12,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.interchange.files import opened
 from funcnn.training.batching import Data
 
 __all__ = ["digits", "mnist"]
@@ -25,6 +26,11 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+
+MAX_BYTES = 16 + 60_000 * 28 * 28
+"""The size of the largest file, the training images."""
+GZIP = 31
+"""The ``wbits`` of a gzip stream, whose checksum zlib compares."""
 
 
 def digits() -> tuple[Data, Data]:
@@ -73,7 +79,7 @@ def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
         LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998), section
         III-A.
     """
-    folder = None if path is None else Path(path)
+    folder = None if path is None else checks.path("mnist", path)
     missing = [name for name in MNIST_SHA256 if folder and not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}; leave out `path` to download the files")
@@ -106,13 +112,21 @@ def _download(url: str, name: str) -> Path:
 
 
 def _gunzip(file: Path) -> bytes:
-    """The content of a ``.gz`` file."""
+    """The content of a ``.gz`` file of one member; no more memory is taken than the largest of the four files needs."""
+    with opened(file) as stream:
+        packed = stream.read(MAX_BYTES + 1)
+    inflate = zlib.decompressobj(wbits=GZIP)
     try:
-        return gzip.decompress(file.read_bytes())
-    except EOFError as error:
-        raise ValueError(f"{file} is cut short: the end of its gzip stream is missing") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
+        content = inflate.decompress(packed, MAX_BYTES + 1)
+    except zlib.error as error:
         raise ValueError(f"{file} is damaged or not a gzip file: {error}") from error
+    if len(packed) > MAX_BYTES or len(content) > MAX_BYTES:
+        raise ValueError(f"{file} is another file: it has more than {MAX_BYTES} bytes, compressed or expanded")
+    if not inflate.eof:
+        raise ValueError(f"{file} is cut short: the end of its gzip stream is missing")
+    if inflate.unused_data:
+        raise ValueError(f"{file} is damaged: there are bytes after its gzip stream")
+    return content
 
 
 def _check_sha256(file: Path, content: bytes, expected: str) -> None:

@@ -1,13 +1,16 @@
 import gzip
 import hashlib
 import importlib
+import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from funcnn.datasets import digits, mnist
+from tests.interchange import mutants
 
 MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
 FULL_DATA = Path(__file__).parents[3] / "shared" / "data" / "mnist"
@@ -91,8 +94,46 @@ def test_truncated_and_damaged_files_are_named(folder: Path) -> None:
             mnist(folder)
     for content in (b"<html>not found</html>", whole[:12] + b"\xff" + whole[13:], whole[:-5] + b"\0" + whole[-4:]):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=f"{file} is (damaged or not a gzip file|cut short)"):
+        with pytest.raises(ValueError, match=f"{file} is (damaged|cut short)"):
             mnist(folder)
+
+
+def test_no_more_is_expanded_than_the_largest_file_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / TRAIN_LABELS
+    assert len(idx(np.zeros((1, 28, 28)))) + 59_999 * 28 * 28 == MODULE.MAX_BYTES
+    monkeypatch.setattr(MODULE, "MAX_BYTES", 100_000)
+    bomb = gzip.compress(bytes(2**27))  # 130 KB, which are more than the limit too
+    for content in (bomb, gzip.compress(bytes(100_001)), bytes(100_001), gzip.compress(CONTENT[TRAIN_LABELS]) + bomb):
+        file.write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=rf"{file} is (another file: it has more than 100000 bytes|damaged)"):
+            mnist(folder)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+        tracemalloc.stop()
+
+
+def test_a_hundred_thousand_empty_members_raise_at_once(folder: Path) -> None:
+    file = folder / TRAIN_LABELS
+    file.write_bytes(gzip.compress(b"") * 100_000)
+    with pytest.raises(ValueError, match=f"{file} is damaged: there are bytes after its gzip stream"):
+        mnist(folder)
+    file.write_bytes(gzip.compress(CONTENT[TRAIN_LABELS]) + gzip.compress(b""))
+    with pytest.raises(ValueError, match=f"{file} is damaged: there are bytes after its gzip stream"):
+        mnist(folder)
+
+
+def test_no_damaged_file_is_read_as_another(folder: Path) -> None:
+    """A short version of 10,000 mutants."""
+    content = (folder / TRAIN_IMAGES).read_bytes()
+    seen = mutants.outcomes(folder / TRAIN_IMAGES, content, lambda _: mnist(folder), np.random.default_rng(0), 300)
+    assert seen["raised"] > 150
+
+
+def test_what_is_no_file_is_missing(folder: Path) -> None:
+    (folder / TRAIN_LABELS).unlink()
+    os.mkfifo(folder / TRAIN_LABELS)
+    with pytest.raises(FileNotFoundError, match=f"lacks {TRAIN_LABELS}"):
+        mnist(folder)
 
 
 def test_content_other_than_that_of_mnist_raises(folder: Path) -> None:

@@ -1,0 +1,97 @@
+"""What the wheel and the source distribution contain, built here without a network."""
+
+import email
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NAME = f"{PROJECT['name']}-{PROJECT['version']}"
+DATA = {"funcnn/data/README.md", "funcnn/data/digits.npz", "funcnn/py.typed"}
+"""What the package has besides code."""
+
+
+def built(source: Path, target: Path, kind: str) -> Path:
+    """The one file that building ``source`` makes."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(target)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False, timeout=120)
+    assert not done.returncode, done.stdout + done.stderr
+    (file,) = target.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(ROOT, tmp_path_factory.mktemp("sdist"), "sdist")
+
+
+def files(*folders: str) -> set[str]:
+    """The files of this checkout in these folders; what Python leaves beside them is in no package."""
+    found = (file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file())
+    return {file.relative_to(ROOT).as_posix() for file in found if "__pycache__" not in file.parts}
+
+
+def members(file: Path) -> list[str]:
+    """The names in a wheel or a source distribution."""
+    if file.suffix == ".whl":
+        with zipfile.ZipFile(file) as archive:
+            return archive.namelist()
+    with tarfile.open(file) as archive:
+        return [member.name for member in archive.getmembers() if not member.isdir()]
+
+
+def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
+    found = members(wheel)
+    assert wheel.name == f"{NAME}-py3-none-any.whl"
+    assert len(set(found)) == len(found)
+    about = {name for name in found if not name.startswith("funcnn/")}
+    assert about == {f"{NAME}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    assert {*found} - about == files("funcnn")
+    assert {name for name in found if name.startswith("funcnn/") and not name.endswith(".py")} == DATA
+    assert wheel.stat().st_size < 4e6
+
+
+def test_the_wheel_says_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        about = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
+    assert (about["Name"], about["Version"], about["Requires-Python"]) == ("funcnn", PROJECT["version"], ">=3.11")
+    assert about["License-Expression"] == "MIT"
+    required = [line for line in about.get_all("Requires-Dist") if "extra ==" not in line]
+    assert sorted(required) == sorted(PROJECT["dependencies"])
+    assert len(required) == 4
+    assert {*about.get_all("Provides-Extra")} == PROJECT["optional-dependencies"].keys()
+
+
+def test_the_source_distribution_has_package_tests_and_examples(sdist: Path) -> None:
+    found = members(sdist)
+    assert sdist.name == f"{NAME}.tar.gz"
+    assert {name.split("/")[0] for name in found} == {NAME}
+    names = {name.removeprefix(f"{NAME}/") for name in found}
+    assert len(names) == len(found)
+    top = {"README.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert {name for name in names if "/" not in name} == top
+    assert names - top == files("funcnn", "tests", "examples")
+    assert {name.rsplit(".", 1)[-1] for name in names - top} == {"py", "npz", "json", "md", "png", "typed"}
+    assert names >= DATA | {"tests/golden/model_v1.npz", "tests/golden/model_v2.npz", "tests/golden/checkpoint_v1.npz"}
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    again = built(tmp_path / "source" / NAME, tmp_path / "wheel", "wheel")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert one.namelist() == other.namelist()
+        for name in one.namelist():
+            assert one.read(name) == other.read(name), name
