@@ -14,6 +14,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory, empty_like
 from funcnn.kernels.padding import pad, unpad
+from funcnn.kernels.selection import BITS
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Geometry, Sizes
 
@@ -21,8 +22,6 @@ __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 
 Index: TypeAlias = tuple[slice, ...]
 Equality: TypeAlias = Callable[[Array, Index, Index], Array]
-
-BITS = {4: np.int32, 8: np.int64}
 
 
 def extreme_pool(x: Array, pick: np.ufunc, geometry: Geometry) -> Array:
