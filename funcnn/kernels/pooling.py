@@ -5,6 +5,7 @@ of the gradient is kept; a mean's is divided evenly. The gradients of windows th
 every number, and padding never wins.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -72,8 +73,13 @@ def mean_pool(x: Array, geometry: Geometry) -> Array:
     Returns:
         (batch, *counts, channels).
     """
-    y = _reduced(pad(x, geometry.padding), np.add, geometry)
-    y /= _pixels(geometry, x.dtype)
+    pixels, size = _pixels(geometry, x.dtype), math.prod(geometry.size)
+    try:
+        with np.errstate(over="raise"):
+            y = _reduced(pad(x, geometry.padding), np.add, geometry)
+    except FloatingPointError:  # the sum overflows, the mean does not
+        y, pixels = _reduced(pad(x / size, geometry.padding), np.add, geometry), pixels / size
+    y /= pixels
     return y
 
 

@@ -33,6 +33,8 @@ def select(x: Array, chosen: Array, out: Array | None = None) -> Array:
         array([0., 0., 3.])
     """
     out = empty_like(x) if out is None else out
+    if x.dtype != out.dtype:
+        x = x.astype(out.dtype)  # of the other byte order
     bits = BITS[x.dtype.itemsize]
     np.multiply(x.view(bits), chosen, out=out.view(bits))
     return out
