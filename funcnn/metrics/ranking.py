@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
+from funcnn.metrics.inputs import check_probabilities, examples
 
 __all__ = ["average_precision", "roc_auc"]
 
@@ -75,11 +74,10 @@ def _one_vs_rest(
     kind: str, metric: Callable[[Array, Array, str], float], y: Array, labels: Array, weights: Array | None
 ) -> float:
     """The metric of the only score; or its mean over the classes, each compared with all others."""
-    y = check_scores(kind, y)
-    if y.ndim == 2:
-        y = check_probabilities(kind, y)
-    true, w = true_classes(kind, labels, y), checks.weights(weights, (len(y),), kind)
-    columns = {1: y} if y.ndim == 1 else dict(enumerate(y.T))
+    scores, true, w, *_ = examples(kind, y, labels, weights)
+    if scores.ndim == 2:
+        scores = check_probabilities(kind, scores)
+    columns = {1: scores} if scores.ndim == 1 else dict(enumerate(scores.T))
     return float(np.mean([metric(*_counts(score, true == c, w), f"class {c}") for c, score in columns.items()]))
 
 

@@ -175,7 +175,7 @@ def test_calibration_error_by_hand() -> None:
     # A bin includes its upper edge: 0.5 is in the lower bin, without 0.75.
     edge = np.array([[0.5, 0.5], [0.75, 0.25]])
     assert calibration_error(edge, np.array([0, 1]), bins=2) == pytest.approx((0.5 + 0.75) / 2)
-    with pytest.raises(ValueError, match="at least one bin, got 0"):
+    with pytest.raises(ValueError, match="bins must be a whole number >= 1, got 0"):
         calibration_error(y, np.ones(5), bins=0)
 
 
