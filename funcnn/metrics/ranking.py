@@ -93,7 +93,7 @@ def _area(hits: Array, false_alarms: Array, name: str) -> float:
     """The area under the curve of the true positive rate over the false positive rate, which starts at 0."""
     if not hits[-1] or not false_alarms[-1]:
         raise ValueError(
-            f"ROC AUC is undefined: {name} has {'no example' if not hits[-1] else 'all examples'}; "
+            f"roc_auc is undefined: {name} has {'no example' if not hits[-1] else 'all examples'}; "
             "it compares examples of a class with those of others"
         )
     x, height = np.append(0, false_alarms), np.append(0, hits)
@@ -103,7 +103,7 @@ def _area(hits: Array, false_alarms: Array, name: str) -> float:
 def _mean_precision(hits: Array, false_alarms: Array, name: str) -> float:
     """The mean of the precision at all thresholds, weighted by the recall that each adds."""
     if not hits[-1]:
-        raise ValueError(f"average precision is undefined: {name} has no example")
+        raise ValueError(f"average_precision is undefined: {name} has no example")
     found = np.diff(hits, prepend=0)
     taken = hits + false_alarms
     # Above every example with a weight there are no predictions: precision is undefined there, and recall is 0.

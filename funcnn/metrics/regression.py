@@ -43,7 +43,7 @@ def r2(y: Array, target: Array, *, weights: Array | None = None) -> float:
     w, _, counts = relative_weights("r2", weights, len(t))
     p, t = _finite("predictions", p[counts]), _finite("targets", t[counts])
     if len(t) < 2:
-        raise ValueError("R² is undefined for fewer than two examples that count: one has no variance to explain")
+        raise ValueError("r2 is undefined for fewer than two examples that count: one has no variance to explain")
     w = w / w.sum()
     # Relative to one of the examples, a constant target is exactly 0, and so is its variance.
     centred = t - t[w.argmax()]
