@@ -89,7 +89,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         dtype = x.dtype.type
         inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
         if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
-            x, slope = ((x - mean) * inverse_std).astype(x.dtype), (scale * inverse_std).astype(x.dtype)
+            x, slope = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
         y, pull = activate.complete(affine(x, mean, scale * inverse_std, shift, activate.in_place))
 
@@ -134,9 +134,10 @@ def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
         return [(reduce(joined_moments, found), any(far))] * len(parts)
 
     (n, mean, squares), far = yield AllReduce(_moments(x), joined)
-    var = squares / x.dtype.type(max(n, 1))
+    dtype = x.dtype.type  # in native byte order
+    var = squares / dtype(max(n, 1))
     if not far:
-        mean, var = mean.astype(x.dtype, copy=False), var.astype(x.dtype, copy=False)
+        mean, var = mean.astype(dtype, copy=False), var.astype(dtype, copy=False)
     return max(n, 1), mean, var, far
 
 

@@ -158,7 +158,7 @@ def test_subclasses_raise_wherever_they_are_and_a_memmap_is_plain(
     for place in range(3):
         given = [array, targets, w]
         given[place] = np.ma.array(given[place])
-        with pytest.raises(TypeError, match=r"expected a plain array as .*, got MaskedArray"):
+        with pytest.raises(TypeError, match=r"plain array.* got MaskedArray; use x.filled\(value\)"):
             loss(given[0], given[1], weights=given[2])
         plain = [array, targets, w][place]
         given[place] = np.memmap(tmp_path / "x", plain.dtype, "w+", shape=plain.shape)
@@ -167,7 +167,7 @@ def test_subclasses_raise_wherever_they_are_and_a_memmap_is_plain(
         assert found == value
         assert type(gradient) is np.ndarray
         np.testing.assert_array_equal(gradient, dy)
-    with pytest.raises(TypeError, match="expected a plain array as y, the model's output, got matrix"):
+    with pytest.raises(TypeError, match=r"y, the model's output.* got matrix; use np.asarray\(x\)"):
         loss(array.view(np.matrix), targets)
 
 
@@ -175,7 +175,7 @@ def test_class_weights_of_a_numpy_scalar_keep_float32() -> None:
     per_class = fn.class_weights(np.array([0, 0, 1]), np.int64(2))
     _, dy = softmax_cross_entropy(np.zeros((2, 2), np.float32), np.array([0, 1]), weights=per_class[[0, 1]])
     assert dy.dtype == np.float32
-    with pytest.raises(TypeError, match="class_weights: expected a plain array as labels, got MaskedArray"):
+    with pytest.raises(TypeError, match=r"class_weights: .*labels.* got MaskedArray"):
         fn.class_weights(np.ma.array([0, 1], mask=[0, 1]), 2)
 
 

@@ -111,7 +111,7 @@ def test_half_precision_and_subclasses_raise(metric: Callable[..., Any], y: Any,
             (given[place].view(np.recarray), "recarray"),
         ):
             given[place] = subclass
-            with pytest.raises(TypeError, match=f"expected a plain array as .*, got {name}"):
+            with pytest.raises(TypeError, match=f"plain array.* got {name}"):
                 metric(given[0], given[1], weights=given[2])
     with pytest.raises(TypeError, match="got matrix"):
         metric(np.eye(3).view(np.matrix), target)
