@@ -5,6 +5,7 @@ of the gradient is kept; a mean's is divided evenly. The gradients of windows th
 every number, and padding never wins.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory, empty_like
 from funcnn.kernels.padding import pad, unpad
+from funcnn.kernels.selection import BITS
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Geometry, Sizes
 
@@ -21,8 +23,6 @@ __all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
 
 Index: TypeAlias = tuple[slice, ...]
 Equality: TypeAlias = Callable[[Array, Index, Index], Array]
-
-BITS = {4: np.int32, 8: np.int64}
 
 
 def extreme_pool(x: Array, pick: np.ufunc, geometry: Geometry) -> Array:
@@ -73,8 +73,13 @@ def mean_pool(x: Array, geometry: Geometry) -> Array:
     Returns:
         (batch, *counts, channels).
     """
-    y = _reduced(pad(x, geometry.padding), np.add, geometry)
-    y /= _pixels(geometry, x.dtype)
+    pixels, size = _pixels(geometry, x.dtype), math.prod(geometry.size)
+    try:
+        with np.errstate(over="raise"):
+            y = _reduced(pad(x, geometry.padding), np.add, geometry)
+    except FloatingPointError:  # the sum overflows, the mean does not
+        y, pixels = _reduced(pad(x / size, geometry.padding), np.add, geometry), pixels / size
+    y /= pixels
     return y
 
 

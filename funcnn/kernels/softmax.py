@@ -4,13 +4,18 @@ The exponential of a large positive number overflows. So every exponent here is 
 e^-|x|, and the softmax subtracts the maximum of each row first, which changes nothing in the quotient::
 
     softmax(x)_i = e^(x_i - m) / Σ_j e^(x_j - m)        log Σ_j e^x_j = m + log Σ_j e^(x_j - m)        m = max_j x_j
+
+An element of -inf is a class that cannot be. One of inf is certain: its probability is 1. A row of nothing but -inf,
+or with several inf, has no probabilities; they are NaN.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
 from funcnn.aliases import Array
 
-__all__ = ["log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid", "softmax"]
+__all__ = ["limits", "log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid", "softmax"]
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
@@ -48,6 +53,10 @@ def softmax(x: Array) -> Array:
     Reference:
         Bridle (1990), Probabilistic interpretation of feedforward classification network outputs.
     """
+    return _with_limits(_softmax, x)
+
+
+def _softmax(x: Array) -> Array:
     _, e, total = shifted_exponentials(x)
     e /= total
     return e
@@ -66,6 +75,10 @@ def log_softmax(x: Array) -> Array:
         >>> log_softmax(np.array([[1000.0, 0.0]]))
         array([[    0., -1000.]])
     """
+    return _with_limits(_log_softmax, x)
+
+
+def _log_softmax(x: Array) -> Array:
     shifted, _, total = shifted_exponentials(x)
     shifted -= np.log(total)
     return shifted
@@ -84,9 +97,15 @@ def log_sum_exp(x: Array) -> Array:
         >>> log_sum_exp(np.array([[1000.0, 1000.0]]))
         array([[1000.69314718]])
     """
-    _, _, total = shifted_exponentials(x)
-    y: Array = np.maximum.reduce(x, axis=-1, keepdims=True) + np.log(total)
+    highest = np.maximum.reduce(x, axis=-1, keepdims=True)
+    # Beside inf nothing else counts, and the sum of nothing but e^-inf is 0.
+    y: Array = np.where(np.isinf(highest), highest, highest + _with_limits(_log_total, x))
     return y
+
+
+def _log_total(x: Array) -> Array:
+    _, _, total = shifted_exponentials(x)
+    return np.log(total)
 
 
 def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
@@ -106,3 +125,28 @@ def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
     shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True) if x.size else x.copy()
     e = np.exp(shifted)
     return shifted, e, np.add.reduce(e, axis=-1, keepdims=True)
+
+
+def limits(x: Array) -> Array:
+    """x with 0 and -inf in place of each row that has one inf: it has the same softmax, the limit for a growing x.
+
+    Example:
+        >>> limits(np.array([[np.inf, 3.0], [1.0, 2.0]]))
+        array([[  0., -inf],
+               [  1.,   2.]])
+    """
+    certain = (x == np.inf).sum(-1, keepdims=True) == 1
+    certain &= ~np.isnan(x).any(-1, keepdims=True)
+    zero, impossible = x.dtype.type(0), x.dtype.type(-np.inf)
+    return np.where(certain, np.where(x == np.inf, zero, impossible), x)
+
+
+def _with_limits(f: Callable[[Array], Array], x: Array) -> Array:
+    """f(x); the differences of infinities, which NumPy reports, get their limits."""
+    try:
+        # Differences that overflow are -inf, and their exponentials 0, which is right to rounding.
+        with np.errstate(over="ignore", invalid="raise"):
+            return f(x)
+    except FloatingPointError:
+        with np.errstate(all="ignore"):
+            return f(limits(x))

@@ -17,6 +17,7 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 from funcnn.kernels import softmax as stable
 from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.selection import select
 from funcnn.protocol import Layer, as_layer, declared, layer, stateless
 
 __all__ = [
@@ -77,11 +78,19 @@ def _row(
 
     def forward(x: Array) -> tuple[Array, Pull]:
         y = function(x)
-        return y, lambda dy: np.multiply(dy, derivative(x, y), out=empty_like(y))
+        return y, lambda dy: _times(dy, derivative(x, y), empty_like(y))
 
     made = stateless(kind, forward)
     made.apply.nonlinearity = Nonlinearity(function, derivative, in_place, constants)  # type: ignore[attr-defined]
     return made
+
+
+def _times(dy: Array, derivative: Any, out: Array) -> Array:
+    """dy * derivative; a derivative of booleans selects, so that an infinite dy does not count where it is False."""
+    if isinstance(derivative, np.ndarray) and derivative.dtype == bool:
+        return select(dy, derivative, out)
+    dx: Array = np.multiply(dy, derivative, out=out)
+    return dx
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:
@@ -92,14 +101,29 @@ def _tanh(x: Array, out: Array | None = None) -> Array:
     return np.tanh(x, out=empty_like(x) if out is None else out)
 
 
+SIGMOID_ENDS = 1000
+"""From here on the sigmoid is 0 or 1 in every dtype; products with it are limited to this, since 0 * inf is NaN."""
+
+
+def _swish(x: Array, out: Array | None = None) -> Array:
+    s = stable.sigmoid(x)
+    return np.multiply(np.maximum(x, -SIGMOID_ENDS), s, out=out)
+
+
 def _swish_derivative(x: Array, y: Array) -> Array:
     """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
     s = stable.sigmoid(x)
-    derivative: Array = s + y * (1 - s)
+    derivative: Array = s + np.minimum(y, SIGMOID_ENDS) * (1 - s)
     return derivative
 
 
-relu = _row("relu", _relu, lambda x, y: y > 0, in_place=True)
+def _relu_derivative(x: Array, y: Array) -> Array:
+    """1 where y is not 0; NaN is not, so that its gradient is not hidden."""
+    derivative: Array = y != 0
+    return derivative
+
+
+relu = _row("relu", _relu, _relu_derivative, in_place=True)
 """y = max(x, 0);  dx = dy where x > 0, else 0."""
 
 sigmoid = _row("sigmoid", stable.sigmoid, lambda x, y: y * (1 - y), in_place=True)
@@ -108,7 +132,7 @@ sigmoid = _row("sigmoid", stable.sigmoid, lambda x, y: y * (1 - y), in_place=Tru
 tanh = _row("tanh", _tanh, lambda x, y: 1 - y * y, in_place=True)
 """y = tanh(x);  dx = dy * (1 - y^2)."""
 
-swish = _row("swish", lambda x, out=None: np.multiply(x, stable.sigmoid(x), out=out), _swish_derivative)
+swish = _row("swish", _swish, _swish_derivative)
 """y = x sigmoid(x), also called SiLU (Ramachandran et al. 2017, arXiv 1710.05941)."""
 
 
@@ -134,6 +158,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
     slope = checks.number("leaky_relu", "slope", slope)
+    if slope == 0:  # 0 times infinity would be NaN
+        return _row("leaky_relu", _relu, _relu_derivative, in_place=True, constants=(slope,))
 
     def function(x: Array, out: Array | None = None) -> Array:
         scaled = np.multiply(x, slope, out=empty_like(x))
@@ -147,7 +173,7 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 
     def derivative(x: Array, y: Array) -> Array:
         positive, one = (y if slope > 0 else x) > 0, y.dtype.type(1)
-        found: Array = np.maximum(positive, one * slope) if 0 <= slope <= 1 else np.where(positive, one, one * slope)
+        found: Array = np.maximum(positive, one * slope) if 0 < slope <= 1 else np.where(positive, one, one * slope)
         return found
 
     return _row("leaky_relu", function, derivative, in_place=slope > 0, constants=(slope,))
@@ -164,7 +190,13 @@ def _softmax(x: Array) -> tuple[Array, Pull]:
         Bridle 1990; the product with the Jacobian diag(y) - y y^T takes one inner product, no matrix.
     """
     y = stable.softmax(x)
-    return y, lambda dy: y * (dy - (y * dy).sum(-1, keepdims=True))
+
+    def pull(dy: Array) -> Array:
+        dy = select(dy, y != 0)  # a class that cannot be has no gradient, whatever its dy is
+        dx: Array = y * (dy - (y * dy).sum(-1, keepdims=True))
+        return dx
+
+    return y, pull
 
 
 def _log_softmax(x: Array) -> tuple[Array, Pull]:
@@ -250,7 +282,7 @@ def fuse(kind: str, activation: Any) -> Fused:
     if row is not None and row.in_place:
         return Fused(
             Activation(chosen.kind, row.function, row.constants),
-            lambda y: (y, lambda dy: np.multiply(dy, row.derivative(y, y), out=empty_like(y))),
+            lambda y: (y, lambda dy: _times(dy, row.derivative(y, y), empty_like(y))),
         )
 
     def complete(z: Array) -> tuple[Array, Pull]:

@@ -17,6 +17,7 @@ from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import (
+    Moments,
     joined_moments,
     moments,
     normalized_gradient,
@@ -77,16 +78,19 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 
     def forward(params: Params, x: Array, key: Key | None, keep: bool) -> Coroutine[tuple[Array, Backward]]:
         scale, shift, mean, var = read(params, x)
-        training, n = key is not None, 1
+        training, n, far = key is not None, 1, False
         if training:
-            n, mean, var = yield from _statistics(x)
+            n, mean, var, far = yield from _statistics(x)
         elif np.isnan(mean).any() or np.isnan(var).any():
             raise ValueError(
                 "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
                 "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
             )
         dtype = x.dtype.type
-        inverse_std = 1 / np.sqrt(var + dtype(eps))
+        inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
+        if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
+            x, slope = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
+            mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
         y, pull = activate.complete(affine(x, mean, scale * inverse_std, shift, activate.in_place))
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
@@ -102,21 +106,48 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
             if not input_grad:
                 return grads, None
-            return grads, normalized_gradient(dz, x, mean, scale, inverse_std, mean_dz, mean_dzu)
+            return grads, normalized_gradient(dz, x, mean, slope, inverse_std, mean_dz, mean_dzu)
 
         return y, backward
 
     def measure(params: Params, x: Array) -> Params:
-        _, mean, var = run_one(_statistics(x))
-        return {**params, "mean": mean, "var": var}
+        _, mean, var, _ = run_one(_statistics(x))
+        if (var > np.finfo(x.dtype).max).any():
+            raise ValueError(
+                f"batch_norm: the variance of its input, up to {var.max():.3g}, is too large for {x.dtype.name}; "
+                "scale the input"
+            )
+        return {**params, "mean": mean.astype(x.dtype, copy=False), "var": var.astype(x.dtype, copy=False)}
 
     return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
 
 
-def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array]]:
-    """How many elements a channel has in all microbatches, their mean and variance."""
-    n, mean, squares = yield AllReduce(moments(x), lambda parts: [reduce(joined_moments, parts)] * len(parts))
-    return max(n, 1), mean.astype(x.dtype, copy=False), (squares / x.dtype.type(max(n, 1))).astype(x.dtype, copy=False)
+FAR = 1000
+"""A mean of so many standard deviations: from there on float32 is not enough for moments and means."""
+
+
+def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
+    """How many elements a channel has in all microbatches, their mean and variance, and whether float64 took them."""
+
+    def joined(parts: list[tuple[Moments, bool]]) -> list[tuple[Moments, bool]]:
+        found, far = zip(*parts, strict=True)
+        return [(reduce(joined_moments, found), any(far))] * len(parts)
+
+    (n, mean, squares), far = yield AllReduce(_moments(x), joined)
+    dtype = x.dtype.type  # in native byte order
+    var = squares / dtype(max(n, 1))
+    if not far:
+        mean, var = mean.astype(dtype, copy=False), var.astype(dtype, copy=False)
+    return max(n, 1), mean, var, far
+
+
+def _moments(x: Array) -> tuple[Moments, bool]:
+    """The moments of one microbatch, in float64 where squares overflow or the mean is far from 0; and whether it is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        n, mean, squares = moments(x)
+        if x.dtype.char == "d" or ((mean * mean <= squares * (FAR * FAR / max(n, 1))) & (squares < np.inf)).all():
+            return (n, mean, squares), False
+        return moments(x.astype(np.float64)), True
 
 
 @layer

@@ -10,6 +10,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Params, Rng
+from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
 from funcnn.rng import generator
@@ -19,7 +20,7 @@ __all__ = ["dropout"]
 
 @layer
 def dropout(rate: float) -> Layer:
-    """y = x * mask / (1 - rate), with a mask of zeros and ones;  dx = dy * mask / (1 - rate).
+    """y = x / (1 - rate) where a random mask is 1, else 0;  dx = dy / (1 - rate) where it is 1, else 0.
 
     Without ``rng``, that is when predicting, y = x.
 
@@ -48,12 +49,17 @@ def dropout(rate: float) -> Layer:
         checks.float_array("dropout", x)
         if rng is None or rate == 0:
             return identity.apply(params, x)
-        mask = (generator(rng).random(x.shape, np.float32) >= rate) * x.dtype.type(1 / (1 - rate))
-        y = x * mask
+        kept, scale = generator(rng).random(x.shape, np.float32) >= rate, x.dtype.type(1 / (1 - rate))
+        y = select(x, kept)
+        y *= scale
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             checks.gradient("dropout", dy, y)
-            return {}, dy * mask if input_grad else None
+            if not input_grad:
+                return {}, None
+            dx = select(dy, kept)
+            dx *= scale
+            return {}, dx
 
         return y, vjp_fn
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Tree
+from funcnn.kernels.selection import select
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
 
@@ -76,17 +77,26 @@ def add(kind: str, ys: list[Array]) -> Merged:
 
 
 def multiply(kind: str, ys: list[Array]) -> Merged:
-    """y = y_1 ... y_n;  dy_i = dy times all others."""
+    """y = y_1 ... y_n;  dy_i = dy times all others, and 0 where dy is 0, whatever the others are."""
     _one_shape(kind, ys)
-    return reduce(np.multiply, ys), lambda dy: [
-        reduce(np.multiply, [dy, *ys[:number], *ys[number + 1 :]]) for number in range(len(ys))
-    ]
+
+    def split(dy: Array) -> list[Array]:
+        counts = dy != 0
+        others = [[select(y, counts) for y in (*ys[:number], *ys[number + 1 :])] for number in range(len(ys))]
+        return [reduce(np.multiply, factors, dy) for factors in others]
+
+    return reduce(np.multiply, ys), split
 
 
 def average(kind: str, ys: list[Array]) -> Merged:
     """y = (y_1 + ... + y_n) / n;  each dy_i = dy / n."""
     _one_shape(kind, ys)
-    return reduce(np.add, ys) / len(ys), lambda dy: [dy / len(ys)] * len(ys)
+    try:
+        with np.errstate(over="raise"):
+            mean = reduce(np.add, ys) / len(ys)
+    except FloatingPointError:  # the sum overflows, the mean does not
+        mean = reduce(np.add, [y / len(ys) for y in ys])
+    return mean, lambda dy: [dy / len(ys)] * len(ys)
 
 
 def concat(kind: str, ys: list[Array], axis: int = -1) -> Merged:
@@ -101,14 +111,19 @@ def concat(kind: str, ys: list[Array], axis: int = -1) -> Merged:
 
 
 def dot(kind: str, ys: list[Array]) -> Merged:
-    """y = sum of a b over the last axis;  da = dy b,  db = dy a."""
+    """y = sum of a b over the last axis;  da = dy b,  db = dy a, and 0 where dy is 0, whatever a and b are."""
     _one_shape(kind, ys)
     if len(ys) != 2:
         raise ValueError(f"{kind}: expected two inputs, got {len(ys)}")
     a, b = ys
     if a.ndim < 2:
         raise ValueError(f"{kind}: expected arrays (batch, ..., features), got shape {a.shape}")
-    return (a * b).sum(-1, keepdims=True), lambda dy: [dy * b, dy * a]
+
+    def split(dy: Array) -> list[Array]:
+        counts = dy != 0
+        return [dy * select(b, counts), dy * select(a, counts)]
+
+    return (a * b).sum(-1, keepdims=True), split
 
 
 def _one_shape(kind: str, ys: list[Array]) -> None:

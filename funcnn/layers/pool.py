@@ -79,8 +79,13 @@ def _global_avg_pool(kind: str, axes: Axes) -> Layer:
         if not pixels:
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         over = tuple(range(1, x.ndim - 1))
-        precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype
-        y = x.mean(over, precise).astype(x.dtype, copy=False)
+        precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype.type
+        try:
+            with np.errstate(over="raise"):
+                y = x.mean(over, precise)
+        except FloatingPointError:  # the sum overflows, the mean does not
+            y = (x / pixels).sum(over, precise)
+        y = y.astype(x.dtype, copy=False)
         return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
 
     return stateless(kind, forward)

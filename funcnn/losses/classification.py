@@ -1,7 +1,8 @@
 """Losses between predicted and true classes: cross-entropies of probabilities, or of logits.
 
 Prefer the forms for logits, ``softmax_cross_entropy`` and ``sigmoid_cross_entropy``: they contain the activation and
-clip nothing. With weights w, the mean of the losses l is Σ w l / Σ w.
+clip nothing. With weights w, the mean of the losses l is Σ w l / Σ w, over the losses with a weight above 0: what
+stands beside a weight of 0, a missing target or NaN, counts nothing.
 """
 
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.kernels.softmax import shifted_exponentials, sigmoid
+from funcnn.kernels.selection import times
+from funcnn.kernels.softmax import limits, shifted_exponentials, sigmoid
 from funcnn.losses.targets import (
     binary_target,
+    check_prediction,
     class_target,
     clipped_probabilities,
     mean_and_gradient,
@@ -51,14 +54,18 @@ def binary_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.90.
     """
-    p = clipped_probabilities("binary_cross_entropy", "sigmoid_cross_entropy", y)
-    t = binary_target("binary_cross_entropy", y, target)
+    check_prediction("binary_cross_entropy", y)
     w = normalized_weights("binary_cross_entropy", weights, y.shape, y.dtype)
-    return mean_and_gradient(-t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p)), w)
+    p = clipped_probabilities("binary_cross_entropy", "sigmoid_cross_entropy", y, w)
+    return mean_and_gradient(_binary, p, binary_target("binary_cross_entropy", y, target, w), w)
+
+
+def _binary(p: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+    return -t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p))
 
 
 def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
-    """value = mean(max(y, 0) - y t + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
+    """value = mean(|y| |t - [y >= 0]| + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
 
     It equals ``binary_cross_entropy`` of ``sigmoid(y)``, and does not overflow: no exponent is positive.
 
@@ -85,9 +92,14 @@ def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tupl
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.90 and 4.91.
     """
-    t = binary_target("sigmoid_cross_entropy", y, target)
+    check_prediction("sigmoid_cross_entropy", y)
     w = normalized_weights("sigmoid_cross_entropy", weights, y.shape, y.dtype)
-    return mean_and_gradient(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y))), sigmoid(y) - t, w)
+    return mean_and_gradient(_sigmoid, y, binary_target("sigmoid_cross_entropy", y, target, w), w)
+
+
+def _sigmoid(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+    size, wrong = np.abs(y), np.abs(t - (y >= 0))
+    return (times(wrong, size) if careful else wrong * size) + np.log1p(np.exp(-size)), sigmoid(y) - t
 
 
 def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
@@ -120,18 +132,22 @@ def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tupl
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
     """
-    t = class_target("softmax_cross_entropy", y, target)
+    check_prediction("softmax_cross_entropy", y)
     w = normalized_weights("softmax_cross_entropy", weights, y.shape[:-1], y.dtype)
-    shifted, dy, total = shifted_exponentials(np.ascontiguousarray(y))
+    return mean_and_gradient(_softmax, y, class_target("softmax_cross_entropy", y, target, w), w)
+
+
+def _softmax(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+    shifted, dy, total = shifted_exponentials(np.ascontiguousarray(limits(y) if careful else y))
     dy /= total  # now it is softmax(y)
     if t.ndim == y.ndim:
-        true = (t * shifted).sum(-1)
+        true = (times(t, shifted) if careful else t * shifted).sum(-1)
         dy -= t
     else:
         at_label = t.reshape(-1) + np.arange(0, y.size, y.shape[-1])
         true = shifted.reshape(-1)[at_label].reshape(t.shape)
         dy.reshape(-1)[at_label] -= 1
-    return mean_and_gradient(np.log(total[..., 0]) - true, dy, w)
+    return np.log(total[..., 0]) - true, dy
 
 
 def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
@@ -165,10 +181,15 @@ def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> 
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108.
     """
-    p = clipped_probabilities("categorical_cross_entropy", "softmax_cross_entropy", y)
-    t = class_target("categorical_cross_entropy", y, target)
+    check_prediction("categorical_cross_entropy", y)
     w = normalized_weights("categorical_cross_entropy", weights, y.shape[:-1], y.dtype)
-    if t.ndim < y.ndim:
+    t = class_target("categorical_cross_entropy", y, target, w)
+    p = clipped_probabilities("categorical_cross_entropy", "softmax_cross_entropy", y, w)
+    return mean_and_gradient(_categorical, p, t, w)
+
+
+def _categorical(p: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+    if t.ndim < p.ndim:
         # The zeros stay in the sum: a NaN of another class must not be hidden.
-        t = one_hot_rows(t, y.shape[-1]).astype(y.dtype)
-    return mean_and_gradient(-(t * np.log(p)).sum(-1), -t / p, w)
+        t = one_hot_rows(t, p.shape[-1]).astype(p.dtype)
+    return -(t * np.log(p)).sum(-1), -t / p

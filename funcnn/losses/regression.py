@@ -1,12 +1,13 @@
 """Losses between numbers: how far a prediction is from its target.
 
-With weights w, the mean of the losses l is Σ w l / Σ w.
+With weights w, the mean of the losses l is Σ w l / Σ w, over the losses with a weight above 0: what stands beside a
+weight of 0, a missing target or NaN, counts nothing.
 """
 
 from typing import Any
 
 from funcnn.aliases import Array
-from funcnn.losses.targets import mean_and_gradient, normalized_weights, target_like
+from funcnn.losses.targets import check_prediction, mean_and_gradient, normalized_weights, target_like
 
 __all__ = ["mean_squared_error"]
 
@@ -36,7 +37,12 @@ def mean_squared_error(y: Array, target: Any, *, weights: Any = None) -> tuple[f
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 1.2, which is half of the sum.
     """
+    check_prediction("mean_squared_error", y)
     t = target_like("mean_squared_error", y, target)
     w = normalized_weights("mean_squared_error", weights, y.shape, y.dtype)
+    return mean_and_gradient(_squares, y, t, w)
+
+
+def _squares(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     error = y - t
-    return mean_and_gradient(error * error, 2 * error, w)
+    return error * error, 2 * error

@@ -7,9 +7,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.metrics.inputs import check_scores, predicted_classes, true_classes
+from funcnn.metrics.inputs import examples, predicted_classes
 
 __all__ = [
     "accuracy",
@@ -38,7 +37,8 @@ def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights
             shape (n,) or (n, 1).
         threshold: for one score only. By default the scores must be probabilities, and the threshold is 0.5; for
             logits pass 0.
-        weights: how much each example counts, of shape (n,); by default all count the same.
+        weights: how much each example counts, of shape (n,); by default all count the same. One of weight 0 does not,
+            whatever its scores and its label are.
 
     Returns:
         A number from 0 to 1.
@@ -57,8 +57,9 @@ def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), section 1.5.1: minimising the misclassification rate.
     """
-    predicted, true, w, _ = _decided("accuracy", y, labels, threshold, weights)
-    return float(w[predicted == true].sum() / w.sum())
+    found = examples("accuracy", y, labels, weights)
+    right = predicted_classes("accuracy", found.scores, threshold) == found.true
+    return float(found.weights[right].sum() / found.weights.sum())
 
 
 def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
@@ -80,8 +81,9 @@ def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weigh
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 1.78.
     """
-    predicted, true, w, _ = _decided("error_rate", y, labels, threshold, weights)
-    return float(w[predicted != true].sum() / w.sum())
+    found = examples("error_rate", y, labels, weights)
+    wrong = predicted_classes("error_rate", found.scores, threshold) != found.true
+    return float(found.weights[wrong].sum() / found.weights.sum())
 
 
 def balanced_accuracy(
@@ -135,18 +137,17 @@ def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = N
     Reference:
         Russakovsky et al. (2015), ImageNet Large Scale Visual Recognition Challenge, section 4.1.
     """
-    y = check_scores("top_k_accuracy", y)
-    if y.ndim == 1:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"top_k_accuracy: expected k as an integer, got {k!r}")
+    scores, true, w, _, classes = examples("top_k_accuracy", y, labels, weights)
+    if scores.ndim == 1:
         raise ValueError(
             "top_k_accuracy: expected scores of shape (n, classes), got one for each example; use accuracy"
         )
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise TypeError(f"top_k_accuracy: expected k as an integer, got {k!r}")
-    if not 1 <= k <= y.shape[1]:
-        raise ValueError(f"top_k_accuracy: expected k from 1 to the number of classes, {y.shape[1]}, got {k}")
-    true, w = true_classes("top_k_accuracy", labels, y)[:, None], checks.weights(weights, (len(y),), "top_k_accuracy")
-    score = np.take_along_axis(y, true, axis=1)
-    ahead = (y > score) | ((y == score) & (np.arange(y.shape[1]) < true))
+    if not 1 <= k <= classes:
+        raise ValueError(f"top_k_accuracy: expected k from 1 to the number of classes, {classes}, got {k}")
+    score = np.take_along_axis(scores, true[:, None], axis=1)
+    ahead = (scores > score) | ((scores == score) & (np.arange(classes) < true[:, None]))
     return float(w[ahead.sum(axis=1) < k].sum() / w.sum())
 
 
@@ -180,8 +181,8 @@ def confusion_matrix(
     Reference:
         Stehman, Selecting and interpreting measures of thematic classification accuracy (1997), table 1.
     """
-    matrix = _weighted_matrix("confusion_matrix", y, labels, threshold, weights, classes)
-    return matrix.astype(np.int64) if weights is None else matrix
+    matrix, exponent = _matrix_and_exponent("confusion_matrix", y, labels, threshold, weights, classes)
+    return matrix.astype(np.int64) if weights is None else np.ldexp(matrix, exponent)
 
 
 def precision(
@@ -316,30 +317,23 @@ def matthews_correlation(
     return float((np.trace(matrix) * matrix.sum() - true @ predicted) / spread) if spread else 0.0
 
 
-def _decided(
-    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
-) -> tuple[Array, Array, Array, int]:
-    """The predicted classes, the true classes, the weights, and the number of classes."""
-    y = check_scores(kind, y)
-    scored = 2 if y.ndim == 1 else y.shape[1]
-    size = scored if classes is None else checks.size(kind, "classes", classes)
-    if size < scored:
-        raise ValueError(f"{kind}: classes={classes} is less than the {scored} scores of each example")
-    true, w = true_classes(kind, labels, y, size), checks.weights(weights, (len(y),), kind)
-    return predicted_classes(kind, y, threshold), true, w, size
+def _weighted_matrix(kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None) -> Array:
+    """The confusion matrix in float64, with each example counted by its weight, in units of a power of 2."""
+    return _matrix_and_exponent(kind, y, labels, threshold, weights)[0]
 
 
-def _weighted_matrix(
+def _matrix_and_exponent(
     kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
-) -> Array:
-    """The confusion matrix in float64, with each example counted by its weight."""
-    predicted, true, w, size = _decided(kind, y, labels, threshold, weights, classes)
-    return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size)
+) -> tuple[Array, int]:
+    """That matrix and the exponent of its unit."""
+    scores, true, w, exponent, size = examples(kind, y, labels, weights, classes)
+    predicted = predicted_classes(kind, scores, threshold)
+    return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size), exponent
 
 
 def _averaged(kind: str, hits: Array, out_of: Array, matrix: Array, average: Average | None) -> Any:
     """The quotients hits / out_of of all classes, 0 where both are 0; or their average over the classes that occur."""
-    if average not in ("macro", "micro", "weighted", None):
+    if average is not None and (not isinstance(average, str) or average not in ("macro", "micro", "weighted")):
         raise ValueError(f'{kind}: expected average to be "macro", "micro", "weighted" or None, got {average!r}')
     if average == "micro":
         return float(hits.sum() / out_of.sum())

@@ -1,9 +1,11 @@
-"""The arguments of metrics: scores of all classes or one score for class 1, and the true classes.
+"""The arguments of metrics: scores of all classes or one score for class 1, the true classes, and weights.
 
 One score for each example, as the output of a single sigmoid, is an array (n,) or (n, 1); these functions return (n,).
+An example of weight 0 counts as none, so it is removed before anything is looked at: its scores may be NaN, and its
+label any number.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,26 +13,129 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.losses.targets import from_one_hot
 
-__all__ = ["check_probabilities", "check_scores", "predicted_classes", "true_classes"]
+__all__ = ["Examples", "check_probabilities", "examples", "numbers", "predicted_classes", "relative_weights"]
 
 
-def check_scores(kind: str, y: Any) -> Array:
-    """Scores of shape (n, classes), or of shape (n,) if there is one for each example."""
-    array: Array = np.asarray(y)
+class Examples(NamedTuple):
+    """The examples that count.
+
+    Args:
+        scores: (n, classes), or (n,) if there is one score for each example.
+        true: the true class of each, int64 of shape (n,).
+        weights: how much each counts, float64 of shape (n,), all of them divided by ``2**exponent``.
+        exponent: makes the largest weight a number near 1, so that no sum of weights overflows.
+        classes: the number of classes.
+    """
+
+    scores: Array
+    true: Array
+    weights: Array
+    exponent: int
+    classes: int
+
+
+def examples(kind: str, y: Any, labels: Any, weights: Any, classes: int | None = None) -> Examples:
+    """Read and validate the arguments of a metric of classes.
+
+    Args:
+        kind: the name of the metric, for messages.
+        y: scores of shape (n, classes); or one for each example, of shape (n,) or (n, 1).
+        labels: integers of shape (n,) or one-hot rows; for one score zeros and ones, of shape (n,) or (n, 1).
+        weights: of shape (n,), or None.
+        classes: the number of classes, if there may be more than scores.
+
+    Returns:
+        The examples with a weight above 0.
+    """
+    scores = _scores(kind, y)
+    scored = 2 if scores.ndim == 1 else scores.shape[1]
+    size = scored if classes is None else checks.size(kind, "classes", classes)
+    if size < scored:
+        raise ValueError(f"{kind}: classes={classes} is less than the {scored} scores of each example")
+    targets = _targets(kind, labels, scores, size)
+    w, exponent, counts = relative_weights(kind, weights, len(scores))
+    scores = scores[counts]
+    if np.isnan(scores).any():
+        raise ValueError(f"{kind}: the scores contain NaN, which predicts no class; has training diverged?")
+    read = _zeros_and_ones if scores.ndim == 1 else _classes
+    return Examples(scores, read(kind, targets[counts], size), w, exponent, size)
+
+
+def relative_weights(kind: str, weights: Any, n: int) -> tuple[Array, int, Any]:
+    """Weights above 0 divided by a power of 2, its exponent, and an index of the examples that have them."""
+    w = checks.weights(weights, (n,), kind)
+    if weights is None:
+        return w, 0, slice(None)
+    counts = w > 0
+    exponent = int(np.frexp(w.max())[1])
+    return np.ldexp(w[counts], -exponent), exponent, counts
+
+
+def numbers(kind: str, value: Any, name: str) -> Array:
+    """A plain array of numbers; half precision raises, and so do floats that are wider than float64."""
+    array = checks.array(kind, value, name)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{kind}: expected scores as numbers, got an array of {array.dtype}")
+        raise TypeError(f"{kind}: expected {name} as numbers, got an array of {array.dtype}")
+    if array.dtype.kind == "f":
+        checks.float_dtype(f"{kind}, {name}", array.dtype)
+    return array
+
+
+def _scores(kind: str, y: Any) -> Array:
+    """Scores of shape (n, classes), or of shape (n,) if there is one for each example."""
+    array = numbers(kind, y, "scores")
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise ValueError(
             f"{kind}: expected scores of shape (n, classes), or one score for each example of shape (n,) or (n, 1), "
             f"with at least one example; got shape {array.shape}"
         )
-    if np.isnan(array).any():
-        raise ValueError(f"{kind}: the scores contain NaN, which predicts no class; has training diverged?")
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
+def _targets(kind: str, labels: Any, scores: Array, classes: int) -> Array:
+    """Labels as an array of a shape that fits to the scores."""
+    array, n = checks.array(kind, labels, "labels"), len(scores)
+    if scores.ndim == 1:
+        if array.shape not in ((n,), (n, 1)):
+            raise ValueError(
+                f"{kind}: expected targets of shape ({n},) or ({n}, 1) for one score for each of {n} examples, "
+                f"got shape {array.shape}"
+            )
+    elif array.shape not in ((n,), (n, classes)):
+        raise ValueError(
+            f"{kind}: expected labels of shape ({n},), or one-hot of shape ({n}, {classes}), "
+            f"for scores of shape {scores.shape}; got shape {array.shape}"
+            + ("; use labels.reshape(-1)" if array.shape == (n, 1) else "")
+        )
+    return array
+
+
+def _classes(kind: str, targets: Array, classes: int) -> Array:
+    """The true classes, from integers or from one-hot rows."""
+    if targets.ndim == 2:
+        found = from_one_hot(targets) if targets.dtype.kind in "fiub" else None
+        if found is None:
+            raise ValueError(f"{kind}: expected one-hot labels: a single 1 in each row and 0 elsewhere")
+        targets = found
+    return checks.labels(targets, classes, kind)
+
+
+def _zeros_and_ones(kind: str, targets: Array, classes: int) -> Array:
+    """The targets of a binary classification; they may be of any numeric type, since a loss may take them too."""
+    if targets.dtype.kind not in "fiub":
+        raise TypeError(f"{kind}: expected targets 0 and 1, got an array of {targets.dtype}")
+    other = targets[~np.isin(targets, (0, 1))]
+    if other.size:
+        raise ValueError(
+            f"{kind}: expected targets 0 and 1 for one score for each example, got {other[0]}; "
+            "for more classes the model needs one output for each"
+        )
+    return targets.reshape(len(targets)).astype(np.int64)
+
+
 def check_probabilities(kind: str, p: Array) -> Array:
-    """Checked scores as the probabilities of all classes, (n, classes); one for each example is that of class 1."""
+    """Checked scores as the probabilities of all classes, floats (n, classes); a single one is that of class 1."""
+    p = p if p.dtype.kind == "f" else p.astype(np.float64)
     if p.min() < 0 or p.max() > 1:
         raise ValueError(
             f"{kind}: expected probabilities in [0, 1], got values from {p.min()} to {p.max()}; "
@@ -62,43 +167,5 @@ def predicted_classes(kind: str, y: Array, threshold: float | None) -> Array:
             f"{kind}: scores of shape (n,) or (n, 1) are taken for probabilities, and for class 1 above 0.5; "
             f"got values from {y.min()} to {y.max()}; for logits give threshold=0"
         )
-    above: Array = y > (0.5 if threshold is None else threshold)
+    above: Array = y > (0.5 if threshold is None else checks.number(kind, "threshold", threshold))
     return above.astype(np.int64)
-
-
-def true_classes(kind: str, labels: Any, y: Array, classes: int | None = None) -> Array:
-    """The true class of each example, as int64 of shape (n,), for scores that ``check_scores`` returned."""
-    array: Array = np.asarray(labels)
-    n = len(y)
-    if y.ndim == 1:
-        return _zeros_and_ones(kind, array, n)
-    size = y.shape[1] if classes is None else classes
-    if array.shape == (n, size):
-        found = from_one_hot(array) if array.dtype.kind in "fiub" else None
-        if found is None:
-            raise ValueError(f"{kind}: expected one-hot labels: a single 1 in each row and 0 elsewhere")
-        array = found
-    if array.shape != (n,):
-        raise ValueError(
-            f"{kind}: expected labels of shape ({n},), or one-hot of shape ({n}, {size}), "
-            f"for scores of shape {y.shape}; got shape {array.shape}"
-        )
-    return checks.labels(array, size, kind)
-
-
-def _zeros_and_ones(kind: str, target: Array, n: int) -> Array:
-    """The targets of a binary classification; they may be of any numeric type, since a loss may take them too."""
-    if target.shape not in ((n,), (n, 1)):
-        raise ValueError(
-            f"{kind}: expected targets of shape ({n},) or ({n}, 1) for one score for each of {n} examples, "
-            f"got shape {target.shape}"
-        )
-    if target.dtype.kind not in "fiub":
-        raise TypeError(f"{kind}: expected targets 0 and 1, got an array of {target.dtype}")
-    other = target[~np.isin(target, (0, 1))]
-    if other.size:
-        raise ValueError(
-            f"{kind}: expected targets 0 and 1 for one score for each example, got {other[0]}; "
-            "for more classes the model needs one output for each"
-        )
-    return target.reshape(n).astype(np.int64)

@@ -3,14 +3,12 @@
 A calibrated model is right in 80 % of the cases to which it gives a probability of 0.8.
 """
 
-import operator
-
 import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.losses.classification import categorical_cross_entropy
-from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
+from funcnn.metrics.inputs import check_probabilities, examples
 
 __all__ = ["calibration_error", "log_loss"]
 
@@ -31,7 +29,7 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
         A number >= 0, in nats.
 
     Raises:
-        TypeError: labels of several classes are not integers, probabilities are not floats, or weights are not numbers.
+        TypeError: labels of several classes are not integers, or probabilities or weights are not numbers.
         ValueError: the shapes do not fit, there is no example, a label is out of range, a row of y is not a
             distribution, or weights are negative, not finite or all zero.
 
@@ -42,10 +40,9 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108.
     """
-    scores = check_scores("log_loss", y)
-    true, p = true_classes("log_loss", labels, scores), check_probabilities("log_loss", scores)
-    w = None if weights is None else checks.weights(weights, (len(p),), "log_loss")
-    return categorical_cross_entropy(p, true, weights=w)[0]
+    found = examples("log_loss", y, labels, weights)
+    p = check_probabilities("log_loss", found.scores)
+    return categorical_cross_entropy(p, found.true, weights=None if weights is None else found.weights)[0]
 
 
 def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array | None = None) -> float:
@@ -64,8 +61,8 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         A number from 0 to 1: 0 if the model is perfectly calibrated.
 
     Raises:
-        TypeError: as ``log_loss``, or ``bins`` is not an integer.
-        ValueError: as ``log_loss``, or ``bins`` is less than 1.
+        TypeError: as ``log_loss``.
+        ValueError: as ``log_loss``, or ``bins`` is not a whole number ``>= 1``.
 
     Example:
         >>> y = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
@@ -76,13 +73,11 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599, equation 3; 15 bins as in
         their table 1.
     """
-    bins = operator.index(bins)
-    if bins < 1:
-        raise ValueError(f"calibration_error: expected at least one bin, got {bins}")
-    scores = check_scores("calibration_error", y)
-    true, p = true_classes("calibration_error", labels, scores), check_probabilities("calibration_error", scores)
-    w = checks.weights(weights, (len(p),), "calibration_error")
-    confidence = p.max(axis=1).astype(np.float64)
-    surplus = w * ((p.argmax(axis=1) == true) - confidence)
-    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
-    return float(np.abs(np.bincount(index, surplus)).sum() / w.sum())
+    bins = checks.size("calibration_error", "bins", bins)
+    scores, true, w, *_ = examples("calibration_error", y, labels, weights)
+    p = check_probabilities("calibration_error", scores)
+    confidence = p.max(axis=1)
+    surplus = w * ((p.argmax(axis=1) == true) - confidence.astype(np.float64))
+    # The edges are rounded as the confidences are: 0.8 in float32 is more than 0.8.
+    edges = np.linspace(0, 1, bins + 1)[1:-1].astype(p.dtype)
+    return float(np.abs(np.bincount(np.searchsorted(edges, confidence), surplus)).sum() / w.sum())

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.metrics.inputs import check_probabilities, check_scores, true_classes
+from funcnn.metrics.inputs import check_probabilities, examples
 
 __all__ = ["average_precision", "roc_auc"]
 
@@ -75,11 +74,10 @@ def _one_vs_rest(
     kind: str, metric: Callable[[Array, Array, str], float], y: Array, labels: Array, weights: Array | None
 ) -> float:
     """The metric of the only score; or its mean over the classes, each compared with all others."""
-    y = check_scores(kind, y)
-    if y.ndim == 2:
-        y = check_probabilities(kind, y)
-    true, w = true_classes(kind, labels, y), checks.weights(weights, (len(y),), kind)
-    columns = {1: y} if y.ndim == 1 else dict(enumerate(y.T))
+    scores, true, w, *_ = examples(kind, y, labels, weights)
+    if scores.ndim == 2:
+        scores = check_probabilities(kind, scores)
+    columns = {1: scores} if scores.ndim == 1 else dict(enumerate(scores.T))
     return float(np.mean([metric(*_counts(score, true == c, w), f"class {c}") for c, score in columns.items()]))
 
 
@@ -95,7 +93,7 @@ def _area(hits: Array, false_alarms: Array, name: str) -> float:
     """The area under the curve of the true positive rate over the false positive rate, which starts at 0."""
     if not hits[-1] or not false_alarms[-1]:
         raise ValueError(
-            f"ROC AUC is undefined: {name} has {'no example' if not hits[-1] else 'all examples'}; "
+            f"roc_auc is undefined: {name} has {'no example' if not hits[-1] else 'all examples'}; "
             "it compares examples of a class with those of others"
         )
     x, height = np.append(0, false_alarms), np.append(0, hits)
@@ -105,7 +103,7 @@ def _area(hits: Array, false_alarms: Array, name: str) -> float:
 def _mean_precision(hits: Array, false_alarms: Array, name: str) -> float:
     """The mean of the precision at all thresholds, weighted by the recall that each adds."""
     if not hits[-1]:
-        raise ValueError(f"average precision is undefined: {name} has no example")
+        raise ValueError(f"average_precision is undefined: {name} has no example")
     found = np.diff(hits, prepend=0)
     taken = hits + false_alarms
     # Above every example with a weight there are no predictions: precision is undefined there, and recall is 0.

@@ -5,8 +5,8 @@ Unlike a mean squared error it has no unit, so that it can be compared between d
 
 import numpy as np
 
-from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.metrics.inputs import numbers, relative_weights
 
 __all__ = ["r2"]
 
@@ -40,26 +40,40 @@ def r2(y: Array, target: Array, *, weights: Array | None = None) -> float:
     p, t = _numbers("predictions", y), _numbers("targets", target)
     if p.shape != t.shape or not p.size:
         raise ValueError(f"r2: expected predictions and a target of one shape (n, ...), got {p.shape} and {t.shape}")
-    p, t = p.reshape(len(p), -1), t.reshape(len(t), -1)
-    w = checks.weights(weights, (len(t),), "r2")
-    if np.count_nonzero(w) < 2:
-        raise ValueError("R² is undefined for fewer than two examples that count: one has no variance to explain")
-    w /= w.sum()
+    w, _, counts = relative_weights("r2", weights, len(t))
+    p, t = _finite("predictions", p[counts]), _finite("targets", t[counts])
+    if len(t) < 2:
+        raise ValueError("r2 is undefined for fewer than two examples that count: one has no variance to explain")
+    w = w / w.sum()
     # Relative to one of the examples, a constant target is exactly 0, and so is its variance.
     centred = t - t[w.argmax()]
-    unexplained, variance = w @ (t - p) ** 2, w @ (centred - w @ centred) ** 2
+    unexplained, error_exponent = _mean_square(t - p, w)
+    variance, spread_exponent = _mean_square(centred - w @ centred, w)
     constant = variance == 0
-    fraction = np.where(constant, unexplained > 0, unexplained / np.where(constant, 1, variance))
-    return float(np.mean(1 - fraction))
+    with np.errstate(over="ignore"):
+        fraction = np.ldexp(unexplained / np.where(constant, 1, variance), 2 * (error_exponent - spread_exponent))
+        return float(np.mean(1 - np.where(constant, unexplained > 0, fraction)))
+
+
+def _mean_square(x: Array, w: Array) -> tuple[Array, Array]:
+    """Σ w x² of each column in units of 4**exponent, so that squares neither overflow nor vanish; and the exponents."""
+    exponent = np.frexp(np.abs(x).max(0))[1]
+    scaled = np.ldexp(x, -exponent)
+    return w @ (scaled * scaled), exponent
 
 
 def _numbers(what: str, values: Array) -> Array:
-    """Finite numbers as float64, with an axis of examples."""
-    array: Array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
+    """Numbers as an array with an axis of examples."""
+    array = numbers("r2", values, what)
+    if array.dtype.kind == "b":
         raise TypeError(f"r2: expected {what} as numbers, got an array of {array.dtype}")
     if not array.ndim:
         raise ValueError(f"r2: expected {what} of shape (n, ...), got a single number")
+    return array
+
+
+def _finite(what: str, array: Array) -> Array:
+    """Finite numbers as half of their values in float64, of which no difference overflows: (n, outputs)."""
     if not np.isfinite(array).all():
         raise ValueError(f"r2: the {what} contain NaN or infinity; has training diverged?")
-    return array.astype(np.float64)
+    return 0.5 * array.reshape(len(array), -1).astype(np.float64)

@@ -172,3 +172,52 @@ def test_a_batch_norm_that_does_not_fit_the_convolution_raises_itself(
     with pytest.raises(ValueError, match=message) as caught:
         fn.predict(model, params, x)
     assert caught.value.__notes__ == ["in layer batch_norm_0, with an input of shape (9, 6, 5, 6)"]
+
+
+FAR = {
+    "mean 1e6, spread 0.1": lambda noise: 1e6 + 0.1 * noise,
+    "mean -1e7, spread 2": lambda noise: -1e7 + 2 * noise,
+    "a constant, and spread of the last bit": lambda noise: 1e6 + 0.0625 * (noise > 2),
+    "spread 1e30": lambda noise: 1e30 * noise,
+    "mean 1e35, spread 1e33": lambda noise: 1e35 + 1e33 * noise,
+    "spread 1e38": lambda noise: 1e38 * np.clip(noise, -1.5, 1.5),
+    "channels of all sizes": lambda noise: noise * [1, 1e30, 0.1] + [0, 0, 1e6],
+    "near 0": lambda noise: noise,
+}
+
+
+@pytest.mark.parametrize("rows", [(64,), (40_000,), (12, 40, 50)])
+@pytest.mark.parametrize("size", [None, 5])
+@pytest.mark.parametrize("name", FAR)
+def test_float32_far_from_zero_and_huge_is_normalized_as_float64_is(name: str, size: int | None, rows: Any) -> None:
+    random = np.random.default_rng(0)
+    x = np.asarray(FAR[name](random.standard_normal((*rows, 3))), np.float32)
+    dy = random.standard_normal(x.shape).astype(np.float32)
+    if size is not None and len(x) > 100:
+        size = 1 + len(x) // 3
+    layer, params = fn.batch_norm(), fn.batch_norm().init((3,), 0)
+    exact, pull = layer.apply(fn.tree.cast(params, np.float64), x.astype(np.float64), rng=0)
+    with fn.testing.microbatches(size):
+        y, vjp_fn = layer.apply(params, x, rng=0)
+        grads, dx = vjp_fn(dy)
+    assert y.dtype == dx.dtype == grads["scale"].dtype == np.float32
+    # A mean of up to 1,000 standard deviations is rounded to float32.
+    np.testing.assert_allclose(y, exact, rtol=1e-4, atol=2e-4)
+    exact_grads, exact_dx = pull(dy.astype(np.float64))
+    scale = np.abs(exact_dx).max(tuple(range(x.ndim - 1)))
+    np.testing.assert_allclose(dx / scale, exact_dx / scale, atol=1e-3)
+    total = math.sqrt(math.prod(rows))
+    np.testing.assert_allclose(grads["scale"] / total, exact_grads["scale"] / total, atol=1e-3)
+    np.testing.assert_allclose(grads["shift"] / total, exact_grads["shift"] / total, atol=1e-3)
+
+
+def test_what_calibrate_measures_far_from_zero_is_right_or_raises() -> None:
+    noise = np.random.default_rng(0).standard_normal((40_000, 3))
+    x = np.asarray(noise * [0.1, 1, 1e18] + [1e6, -1e7, 0], np.float32)
+    params = fn.calibrate(fn.batch_norm(), fn.batch_norm().init((3,), 0), x)
+    np.testing.assert_allclose(params["var"], x.astype(float).var(0), rtol=1e-5)
+    np.testing.assert_allclose(params["mean"], x.astype(float).mean(0), rtol=1e-6, atol=1e12)
+    assert params["var"].dtype == params["mean"].dtype == np.float32
+    message = r"batch_norm: the variance of its input, up to \d.*e\+60, is too large for float32; scale the input"
+    with pytest.raises(ValueError, match=message):
+        fn.calibrate(fn.batch_norm(), params, np.float32(1e12) * x)

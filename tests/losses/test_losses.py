@@ -386,7 +386,7 @@ def test_every_loss_raises_unless_y_is_a_batch_of_floats(loss: Loss) -> None:
         loss([[0.5, 0.5]], [[0.5, 0.5]])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected float32 or float64, got float16"):
         loss(Y.astype(np.float16), Y)
-    with pytest.raises(TypeError, match="expected a plain array, got MaskedArray"):
+    with pytest.raises(TypeError, match=r"y, the model's output.* got MaskedArray; use x.filled\(value\)"):
         loss(np.ma.masked_array(Y), Y)
     with pytest.raises(ValueError, match=r"at least one example, got y of shape \(0, 10\)"):
         loss(Y[:0], Y[:0])

@@ -324,3 +324,29 @@ def test_dense(shape: tuple[int, ...]) -> None:
     params = {"w": random.standard_normal((5, 7)), "b": random.standard_normal(7)}
     x = random.standard_normal(shape)
     compare(fn.dense(7, activation=fn.swish), params, x, lambda p, x: F.silu(F.linear(x, p["w"].T, p["b"])))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "options"),
+    [
+        (fn.relu, "relu", ()),
+        (fn.leaky_relu(0.1), "leaky_relu", (0.1,)),
+        (fn.sigmoid, "sigmoid", ()),
+        (fn.tanh, "tanh", ()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activations_of_special_numbers(layer: fn.Layer, name: str, options: Any, dtype: type) -> None:
+    import torch
+
+    xs = np.array([0, -0.0, 1, -1, 30, -30, 1e4, -1e4, 3e38, -3e38, np.inf, -np.inf, np.nan], dtype)
+    x, dy = (a.reshape(1, -1).copy() for a in np.meshgrid(xs, np.array([1, 0, -2, np.inf, -np.inf, np.nan], dtype)))
+    inside = to_torch(x)
+    outside = getattr(torch.nn.functional, name)(inside, *options)
+    outside.backward(torch.from_numpy(dy))
+    with np.errstate(all="ignore"):
+        y, vjp_fn = layer.apply({}, x)
+        dx: Any = vjp_fn(dy)[1]
+    np.testing.assert_allclose(y, outside.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(dx, inside.grad.numpy(), rtol=1e-5)
