@@ -15,10 +15,15 @@ import numpy as np
 from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "axes", "channels", "example_shape", "float_array", "fraction", "function",
-    "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "parameters", "positive",
-    "prefix", "proper_fraction", "rate", "size", "sizes", "steps", "weights", "what",
+    "PLAIN", "OtherDtypes", "OtherParameters", "array", "axes", "channels", "example_shape", "float_array", "fraction",
+    "function", "gradient", "gradients_like", "images", "labels", "nonnegative", "number",
+    "parameters", "plain", "positive", "prefix", "proper_fraction", "rate", "returned_array", "returned_number", "size",
+    "sizes", "steps", "weights", "what",
 ]  # fmt: skip
+
+
+PLAIN = (np.ndarray, np.memmap)
+"""The types of arrays that are plain data. A mask, a matrix or a record means something else, which would be lost."""
 
 
 class OtherParameters(ValueError):
@@ -168,17 +173,58 @@ def axes(kind: str, shape: Shape, words: str) -> None:
         raise ValueError(f"{kind}: expected an example of shape ({words}), got {shape}")
 
 
+def plain(kind: str, value: Any, name: str = "") -> None:
+    """Raise if a value is an array of a subclass, whose mask or whose ``*`` would be lost; anything else passes.
+
+    Example:
+        >>> plain("dense", np.ones(2)), plain("dense", [1.0, 2.0])
+        (None, None)
+    """
+    if type(value) not in PLAIN and isinstance(value, np.ndarray):
+        advice = "x.filled(value)" if isinstance(value, np.ma.MaskedArray) else "np.asarray(x)"
+        where = f" as {name}" if name else ""
+        raise TypeError(f"{prefix(kind)}expected a plain array{where}, got {type(value).__name__}; use {advice}")
+
+
+def array(kind: str, value: Any, name: str = "") -> Array:
+    """A number, a list or an array as a plain array; subclasses, ragged lists and arrays of objects raise.
+
+    Example:
+        >>> array("accuracy", [1, 0])
+        array([1, 0])
+    """
+    plain(kind, value, name)
+    what_is = f"{prefix(kind)}expected {f'{name} as ' if name else ''}an array of numbers"
+    if isinstance(value, list | tuple):
+        for item in value:
+            plain(kind, item, name)
+    try:
+        found: Array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{what_is}, got a ragged {type(value).__name__}; its rows have different sizes") from None
+    if found.dtype.kind == "O":
+        raise TypeError(f"{what_is}, got {what(value)} of objects; use np.asarray(x, np.float32)")
+    return found
+
+
+def float_dtype(kind: str, dtype: np.dtype[Any], use: str = "x") -> None:
+    """Raise if a dtype is not float32 or float64, of either byte order; ``use`` is what the advice casts."""
+    if dtype.char in "fd":
+        return
+    if dtype.kind in "iub":
+        raise TypeError(f"{kind}: expected floats, got {dtype}; scale images first: {use}.astype(np.float32) / 255")
+    if dtype.kind == "c":
+        use += ".real"
+    raise TypeError(f"{kind}: expected float32 or float64, got {dtype}; use {use}.astype(np.float32)")
+
+
 def float_array(kind: str, x: Any) -> None:
     """Raise if x is not a batch of floats: integer images would train on a scale of 0 to 255."""
-    if type(x) is not np.ndarray:
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
-        if isinstance(x, np.ma.MaskedArray | np.matrix):
-            raise TypeError(f"{kind}: expected a plain array, got {type(x).__name__}; use np.asarray(x)")
+    if type(x) not in PLAIN:
+        plain(kind, x)
+        raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
     if x.dtype.char not in "fd":
-        if x.dtype.kind == "f":
-            raise TypeError(f"{kind}: expected float32 or float64, got {x.dtype}; use x.astype(np.float32)")
-        raise TypeError(f"{kind}: expected floats, got {x.dtype}; scale images first: x.astype(np.float32) / 255")
+        float_dtype(kind, x.dtype)
     if x.ndim == 0:
         raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
 
@@ -193,35 +239,35 @@ def images(kind: str, x: Any, axes: Sequence[str]) -> None:
 
 def labels(value: Any, classes: int, kind: str = "") -> Array:
     """Class labels as int64, or an error if they are not integers in [0, classes)."""
-    array: Array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{prefix(kind)}expected integer labels, got {array.dtype}; use labels.astype(np.int64)")
-    outside = array[(array < 0) | (array >= classes)]
+    found = array(kind, value, "labels")
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{prefix(kind)}expected integer labels, got {found.dtype}; use labels.astype(np.int64)")
+    outside = found[(found < 0) | (found >= classes)]
     if outside.size:
         raise ValueError(f"{prefix(kind)}expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
-    return array.astype(np.int64)
+    return found.astype(np.int64)
 
 
 def weights(value: Any, shape: Shape, kind: str = "") -> Array:
     """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none."""
     if value is None:
         return np.ones(shape[:1])
-    array: Array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{prefix(kind)}expected weights as numbers, got an array of {array.dtype}")
-    if not array.ndim or array.shape != shape[: array.ndim]:
+    found = array(kind, value, "weights")
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"{prefix(kind)}expected weights as numbers, got an array of {found.dtype}")
+    if not found.ndim or found.shape != shape[: found.ndim]:
         first_axes = " or ".join(str(shape[:end]) for end in range(1, len(shape) + 1))
         raise ValueError(
-            f"{prefix(kind)}expected weights of shape {first_axes}, got {array.shape}; give each example one weight"
+            f"{prefix(kind)}expected weights of shape {first_axes}, got {found.shape}; give each example one weight"
         )
-    if not (np.isfinite(array) & (array >= 0)).all():
+    if not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError(
             f"{prefix(kind)}expected weights that are finite and not negative, "
-            f"got values from {array.min()} to {array.max()}"
+            f"got values from {found.min()} to {found.max()}"
         )
-    if not array.any():
+    if not found.any():
         raise ValueError(f"{prefix(kind)}all weights are zero, so there is no mean; set at least one weight above zero")
-    return array.astype(np.float64)
+    return found.astype(np.float64)
 
 
 def parameters(
@@ -317,6 +363,38 @@ def _explain(
         f"{kind}: input is {x.dtype}, parameters are {dtype}; "
         f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype})"
     )
+
+
+def returned_number(name: str, value: Any) -> float:
+    """What a function of the user returned, where it must return one real number; ``name`` is that of the function.
+
+    Example:
+        >>> returned_number("the metric 'f1'", np.float32(0.5))
+        0.5
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
+        return float(value)
+    if type(value) is np.ndarray and not value.ndim and value.dtype.kind in "fiu":
+        return float(value)
+    raise TypeError(f"{name} must return one number, got {what(value)}")
+
+
+def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """What a function of the user returned, where it must return a plain array of this shape and dtype.
+
+    Example:
+        >>> returned_array("the function of 'sine'", np.zeros(2), (2,), np.dtype(float))
+        array([0., 0.])
+    """
+    if type(value) not in PLAIN:
+        plain(name, value)
+        raise TypeError(f"{name} must return an array of shape {shape}, got {what(value)}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must return an array of shape {shape}, got {value.shape}")
+    if value.dtype.char != dtype.char:
+        raise TypeError(f"{name} must return an array of {dtype}, got {value.dtype}; use .astype(np.{dtype.name})")
+    found: Array = value
+    return found
 
 
 def gradient(kind: str, dy: Any, y: Tree) -> None:

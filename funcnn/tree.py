@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from funcnn import checks
 from funcnn.aliases import Array, Tree
 
 __all__ = [
@@ -294,6 +295,44 @@ def norms(tree: Tree) -> dict[str, float]:
         for path, leaf in flatten(tree).items()
         if leaf is not None
     }
+
+
+def check_parameters(params: Any, kind: str = "") -> None:
+    """Raise if parameters are not nested dicts of plain arrays, all of float32 or all of float64.
+
+    Integers and booleans, which have no gradient, may stand beside the floats. Names are strings that can be part of a
+    path. Whether a layer has these parameters is another question, see ``checks.parameters``.
+
+    Args:
+        params: what is given as parameters.
+        kind: who asks, for messages.
+
+    Raises:
+        TypeError: something is not a dict, not a plain array, or of another dtype; or float32 and float64 are mixed.
+        ValueError: a name is empty or contains ``/``.
+
+    Example:
+        >>> check_parameters({"dense_0": {"w": np.ones((3, 2)), "b": np.zeros(2)}})
+    """
+    if not isinstance(params, dict):
+        raise TypeError(f"{checks.prefix(kind)}expected a dict of parameters, got {checks.what(params)}")
+    floats: dict[str, str] = {}
+    for path, leaf in flatten(params).items():
+        where = f"{checks.prefix(kind)}parameter {path!r}"
+        if type(leaf) not in checks.PLAIN:
+            checks.plain(where, leaf)
+            raise TypeError(f"{where}: expected an array, got {checks.what(leaf)}; use np.asarray")
+        if leaf.dtype.kind not in "iub":
+            if leaf.dtype.char not in "fd":
+                raise TypeError(
+                    f"{where}: expected float32 or float64, got {leaf.dtype}; use tree.cast(params, np.float32)"
+                )
+            floats.setdefault(leaf.dtype.char, path)
+    if len(floats) > 1:
+        raise TypeError(
+            f"{checks.prefix(kind)}the parameters have different dtypes: {floats['f']!r} is of float32, "
+            f"{floats['d']!r} of float64; use tree.cast(params, np.float32)"
+        )
 
 
 # The recursive functions are not closures: a closure that calls itself is a reference cycle, which keeps the leaves
