@@ -19,6 +19,9 @@ from funcnn.tree import below, is_below
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
 
+PARAMETERS_DECLARED = ("frozen", "ties", "expand")
+"""What a layer declares of its parameters, which holds whatever is wrapped around it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Visit:
@@ -74,7 +77,10 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
     forward = around(as_coroutine(layer))
     # A layer that is called as a whole at the root is not cut there.
     whole = declared(layer.apply, "forward") is None
-    return replace(layer, apply=microbatched(forward, layer.kind, whole=whole))
+    apply: Any = microbatched(forward, layer.kind, whole=whole)
+    for name in PARAMETERS_DECLARED:
+        setattr(apply, name, declared(layer.apply, name))
+    return replace(layer, apply=apply)
 
 
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
