@@ -7,7 +7,9 @@ constructor or function, the argument, what was expected and what came.
 import math
 import numbers
 import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,8 @@ from funcnn.aliases import Array, Params, Shape, Tree
 
 __all__ = [
     "PLAIN", "OtherDtypes", "OtherParameters", "array", "axes", "channels", "example_shape", "float_array", "fraction",
-    "function", "gradient", "gradients_like", "images", "labels", "nonnegative", "number",
-    "parameters", "plain", "positive", "prefix", "proper_fraction", "rate", "returned_array", "returned_number", "size",
+    "function", "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "parameters", "path",
+    "plain", "positive", "prefix", "proper_fraction", "rate", "returned_array", "returned_number", "size",
     "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
@@ -146,6 +148,21 @@ def function(kind: str, name: str, value: Any) -> Callable[..., Any]:
         raise TypeError(f"{prefix(kind)}{name}: expected a function, got {value!r}")
     found: Callable[..., Any] = value
     return found
+
+
+def path(kind: str, value: Any, name: str = "path") -> Path:
+    """The name of a file or folder; a number would be that of an open file, and bytes have no encoding.
+
+    Example:
+        >>> path("save", "model.npz").suffix
+        '.npz'
+    """
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{prefix(kind)}{name}: expected a str or a Path, got {value!r}")
+    text = os.fspath(value)
+    if not text or "\0" in text:
+        raise ValueError(f"{prefix(kind)}{name}: expected the name of a file or folder, got {text!r}")
+    return Path(text)
 
 
 def example_shape(kind: str, shape: Any) -> Shape:

@@ -23,7 +23,7 @@ from funcnn.combinators.wiring import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
-from funcnn.tree import below
+from funcnn.tree import below, check_parameters
 
 __all__ = ["from_json", "to_json"]
 
@@ -78,6 +78,7 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
         The model. ``init`` gives it new parameters.
 
     Raises:
+        TypeError: ``text`` is not a str, or ``layers`` is not a dict.
         ValueError: the text is something else, comes from a newer version, or has a name that is neither in this
             library nor in ``layers``; the message says where and what to do.
 
@@ -87,11 +88,11 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
         >>> from_json(to_json(model))
         serial(conv2d(8, 3), relu, flatten, dense(10))
     """
-    shadowed = sorted(layers.keys() & _public().keys())
-    if shadowed:
-        raise ValueError(f"layers: {shadowed} are names of funcnn's own layers; give yours other names")
+    check_own(layers)
+    if not isinstance(text, str):
+        raise TypeError(f"from_json: expected the text that to_json returned, a str, got a {type(text).__name__}")
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_dict, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not an architecture, since it is not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -114,8 +115,39 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
     return model
 
 
-def check_params(model: Layer, params: Params, path: str = "") -> None:
+def check_own(layers: Any) -> None:
+    """Raise unless this is a dict of the user's own layers and functions by names that funcnn does not use."""
+    if not isinstance(layers, Mapping) or not all(isinstance(name, str) for name in layers):
+        raise TypeError(f"layers: expected a dict {{name: constructor}} of your own layers, got {layers!r}")
+    shadowed = sorted(layers.keys() & _public().keys())
+    if shadowed:
+        raise ValueError(f"layers: {shadowed} are names of funcnn's own layers; give yours other names")
+
+
+def _dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The dict of a JSON object, whose keys differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an object has a key twice, among {[key for key, _ in pairs]}")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    """Raise about NaN and infinities, which Python reads, JSON does not have, and to_json writes as text."""
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def check_params(model: Layer, params: Params) -> None:
     """Raise an error about parameters of another model, as far as they can be checked without an input.
+
+    All floats must have one dtype, those of different layers and of a user's layer too.
+    """
+    _check_layer_params(model, params, "")
+    check_parameters(params)
+
+
+def _check_layer_params(model: Layer, params: Params, path: str) -> None:
+    """The same for a layer and those inside.
 
     A layer of this library checks names, shapes and dtypes of its parameters before it looks at the input, so it is
     called without one. A user's layer is not called: its ``apply`` may do anything. Whether the sizes of one layer fit
@@ -136,7 +168,7 @@ def check_params(model: Layer, params: Params, path: str = "") -> None:
     except OtherParameters as error:
         raise ValueError(f"{where}{error}; save and load the parameters with their own model") from error
     for name, child in model.children.items():
-        check_params(child, params.get(name, {}), below(path, name))
+        _check_layer_params(child, params.get(name, {}), below(path, name))
 
 
 def _check_own(layer: Layer, params: Params) -> None:

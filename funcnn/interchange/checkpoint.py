@@ -5,19 +5,21 @@ Nothing in it can run code, ``np.load`` reads it too, and the file appears under
 a reader finds the old tree or the new one, never a part of each.
 """
 
-import io
 import os
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn import tree as trees
 from funcnn.aliases import Params, Tree
-from funcnn.interchange.architecture import check_params, from_json, to_json
+from funcnn.interchange.architecture import check_own, check_params, from_json, to_json
+from funcnn.interchange.archive import KINDS, check_name, read_members, write_members
+from funcnn.interchange.files import opened, replaced
 from funcnn.interchange.renamed import renamed_state
 from funcnn.protocol import Layer, as_layer
 from funcnn.tree import below
@@ -31,14 +33,18 @@ def save(path: str | Path, tree: Tree) -> None:
     """Write a tree of arrays to a file, all of it or nothing.
 
     Args:
-        path: where to, written exactly as given; ``.npz`` is the usual ending. An existing file is replaced.
+        path: where to, written exactly as given; ``.npz`` is the usual ending. An existing file is replaced and its
+            mode kept; a link stays, and the file that it points to is replaced. What killed calls for the same file
+            left behind is removed.
         tree: nested dicts of NumPy arrays or scalars, of booleans, integers, floats or complex numbers. Dtype, memory
             order and every bit are kept; a NumPy scalar becomes an array without axes.
 
     Raises:
         TypeError: a leaf is something else; the message names its path, and nothing has been written.
-        ValueError: a key cannot be part of a path, or of a name in a zip.
-        OSError: the file cannot be written; the old one is as it was.
+        ValueError: a key cannot be part of a path, or of a name in a zip; or there is a pipe or a device under this
+            name.
+        OSError: the file cannot be written, for example for lack of a folder (FileNotFoundError) or of space; the old
+            one is as it was, and the error names ``path``.
 
     Example:
         >>> import tempfile
@@ -47,7 +53,7 @@ def save(path: str | Path, tree: Tree) -> None:
         ...     np.load(f"{folder}/model.npz")["dense_0/w"].dtype
         dtype('float32')
     """
-    _write(path, tree)
+    _write(checks.path("save", path), tree)
 
 
 def load(path: str | Path, like: Tree | None = None) -> Tree:
@@ -59,12 +65,13 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
         like: a tree that the file must fit, for example ``model.init(shape, 0)``: the same paths, shapes and dtypes.
 
     Returns:
-        The tree, of new arrays.
+        The tree, of new arrays. The checksum of each has been compared.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or no checkpoint, or it does not fit ``like``; the message names every leaf
-            that is missing, extra, or of another shape or dtype.
+        ValueError: the file is damaged or no checkpoint, holds anything but booleans and numbers, or is compressed to
+            less than a hundredth and larger than ``like``; or it does not fit ``like``, and the message names every
+            leaf that is missing, extra, or of another shape or dtype.
 
     Example:
         >>> import tempfile
@@ -73,7 +80,10 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
         ...     load(f"{folder}/model.npz", like={"w": np.ones(2)})
         {'w': array([0., 0.])}
     """
-    tree, _ = _read(path)
+    path = checks.path("load", path)
+    if like is not None:
+        _check_depth(path, like)
+    tree, _ = _read(path, 0 if like is None else trees.nbytes(like))
     if isinstance(tree, dict) and "opt_state" in tree:
         tree = tree | {"opt_state": renamed_state(tree["opt_state"])}
     if like is not None:
@@ -103,8 +113,9 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
         >>> model
         serial(dense(4, activation=relu), dense(2))
     """
+    path = checks.path("save_model", path)
     text = to_json(model)
-    trees.flatten(params)
+    _check_depth(path, params)
     check_params(as_layer(model), params)
     _write(path, params, text)
 
@@ -134,52 +145,50 @@ def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer,
         >>> fn.predict(model, params, np.ones((1, 3)))
         array([[3., 3.]])
     """
+    path = checks.path("load_model", path)
+    check_own(layers)
     params, text = _read(path)
     if text is None:
         raise ValueError(f"{path} holds arrays and no model, as save writes them; build the model, and call load")
     try:
         model = from_json(text, layers)
         check_params(model, params)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     return model, params
 
 
-def _write(path: str | Path, tree: Tree, architecture: str | None = None) -> None:
+def _write(path: Path, tree: Tree, architecture: str | None = None) -> None:
     """Write a tree, and perhaps an architecture before it, to a file: all of it or nothing."""
-    trees.flatten(tree)  # raises on keys and containers that have no path
-    entries = dict(_entries(tree))
-    for name, leaf in entries.items():
+    _check_depth(path, tree)
+    members = dict(_entries(tree))
+    for name, leaf in members.items():
         _check_entry(name, leaf)
-    path = Path(path)
-    # In the same folder, since a rename is atomic only inside one file system.
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    if architecture is not None:
+        members = {ARCHITECTURE: architecture.encode(), **members}
+    with replaced(path) as file:
+        write_members(file, members)
+
+
+def _check_depth(path: Path, tree: Tree) -> None:
+    """Raise on keys and containers that have no path, and on a dict that contains itself."""
     try:
-        with open(temporary, "xb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                if architecture is not None:
-                    with archive.open(ARCHITECTURE, "w") as member:
-                        member.write(architecture.encode())
-                for name, leaf in entries.items():
-                    with archive.open(name, "w", force_zip64=True) as member:
-                        if leaf is not None:
-                            np.lib.format.write_array(member, np.asarray(leaf), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())  # otherwise a power cut could leave the new name on an empty file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        trees.flatten(tree)
+    except RecursionError:
+        raise ValueError(f"{path}: the tree is nested too deeply; does a dict contain itself?") from None
 
 
-def _read(path: str | Path) -> tuple[Tree, str | None]:
-    """The tree in a file, and the architecture if there is one."""
-    with open(path, "rb") as file:
-        start = file.read(2)
+def _read(path: Path, known: int = 0) -> tuple[Tree, str | None]:
+    """The tree in a file, and the architecture if there is one; ``known`` is the expected number of bytes."""
+    with opened(path) as file:
+        start, size = file.read(2), os.fstat(file.fileno()).st_size
         if not zipfile.is_zipfile(file):
             what = "is empty" if not start else "is cut short" if start == b"PK" else "is not a zip file"
             raise ValueError(f"{path} is not a checkpoint: it {what}")
         try:
-            return _read_zip(file)
+            return _tree(read_members(file, size, known))
+        except MemoryError:
+            raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
         except Exception as error:  # a damaged zip shows itself as one of a dozen types, some without a message
             why = str(error) or type(error).__name__
             raise ValueError(f"{path} is damaged or not a checkpoint: {why}") from error
@@ -199,51 +208,36 @@ def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
 def _check_entry(name: str, leaf: Any) -> None:
     """Raise an error, before anything is written, about a leaf that could not be read back as it is."""
     path = name.removesuffix(".npy") or "the tree"
-    if zipfile.ZipInfo(name).filename != name:
-        raise ValueError(f"{path!r} cannot be a name in a zip file; rename the key")
+    check_name(name)
     if leaf is None and name.endswith("/"):
         return
+    checks.plain(path, leaf)
     if not isinstance(leaf, np.ndarray | np.generic):
         raise TypeError(f"{path}: expected a NumPy array, got {type(leaf).__name__}; use np.asarray(...)")
-    if leaf.dtype.kind not in "biufc":
+    if leaf.dtype.kind not in KINDS:
         raise TypeError(f"{path}: expected booleans or numbers, got an array of dtype {leaf.dtype}")
 
 
-def _read_zip(file: Any) -> tuple[Tree, str | None]:
-    """The same of an open file."""
+def _tree(members: dict[str, Any]) -> tuple[Tree, str | None]:
+    """The tree whose leaves are the members of a file, and the architecture."""
+    architecture = members.pop(ARCHITECTURE, None)
+    if not members and architecture is None:
+        raise ValueError("it has no .npy members")
     flat: dict[str, Any] = {}
-    architecture = None
-    with zipfile.ZipFile(file) as archive:
-        if not archive.namelist():
-            raise ValueError("it has no .npy members")
-        if any(member.comment for member in archive.infolist()):
-            # Nobody writes comments: a wrong length of one hides the members that follow.
-            raise ValueError("its directory of members is damaged")
-        for name in archive.namelist():
-            content = archive.read(name)  # whole, so that its checksum is compared before it is interpreted
-            if name == ARCHITECTURE:
-                architecture = content.decode()
-            elif name.endswith("/"):
-                flat[name.removesuffix("/")] = {}
-            elif name.endswith(".npy"):
-                try:
-                    flat[name.removesuffix(".npy")] = _array(content)
-                except ValueError as error:
-                    raise ValueError(f"member {name!r}: {error}") from error
-            else:
-                raise ValueError(f"{name!r} is not a .npy member")
+    for name, content in members.items():
+        path = name.removesuffix("/" if name.endswith("/") else ".npy")
+        if path == name or (name.endswith("/") and content):
+            raise ValueError(f"{name!r} is not a .npy member")
+        if path in flat:
+            raise ValueError(f"{path!r} is an array and a folder at once")
+        flat[path] = {} if name.endswith("/") else content
+    parents = {parent for path in flat for parent in accumulate(path.split("/")[:-1], below)}
+    for path in flat:
+        if path in parents:
+            raise ValueError(f"{path!r} is an array or an empty folder, and a folder of others at once")
     tree = trees.unflatten(flat)
     trees.flatten(tree)  # raises on names that are not paths
-    return tree, architecture
-
-
-def _array(content: bytes) -> np.ndarray[Any, Any]:
-    """The array in one member, which must hold nothing else."""
-    member = io.BytesIO(content)
-    array: np.ndarray[Any, Any] = np.lib.format.read_array(member, allow_pickle=False)
-    if member.read(1):
-        raise ValueError("there are bytes after the array")
-    return array
+    return tree, None if architecture is None else architecture.decode()
 
 
 def _check_like(path: str | Path, tree: Tree, like: Tree) -> None:
