@@ -105,10 +105,14 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 
         return y, backward
 
-    def measure(params: Params, x: Array) -> Params:
-        _, mean, var = run_one(_statistics(x))
+    def measured(params: Params, x: Array) -> Coroutine[Params]:
+        _, mean, var = yield from _statistics(x)
         return {**params, "mean": mean, "var": var}
 
+    def measure(params: Params, x: Array) -> Params:
+        return run_one(measured(params, x))
+
+    measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
     return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
 
 
