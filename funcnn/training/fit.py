@@ -149,19 +149,19 @@ def fit(
             show(0, "")
             print(f"epoch {record['epoch']}/{epochs}  {format_record(record)}", flush=True)
 
-    loop = Loop(
-        layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-        None if store is None else Store(store, every, fingerprint), report, *saved,
-    )  # fmt: skip
-    loop.saved = saved.run if store == source else None
     with interrupts_deferrable() as deferral:
+        loop = Loop(
+            layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
+            None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+        )  # fmt: skip
+        loop.saved = saved.run if store == source else None
         try:
             if not start:
                 loop.epoch_ended()
             for x, target in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
                 if loop.decision.stop:
                     break
-                value = loop.step(x, target, deferral)
+                value = loop.step(x, target)
                 if show is not None:
                     show(loop.run.step - first, f"loss {value:.4f}")
                 loop.epoch_ended()

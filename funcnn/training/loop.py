@@ -53,6 +53,7 @@ class Loop:
             checked; ``parts`` are the training data and perhaps validation data, by name.
         store: where to save the run.
         report: called with each record before its callbacks.
+        deferral: surrounds what Ctrl-C may not interrupt.
         run: where the loop starts.
         history: the records before that.
         seconds: how long the run has been going on before that.
@@ -71,6 +72,7 @@ class Loop:
     callbacks: Sequence[Any]
     store: Store | None
     report: Callable[[Record], None]
+    deferral: Deferral
     run: Run
     history: list[Record]
     seconds: float = 0.0
@@ -85,6 +87,7 @@ class Loop:
         self.first = self.run.step
         # The run at its last evaluation, as others know it; none of its arrays is ever written to.
         self.evaluated, self.good = self.run, Fit(self.run.params, self.run.opt_state, self.history)
+        self.good_step = self.first
         self.decision = Decision(self.run.stopped, self.chosen or self.good)
         self.saved: Run | None = None
         self.states = [*self.run.states]  # newer than those of the run if a callback after the first has raised
@@ -95,7 +98,7 @@ class Loop:
 
     # The run
 
-    def step(self, x: Tree, target: Tree, deferral: Deferral) -> float:
+    def step(self, x: Tree, target: Tree) -> float:
         """Make one step, and return the loss before it."""
         run, key = self.run, fold(self.key, self.run.step)
         try:
@@ -106,7 +109,7 @@ class Loop:
             raise self.diverged(str(error), run, self.repeated(run.params, x, target, key)) from None
         if path := _first_nonfinite(run.params, grads, grads):
             raise self.diverged(f"the gradient of {path} is not finite", run, self.repeated(run.params, x, target, key))
-        with deferral:
+        with self.deferral:
             params, opt_state = run.params, run.opt_state
             if not self.owned and self.optimizer.donates:
                 params, opt_state, self.owned = tree.map(_copied, params), tree.map(_copied, opt_state), True
@@ -127,7 +130,8 @@ class Loop:
         if due and not (self.history and self.history[-1]["epoch"] == epoch):
             self.evaluate(epoch)
         if self.store is not None and epoch % self.store.every == 0:
-            self.save()
+            with self.deferral:
+                self.save()
 
     def evaluate(self, epoch: int) -> None:
         """Calibrate, record the scores, and let the callbacks decide."""
@@ -142,7 +146,7 @@ class Loop:
             raise self.diverged(f"{error} after epoch {epoch}", None, self.predicted(run.params)) from None
         self.report(record)
         self.history.append(record | _rate(run.opt_state))
-        self.good = Fit(params, run.opt_state, self.history)
+        self.good, self.good_step = Fit(params, run.opt_state, self.history), run.step
         self.decision, stopped = decide(self.callbacks, self.states, self.good)
         self.run = Run(params, run.opt_state, run.step, tuple(self.states), len(self.history), stopped)
         self.evaluated = self.run
@@ -171,7 +175,8 @@ class Loop:
         result = self.decision.result
         finished = self.run.stopped or self.run.step == self.steps * self.epochs
         if self.store is not None and (self.run.step > self.first or self.saved is not self.run):
-            self.save(result if finished and result.params is not self.run.params else None)
+            with self.deferral:
+                self.save(result if finished and result.params is not self.run.params else None)
         for end, state in self.ends():
             end(state)
         return result
@@ -180,7 +185,7 @@ class Loop:
         """After an error or Ctrl-C: the error carries the last result, and what was to be saved is saved."""
         broken = self.writing or isinstance(error, NonFiniteLossError)
         run = self.evaluated if broken else self.run
-        as_evaluated = run.step == self.evaluated.step
+        as_evaluated = run.step == self.good_step
         _attach(error, self.good if as_evaluated else Fit(run.params, run.opt_state, self.history))
         if run.step > self.first and not isinstance(error, NonFiniteLossError):
             error.add_note(

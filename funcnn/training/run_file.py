@@ -16,6 +16,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Key, Tree
 from funcnn.interchange.checkpoint import load, save
+from funcnn.optim import Optimizer
 from funcnn.recorded import spelled
 from funcnn.training.batching import take
 from funcnn.training.evaluate import Record
@@ -123,7 +124,10 @@ def _as_array(leaf: Any) -> Any:
 
 def _text(value: Any) -> str:
     """What something is, the same in each process: without the addresses of objects."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", spelled(value))
+    text = spelled(value)
+    if isinstance(value, Optimizer) and value.call is None:
+        text = f"{text} of {spelled(value.update)}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _parameters(params: Tree) -> str:
@@ -133,12 +137,12 @@ def _parameters(params: Tree) -> str:
 
 def _examples(data: Any) -> str:
     """The shapes and dtypes of ``(x, target)``, and the checksum of spaced examples."""
-    parts = dict(zip(("x", "target"), data, strict=True))
-    flat = tree.flatten(parts)
+    x, target = data
+    flat = tree.flatten({"x": x}) | tree.flatten({"target": target})
     n = len(next(iter(flat.values())))
     index = np.linspace(0, n - 1, min(n, FINGERPRINT_EXAMPLES)).astype(int)
     shapes = (f"{path} {leaf.shape} {leaf.dtype}" for path, leaf in flat.items())
-    return f"{', '.join(shapes)}, checksum {_checksum(take(parts, index)):08x}"
+    return f"{', '.join(shapes)}, checksum {_checksum(take({'x': x, 'target': target}, index)):08x}"
 
 
 def _checksum(arrays: Tree) -> int:
