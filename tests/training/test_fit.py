@@ -536,6 +536,20 @@ def test_the_progress_line_shows_speed_and_remaining_time(clock: list[float]) ->
     assert stream.screen() == [""]
 
 
+@pytest.mark.parametrize("width", [1, 20, 40, 60, 79, 80, 120])
+def test_the_progress_line_stays_in_one_row(monkeypatch: pytest.MonkeyPatch, clock: list[float], width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    show = fn.progress(10_000, stream)
+    for step in range(1, 100):
+        clock[0] += 1
+        show(step, "loss 0.1234, accuracy 0.5678")
+    rows = [row for row in stream.getvalue().split("\r") if row]
+    assert len(rows) == 99
+    assert {len(row) for row in rows} == {max(width - 1, 1)}
+    assert rows[0].startswith("step 1/10000  loss 0.1234"[: width - 1])
+
+
 def test_progress_writes_to_terminals_only(clock: list[float]) -> None:
     stream = io.StringIO()
     show = fn.progress(10, stream)
