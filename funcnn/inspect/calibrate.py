@@ -122,6 +122,7 @@ def _examples(x: Tree) -> int:
     for path, leaf in tree.flatten(x).items():
         if not isinstance(leaf, np.ndarray) or not leaf.ndim:
             raise TypeError(f"calibrate: expected {below('x', path)} as an array of examples, got {checks.what(leaf)}")
+        checks.plain("calibrate", leaf, below("x", path))
         lengths.add(len(leaf))
     if len(lengths) > 1:
         raise ValueError(f"calibrate: the arrays of x hold different numbers of examples, {sorted(lengths)}")

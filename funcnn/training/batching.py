@@ -162,6 +162,7 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
                 raise TypeError(
                     f"{kind}: expected {path} as an array with one example per index, got {got}; use np.asarray(...)"
                 )
+            checks.plain(kind, leaf, path)
             sizes[path] = len(leaf)
         tree.flatten({name: part})  # raises if a key could not be part of a path
     if not sizes:

@@ -82,7 +82,7 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
         y: (n, ...), or a nested dict of such arrays.
 
     Raises:
-        TypeError: x is neither an array nor a nested dict of arrays.
+        TypeError: x is neither an array nor a nested dict of arrays, or the parameters are not a dict.
         ValueError: ``batch_size`` is not a whole number ``>= 1``, or the arrays of x differ in length.
 
     Example:
@@ -92,6 +92,8 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
                [1.]])
     """
     layer = as_layer(model)
+    if not isinstance(params, dict):
+        raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}")
     step = checks.size("predict", "batch_size", batch_size)
     n = check_examples("predict", (x,), least=0)
     return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
@@ -161,6 +163,7 @@ def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> Loss:
             value = checks.returned_number(f"the first item that {name} returns", value)
         like_y = type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype
         if gradient and not like_y:
+            checks.plain(name, dy, "dy")
             checks.gradient(f"the dy that {name} returns", dy, y)
         return value, dy
 

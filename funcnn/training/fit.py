@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.losses import Loss
 from funcnn.optim import as_optimizer, current_step
@@ -119,6 +119,7 @@ def fit(
     """
     layer, key, followers = as_layer(model), as_key(rng), as_callbacks(callbacks)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
+    tree.check_parameters(params, "fit")
     parts = _parts(train, validation, validation_split, key)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
@@ -179,14 +180,17 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
 
     Returns:
-        ``show(done, text)``, to be called after each step; it writes ten times a second at most, and clears its line
-        after the last step, or if ``text`` is empty.
+        ``show(done, text)``, to be called after each step; it writes ten times a second at most, one row of the
+        terminal, and clears it after the last step, or if ``text`` is empty.
+
+    Raises:
+        ValueError: ``total`` is not a whole number ``>= 0``.
 
     Example:
         >>> show = progress(100)
         >>> show(1, "loss 2.3026")
     """
-    out = sys.stderr if stream is None else stream
+    total, out = checks.size("progress", "total", total, 0), sys.stderr if stream is None else stream
     started = shown = time.perf_counter()
 
     def show(done: int, text: str) -> None:
