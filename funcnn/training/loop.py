@@ -271,7 +271,8 @@ class _NonFiniteLoss(Exception):
 
 def _first_nonfinite(params: Params, values: Tree, grads: Tree, known: frozenset[str] = frozenset()) -> str:
     """The path of the first of some values, in the order of the parameters, that is not finite and has a gradient."""
-    leaves, gradients = aligned(params, values), aligned(params, grads)
+    leaves = aligned(params, values)
+    gradients = leaves if values is grads else aligned(params, grads)
     if leaves is None or gradients is None:  # the optimizer says in what they differ
         return ""
     pairs = zip(leaves, gradients, strict=True)
