@@ -3,11 +3,15 @@
     python examples/mnist_cnn.py                          the 10,000 digits that come with funcnn: 98 % in half a minute
     python examples/mnist_cnn.py --data DIR --epochs 6    all 60,000 of MNIST, as .gz files in DIR: 99 %
 
-It may be killed at any time: ``--resume`` continues after the last finished epoch, and ends with the same bits.
+It may be killed at any time: ``--resume`` continues after the last finished epoch, and ends with the same bits. The
+options must be those of the run in the folder ``--out``; if there is none, it starts.
 """
 
 import argparse
+import json
+import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +32,15 @@ def main(options):
     out.mkdir(parents=True, exist_ok=True)
     train, test = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
     train, test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
+    run = {
+        "model": repr(model), "seed": options.seed, "batch": options.batch, "rate": options.rate,
+        "epochs": options.epochs, "data": f"{len(train[0])} images, checksum {zlib.crc32(train[0]):08x}",
+    }  # fmt: skip
     train, validation = fn.split(train, fraction=0.1, rng=(options.seed, 1))
-
+    saved = resumed(out / "training.npz", run) if options.resume else None
     params = model.init((28, 28, 1), rng=options.seed)
     fn.summary(model, params, (28, 28, 1)).show()
-    params, history, seconds = learn(params, train, validation, options, out / "training.npz")
+    params, history, seconds = learn(params, train, validation, options, out / "training.npz", run, saved)
 
     logits = fn.predict(model, params, test[0])
     accuracy = fn.metrics.accuracy(logits, test[1])
@@ -52,8 +60,8 @@ def main(options):
     print(f"the model file, loaded again, predicts {'the same bits' if same else 'SOMETHING ELSE'}")
 
 
-def learn(params, train, validation, options, checkpoint):
-    """The complete training loop."""
+def learn(params, train, validation, options, checkpoint, run, saved):
+    """The complete training loop. A checkpoint holds everything that decides the future, and says what it is of."""
     steps = -(-len(train[0]) // options.batch)
     optimizer = fn.adam(fn.cosine_decay(options.rate, steps=steps * options.epochs))
     opt_state = optimizer.init(params)
@@ -73,11 +81,10 @@ def learn(params, train, validation, options, checkpoint):
         print(f"epoch {epoch}/{options.epochs}  {fn.format_record(scores)}", flush=True)
         return scores
 
-    if options.resume:
-        saved = fn.load(checkpoint)
-        params, opt_state, history = saved["params"], saved["opt_state"], table_to_records(saved["history"])
-    else:
+    if saved is None:
         history = [record(0, 0.0)]
+    else:
+        params, opt_state, history = saved["params"], saved["opt_state"], read_text(saved["history"])
     start, before = int(fn.current_step(opt_state)), history[-1]["seconds"]
     started = time.perf_counter()
     show = fn.progress(steps * options.epochs - start)
@@ -88,8 +95,8 @@ def learn(params, train, validation, options, checkpoint):
         show(step + 1 - start, f"loss {loss:.4f}")
         if (step + 1) % steps == 0:
             history.append(record((step + 1) // steps, before + time.perf_counter() - started))
-            table = {name: np.array([scores[name] for scores in history]) for name in history[0]}
-            fn.save(checkpoint, {"params": params, "opt_state": opt_state, "history": table})
+            texts = {"history": as_text(history), "run": as_text(run)}
+            fn.save(checkpoint, {"params": params, "opt_state": opt_state, **texts})
     return params, history, history[-1]["seconds"]
 
 
@@ -101,9 +108,35 @@ def jitter(images, rng):
     return np.ascontiguousarray(windows[np.arange(len(images)), rows, columns].transpose(0, 2, 3, 1))
 
 
-def table_to_records(table):
-    """A history saved as one array for each column, as one dict for each epoch."""
-    return [dict(zip(table, map(float, row), strict=True)) for row in zip(*table.values(), strict=True)]
+def resumed(checkpoint, run):
+    """What a checkpoint holds, if it is of this run; None if there is no checkpoint."""
+    if not checkpoint.exists():
+        print(f"there is no {checkpoint}: a new run starts")
+        return None
+    try:
+        saved = fn.load(checkpoint)
+        found = read_text(saved["run"])
+    except (OSError, KeyError, ValueError) as error:
+        sys.exit(
+            f"cannot resume: {checkpoint} holds no run of this program ({error}); choose another folder with --out"
+        )
+    differences = [f"{name} is {run[name]} and was {found.get(name)}" for name in run if found.get(name) != run[name]]
+    if differences:
+        sys.exit(
+            f"cannot resume: {checkpoint} is of another run: {'; '.join(differences)}. "
+            "Give the options of that run, or leave out --resume to start a new one"
+        )
+    return saved
+
+
+def as_text(value):
+    """A value as a text in an array, which is what a checkpoint holds."""
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def read_text(array):
+    """The value that such a text stands for."""
+    return json.loads(array.tobytes())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["Call", "Recorded", "is_default", "made", "recorded", "written"]
+__all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "written"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,15 +124,15 @@ def written(
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
         if kind is inspect.Parameter.POSITIONAL_ONLY or (more and kind is inspect.Parameter.POSITIONAL_OR_KEYWORD):
-            yield _spelled(value)
+            yield spelled(value)
         elif kind is inspect.Parameter.VAR_POSITIONAL:
-            yield from (_spelled(item) for item in value)
+            yield from (spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
-            yield from (f"{key}={_spelled(item)}" for key, item in value.items())
+            yield from (f"{key}={spelled(item)}" for key, item in value.items())
         elif default is inspect.Parameter.empty and name not in by_keyword:
-            yield _spelled(value)
+            yield spelled(value)
         elif not is_default(value, parameters[name]):
-            yield f"{name}={_spelled(value)}"
+            yield f"{name}={spelled(value)}"
 
 
 def is_default(value: Any, parameter: inspect.Parameter) -> bool:
@@ -145,12 +145,12 @@ def is_default(value: Any, parameter: inspect.Parameter) -> bool:
     return value is default or (plain and repr(value) == repr(default))
 
 
-def _spelled(value: Any) -> str:
+def spelled(value: Any) -> str:
     """An argument as one would write it."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_spelled(key)}: {_spelled(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{spelled(key)}: {spelled(item)}" for key, item in value.items()) + "}"
     if type(value) in (list, tuple):
-        items = ", ".join(_spelled(item) for item in value)
+        items = ", ".join(spelled(item) for item in value)
         return f"[{items}]" if type(value) is list else f"({items}{',' if len(value) == 1 else ''})"
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"

@@ -1,7 +1,9 @@
 """The examples run as a user runs them, and a run that is killed and resumed ends with the same bits."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -86,16 +88,19 @@ def test_a_run_killed_after_its_first_epoch_and_resumed_ends_with_the_same_bits(
     finally:
         process.kill()
         process.communicate()
-    epochs_before = len(fn.load(checkpoint)["history"]["epoch"]) - 1
+    epochs_before = json.loads(fn.load(checkpoint)["history"].tobytes())[-1]["epoch"]
 
     text = run("mnist_cnn.py", *OPTIONS, "--out", tmp_path, "--resume")
     assert "epoch 1/2" not in text
     assert ("epoch 2/2" in text) == (epochs_before == 1)
     for name in ("training.npz", "digits.npz"):
         resumed, expected = (fn.load(folder / name) for folder in (tmp_path, straight[1]))
-        histories = [tree.pop("history", {}) for tree in (resumed, expected)]
-        assert [history.pop("seconds", None) is None for history in histories] == [name == "digits.npz"] * 2
-        assert fn.tree.map(np.ndarray.tolist, histories[0]) == fn.tree.map(np.ndarray.tolist, histories[1])
+        histories = [json.loads(tree.pop("history").tobytes()) for tree in (resumed, expected) if "history" in tree]
+        for history in histories:
+            for record in history:
+                del record["seconds"]
+        assert [len(history) for history in histories] == ([3, 3] if name == "training.npz" else [])
+        assert histories[:1] == histories[1:]
         # The parameters and the state of the optimizer.
         assert fn.tree.paths(resumed) == fn.tree.paths(expected)
         for ours, theirs in zip(fn.tree.leaves(resumed), fn.tree.leaves(expected), strict=True):
@@ -103,6 +108,49 @@ def test_a_run_killed_after_its_first_epoch_and_resumed_ends_with_the_same_bits(
             assert ours.tobytes() == theirs.tobytes()
     pictures = [(folder / "confusion_matrix.png").read_bytes() for folder in (tmp_path, straight[1])]
     assert pictures[0] == pictures[1]
+
+
+def fails(example: str, *options: Any) -> tuple[int, str]:
+    """The exit code of an example that must fail, and its one line of explanation."""
+    process = start(example, *options)
+    _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    return process.returncode, err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "1"], "seed is 1 and was 0"),
+        (["--batch", "128"], "batch is 128 and was 256"),
+        (["--epochs", "3"], "epochs is 3 and was 2"),
+        (["--rate", "0.001"], "rate is 0.001 and was 0.003"),
+    ],
+)
+def test_another_run_in_the_folder_is_not_resumed(
+    straight: tuple[str, Path], tmp_path: Path, options: list[str], message: str
+) -> None:
+    shutil.copy(straight[1] / "training.npz", tmp_path)
+    code, text = fails("mnist_cnn.py", *OPTIONS, *options, "--out", tmp_path, "--resume")
+    assert code == 1
+    assert text.startswith(f"cannot resume: {tmp_path / 'training.npz'} is of another run: {message}. Give")
+    assert [path.name for path in tmp_path.iterdir()] == ["training.npz"]
+
+
+def test_a_file_that_is_no_run_is_not_resumed(straight: tuple[str, Path], tmp_path: Path) -> None:
+    for content in (b"PK", (straight[1] / "digits.npz").read_bytes()):
+        (tmp_path / "training.npz").write_bytes(content)
+        code, text = fails("mnist_cnn.py", *OPTIONS, "--out", tmp_path, "--resume")
+        assert code == 1
+        assert "training.npz holds no run of this program" in text
+
+
+def test_resuming_in_a_new_folder_starts_a_run(straight: tuple[str, Path], tmp_path: Path) -> None:
+    text = run("mnist_cnn.py", *OPTIONS, "--out", tmp_path / "new", "--resume")
+    assert f"there is no {tmp_path / 'new' / 'training.npz'}: a new run starts" in text
+    assert "epoch 0/2" in text
+    assert (tmp_path / "new" / "digits.npz").read_bytes() == (straight[1] / "digits.npz").read_bytes()
 
 
 def test_the_custom_layer_passes_its_check_and_learns() -> None:

@@ -35,6 +35,10 @@ INSIDE = (
     "funcnn.shapes",
     "funcnn.testing.laws",
     "funcnn.testing.report",
+    "funcnn.training.interrupts",
+    "funcnn.training.loop",
+    "funcnn.training.run",
+    "funcnn.training.run_file",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]
 MODULES = [

@@ -110,8 +110,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 
         return y, backward
 
-    def measure(params: Params, x: Array) -> Params:
-        _, mean, var, _ = run_one(_statistics(x))
+    def measured(params: Params, x: Array) -> Coroutine[Params]:
+        _, mean, var, _ = yield from _statistics(x)
         if (var > np.finfo(x.dtype).max).any():
             raise ValueError(
                 f"batch_norm: the variance of its input, up to {var.max():.3g}, is too large for {x.dtype.name}; "
@@ -119,6 +119,10 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
             )
         return {**params, "mean": mean.astype(x.dtype, copy=False), "var": var.astype(x.dtype, copy=False)}
 
+    def measure(params: Params, x: Array) -> Params:
+        return run_one(measured(params, x))
+
+    measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
     return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
 
 

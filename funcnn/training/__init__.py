@@ -1,14 +1,14 @@
 """The training loop and what it needs: batches of data, ``fit``, ``evaluate`` and ``predict``, callbacks.
 
-A training step is a pure function; everything here is a loop around it. A new callback is a function in
-``callbacks.py``.
+A training step is a pure function; everything here is a loop around it, and a run is a value that ``run_file`` saves
+and reads. A new callback is a function in ``callbacks.py``.
 """
 
 from funcnn.training.batching import batches, k_fold, split
 from funcnn.training.evaluate import evaluate, predict, value_and_grad
-from funcnn.training.fit import Decision, Fit, NonFiniteLossError, fit, format_record, progress
+from funcnn.training.fit import Callback, Decision, Fit, NonFiniteLossError, fit, format_record, progress
 
 __all__ = [
-    "Decision", "Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "format_record", "k_fold", "predict",
-    "progress", "split", "value_and_grad",
+    "Callback", "Decision", "Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "format_record", "k_fold",
+    "predict", "progress", "split", "value_and_grad",
 ]  # fmt: skip

@@ -1,15 +1,15 @@
 """Callbacks follow a run of ``fit``: each is called after each evaluation, and may write files or stop the run.
 
 A callback is any function of the record and of the ``Fit`` so far, such as
-``lambda record, result: record["seconds"] > 3600``: training stops when it returns True. The callbacks here read
-earlier epochs from the history, so that one callback can be used for several runs, one after the other.
+``lambda record, result: record["seconds"] > 3600``: training stops when it returns True. One that must remember
+something is a pair ``(init, update)``, a ``Callback``: ``fit`` keeps its state, and saves it with the run.
 """
 
 import csv
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.interchange.checkpoint import load, save
+from funcnn.interchange.files import replaced
 from funcnn.recorded import recorded
 from funcnn.training.evaluate import Record
-from funcnn.training.fit import Callback, Decision, Fit
+from funcnn.training.run import Callback, Decision, Fit
 
 __all__ = ["checkpoints", "csv_log", "early_stopping"]
 
@@ -37,11 +38,12 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
         metric: the name of the metric in the record: ``"validation_loss"``.
         patience: the number of epochs without improvement after which training stops, ``>= 1``.
         mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
-        min_delta: the smallest change that counts as an improvement is larger than this, ``>= 0``.
+        min_delta: patience ends unless a metric is better by more than this than the one that it last began with,
+            ``>= 0``. The best is the best, by however little.
 
     Returns:
-        A callback for ``fit``. It holds the best ``Fit`` of its latest run, so use it for one run at a time. NaN is
-        never the best. In a resumed run, the count of epochs starts again.
+        A callback for ``fit``, whose state holds the best parameters and since when patience lasts; both are saved with
+        the run. NaN is never the best.
 
     Raises:
         ValueError: an argument is out of range, or, once it is called, the record has no such metric.
@@ -58,41 +60,45 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
     Reference:
         Prechelt, Early stopping, but when? (1998), section 2: the third class of criteria.
     """
-    sign, patience = _sign("early_stopping", mode), checks.size("early_stopping", "patience", patience)
+    metric, sign = _name("early_stopping", metric), _sign("early_stopping", mode)
+    patience = checks.size("early_stopping", "patience", patience)
     min_delta = checks.nonnegative("early_stopping", "min_delta", min_delta)
-    best: Fit | None = None
 
-    def callback(record: Record, result: Fit) -> Decision:
-        nonlocal best
-        index = _best(result.history, metric, sign, min_delta)
-        # Never a result of an earlier run of this callback: each run has a history of its own.
-        if index is None:
-            best = None
-        elif index == len(result.history) - 1:
-            best = result
-        since = result.history[index or 0]["epoch"]
-        return Decision(record["epoch"] - since >= patience, result if best is None else best)
+    def update(state: dict[str, Any], record: Record, result: Fit) -> tuple[dict[str, Any], Decision]:
+        value, epoch = sign * _value(record, metric), record["epoch"]
+        state = state or {"since": epoch}
+        if not math.isnan(value):
+            if "best" not in state or value < state["lowest"]:
+                state = state | {"best": {"params": result.params, "opt_state": result.opt_state}, "lowest": value}
+            if "reference" not in state or value < state["reference"] - min_delta:
+                state = state | {"reference": value, "since": epoch}
+        if "best" in state:
+            result = Fit(state["best"]["params"], state["best"]["opt_state"], result.history)
+        return state, Decision(bool(epoch - state["since"] >= patience), result)
 
-    return callback
+    return Callback(dict, update)
 
 
 @recorded
 def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, mode: Mode = "min") -> Callback:
-    """Save the run every few epochs as ``last.npz``, and whenever a metric is best as ``best.npz``.
+    """Save the parameters every few epochs and at the end as ``last.npz``, and the best as ``best.npz``.
+
+    A run that is to be resumed is saved by ``fit`` itself, with ``checkpoint=``; these are files for others to read.
 
     Args:
         folder: the folder of the files; it is created if it does not exist. A run from the start replaces the files
             of an earlier run.
-        every: the number of epochs between two versions of ``last.npz``, ``>= 1``.
+        every: the number of epochs between two versions of ``last.npz``, ``>= 1``. The last evaluated epoch is always
+            saved, also if the run ends by an error or by Ctrl-C.
         metric: the name of the metric in the record that decides on the best: ``"validation_loss"``; by default there
             is no ``best.npz``.
         mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
 
     Returns:
-        A callback for ``fit``. A file is written completely or not at all. ``load`` reads from it what is needed to
-        resume the run with the same bits: ``params``, ``opt_state``, and ``step``, which ``fit`` takes as ``start``.
-        ``best.npz`` also has the value of the metric, under ``best``, so that a resumed run replaces it only by a
-        better one. NaN is never the best.
+        A callback for ``fit``. A file is written completely or not at all, and ``best.npz`` before ``last.npz``, so
+        that a run that goes on from ``last.npz`` has the best before it. Both hold ``params``, ``opt_state``, and
+        ``step``, which ``fit`` takes as ``start``; ``best.npz`` also the value of the metric, under ``best``, so that a
+        run that goes on replaces it only by a better one. NaN is never the best.
 
     Raises:
         ValueError: an argument is out of range; or, when it is called, the record has no such metric, or ``best.npz``
@@ -107,30 +113,44 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
         ...     load(f"{folder}/best.npz")
         {'params': {'w': array([1., 1.])}, 'opt_state': {}, 'step': array(40), 'best': {'validation_loss': array(0.5)}}
     """
-    folder, sign, every = Path(folder), _sign("checkpoints", mode), checks.size("checkpoints", "every", every)
+    folder, sign = checks.path("checkpoints", folder, "folder"), _sign("checkpoints", mode)
+    every = checks.size("checkpoints", "every", every)
+    metric = metric if metric is None else _name("checkpoints", metric)
+    last, best = folder / "last.npz", folder / "best.npz"
 
-    def callback(record: Record, result: Fit) -> None:
-        state = {"params": result.params, "opt_state": result.opt_state, "step": np.int64(record["step"])}
-        value = math.nan if metric is None else _value(record, metric)
-        best = folder / "best.npz"
+    def update(state: dict[str, Any], record: Record, result: Fit) -> tuple[dict[str, Any], None]:
+        epoch, value = int(record["epoch"]), math.nan if metric is None else _value(record, metric)
+        now = {"params": result.params, "opt_state": result.opt_state, "step": np.int64(record["step"])}
         folder.mkdir(parents=True, exist_ok=True)
-        if record["epoch"] == 0:
+        if not state and epoch == 0:
+            last.unlink(missing_ok=True)
             best.unlink(missing_ok=True)
-        if record["epoch"] % every == 0:
-            save(folder / "last.npz", state)
-        if not math.isnan(value) and (not best.exists() or sign * value < sign * _saved_value(best, metric)):
-            save(best, state | {"best": {metric: np.float64(value)}})
+        lowest = state.get("lowest")
+        if not state and metric is not None and best.exists():  # of the loop that this run goes on with
+            lowest = sign * _saved_value(best, metric)
+        if not math.isnan(value) and (lowest is None or sign * value < lowest):
+            save(best, now | {"best": {metric: np.float64(value)}})
+            lowest = sign * value
+        due = epoch // every > int(state.get("epoch", epoch - 1)) // every
+        if due:
+            save(last, now)
+        after = {"epoch": epoch} if due else {"epoch": state.get("epoch", epoch - 1), "unsaved": now}
+        return after if lowest is None else after | {"lowest": lowest}, None
 
-    return callback
+    def end(state: dict[str, Any]) -> None:
+        if "unsaved" in state:
+            save(last, state["unsaved"])
+
+    return Callback(dict, update, end)
 
 
 @recorded
-def csv_log(path: str | Path) -> Callback:
+def csv_log(path: str | Path) -> Callable[[Record, Fit], None]:
     """Write the records to a CSV file: a line with the names of the columns, then a line for each evaluation.
 
     Args:
-        path: the file. Rows of the first epoch of the run and of later epochs are replaced, so that a run from the
-            start overwrites the file, and a resumed run appends to the rows before it.
+        path: the file. It has the rows of the history, after those of a loop of your own that the run goes on with. So
+            a run from the start overwrites the file, and a resumed run completes it.
 
     Returns:
         A callback for ``fit``. Each row is in the file when the callback returns, with all digits of the numbers. Pass
@@ -152,24 +172,28 @@ def csv_log(path: str | Path) -> Callback:
     Reference:
         Shafranovich, RFC 4180: common format for CSV files (2005).
     """
-    path = Path(path)
+    path = checks.path("csv_log", path)
 
     def callback(record: Record, result: Fit) -> None:
-        before = result.history[-2:-1]
-        if before and before[0].keys() == record.keys():
-            with path.open("r+", encoding="utf-8") as file:
-                columns = next(csv.reader(file))
-                file.seek(0, os.SEEK_END)
-                file.write(_lines(columns, [record]))
-        else:
-            rows: list[Mapping[str, Any]] = [*_rows_before(record["epoch"], path), record]
-            columns = list(dict.fromkeys(name for row in rows for name in row))
-            # Written under another name first: if the run is killed here, the old log is still complete.
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(_lines(columns, [dict(zip(columns, columns, strict=True)), *rows]), encoding="utf-8")
-            os.replace(temporary, path)
+        columns = _columns_if_last(path, result.history[-2:-1])
+        if columns is not None and columns.keys() >= record.keys():
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_lines([*columns], [record]))
+            return
+        rows: list[Mapping[str, Any]] = [*_rows_before(result.history[0]["epoch"], path), *result.history]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = _lines(names, [dict(zip(names, names, strict=True)), *rows])
+        with replaced(path) as whole:
+            whole.write(text.encode())
 
     return callback
+
+
+def _name(kind: str, metric: Any) -> str:
+    """The name of a metric."""
+    if not isinstance(metric, str):
+        raise TypeError(f"{kind}: expected the name of a metric in the record, 'validation_loss', got {metric!r}")
+    return metric
 
 
 def _sign(kind: str, mode: str) -> int:
@@ -186,16 +210,6 @@ def _value(record: Record, metric: str) -> float:
     return record[metric]
 
 
-def _best(history: list[Record], metric: str, sign: int, min_delta: float) -> int | None:
-    """The index of the last record that improved on all before it; None if all are NaN."""
-    best, lowest = None, math.nan
-    for index, record in enumerate(history):
-        value = sign * _value(record, metric)
-        if not math.isnan(value) and (best is None or value < lowest - min_delta):
-            best, lowest = index, value
-    return best
-
-
 def _saved_value(file: Path, metric: str | None) -> float:
     """The best value so far, from its checkpoint."""
     found = load(file).get("best", {})
@@ -204,6 +218,19 @@ def _saved_value(file: Path, metric: str | None) -> float:
             f"checkpoints: {file} is not the best by {metric!r}, but by {list(found)}; choose another folder"
         )
     return float(found[metric])
+
+
+def _columns_if_last(path: Path, before: Sequence[Record]) -> dict[str, None] | None:
+    """The columns of a log that ends with this record; None if it does not, or if there is no such record."""
+    if not before or not path.exists():
+        return None
+    with path.open("rb") as file:
+        columns = dict.fromkeys(next(csv.reader([file.readline().decode(errors="replace")]), []))
+        if not columns.keys() >= before[0].keys():
+            return None
+        row = _lines([*columns], before).encode()
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(row)))
+        return columns if file.read() == row else None
 
 
 def _rows_before(epoch: float, path: Path) -> list[dict[str, str]]:

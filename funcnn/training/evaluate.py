@@ -7,11 +7,14 @@ be another number.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias, overload
 
+import numpy as np
+
 from funcnn import checks
 from funcnn.aliases import Params, Rng, Tree
 from funcnn.engine.microbatch import join, output
 from funcnn.losses import Loss
 from funcnn.protocol import as_layer
+from funcnn.recorded import spelled
 from funcnn.training.batching import Data, check_data, check_examples, take
 
 __all__ = ["evaluate", "predict", "value_and_grad"]
@@ -43,7 +46,9 @@ def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callabl
         ``rng``, in training mode. x and target are arrays or nested dicts of arrays.
 
     Raises:
-        TypeError: the model is not a layer, or the loss is not a function.
+        TypeError: the model is not a layer, or the loss is not a function; or, once it is called, the loss returns
+            something else than a number and a gradient of y's dtype.
+        ValueError: once it is called, the loss returns a gradient of another shape than y's.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -53,7 +58,7 @@ def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callabl
         >>> value, grads["w"]
         (4.0, array([[4.]]))
     """
-    apply, loss = as_layer(model).apply, checks.function("value_and_grad", "loss", loss)
+    apply, loss = as_layer(model).apply, checked_loss("value_and_grad", loss)
 
     def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> Any:
         y, vjp_fn = apply(params, x, rng)
@@ -77,7 +82,7 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
         y: (n, ...), or a nested dict of such arrays.
 
     Raises:
-        TypeError: x is neither an array nor a nested dict of arrays.
+        TypeError: x is neither an array nor a nested dict of arrays, or the parameters are not a dict.
         ValueError: ``batch_size`` is not a whole number ``>= 1``, or the arrays of x differ in length.
 
     Example:
@@ -87,6 +92,8 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
                [1.]])
     """
     layer = as_layer(model)
+    if not isinstance(params, dict):
+        raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}")
     step = checks.size("predict", "batch_size", batch_size)
     n = check_examples("predict", (x,), least=0)
     return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
@@ -114,7 +121,8 @@ def evaluate(
         ``{"loss": ..., name: ...}``.
 
     Raises:
-        TypeError: the data are not a pair of arrays or of nested dicts of arrays, or the metrics are not a dict.
+        TypeError: the data are not a pair of arrays or of nested dicts of arrays, the metrics are not a dict of
+            functions, or the loss or a metric returns something else.
         ValueError: lengths differ, there is no example, or a metric is called "loss".
 
     Example:
@@ -124,18 +132,62 @@ def evaluate(
         {'loss': 2.0}
     """
     check_data("evaluate", data)
+    loss, metrics = checked_loss("evaluate", loss, gradient=False), check_metrics("evaluate", metrics)
+    return scores(model, params, data, loss, metrics, batch_size)
+
+
+def scores(
+    model: Any, params: Params, data: Data, loss: Loss, metrics: Mapping[str, Metric], batch_size: int
+) -> Record:
+    """The same with arguments that are checked already."""
     x, target = data
-    metrics = check_metrics("evaluate", metrics)
     y = predict(model, params, x, batch_size)
     # The loss comes first: if it is NaN, a metric may raise an error.
-    return {"loss": float(loss(y, target)[0])} | {name: float(metric(y, target)) for name, metric in metrics.items()}
+    found = {"loss": loss(y, target)[0]}
+    for key, metric in metrics.items():
+        name = f"the metric {key!r}"
+        found[key] = checks.returned_number(name, called(name, metric, y, target))
+    return found
+
+
+def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> Loss:
+    """The same loss, but an error names it if it does not return a number and, where it is used, a gradient like y."""
+    function, name = checks.function(kind, "loss", loss), f"the loss {spelled(loss)}"
+
+    def checked(y: Tree, target: Tree) -> tuple[float, Tree]:
+        returned = called(name, function, y, target)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise TypeError(f"{name} must return a pair (value, dy), got {checks.what(returned)}")
+        value, dy = returned
+        if type(value) is not float:
+            value = checks.returned_number(f"the first item that {name} returns", value)
+        like_y = type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype
+        if gradient and not like_y:
+            checks.plain(name, dy, "dy")
+            checks.gradient(f"the dy that {name} returns", dy, y)
+        return value, dy
+
+    return checked
+
+
+def called(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of the user; an error in it gets a note that says which one it was."""
+    try:
+        return function(*args)
+    except Exception as error:
+        error.add_note(f"in {name}")
+        raise
 
 
 def check_metrics(kind: str, metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:
-    """The metrics by name, or an error if they are not a dict or one would overwrite the loss."""
+    """The metrics by name, or an error if they are not a dict of functions or one would overwrite the loss."""
     metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping):
         raise TypeError(f'{kind}: expected metrics as a dict {{"accuracy": accuracy}}, got {checks.what(metrics)}')
+    for name, metric in metrics.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{kind}: expected the names of metrics as texts, got {name!r}")
+        checks.function(kind, f"the metric {name!r}", metric)
     if "loss" in metrics:
         raise ValueError(f"{kind}: a metric may not be called 'loss': the loss is recorded under that name")
     return metrics

@@ -5,61 +5,37 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 """
 
 import math
-import signal
+import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from funcnn import checks, tree
-from funcnn.aliases import Params, Rng, Tree
-from funcnn.engine.memory import empty_like
-from funcnn.inspect.calibrate import calibrate
+from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.losses import Loss
-from funcnn.optim import as_optimizer, current_rate
-from funcnn.protocol import Layer, as_layer
-from funcnn.rng import as_key, fold, generator
-from funcnn.training.batching import Data, batches, check_data, split, take
-from funcnn.training.evaluate import Metric, Record, check_metrics, evaluate, value_and_grad
+from funcnn.optim import as_optimizer, current_step
+from funcnn.protocol import as_layer
+from funcnn.rng import as_key, fold
+from funcnn.training.batching import Data, batches, check_data, split
+from funcnn.training.evaluate import Metric, Record, check_metrics, checked_loss
+from funcnn.training.interrupts import interrupts_deferrable
+from funcnn.training.loop import Loop, Store
+from funcnn.training.run import (
+    Callback,
+    Decision,
+    Fit,
+    Follower,
+    NonFiniteLossError,
+    Run,
+    Saved,
+    as_callbacks,
+    first_states,
+)
+from funcnn.training.run_file import fingerprint_of, load_run
 
-__all__ = ["Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
-
-CALIBRATION_EXAMPLES = 1000
-"""The number of training examples on which ``fit`` calibrates batch norm."""
-
-
-class Fit(NamedTuple):
-    """What ``fit`` returns: the parameters, the optimizer's state, and a record for each evaluated epoch."""
-
-    params: Params
-    opt_state: Tree
-    history: list[Record]
-
-
-class Decision(NamedTuple):
-    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here."""
-
-    stop: bool
-    result: Fit
-
-
-Callback: TypeAlias = Callable[[Record, Fit], bool | Decision | None]
-"""Called after each evaluation, with its record and with what ``fit`` would return if it stopped there.
-
-It returns True to stop, None or False to continue, or a ``Decision``. If several choose a result, the last one counts.
-"""
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss or a gradient became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation before that."""
-
-    def __init__(self, message: str, result: Fit) -> None:
-        super().__init__(message)
-        self.result = result
+__all__ = ["Callback", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
 
 
 def fit(
@@ -78,7 +54,10 @@ def fit(
     start: int = 0,
     evaluate_every: int = 1,
     verbose: bool = True,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Follower] = (),
+    checkpoint: str | Path | None = None,
+    every: int = 1,
+    resume: str | Path | None = None,
 ) -> Fit:
     """Train a model and record its losses and metrics.
 
@@ -95,86 +74,102 @@ def fit(
         validation: ``(x, target)`` to evaluate on, not to train on.
         validation_split: instead, the fraction of ``train`` to split off for validation, as ``split`` does: stratified
             by class if the target is an array of classes.
-        opt_state: to resume a run, the optimizer state it ended with; ``optimizer.init(params)`` by default.
-        start: to resume a run, the number of steps it made: the result has the bits of an uninterrupted run.
+        opt_state: to go on after a loop of your own, the optimizer state it ended with; ``optimizer.init(params)`` by
+            default.
+        start: to go on after a loop of your own, the number of steps it made, which is also that of ``opt_state``.
         evaluate_every: the number of epochs between evaluations; there is always one before training and one at the
             end.
         verbose: whether to print a line for each evaluation, and a progress line on a terminal.
         callbacks: functions ``callback(record, result)``, called after each evaluation, where ``result`` is the Fit so
-            far; training stops if one returns True. ``funcnn.callbacks`` has some.
+            far; training stops if one returns True. One with a state is a pair ``(init, update)``, see ``Callback``.
+            ``funcnn.callbacks`` has some.
+        checkpoint: the file in which the run is saved: before the first step, every few epochs, at the end, and on an
+            error or Ctrl-C, then with the steps of the unfinished epoch. A run from the start replaces it.
+        every: the number of epochs between two versions of that file.
+        resume: a file that ``checkpoint`` named, with which the run goes on: all other arguments are those of the call
+            that wrote it, and the result and the history are those of a run that was not interrupted, bit for bit.
+            Others are allowed for ``epochs``, not fewer than were made, for ``checkpoint``, ``every``, ``verbose``
+            and for callbacks that are functions. A run that a callback with a state has stopped is not trained on.
 
     Returns:
         ``Fit(params, opt_state, history)``. A record has ``epoch``, ``step``, ``seconds`` since the start,
         ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all evaluated in inference mode on all
         examples, and the learning ``rate`` of the last step, if the optimizer's state contains it. For each evaluation,
-        and for the parameters returned, layers such as ``batch_norm`` are calibrated on training examples.
+        and for the parameters returned, layers such as ``batch_norm`` are calibrated on training examples. Both take
+        ``batch_size`` examples at a time.
 
     Raises:
-        NonFiniteLossError: the loss or a gradient became NaN or infinite. Its ``result`` is the ``Fit`` of the last
-            evaluation before that, or what the run started from.
+        NonFiniteLossError: the loss, a gradient or a parameter became NaN or infinite. Its ``result`` is the ``Fit`` of
+            the last evaluation before that, or what the run started from.
         TypeError: the data are not pairs of arrays or of nested dicts of arrays, the metrics are not a dict, the
-            optimizer is not one, the loss or a callback is not a function, or a callback returns something else.
+            optimizer is not one, the loss, a metric or a callback is not a function or returns something else.
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
-            given, or ``start`` without ``opt_state``.
+            given, ``start`` is not the step of ``opt_state``, or the file holds another run; the message says in what
+            it differs.
+        FileNotFoundError: there is no file to resume.
+        BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
         >>> model = fn.dense(1)
         >>> result = fit(model, model.init((1,), 0), fn.adam(0.1), (x, 2 * x), fn.mean_squared_error, 50, verbose=False)
         >>> result.history[-1]["train_loss"] < 1e-3
         True
     """
-    run, key, loss = as_layer(model), as_key(rng), checks.function("fit", "loss", loss)
-    metrics, callbacks = check_metrics("fit", metrics), _check_callbacks(callbacks)
+    layer, key, followers = as_layer(model), as_key(rng), as_callbacks(callbacks)
+    checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
+    tree.check_parameters(params, "fit")
     parts = _parts(train, validation, validation_split, key)
-    train, sample = parts["train"], _calibration_sample(parts["train"], key)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
-    evaluate_every = checks.size("fit", "evaluate_every", evaluate_every)
+    evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
     batch_size = checks.size("fit", "batch_size", batch_size)
-    per_epoch = math.ceil(check_data("fit", train) / batch_size)
-    stream = batches(train, batch_size, epochs, fold(key, "batches"), start)
+    steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
-    opt_state = _first_state(optimizer.init, params, start) if opt_state is None else opt_state
-    show = progress(per_epoch * epochs - start) if verbose else None
-    started, history = time.perf_counter(), list[Record]()
-    # The last Fit that others know; once a step has made new arrays, `owned`, the steps after it may write into them.
-    good, owned = Fit(params, opt_state, history), False
-    decision = Decision(stop=False, result=good)
+    store, source = _files(checkpoint, every, resume)
+    if store is not None or source is not None:
+        fingerprint = fingerprint_of(
+            key, params, {"train": train, "validation": validation}, followers, model=layer, optimizer=optimizer,
+            loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
+            evaluate_every=evaluate_every,
+        )  # fmt: skip
+    if source is None:
+        opt_state = optimizer.init(params) if opt_state is None and not start else opt_state
+        saved = Saved(Run(params, _checked_state(opt_state, start), start, first_states(followers)), [])
+    elif start or opt_state is not None:
+        raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
+    else:
+        saved = load_run(source, fingerprint, len(first_states(followers)))
+        if saved.run.step > steps * epochs:
+            raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+    first = saved.run.step
+    show = progress(steps * epochs - first) if verbose else None
 
-    def record(epoch: int) -> None:
-        nonlocal params, good, owned, decision
-        finite_loss = _finite(loss, f"after epoch {epoch}", good)
-        params = _calibrated(run, params, sample, finite_loss, key)
-        scores: Record = {"epoch": epoch, "step": epoch * per_epoch, "seconds": time.perf_counter() - started}
-        for part, data in parts.items():
-            found = evaluate(run, params, data, finite_loss, metrics)
-            scores |= {f"{part}_{name}": value for name, value in found.items()}
-        history.append(scores | _rate(opt_state))
+    def report(record: Record) -> None:
         if show is not None:
             show(0, "")
-            print(f"epoch {epoch}/{epochs}  {format_record(scores)}", flush=True)
-        good, owned = Fit(params, opt_state, history), False
-        decision = _decide(callbacks, good)
+            print(f"epoch {record['epoch']}/{epochs}  {format_record(record)}", flush=True)
 
-    if not start:
-        record(0)
-    for step, (x, target) in enumerate(stream, start):
-        if decision.stop:
-            break
-        gradient = value_and_grad(run, _finite(loss, f"in step {step}", good))
-        value, grads = gradient(params, x, target, fold(key, step))
-        _check_finite(grads, f"in step {step} of epoch {step // per_epoch + 1}", good)
-        with _interrupts_deferred():
-            if optimizer.donates and not owned:
-                params, opt_state, owned = tree.map(_copied, params), tree.map(_copied, opt_state), True
-            params, opt_state = optimizer.step(grads, opt_state, params, donate=owned)
-        if show is not None:
-            show(step + 1 - start, f"loss {value:.4f}")
-        epoch, rest = divmod(step + 1, per_epoch)
-        if not rest and (epoch % evaluate_every == 0 or epoch == epochs):
-            record(epoch)
-    return decision.result
+    with interrupts_deferrable() as deferral:
+        loop = Loop(
+            layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
+            None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+        )  # fmt: skip
+        loop.saved = saved.run if store == source else None
+        try:
+            if not start:
+                loop.epoch_ended()
+            for x, target in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
+                if loop.decision.stop:
+                    break
+                value = loop.step(x, target)
+                if show is not None:
+                    show(loop.run.step - first, f"loss {value:.4f}")
+                loop.epoch_ended()
+            return loop.end()
+        except BaseException as error:
+            loop.rescue(error)
+            raise
 
 
 def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
@@ -185,14 +180,17 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
 
     Returns:
-        ``show(done, text)``, to be called after each step; it writes ten times a second at most, and clears its line
-        after the last step, or if ``text`` is empty.
+        ``show(done, text)``, to be called after each step; it writes ten times a second at most, one row of the
+        terminal, and clears it after the last step, or if ``text`` is empty.
+
+    Raises:
+        ValueError: ``total`` is not a whole number ``>= 0``.
 
     Example:
         >>> show = progress(100)
         >>> show(1, "loss 2.3026")
     """
-    out = sys.stderr if stream is None else stream
+    total, out = checks.size("progress", "total", total, 0), sys.stderr if stream is None else stream
     started = shown = time.perf_counter()
 
     def show(done: int, text: str) -> None:
@@ -204,7 +202,8 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         rate = done / max(now - started, 1e-9)
         left = round((total - done) / rate) if rate else 0
         line = f"step {done}/{total}  {text}  {rate:.1f} steps/s  {left // 60}:{left % 60:02d} left"
-        out.write(f"\r{line if running else '':<79}\r")
+        width = max(shutil.get_terminal_size().columns - 1, 1)  # a character in the last column may begin a new row
+        out.write(f"\r{line[:width] if running else '':<{width}}\r")
         out.flush()
 
     return show
@@ -225,36 +224,7 @@ def format_record(record: Record) -> str:
     return ", ".join(words) + f"; {record['seconds']:.1f} s"
 
 
-def _check_callbacks(callbacks: Sequence[Callback]) -> Sequence[Callback]:
-    """The callbacks, or an error if they are not functions."""
-    if not isinstance(callbacks, tuple | list) or not all(callable(callback) for callback in callbacks):
-        raise TypeError(f"fit: expected callbacks as a tuple of functions callback(record, result), got {callbacks!r}")
-    return callbacks
-
-
-def _decide(callbacks: Sequence[Callback], latest: Fit) -> Decision:
-    """Call all callbacks: one is enough to stop, and the last result that one chose counts."""
-    decision = Decision(False, latest)
-    for callback in callbacks:
-        returned = callback(latest.history[-1], latest)
-        if not isinstance(returned, Decision):
-            if not isinstance(returned, bool | np.bool_ | None):
-                raise TypeError(
-                    f"fit: a callback must return True, a Decision or None, but {callback!r} returned {returned!r}"
-                )
-            returned = Decision(bool(returned), decision.result)
-        decision = Decision(decision.stop or returned.stop, returned.result)
-    return decision
-
-
-def _rate(opt_state: Tree) -> Record:
-    """The learning rate of the last step, for the record; empty before the first step, and if it is not known."""
-    known = isinstance(opt_state, dict) and "scale_by_rate" in opt_state
-    rate = current_rate(opt_state) if known else math.nan
-    return {} if math.isnan(rate) else {"rate": rate}
-
-
-def _parts(train: Data, validation: Data | None, validation_split: float, rng: Rng) -> dict[str, Data]:
+def _parts(train: Data, validation: Data | None, validation_split: float, rng: Key) -> dict[str, Data]:
     """The training data and, if there are any, the validation data."""
     check_data("fit", train)
     if validation is not None:
@@ -267,85 +237,25 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: R
     return {"train": train} | ({} if validation is None else {"validation": validation})
 
 
-def _first_state(init: Callable[..., Any], params: Params, start: int) -> Tree:
-    """The state of an optimizer before its first step."""
-    if start:
+def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path | None]:
+    """The file to save to and the file to read."""
+    if checkpoint is None and every != 1:
+        raise ValueError(f"fit: {every=} is the number of epochs between checkpoints; give checkpoint=path too")
+    store = None if checkpoint is None else checks.path("fit", checkpoint, "checkpoint")
+    return store, None if resume is None else checks.path("fit", resume, "resume")
+
+
+def _checked_state(opt_state: Tree | None, start: int) -> Tree:
+    """The state of the optimizer, or an error if it is not that after so many steps."""
+    if opt_state is None:
         raise ValueError(f"fit: start={start} goes on with an earlier run, so it needs the opt_state of that run too")
-    return init(params)
-
-
-def _calibration_sample(data: Data, rng: Rng) -> Data:
-    """Random training examples: the first ones may all be of one class."""
-    index = generator(fold(rng, "calibrate")).permutation(check_data("fit", data))[:CALIBRATION_EXAMPLES]
-    sample: Data = take(data, index)
-    return sample
-
-
-def _calibrated(model: Layer, params: Params, sample: Data, finite_loss: Loss, rng: Rng) -> Params:
-    """The parameters with calibrated batch norms, ready for inference."""
-    x, target = sample
     try:
-        return calibrate(model, params, x)
-    except ValueError:
-        # To a batch norm, NaN parameters look like those that were never calibrated; then the training loss is NaN too.
-        finite_loss(model.apply(params, x, rng)[0], target)
-        raise
-
-
-def _finite(loss: Loss, when: str, good: Fit) -> Loss:
-    """The same loss, but it raises if its value is NaN or infinite, before the parameters become so."""
-
-    def finite_loss(y: Tree, target: Tree) -> tuple[float, Tree]:
-        value, dy = loss(y, target)
-        if not math.isfinite(value):
-            raise _diverged(f"the loss is {value} {when}", good)
-        return value, dy
-
-    return finite_loss
-
-
-def _check_finite(grads: Tree, when: str, good: Fit) -> None:
-    """Raise if a gradient has an element that is NaN or infinite."""
-    with np.errstate(all="ignore"):
-        for path, g in tree.flatten(grads).items():
-            # A finite sum has finite terms only, and takes half the time; a sum may overflow.
-            if g is not None and not math.isfinite(np.sum(g)) and not np.isfinite(g).all():
-                raise _diverged(f"the gradient of {path or 'the parameter'} is not finite {when}", good)
-
-
-def _diverged(what: str, good: Fit) -> NonFiniteLossError:
-    """The error of a run that diverged."""
-    return NonFiniteLossError(
-        f"{what}; try a smaller learning rate or chain(clip_by_global_norm(1.0), ...), or look for NaN in the data. "
-        "The parameters, optimizer state and history of the last evaluation before are in this error's .result",
-        good,
-    )
-
-
-def _copied(leaf: Any) -> Any:
-    """A copy of an array; what is not a plain array is left to the checks of the optimizer."""
-    if type(leaf) is not np.ndarray:
-        return leaf
-    copy = empty_like(leaf)
-    copy[...] = leaf
-    return copy
-
-
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of a step, so that nobody, not even a debugger, finds arrays that are half written.
-
-    Only where Python's own handler would raise ``KeyboardInterrupt`` here: in the main thread.
-    """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    interrupts: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *interrupt: interrupts.append(interrupt))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if interrupts:
-            signal.default_int_handler(*interrupts[0])
+        step = current_step(opt_state)
+    except ValueError:  # nothing in it counts steps
+        return opt_state
+    if step != start:
+        raise ValueError(
+            f"fit: start={start}, but opt_state is that after step {step}; pass start=current_step(opt_state) to go on "
+            "with that run, or leave out opt_state to start a new one"
+        )
+    return opt_state

@@ -113,3 +113,69 @@ def test_calibrate_shows_its_input_to_a_layer_of_a_users_that_measures() -> None
         params = fn.calibrate(model, model.init((1,), 0), x)
     assert params["centred_0"]["middle"].tolist() == [3]
     assert model.apply(params, x)[0].ravel().tolist() == [-3, -1, 0, 1, 6]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 40, 1000])
+@pytest.mark.parametrize("examples", [None, 7])
+def test_calibrate_in_batches_is_that_of_all_examples_at_once(batch_size: int, examples: int | None) -> None:
+    block = fn.serial(fn.conv2d(3, 3), fn.batch_norm(activation="relu"), fn.dropout(0.5))
+    model = fn.serial(block, fn.residual(fn.batch_norm(), fn.concat(fn.batch_norm(), fn.identity), fn.conv2d(3, 1)))
+    x = 2 + np.random.default_rng(0).standard_normal((40, 7, 6, 2))
+    params = fn.tree.cast(model.init((7, 6, 2), 0), np.float64)
+    whole = fn.tree.flatten(fn.calibrate(model, params, x))
+    with microbatches(examples):
+        found = fn.tree.flatten(fn.calibrate(model, params, x, batch_size))
+    for path, leaf in whole.items():
+        np.testing.assert_allclose(found[path], leaf, rtol=1e-11, atol=1e-12, err_msg=path)
+        if batch_size >= 40 and examples is None:
+            assert found[path].tobytes() == leaf.tobytes()
+
+
+def test_calibrate_in_batches_takes_a_pass_for_each_layer_that_measures() -> None:
+    sizes: list[int] = []
+
+    @fn.layer(per_example=True)
+    def counting() -> Layer:
+        def apply(params: Any, x: Any) -> Any:
+            sizes.append(len(x))
+            return x, lambda dy: ({}, dy)
+
+        return fn.Layer(lambda shape, rng: {}, apply)
+
+    model = fn.serial(counting(), fn.batch_norm(), fn.batch_norm())
+    x = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
+    params = model.init((3,), 0)
+    sizes.clear()
+    fn.calibrate(model, params, x, batch_size=4)
+    assert sizes == [4, 4, 2] * 2
+    sizes.clear()
+    fn.calibrate(model, params, x)
+    assert sizes == [10]
+
+
+def test_calibrate_in_batches_of_layers_that_share_statistics_is_that_of_the_first() -> None:
+    norm = fn.named("norm", fn.batch_norm())
+    model = fn.tied(fn.serial(norm, fn.named("again", fn.batch_norm())), {"again/mean": "norm/mean"})
+    x = np.random.default_rng(0).standard_normal((10, 3))
+    params = fn.tree.cast(model.init((3,), 0), np.float64)
+    whole, found = fn.calibrate(model, params, x), fn.calibrate(model, params, x, batch_size=3)
+    assert fn.tree.paths(whole) == fn.tree.paths(found)
+    for one, other in zip(fn.tree.leaves(whole), fn.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_calibrate_in_batches_shows_all_of_its_input_to_a_layer_of_a_users() -> None:
+    @fn.layer(per_example=True)
+    def centred() -> Layer:
+        def apply(params: Any, x: Any) -> Any:
+            return x - params["middle"], lambda dy: ({"middle": -dy.sum(0)}, dy)
+
+        return fn.Layer(
+            lambda shape, rng: {"middle": np.full(shape, np.nan, np.float32)}, apply,
+            measure=lambda params, x: {"middle": np.median(x, 0)},
+        )  # fmt: skip
+
+    x = np.array([[-1.0], [2.0], [3.0], [4.0], [9.0]], np.float32)
+    model = fn.serial(fn.relu, centred())
+    for batch_size in (1, 2, 5):
+        assert fn.calibrate(model, model.init((1,), 0), x, batch_size)["centred_0"]["middle"].tolist() == [3]

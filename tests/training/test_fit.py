@@ -536,6 +536,20 @@ def test_the_progress_line_shows_speed_and_remaining_time(clock: list[float]) ->
     assert stream.screen() == [""]
 
 
+@pytest.mark.parametrize("width", [1, 20, 40, 60, 79, 80, 120])
+def test_the_progress_line_stays_in_one_row(monkeypatch: pytest.MonkeyPatch, clock: list[float], width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    show = fn.progress(10_000, stream)
+    for step in range(1, 100):
+        clock[0] += 1
+        show(step, "loss 0.1234, accuracy 0.5678")
+    rows = [row for row in stream.getvalue().split("\r") if row]
+    assert len(rows) == 99
+    assert {len(row) for row in rows} == {max(width - 1, 1)}
+    assert rows[0].startswith("step 1/10000  loss 0.1234"[: width - 1])
+
+
 def test_progress_writes_to_terminals_only(clock: list[float]) -> None:
     stream = io.StringIO()
     show = fn.progress(10, stream)
@@ -611,10 +625,10 @@ def loss_that_fails_at(call: int, value: float = float("nan")) -> Callable[..., 
     ("call", "where", "steps", "epochs"),
     [
         (0, "after epoch 0", 0, []),
-        (1, "in step 0", 0, [0]),
-        (3, "in step 2", 0, [0]),
+        (1, "in step 0 of epoch 1", 0, [0]),
+        (3, "in step 2 of epoch 1", 0, [0]),
         (5, "after epoch 1", 0, [0]),
-        (6, "in step 4", 4, [0, 1]),
+        (6, "in step 4 of epoch 2", 4, [0, 1]),
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -714,7 +728,10 @@ def test_data_that_do_not_fit_the_model_raise_before_the_first_step(
     with pytest.raises(error, match=message) as caught:
         fit(MODEL, PARAMS, fn.Optimizer(fn.sgd(0.1).init, update), (x, labels))
     notes = getattr(caught.value, "__notes__", [])
-    assert notes == ([] if path is None else [f"in layer {path}, with an input of shape {x.shape}"])
+    shape = (8, *x.shape[1:])  # evaluated batch by batch
+    assert notes == [
+        "in the loss softmax_cross_entropy" if path is None else f"in layer {path}, with an input of shape {shape}"
+    ]
 
 
 def test_the_path_of_a_layer_deep_inside_is_named() -> None:

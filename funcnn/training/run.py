@@ -1,0 +1,204 @@
+"""A run of ``fit`` as a value: what it returns, what decides its future, and the callbacks that follow it.
+
+A callback with a state is a pair of functions, as a layer and an optimizer are: ``fit`` passes the state from one
+evaluation to the next, so that it is saved and resumed with everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from funcnn.aliases import Params, Tree
+from funcnn.recorded import Call, made, spelled
+from funcnn.training.evaluate import Record, called
+
+__all__ = [
+    "Callback", "Decision", "Fit", "Follower", "NonFiniteLossError", "Run", "Saved", "as_callbacks", "decide",
+    "first_states",
+]  # fmt: skip
+
+
+class Fit(NamedTuple):
+    """What ``fit`` returns: the parameters, the optimizer's state, and a record for each evaluated epoch."""
+
+    params: Params
+    opt_state: Tree
+    history: list[Record]
+
+
+class Decision(NamedTuple):
+    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here."""
+
+    stop: bool
+    result: Fit
+
+
+Verdict: TypeAlias = bool | Decision | None
+"""True to stop, None or False to continue, or a ``Decision``. If several choose a result, the last one counts."""
+
+Follower: TypeAlias = "Callback | tuple[Callable[..., Any], Callable[..., Any]] | Callable[[Record, Fit], Verdict]"
+"""What ``fit`` takes as a callback: a ``Callback``, a pair ``(init, update)``, or a function without a state."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Callback:
+    """A callback with a state; ``init, update = callback`` unpacks it, and ``fit`` takes such a bare pair too.
+
+    Args:
+        init: ``init() -> state``, the state before the first evaluation: a tree of arrays, or a number.
+        update: ``update(state, record, result) -> (state, decision)``, called after each evaluation. ``result`` is what
+            ``fit`` would return if it stopped there; the decision is True to stop, None or False to continue, or a
+            ``Decision``.
+        end: ``end(state)``, called once when training ends, also by an error or by Ctrl-C.
+        call: the recorded call that made it, which ``repr``, ``pickle`` and ``copy`` read.
+
+    Example:
+        >>> def update(state, record, result):
+        ...     return state + 1, bool(state + 1 >= 3)
+        >>> three_evaluations = Callback(lambda: 0, update)
+        >>> state = three_evaluations.init()
+        >>> three_evaluations.update(state, {"epoch": 0}, Fit({}, {}, []))
+        (1, False)
+    """
+
+    init: Callable[[], Tree]
+    update: Callable[[Any, Record, Fit], tuple[Any, Verdict]]
+    end: Callable[[Any], None] | None = None
+    call: Call | None = None
+    kept: list[Any] = field(default_factory=list, init=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.init, self.update))
+
+    def __call__(self, record: Record, result: Fit) -> Verdict:
+        """Follow a loop of your own: the state is kept in this object, and a history of one record starts it anew."""
+        state = self.kept[0] if self.kept and len(result.history) > 1 else self.init()
+        state, verdict = self.update(state, record, result)
+        self.kept[:] = [state]
+        return verdict
+
+    def __repr__(self) -> str:
+        return f"the pair of {spelled(self.update)}" if self.call is None else repr(self.call)
+
+    def __reduce__(self) -> Any:
+        if self.call is None:
+            raise TypeError(
+                f"{self!r} has no recorded call that describes it, so it cannot be pickled or copied; write a function "
+                "that returns it, decorate it with @funcnn.recorded.recorded, and call that"
+            )
+        return made, self.call.parts()
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation."""
+
+    def __init__(self, message: str, result: Fit) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> Any:
+        return type(self), (*self.args, self.result), vars(self)
+
+
+class Run(NamedTuple):
+    """Everything that decides what a run does next, beside the arguments of ``fit``; each step makes a new one.
+
+    Args:
+        params: the parameters.
+        opt_state: the optimizer's state.
+        step: how many steps have been made.
+        states: the state of each callback that has one, in their order.
+        records: how many records the callbacks have been given.
+        stopped: whether a callback with a state has stopped the run.
+    """
+
+    params: Params
+    opt_state: Tree
+    step: int
+    states: tuple[Any, ...]
+    records: int = 0
+    stopped: bool = False
+
+
+class Saved(NamedTuple):
+    """A run with what led to it: where a call of ``fit`` starts.
+
+    Args:
+        run: its state.
+        history: its records.
+        seconds: how long it has been going on.
+        result: what ``fit`` has returned, if the run has ended and that was not its last state.
+    """
+
+    run: Run
+    history: list[Record]
+    seconds: float = 0.0
+    result: Fit | None = None
+
+
+def as_callbacks(callbacks: Sequence[Follower]) -> tuple[Callback | Callable[[Record, Fit], Verdict], ...]:
+    """The callbacks, with a ``Callback`` for each bare pair, or an error if they are none."""
+    if not isinstance(callbacks, tuple | list) or not all(_is_callback(callback) for callback in callbacks):
+        raise TypeError(
+            "fit: expected callbacks as a tuple of functions callback(record, result) or pairs (init, update), "
+            f"got {callbacks!r}"
+        )
+    return tuple(Callback(*callback) if isinstance(callback, tuple) else callback for callback in callbacks)
+
+
+def first_states(callbacks: Sequence[Any]) -> tuple[Any, ...]:
+    """The states of the callbacks that have one, before the first evaluation."""
+    return tuple(
+        called(f"the init of the callback {callback!r}", callback.init)
+        for callback in callbacks
+        if isinstance(callback, Callback)
+    )
+
+
+def decide(callbacks: Sequence[Any], states: list[Any], latest: Fit) -> tuple[Decision, bool]:
+    """Call all callbacks: one is enough to stop, and the last result that one chose counts.
+
+    Args:
+        callbacks: as ``as_callbacks`` returns them.
+        states: the states of those that have one; each is replaced by the next one.
+        latest: the result so far.
+
+    Returns:
+        The decision, and whether a callback with a state has stopped the run.
+    """
+    numbers, decision, stopped = count(), Decision(False, latest), False
+    for callback in callbacks:
+        name, record = f"the callback {callback!r}", latest.history[-1]
+        if isinstance(callback, Callback):
+            number = next(numbers)
+            returned = called(name, callback.update, states[number], record, latest)
+            if not isinstance(returned, tuple) or len(returned) != 2 or isinstance(returned, Decision):
+                raise TypeError(f"fit: {name} must return a pair (state, decision), but it returned {returned!r}")
+            states[number], verdict = returned
+        else:
+            verdict = called(name, callback, record, latest)
+        chosen = _decision(name, verdict, decision.result)
+        stopped |= chosen.stop and isinstance(callback, Callback)
+        decision = Decision(decision.stop or chosen.stop, chosen.result)
+    return decision, stopped
+
+
+def _is_callback(value: Any) -> bool:
+    """Whether this is a function, a ``Callback`` or a pair of functions."""
+    return callable(value) or (isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)))
+
+
+def _decision(name: str, verdict: Any, result: Fit) -> Decision:
+    """What a callback returned, as a decision; ``result`` is what was chosen before."""
+    if isinstance(verdict, bool | np.bool_ | None):
+        return Decision(bool(verdict), result)
+    if not isinstance(verdict, Decision):
+        raise TypeError(f"fit: {name} must return True, a Decision or None, but it returned {verdict!r}")
+    if not isinstance(verdict.result, Fit) or not isinstance(verdict.stop, bool | np.bool_):
+        raise TypeError(f"fit: {name} must return Decision(stop, result) of a bool and a Fit, but returned {verdict!r}")
+    return Decision(bool(verdict.stop), verdict.result)

@@ -1,0 +1,158 @@
+"""The file of a run holds everything that decides its future, so that ``fit`` goes on from it with the same bits.
+
+It is a checkpoint with one more member, a text in JSON: the key, the step, the history, and the fingerprint, which says
+what the run is of. A run goes on only where the fingerprint is that of the arguments of ``fit``.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from funcnn import tree
+from funcnn.aliases import Array, Key, Tree
+from funcnn.interchange.checkpoint import load, save
+from funcnn.optim import Optimizer
+from funcnn.recorded import spelled
+from funcnn.training.batching import take
+from funcnn.training.evaluate import Record
+from funcnn.training.run import Callback, Fit, Run, Saved
+
+__all__ = ["fingerprint_of", "load_run", "save_run"]
+
+VERSION = 1
+"""The version of the format of the JSON text."""
+
+FINGERPRINT_EXAMPLES = 1000
+"""How many examples of the data their checksum is of."""
+
+
+def fingerprint_of(
+    key: Key, params: Tree, data: Mapping[str, Any], callbacks: Sequence[Any], **recipe: Any
+) -> dict[str, str]:
+    """What a run is of, as texts by name.
+
+    Args:
+        key: the key of everything random.
+        params: the parameters that the run starts from.
+        data: data sets by name; None where there is none.
+        callbacks: those of ``fit``. What a function without a state is does not belong to the run.
+        **recipe: the other arguments that decide what the run computes.
+    """
+    pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
+    return {
+        "key": str(key),
+        **{name: _text(value) for name, value in recipe.items()},
+        "initial parameters": _parameters(params),
+        **{name: "none" if part is None else _examples(part) for name, part in data.items()},
+        "callbacks with a state": ", ".join(map(_text, pairs)) or "none",
+    }
+
+
+def save_run(
+    path: Path, fingerprint: Mapping[str, str], run: Run, history: Sequence[Record], seconds: float, steps: int,
+    result: Fit | None = None,
+) -> None:  # fmt: skip
+    """Write a run to a file, all of it or nothing.
+
+    Args:
+        path: the file.
+        fingerprint: what the run is of.
+        run: its state.
+        history: the records that its callbacks have been given.
+        seconds: how long it has run.
+        steps: the number of steps in an epoch.
+        result: what ``fit`` returns, if the run has ended and that is not its last state.
+    """
+    epoch, step_in_epoch = divmod(run.step, steps)
+    about = {
+        "version": VERSION, "fingerprint": dict(fingerprint), "step": run.step, "epoch": epoch,
+        "step_in_epoch": step_in_epoch, "seconds": seconds, "stopped": run.stopped, "history": list(history),
+    }  # fmt: skip
+    states = {str(number): state for number, state in enumerate(run.states) if state is not None}
+    parts = {"params": run.params, "opt_state": run.opt_state, "callbacks": states}
+    if result is not None:
+        parts["result"] = {"params": result.params, "opt_state": result.opt_state}
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    save(path, {**tree.map(_as_array, parts), "run": text})
+
+
+def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
+    """Read a run with so many states of callbacks, or raise an error that says in what it differs from this one."""
+    try:
+        saved = load(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"fit: there is no run to resume, no file {path}; leave out resume to start") from None
+    about = _about(path, saved)
+    found = about["fingerprint"]
+    differences = [
+        f"{name}: {found.get(name, 'none')} there, {fingerprint.get(name, 'none')} here"
+        for name in {**fingerprint, **found}
+        if found.get(name) != fingerprint.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"fit: {path} holds another run, which differs in {'; '.join(differences)}. "
+            "Call fit with the arguments of that run, or leave out resume to start a new one"
+        )
+    history, kept = about["history"], saved.get("result")
+    result = None if kept is None else Fit(kept["params"], kept["opt_state"], history)
+    found_states = tuple(saved["callbacks"].get(str(number)) for number in range(states))
+    run = Run(saved["params"], saved["opt_state"], about["step"], found_states, len(history), about["stopped"])
+    return Saved(run, history, about["seconds"], result)
+
+
+def _about(path: Path, saved: Tree) -> dict[str, Any]:
+    """The JSON text in the file of a run."""
+    text = saved.get("run") if isinstance(saved, dict) else None
+    if not isinstance(text, np.ndarray) or text.dtype != np.uint8:
+        raise ValueError(f"{path} holds no run, as fit(..., checkpoint=path) writes it; use load for other checkpoints")
+    about: dict[str, Any] = json.loads(text.tobytes())
+    if about.get("version") != VERSION:
+        raise ValueError(f"{path} is of version {about.get('version')} of the format of runs, expected {VERSION}")
+    return about
+
+
+def _as_array(leaf: Any) -> Any:
+    """A leaf as ``save`` takes it: a Python number in the state of a callback or an optimizer becomes an array."""
+    return np.asarray(leaf) if isinstance(leaf, bool | int | float) else leaf
+
+
+def _text(value: Any) -> str:
+    """What something is, the same in each process: without the addresses of objects."""
+    text = spelled(value)
+    if isinstance(value, Optimizer) and value.call is None:
+        text = f"{text} of {spelled(value.update)}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def _parameters(params: Tree) -> str:
+    """The number of parameters and their checksum."""
+    return f"{tree.count(params)} elements, checksum {_checksum(params):08x}"
+
+
+def _examples(data: Any) -> str:
+    """The shapes and dtypes of ``(x, target)``, and the checksum of spaced examples."""
+    x, target = data
+    flat = tree.flatten({"x": x}) | tree.flatten({"target": target})
+    n = len(next(iter(flat.values())))
+    index = np.linspace(0, n - 1, min(n, FINGERPRINT_EXAMPLES)).astype(int)
+    shapes = (f"{path} {leaf.shape} {leaf.dtype}" for path, leaf in flat.items())
+    return f"{', '.join(shapes)}, checksum {_checksum(take({'x': x, 'target': target}, index)):08x}"
+
+
+def _checksum(arrays: Tree) -> int:
+    """The CRC-32 of all elements."""
+    checksum = 0
+    for leaf in tree.leaves(arrays):
+        checksum = crc32(_content(np.asarray(leaf)), checksum)
+    return checksum
+
+
+def _content(leaf: Array) -> bytes:
+    """The elements of an array as bytes; texts and other objects have an address, which differs in each process."""
+    return repr(leaf.tolist()).encode() if leaf.dtype.hasobject else leaf.tobytes()
