@@ -13,9 +13,9 @@ from funcnn import rng as rng
 from funcnn import testing as testing
 from funcnn import tree as tree
 from funcnn.combinators import *  # noqa: F403
+from funcnn.cores import num_threads as num_threads
+from funcnn.cores import use_threads as use_threads
 from funcnn.engine.memory import release_memory as release_memory
-from funcnn.engine.threads import num_threads as num_threads
-from funcnn.engine.threads import use_threads as use_threads
 from funcnn.inspect import *  # noqa: F403
 from funcnn.interchange import *  # noqa: F403
 from funcnn.layers import *  # noqa: F403

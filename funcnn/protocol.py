@@ -19,6 +19,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, made, snapshot
 from funcnn.tree import below
 
@@ -71,8 +72,12 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
-        if declared(self.apply, "per_example") is None:
-            object.__setattr__(self, "apply", _checked(self.apply))
+        apply = self.apply
+        if declared(apply, "per_example") is None:
+            apply = _checked(apply)
+        if declared(apply, "forward") is None and declared(apply, "inside") is None:
+            apply = _with_own_blas_threads(apply)
+        object.__setattr__(self, "apply", apply)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
@@ -382,6 +387,26 @@ def _checked(apply: Callable[..., Any]) -> Apply:
     checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     checked.unchecked, checked.written, checked.per_example = full, apply, False  # type: ignore[attr-defined]
     return checked
+
+
+def _with_own_blas_threads(apply: Apply) -> Apply:
+    """An ``apply`` for calls from outside of a model: BLAS has a number of threads that the input alone decides.
+
+    A combinator calls the function ``inside``.
+    """
+
+    def alone(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        one_thread = is_small(x)
+        y, pull = with_blas_threads(blas_threads(one_thread), apply, params, x, rng)
+
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
+            return with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
+
+        return y, vjp_fn
+
+    alone.__name__, alone.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
+    alone.__dict__.update(vars(apply), inside=apply)
+    return alone
 
 
 def _with_rng(apply: Callable[..., Any]) -> Callable[..., Any]:

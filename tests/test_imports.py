@@ -18,7 +18,7 @@ FLOORS = [
     {"aliases"},
     {"checks"},
     {"tree", "rng", "recorded"},
-    {"shapes"},
+    {"shapes", "cores"},
     {"protocol"},
     {"engine", "initializers"},
     {"kernels"},

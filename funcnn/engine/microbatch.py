@@ -18,6 +18,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
+from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
 from funcnn.protocol import Layer, Vjp, declared
@@ -78,15 +79,22 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
     """
 
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
-        xs, done = _forward_all(forward, params, x, None if rng is None else as_key(rng), True, whole)
+        xs = _parts(x, whole)
+        # What is cut has the same bits on any number of threads, since each microbatch has one thread of BLAS.
+        one_thread = len(xs) > 1 or is_small(x)
+        key = None if rng is None else as_key(rng)
+        done = with_blas_threads(blas_threads(one_thread), _forward_all, forward, params, xs, key, True, x)
         y = join([y for y, _ in done])
 
-        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            checks.gradient(kind, dy, y)
+        def pull(dy: Any, input_grad: bool) -> tuple[Params, Any]:
             parts = split_like(dy, xs)
             pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
             grads = added([grads for grads, _ in pulled])
             return grads, filled(join([dx for _, dx in pulled]), x) if input_grad else None
+
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
+            checks.gradient(kind, dy, y)
+            return with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
 
         return y, vjp_fn
 
@@ -105,8 +113,9 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
     forward = declared(layer.apply, "forward")
     if forward is None:
         return layer.apply(params, x)[0]
-    _, done = _forward_all(forward, params, x, None, False)
-    return join([y for y, _ in done])
+    xs = _parts(x)
+    threads_of_blas = blas_threads(len(xs) > 1 or is_small(x))
+    return join([y for y, _ in with_blas_threads(threads_of_blas, _forward_all, forward, params, xs, None, False, x)])
 
 
 def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
@@ -117,7 +126,9 @@ def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
     forward = declared(layer.apply, "forward")
     if forward is not None:
         return forward, True
-    return (layer.apply, False) if declared(layer.apply, "per_example") else (gathered(layer.apply), True)
+    # BLAS has the number of threads that the combinator needs.
+    apply = declared(layer.apply, "inside") or layer.apply
+    return (apply, False) if declared(layer.apply, "per_example") else (gathered(apply), True)
 
 
 def as_coroutine(layer: Layer) -> Forward:
@@ -352,16 +363,13 @@ class _Done(NamedTuple):
 
 
 def _forward_all(
-    forward: Forward, params: Params, x: Any, key: Key | None, keep: bool, whole: bool = False
-) -> tuple[list[Any], list[Any]]:
-    """The microbatches of a batch, and what their forward passes returned."""
-    if isinstance(x, dict):
-        _check_one_length(x)
-    xs = [x] if whole else cut(x)
+    forward: Forward, params: Params, xs: Sequence[Any], key: Key | None, keep: bool, x: Any
+) -> list[tuple[Any, Any]]:
+    """What the forward passes of the microbatches of a batch x return."""
     if len(xs) == 1:
-        return xs, run_all([forward(params, x, key, keep)], x)
+        return run_all([forward(params, x, key, keep)], x)
     keys = [key if key is None else fold(key, number) for number in range(len(xs))]
-    return xs, run_all([forward(params, part, own, keep) for part, own in zip(xs, keys, strict=True)], x)
+    return run_all([forward(params, part, own, keep) for part, own in zip(xs, keys, strict=True)], x)
 
 
 def _advance(coroutine: Coroutine[T], received: Any) -> AllReduce | _Done:
@@ -387,11 +395,12 @@ def _leaves(x: Tree) -> list[Array]:
     return [x] if isinstance(x, np.ndarray) and x.ndim else []
 
 
-def _check_one_length(x: Tree) -> None:
-    """Raise if the arrays of a batch have different numbers of examples."""
-    if len({len(leaf) for leaf in _leaves(x)}) > 1:
+def _parts(x: Tree, whole: bool = False) -> list[Tree]:
+    """The microbatches of a batch, or an error if its arrays have different numbers of examples."""
+    if isinstance(x, dict) and len({len(leaf) for leaf in _leaves(x)}) > 1:
         lengths = {path: len(leaf) for path, leaf in tree.flatten(x).items() if np.ndim(leaf)}
         raise ValueError(f"expected inputs with the same number of examples, got {lengths}")
+    return [x] if whole else cut(x)
 
 
 def _slices(x: Tree, size: int) -> list[Tree]:

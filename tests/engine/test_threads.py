@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from funcnn.engine import threads as funcnn_threads
-from funcnn.engine.threads import num_threads, run, use_threads
+from funcnn import cores
+from funcnn.cores import num_threads, use_threads
+from funcnn.engine.threads import run
 
 TIMEOUT = 30
 """Seconds, far more than any test needs: after that a thread or process counts as stuck."""
@@ -26,7 +27,7 @@ TIMEOUT = 30
 
 def blas_threads() -> set[int]:
     """The numbers of threads of the BLAS libraries that funcnn limits; those that SciPy or PyTorch load are not."""
-    ours = {library.filepath for library in funcnn_threads._blas()}
+    ours = {library.filepath for library in cores._blas()}
     return {library["num_threads"] for library in threadpool_info() if library["filepath"] in ours}
 
 
@@ -238,18 +239,19 @@ def test_more_callers_at_once_than_workers() -> None:
 def test_workers_are_started_once_when_first_needed() -> None:
     code = """
 import threading
+from funcnn.cores import default_threads, use_threads
 from funcnn.engine import threads
 assert threading.active_count() == 1, "too early"
 barrier = threading.Barrier(6)
 def user():
     barrier.wait()
-    with threads.use_threads(2):
+    with use_threads(2):
         threads.run([int, int])
 users = [threading.Thread(target=user) for _ in range(6)]
 for user in users: user.start()
 for user in users: user.join()
 workers = sum(t.name.startswith("funcnn-") for t in threading.enumerate())
-print(workers - max(threads.MIN_WORKERS, threads._default() - 1))
+print(workers - max(threads.MIN_WORKERS, default_threads() - 1))
 """
     done = python(code)
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
@@ -289,7 +291,7 @@ def test_other_numbers_of_threads_raise(count: Any) -> None:
 def test_the_environment_chooses_the_default() -> None:
     code = """
 import os
-from funcnn.engine.threads import num_threads, use_threads
+from funcnn.cores import num_threads, use_threads
 for bad in ["0", "-1", "two", "2.5", ""]:
     os.environ["FUNCNN_NUM_THREADS"] = bad
     try:
@@ -313,7 +315,7 @@ import os
 os.environ.pop("FUNCNN_NUM_THREADS", None)
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-from funcnn.engine.threads import num_threads
+from funcnn.cores import num_threads
 print(num_threads() - (1 if hasattr(os, "sched_setaffinity") else os.cpu_count()))
 """
     done = python(code)
@@ -440,8 +442,8 @@ class ControlledLibrary(Library):
 @pytest.mark.parametrize("kind", [Library, ControlledLibrary])
 def test_any_version_of_threadpoolctl_is_obeyed(kind: type[Library], monkeypatch: pytest.MonkeyPatch) -> None:
     library, single = kind(3), kind(1)
-    functions = [(each.get_num_threads, funcnn_threads._setter(each)) for each in (library, single)]
-    monkeypatch.setattr(funcnn_threads, "_blas_functions", lambda: functions)
+    functions = [(each.get_num_threads, cores._setter(each)) for each in (library, single)]
+    monkeypatch.setattr(cores, "_blas_functions", lambda: functions)
 
     def caller() -> None:
         with use_threads(2):
@@ -476,7 +478,8 @@ def test_a_forked_child_runs_tasks_whatever_the_parent_did() -> None:
 import os, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
 from threadpoolctl import threadpool_info, threadpool_limits
-from funcnn.engine.threads import run, use_threads
+from funcnn.cores import use_threads
+from funcnn.engine.threads import run
 
 def blas():
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
@@ -548,7 +551,8 @@ with use_threads(3):
 def test_an_interpreter_ends(end: str) -> None:
     code = f"""
 import atexit, sys
-from funcnn.engine.threads import run, use_threads
+from funcnn.cores import use_threads
+from funcnn.engine.threads import run
 with use_threads(4):
     print(run([int, int]))
 {end}
