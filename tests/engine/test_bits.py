@@ -1,0 +1,159 @@
+"""What other threads, forks, pools and settings do changes no bit of what a model computes."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn.engine.microbatch import cut
+
+TIMEOUT = 60
+
+
+@fn.layer
+def linear(units: int = 256) -> Any:
+    """A user's layer, whose products are NumPy's own."""
+
+    def init(shape: Any, rng: Any) -> Any:
+        return {"w": np.random.default_rng(1).normal(0, 0.05, (shape[-1], units)).astype(np.float32)}
+
+    def apply(params: Any, x: Any) -> Any:
+        w = params["w"]
+        return x @ w, lambda dy: ({"w": x.T @ dy}, dy @ w.T)
+
+    return init, apply
+
+
+MLP = fn.serial(fn.dense(256, activation="relu"), fn.dense(10))
+OWN = fn.serial(linear(), fn.relu, fn.dense(10))
+CNN = fn.serial(fn.conv2d(8, 3, activation="relu"), fn.max_pool2d(2), fn.flatten, fn.dense(10))
+ROWS = np.random.default_rng(0).random((64, 784), np.float32)
+IMAGES = ROWS.reshape(64, 28, 28, 1)
+LABELS = np.arange(64) % 10
+
+
+def trained(model: Any, x: Any, steps: int, seed: int = 0) -> bytes:
+    """All parameters after some steps of training."""
+    params = model.init(x.shape[1:], seed)
+    optimizer = fn.sgd(0.05, momentum=0.9)
+    state, step = optimizer.init(params), fn.value_and_grad(model, fn.softmax_cross_entropy)
+    for number in range(steps):
+        _, grads = step(params, x, LABELS[: len(x)], rng=(seed, number))
+        params, state = optimizer.step(grads, state, params)
+    return b"".join(leaf.tobytes() for leaf in fn.tree.leaves(params))
+
+
+@contextmanager
+def busy(*calls: Callable[[], Any]) -> Iterator[None]:
+    """Make these calls in other threads, again and again."""
+    stop = threading.Event()
+
+    def again(call: Callable[[], Any]) -> None:
+        while not stop.is_set():
+            call()
+
+    threads = [threading.Thread(target=again, args=(call,), daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive(), "stuck"
+
+
+@pytest.mark.parametrize("model", [MLP, OWN, linear()], ids=["mlp", "user's layer", "alone"])
+def test_other_threads_change_no_bit(model: Any) -> None:
+    assert len(cut(IMAGES)) > 1
+    assert len(cut(ROWS)) == 1
+    alone = trained(model, ROWS, 150)
+    params = CNN.init(IMAGES.shape[1:], 0)
+    with busy(lambda: trained(CNN, IMAGES, 2), lambda: fn.predict(CNN, params, IMAGES)):
+        for _ in range(2):
+            assert trained(model, ROWS, 150) == alone
+
+
+def test_eight_threads_that_train_and_predict_at_once_have_the_bits_of_each_alone() -> None:
+    params = MLP.init((784,), 0)
+    jobs: list[Callable[[], bytes]] = [
+        lambda: trained(MLP, ROWS, 5), lambda: trained(OWN, ROWS, 5), lambda: trained(CNN, IMAGES, 3),
+        lambda: fn.predict(MLP, params, ROWS[:1]).tobytes(), lambda: fn.predict(MLP, params, ROWS).tobytes(),
+    ]  # fmt: skip
+    alone = [job() for job in jobs]
+    wrong: list[int] = []
+
+    def work(first: int) -> None:
+        for number in range(first, first + 10):
+            job = number % len(jobs)
+            if jobs[job]() != alone[job]:
+                wrong.append(job)
+
+    threads = [threading.Thread(target=work, args=(first,), daemon=True) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive(), "stuck"
+    assert wrong == []
+
+
+def result_in_a_child(number: int) -> bytes:
+    return trained((MLP, OWN, CNN)[number % 3], IMAGES if number % 3 == 2 else ROWS, 3)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_pool_of_processes_has_the_same_bits(method: str) -> None:
+    expected = [result_in_a_child(number) for number in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
+        with busy(lambda: trained(CNN, IMAGES, 2)), multiprocessing.get_context(method).Pool(2) as pool:
+            found = pool.map_async(result_in_a_child, range(6)).get(TIMEOUT)
+    assert found == expected * 2
+
+
+BITS = """
+import hashlib, sys
+import numpy as np
+sys.path.insert(0, {here!r})
+from test_bits import CNN, IMAGES, MLP, OWN, ROWS, trained
+print(*[hashlib.sha256(trained(*job, 3)).hexdigest() for job in ((CNN, IMAGES), (MLP, ROWS[:2]), {rows})])
+"""
+
+
+def in_a_process(rows: str = "", **environment: str) -> list[str]:
+    here = Path(__file__).parent
+    code = BITS.format(here=str(here), rows=rows)
+    environment = {**os.environ, "PYTHONPATH": str(here.parents[1]), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=True
+    )
+    return done.stdout.split()
+
+
+def test_no_setting_changes_what_is_cut_or_small() -> None:
+    expected = in_a_process()
+    for threads in ("1", "2", "4"):
+        assert in_a_process(FUNCNN_NUM_THREADS=threads) == expected
+        assert in_a_process(OPENBLAS_NUM_THREADS=threads) == expected
+    assert in_a_process(PYTHONHASHSEED="7") == expected
+
+
+def test_the_setting_of_blas_changes_no_bit_of_what_is_left_to_it() -> None:
+    rows = "(MLP, ROWS), (OWN, ROWS)"
+    expected = in_a_process(rows)
+    assert in_a_process(rows, OPENBLAS_NUM_THREADS="1") == expected
+    assert in_a_process(rows, OMP_NUM_THREADS="1") == expected
+    one = in_a_process(rows, FUNCNN_NUM_THREADS="1")
+    assert in_a_process(rows, FUNCNN_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1") == one
