@@ -7,16 +7,21 @@ vector instructions are up to three times faster from the start of a cache line.
                                                |              ^         _PooledBuffer, which puts its memory on a free
                                                +-> free list -+         list, for the next array of its size.
 
-Memory is never used for two arrays at once: each view keeps the ``_PooledBuffer`` alive.
+Memory is never used for two arrays at once: each view keeps the ``_PooledBuffer`` alive. No Python code runs when that
+is deleted, so no interrupt can come there and be lost: a weak reference with the memory is appended to the free list by
+its callback, the ``append`` of a ``deque``. What is free for some seconds is returned to the system.
 """
 
 import ctypes
 import math
 import os
 import threading
+import time
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,35 +36,52 @@ MIN_POOLED_ELEMENTS = MIN_POOLED_BYTES // np.dtype(np.float64).itemsize
 """Arrays of fewer elements are small for every dtype of the library, so that their dtype need not be looked at."""
 
 MAX_FREE_BYTES = 512 * 1024 * 1024
-"""The most memory on the free lists; a buffer that would exceed it is returned to the system."""
+"""The most memory on the free list of one size, and after a second on all of them; more is returned to the system."""
+
+IDLE_SECONDS = 5
+"""After this time free memory is returned to the system."""
+
+MIN_WATCHED_BYTES = 16 * 1024 * 1024
+"""Bytes allocated in all from which on a thread looks for memory that is free for long."""
 
 CACHE_LINE = 64
 """Bytes in a cache line."""
-
-_free_lists: dict[int, list[tuple[bytearray, int]]] = {}
-"""For each size in bytes the free memory, and in it the address of the start of a cache line."""
-_free_bytes = 0
-_lock = threading.Lock()
 
 
 class _PooledBuffer:
     """Owns the memory of an array: NumPy keeps it alive as the ``base`` of the array and of all views."""
 
-    __slots__ = ("__array_interface__", "address", "memory")
+    __slots__ = ("__array_interface__", "__weakref__", "memory", "when_deleted")
+    when_deleted: "_FreeMemory"
 
     def __init__(self, memory: bytearray, address: int, shape: Sequence[int], typestr: str) -> None:
-        self.memory, self.address = memory, address
+        self.memory = memory
         self.__array_interface__ = {"version": 3, "shape": tuple(shape), "typestr": typestr, "data": (address, False)}
 
-    def __del__(self) -> None:
-        global _free_bytes
-        size = len(self.memory)
-        # Never wait here: an array may be deleted anywhere, even by the thread that holds the lock. Without the lock
-        # the memory is returned to the system.
-        if _free_bytes + size <= MAX_FREE_BYTES and _lock.acquire(blocking=False):
-            _free_lists.setdefault(size, []).append((self.memory, self.address))
-            _free_bytes += size
-            _lock.release()
+
+class _FreeMemory(weakref.ref[_PooledBuffer]):
+    """A weak reference to a ``_PooledBuffer``, which has its memory when it is deleted.
+
+    Args:
+        memory: the memory.
+        address: the start of a cache line in it.
+        seconds: for how long it has been free.
+    """
+
+    __slots__ = ("address", "memory", "seconds")
+    memory: bytearray
+    address: int
+    seconds: int
+
+
+FreeList: TypeAlias = "deque[_FreeMemory]"
+_free_lists: dict[int, FreeList] = {}
+"""For each size in bytes the free memory, what was freed last at the right; a full list drops what is at the left."""
+_lock = threading.RLock()
+"""Held while memory is returned to the system or a thread for that is started, but not while memory is taken or freed:
+this is one call of a ``deque``, beside which no other thread runs."""
+_allocated = 0
+_watcher: threading.Thread | None = None
 
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
@@ -83,7 +105,11 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     size = elements * dtype.itemsize
     if size < MIN_POOLED_BYTES:
         return np.empty(shape, dtype)
-    return np.asarray(_PooledBuffer(*_allocate(size), shape, dtype.str))
+    memory, address, free = _allocate(size)
+    buffer = _PooledBuffer(memory, address, shape, dtype.str)
+    buffer.when_deleted = later = _FreeMemory(buffer, free.append)
+    later.memory, later.address, later.seconds = memory, address, 0
+    return np.asarray(buffer)
 
 
 def empty_like(x: Array, shape: Sequence[int] | None = None, dtype: Any = None) -> Array:
@@ -145,8 +171,8 @@ def axes_in_memory(x: Array) -> list[int]:
 def release_memory() -> int:
     """Return all free buffers to the system; arrays that are in use keep theirs.
 
-    The free lists and, while tasks run, the number of threads of BLAS are the only process-wide state of funcnn. No
-    result depends on either.
+    Without this call, free buffers are returned after some seconds. The free lists and, while layers compute, the
+    number of threads of BLAS are the only process-wide state of funcnn. No result depends on either.
 
     Returns:
         The number of bytes that were free.
@@ -159,38 +185,94 @@ def release_memory() -> int:
         >>> release_memory()
         0
     """
-    global _free_bytes
+    released = 0
     with _lock:
-        released, _free_bytes = _free_bytes, 0
-        _free_lists.clear()
-    # glibc keeps much of what is freed for its own next arrays, unless it is asked to return it; others have no such
-    # function, and Windows has no CDLL(None).
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        for size, free in list(_free_lists.items()):
+            while free:
+                with suppress(IndexError):  # another thread took the last one
+                    free.popleft()
+                    released += size
+    _trim()
     return released
 
 
-def _allocate(size: int) -> tuple[bytearray, int]:
-    """Memory for an array of ``size`` bytes, and the address of the start of a cache line in it.
+def _allocate(size: int) -> tuple[bytearray, int, FreeList]:
+    """Memory for an array of ``size`` bytes, the address of a cache line in it, and the free list to which it returns.
 
     It is the memory that was freed last, which may still be in the cache, or new memory. There are eight sizes from one
     power of two to the next, so that arrays of similar size can use the same memory.
     """
-    global _free_bytes
     step = max(4096, 1 << size.bit_length() - 4)
     size = -(-size // step) * step + CACHE_LINE
-    if _free_lists.get(size) and _lock.acquire(blocking=False):
-        try:
-            if free := _free_lists.get(size):
-                _free_bytes -= size
-                return free.pop()
-        finally:
-            _lock.release()
-    memory = bytearray(size)
+    free = _free_lists.get(size)
+    if free is None:
+        free = _free_lists.setdefault(size, deque(maxlen=MAX_FREE_BYTES // size))
+    try:
+        found = free.pop()
+        return found.memory, found.address, free
+    except IndexError:
+        memory = bytearray(size)
     address = np.frombuffer(memory, np.uint8).ctypes.data
-    return memory, address + -address % CACHE_LINE
+    _watch(size)
+    return memory, address + -address % CACHE_LINE, free
+
+
+def _watch(size: int) -> None:
+    """Start the thread that returns free memory, once much has been allocated."""
+    global _allocated, _watcher
+    _allocated += size
+    if _allocated < MIN_WATCHED_BYTES or (_watcher is not None and _watcher.is_alive()):
+        return
+    with _lock, suppress(RuntimeError):  # no thread starts when the interpreter ends
+        if _watcher is None or not _watcher.is_alive():
+            _watcher = threading.Thread(target=_return_idle_memory, name="funcnn-memory", daemon=True)
+            _watcher.start()
+
+
+def _return_idle_memory() -> None:
+    """Return what is free for long, also in a process that computes no more: hence a thread does this."""
+    while True:
+        time.sleep(1)
+        with _lock:
+            if _return_some():
+                _trim()
+
+
+def _return_some() -> int:
+    """Return what has been free for some seconds, and the oldest of what is too much; how many bytes that were."""
+    excess = sum(size * len(free) for size, free in list(_free_lists.items())) - MAX_FREE_BYTES
+    released = 0
+    for size, free in list(_free_lists.items()):
+        kept = []
+        for _ in range(len(free)):
+            with suppress(IndexError):  # another thread took the last one
+                found = free.popleft()
+                found.seconds += 1
+                if found.seconds <= IDLE_SECONDS and released >= excess:
+                    kept.append(found)
+                else:
+                    released += size
+        free.extendleft(reversed(kept))
+    return released
+
+
+def _trim() -> None:
+    """Ask malloc to return to the system what was freed.
+
+    glibc keeps much of it for its own next arrays otherwise; others have no such function, and Windows has no
+    CDLL(None).
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset_in_child() -> None:
+    """A forked child has no thread that watches."""
+    global _watcher
+    _watcher = None
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    # The forking thread holds the lock, so that the child's lock is free and its free lists are complete.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+    # The forking thread holds the lock, so that the child's lock is free.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset_in_child)
