@@ -11,6 +11,7 @@ import functools
 import inspect
 import itertools
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
@@ -199,8 +200,9 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid and result.children else None
-        return replace(result, kind=constructor.__name__, call=Call(build, arguments, result.apply, inner=inner))
+        return replace(result, kind=constructor.__name__, call=Call(own(), arguments, result.apply, inner=inner))
 
+    own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
 
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import sys
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -100,9 +101,10 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
         arguments = snapshot(signature.bind(*args, **kwargs).arguments)
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
-            return Recorded(result, Call(build, arguments, result, tuple(kwargs)))
-        return replace(result, call=Call(build, arguments, result.update, tuple(kwargs)))
+            return Recorded(result, Call(own(), arguments, result, tuple(kwargs)))
+        return replace(result, call=Call(own(), arguments, result.update, tuple(kwargs)))
 
+    own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
 
 

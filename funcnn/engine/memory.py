@@ -21,6 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -263,7 +264,13 @@ def _trim() -> None:
     CDLL(None).
     """
     with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        _c_library().malloc_trim(0)
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    """The functions of the C library, loaded once: ``ctypes`` makes classes for them that refer to themselves."""
+    return ctypes.CDLL(None)
 
 
 def _reset_in_child() -> None:

@@ -84,7 +84,8 @@ class _TaskGroup:
             try:
                 self.results[number] = task()
             except BaseException as error:
-                self.errors[number] = error
+                # Without this frame the traceback does not refer to the group, which would be a cycle.
+                self.errors[number] = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
                 self.queue.clear()
 
     def run_in_worker(self) -> None:
@@ -97,7 +98,7 @@ class _TaskGroup:
         self.finished.put(None)
 
     def first_error(self) -> BaseException:
-        """The error of the first task that failed. The group keeps none: their tracebacks refer to it, in a cycle."""
+        """The error of the first task that failed. The group keeps none, since it is in the frame that raises it."""
         errors, self.errors = self.errors, {}
         return errors[min(errors)]
 

@@ -139,19 +139,19 @@ def random_batch(shape: Tree, examples: int, rng: Rng = 0) -> Tree:
         >>> fn.specs(random_batch({"x": (3,), "mask": fn.spec((3,), bool)}, examples=2))
         {'x': spec((3,), 'float64'), 'mask': spec((3,), 'bool')}
     """
-    random = generator(rng)
+    return _drawn(checked("random_batch", shape), examples, generator(rng))
 
-    def drawn(shape: Tree) -> Tree:
-        if isinstance(shape, dict):
-            return {name: drawn(leaf) for name, leaf in shape.items()}
-        dtype = np.dtype(getattr(shape, "dtype", np.float32))
-        if dtype.kind == "f":
-            return random.standard_normal((examples, *shape))
-        values = random.integers(0, 2, (examples, *shape)).astype(dtype)
-        values.reshape(examples, math.prod(shape))[:, :1] = 1
-        return values
 
-    return drawn(checked("random_batch", shape))
+def _drawn(shape: Tree, examples: int, random: np.random.Generator) -> Tree:
+    """Random arrays of a shape, or of a tree of shapes."""
+    if isinstance(shape, dict):
+        return {name: _drawn(leaf, examples, random) for name, leaf in shape.items()}
+    dtype = np.dtype(getattr(shape, "dtype", np.float32))
+    if dtype.kind == "f":
+        return random.standard_normal((examples, *shape))
+    values = random.integers(0, 2, (examples, *shape)).astype(dtype)
+    values.reshape(examples, math.prod(shape))[:, :1] = 1
+    return values
 
 
 def _measured(leaf: Array, random: np.random.Generator) -> Array:

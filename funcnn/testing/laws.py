@@ -224,13 +224,14 @@ def float32_is_close(case: Case, case32: Case) -> Finding:
 
 def params_are_plain(params: Any) -> Finding:
     """Law 7: nested dicts, no empty ones inside, with float32 arrays as leaves."""
+    return Finding("params", "nested dicts of float32 arrays", float(_wrong_nodes(params, root=True)), 0.0)
 
-    def wrong(node: Any, root: bool = False) -> int:
-        if isinstance(node, dict):
-            return sum(wrong(child) for child in node.values()) + (not node and not root)
-        return not (isinstance(node, np.ndarray) and node.dtype == np.float32)
 
-    return Finding("params", "nested dicts of float32 arrays", float(wrong(params, root=True)), 0.0)
+def _wrong_nodes(node: Any, root: bool = False) -> int:
+    """How many nodes of a tree are neither dicts that hold something nor float32 arrays."""
+    if isinstance(node, dict):
+        return sum(_wrong_nodes(child) for child in node.values()) + (not node and not root)
+    return not (isinstance(node, np.ndarray) and node.dtype == np.float32)
 
 
 def _point(params: Tree, x: Tree) -> Tree:
