@@ -20,9 +20,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Tree
 
-__all__ = [
-    "blas_threads", "default_threads", "is_small", "num_threads", "one_thread_here", "use_threads", "with_blas_threads",
-]  # fmt: skip
+__all__ = ["num_threads", "use_threads"]
 
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ INSIDE = (
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
+    "funcnn.engine.threads",
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.weights",
