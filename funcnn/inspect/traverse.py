@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,28 +105,53 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
         >>> [(visit.path, visit.y.shape) for visit in visits]
         [('dense_0', (5, 4)), ('relu_0', (5, 4)), ('', (5, 4))]
     """
-    visits: list[Visit] = []
     layers = dict(every_layer(model))
 
     def recording(path: str, layer: Layer) -> Layer:
         def around(inner: Forward) -> Forward:
             def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
-                y, backward = yield from inner(params, x, key, keep)
-
-                def record(parts: list[tuple[Any, Any]]) -> list[None]:
-                    xs, ys = zip(*parts, strict=True)
-                    visits.append(Visit(path, layers[path], params, join(xs), join(ys)))
-                    return [None] * len(parts)
-
-                yield AllReduce((x, y), record)
+                # A user's combinator that is declared per_example calls its children on one microbatch, alone.
+                inside: list[Visit] = []
+                if calls_children:
+                    with _recording_in(inside):
+                        y, backward = yield from inner(params, x, key, keep)
+                else:
+                    y, backward = yield from inner(params, x, key, keep)
+                yield AllReduce([*inside, Visit(path, layers[path], params, x, y)], _record)
                 return y, backward
 
             return forward
 
+        calls_children = bool(layer.children) and bool(declared(layer.apply, "per_example"))
         return wrapped(layer, around)
 
-    rebuild(model, recording).apply(params, x, rng)
+    traced = rebuild(model, recording)
+    visits: list[Visit] = []
+    with _recording_in(visits):
+        traced.apply(params, x, rng)
     return visits
+
+
+_visits: ContextVar[list[Visit]] = ContextVar("visits")
+"""The visits of the trace that runs, or of one microbatch in a layer that calls its children."""
+
+
+@contextmanager
+def _recording_in(visits: list[Visit]) -> Iterator[None]:
+    """Collect in this list the visits of what is called."""
+    token = _visits.set(visits)
+    try:
+        yield
+    finally:
+        _visits.reset(token)
+
+
+def _record(parts: list[list[Visit]]) -> list[None]:
+    """Join the visits of all microbatches, and add them to those of the trace."""
+    for same in zip(*parts, strict=True):
+        x, y = join([visit.x for visit in same]), join([visit.y for visit in same])
+        _visits.get().append(replace(same[0], x=x, y=y))
+    return [None] * len(parts)
 
 
 def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dict[str, Array]:

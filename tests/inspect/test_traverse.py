@@ -375,3 +375,32 @@ def test_rebuild_of_the_same_kind_gives_no_names() -> None:
 
 def test_every_layer_has_a_path() -> None:
     assert [path for path, _ in every_layer(MODEL)] == PATHS
+
+
+@fn.layer(per_example=True)
+def after_each_other(first: Any, second: Any) -> Any:
+    """A user's combinator, which calls its children itself."""
+    a, b = fn.as_layer(first), fn.as_layer(second)
+
+    def apply(params: Any, x: Any, rng: Any = None) -> Any:
+        y, first_vjp = a.apply({}, x, rng)
+        z, second_vjp = b.apply({}, y, rng)
+        return z, lambda dy: ({}, first_vjp(second_vjp(dy)[1])[1])
+
+    return fn.Layer(lambda shape, rng: {}, apply, children={"a": a, "b": b})
+
+
+def test_layers_that_a_users_combinator_calls_are_visited_once_with_the_whole_batch_though_it_is_cut() -> None:
+    x = np.random.default_rng(0).random((80, 28, 28, 1), np.float32)
+    assert len(cut(x)) > 1
+    model = fn.serial(after_each_other(fn.dropout(0.5), fn.serial(fn.relu)), fn.dropout(0.2))
+    for threads in (1, 2):
+        with fn.use_threads(threads):
+            visits = fn.trace(model, {}, x, rng=0)
+            assert np.array_equal(visits[-1].y, model.apply({}, x, rng=0)[0])
+        assert [visit.path for visit in visits] == [
+            "after_each_other_0/a", "after_each_other_0/b/relu_0", "after_each_other_0/b", "after_each_other_0",
+            "dropout_0", "",
+        ]  # fmt: skip
+        assert [visit.x.shape for visit in visits] == [x.shape] * len(visits)
+        assert np.array_equal(visits[0].y, visits[3].y)
