@@ -226,7 +226,7 @@ def _watch(size: int) -> None:
         return
     with _lock, suppress(RuntimeError):  # no thread starts when the interpreter ends
         if _watcher is None or not _watcher.is_alive():
-            _watcher = threading.Thread(target=_return_idle_memory, name="funcnn-memory", daemon=True)
+            _watcher = threading.Thread(target=_return_idle_memory, name="memory-of-funcnn", daemon=True)
             _watcher.start()
 
 

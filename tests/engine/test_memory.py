@@ -319,7 +319,7 @@ def step(n):
     y, vjp = model.apply(params, np.ones((n, 28, 28, 1), np.float32), 0)
     vjp(y)
 step(2)
-assert "funcnn-memory" not in [thread.name for thread in threading.enumerate()], "too early"
+assert "memory-of-funcnn" not in [thread.name for thread in threading.enumerate()], "too early"
 before = resident()
 memory.IDLE_SECONDS = 1
 step(600)
