@@ -4,36 +4,28 @@ Each returns the value in the one form that the rest of the library works with, 
 constructor or function, the argument, what was expected and what came.
 """
 
+import inspect
 import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funcnn.aliases import Array, Params, Shape, Tree
+from funcnn.aliases import Array, Shape
 
 __all__ = [
-    "PLAIN", "OtherDtypes", "OtherParameters", "array", "axes", "channels", "example_shape", "float_array", "fraction",
-    "function", "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "parameters", "path",
-    "plain", "positive", "prefix", "proper_fraction", "rate", "returned_array", "returned_number", "size",
-    "sizes", "steps", "weights", "what",
+    "PLAIN", "array", "axes", "channels", "example_shape", "flag", "float_array", "float_dtype", "fraction",
+    "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix", "proper_fraction",
+    "rate", "returned_array", "returned_number", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
 PLAIN = (np.ndarray, np.memmap)
 """The types of arrays that are plain data. A mask, a matrix or a record means something else, which would be lost."""
-
-
-class OtherParameters(ValueError):
-    """The parameters are not those of this layer or model, whatever the input may be."""
-
-
-class OtherDtypes(OtherParameters, TypeError):
-    """The parameters have dtypes that no input fits."""
 
 
 def prefix(kind: str) -> str:
@@ -85,7 +77,22 @@ def _real(kind: str, name: str, value: Any) -> float:
     """Any real number as a Python float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number that no float can hold
+        return math.copysign(math.inf, value)
+
+
+def flag(kind: str, name: str, value: Any) -> bool:
+    """True or False: the text ``"no"`` would be true.
+
+    Example:
+        >>> flag("dense", "bias", np.True_)
+        True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def number(kind: str, name: str, value: Any) -> float:
@@ -142,11 +149,27 @@ def positive(kind: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def function(kind: str, name: str, value: Any) -> Callable[..., Any]:
-    """Something that can be called."""
+def function(kind: str, name: str, value: Any, takes: str = "") -> Callable[..., Any]:
+    """Something that can be called, with arguments like ``takes``: a constructor that was not called takes others.
+
+    Example:
+        >>> function("sgd", "rate", lambda step: 0.5, "step")(0)
+        0.5
+    """
+    expected = f"{prefix(kind)}{name}: expected a function" + (f" of ({takes})" if takes else "")
     if not callable(value):
-        raise TypeError(f"{prefix(kind)}{name}: expected a function, got {value!r}")
+        raise TypeError(f"{expected}, got {value!r}")
     found: Callable[..., Any] = value
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # functions in C may have none
+        return found
+    try:
+        if takes:
+            signature.bind(*takes.split(", "))
+    except TypeError:
+        own = getattr(value, "__name__", repr(value))
+        raise TypeError(f"{expected}, got {own}{signature}; if it makes such a function, call it: {own}(...)") from None
     return found
 
 
@@ -169,8 +192,9 @@ def example_shape(kind: str, shape: Any) -> Shape:
     """The shape of one example, as a tuple of Python ints."""
     found = [_index(n) for n in shape] if isinstance(shape, tuple | list) else [None]
     if any(n is None or n < 0 for n in found):
+        batch = "; leave the batch axis out" if isinstance(shape, tuple) and shape[:1] in ((None,), (-1,)) else ""
         raise TypeError(
-            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}"
+            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}{batch}"
         )
     return tuple(n for n in found if n is not None)
 
@@ -179,6 +203,7 @@ def channels(kind: str, shape: Shape, name: str = "channels") -> int:
     """The size of the last axis of an example, at least 1."""
     if isinstance(shape, dict):
         raise TypeError(f"{kind}: expected the shape of one array, got a dict of {sorted(shape)}; merge them first")
+    shape = example_shape(kind, shape)
     if not shape or shape[-1] < 1:
         raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {shape}")
     return shape[-1]
@@ -287,101 +312,6 @@ def weights(value: Any, shape: Shape, kind: str = "") -> Array:
     return found.astype(np.float64)
 
 
-def parameters(
-    kind: str, axes: str, groups: int = 1, **shapes: tuple[int | None, ...]
-) -> Callable[[Params, Array], list[Array]]:
-    """Make the one check of a layer's parameters and input: names, shapes, dtypes and the channels of the input.
-
-    Args:
-        kind: the layer's kind, for messages.
-        axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
-        groups: the number of channels of the input, divided by that of the parameters.
-        **shapes: the shape of each parameter, with None where the number of channels stands.
-
-    Returns:
-        ``read(params, x)``, the parameters in this order, or an error that says what does not fit.
-    """
-    rank = axes.count(",") + 1
-    fixed = "..." not in axes
-    patterns = [(name, *_around_none(shape)) for name, shape in shapes.items()]
-
-    def read(params: Params, x: Array) -> list[Array]:
-        found = []
-        try:
-            channels, rest = divmod(x.shape[-1], groups)
-            dtype = x.dtype
-            fits = len(params) == len(patterns) and dtype.char in "fd" and not rest and type(x) is np.ndarray
-            fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
-            for name, before, after in patterns:
-                leaf = params[name]
-                shape = before if after is None else (*before, channels, *after)
-                fits = fits and leaf.shape == shape and leaf.dtype == dtype
-                found.append(leaf)
-        except (AttributeError, KeyError, TypeError, IndexError):
-            fits = False
-        if not fits:
-            _explain(kind, axes, groups, shapes, params, x)
-        return found
-
-    return read
-
-
-def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...], tuple[int | None, ...] | None]:
-    """What stands before and after the number of channels in a shape; (shape, None) if it is not in it."""
-    if None not in shape:
-        return shape, None
-    place = shape.index(None)
-    return shape[:place], shape[place + 1 :]
-
-
-def _explain(
-    kind: str, axes: str, groups: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params, x: Any
-) -> None:
-    """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
-    question = "are these parameters of another model?"
-    if not isinstance(params, Mapping):
-        raise OtherParameters(f"{kind}: expected a dict of parameters, got {type(params).__name__}; {question}")
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if name not in params:
-            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
-        leaf = params[name]
-        if not isinstance(leaf, np.ndarray):
-            raise OtherParameters(f"{kind}: expected parameter {name!r} as an array, got {leaf!r}; use np.asarray")
-        if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
-            wanted = tuple("any" if n is None else n for n in shape)
-            raise OtherParameters(
-                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
-            )
-        if None in shape:
-            sizes[name] = leaf.shape[shape.index(None)]
-    if extra := sorted(params.keys() - shapes.keys()):
-        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
-    if len(set(sizes.values())) > 1:
-        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
-    dtypes = {name: str(params[name].dtype) for name in shapes}
-    if len(set(dtypes.values())) > 1:
-        raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
-    if not {*dtypes.values()} <= {"float32", "float64"}:
-        raise OtherDtypes(
-            f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
-        )
-    float_array(kind, x)
-    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
-        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
-    channels = next(iter(sizes.values())) * groups
-    if x.shape[-1] != channels:
-        raise ValueError(
-            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
-            f"got {x.shape[-1]} in an input of shape {x.shape}"
-        )
-    dtype = next(iter(dtypes.values()))
-    raise TypeError(
-        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
-        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype})"
-    )
-
-
 def returned_number(name: str, value: Any) -> float:
     """What a function of the user returned, where it must return one real number; ``name`` is that of the function.
 
@@ -412,49 +342,6 @@ def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtyp
         raise TypeError(f"{name} must return an array of {dtype}, got {value.dtype}; use .astype(np.{dtype.name})")
     found: Array = value
     return found
-
-
-def gradient(kind: str, dy: Any, y: Tree) -> None:
-    """Raise if ``dy`` is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
-    if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
-        return
-    if isinstance(y, dict):
-        if not isinstance(dy, dict) or dy.keys() != y.keys():
-            got = sorted(dy) if isinstance(dy, dict) else what(dy)
-            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(y)}, got {got}")
-        for name, leaf in y.items():
-            if dy[name] is not None:
-                gradient(f"{kind}, output {name!r}", dy[name], leaf)
-        return
-    if y.dtype.kind != "f":
-        if dy is None:
-            return
-        raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
-    if np.shape(dy) != y.shape:
-        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
-    dtype = np.asarray(dy).dtype
-    if dtype != y.dtype:
-        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
-
-
-def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
-    """Raise if gradients are not like their parameters or input; None stands for integers, booleans and zero."""
-    where = f"{of} at {path}" if path else of
-    if isinstance(value, dict):
-        if not isinstance(found, dict) or found.keys() != value.keys():
-            got = sorted(found) if isinstance(found, dict) else what(found)
-            raise ValueError(f"a vjp_fn must return {where} like {like}, with {sorted(value)}, got {got}")
-        for name, leaf in value.items():
-            gradients_like(of, like, found[name], leaf, f"{path}/{name}" if path else name)
-    elif found is None:
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            raise TypeError(f"a vjp_fn must return (dparams, dx), got None for {where}")
-    elif isinstance(value, np.ndarray):
-        if np.shape(found) != value.shape:
-            raise ValueError(f"a vjp_fn must return {where} like {like}, of shape {value.shape}, got {np.shape(found)}")
-        if value.dtype.kind == "f" and np.asarray(found).dtype != value.dtype:
-            dtype = np.asarray(found).dtype
-            raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
 
 
 def what(value: Any) -> str:

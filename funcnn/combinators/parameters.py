@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks, tree
+from funcnn import contract, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import blank, is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
@@ -154,10 +154,10 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         """The parameters of the layer inside."""
         flat = tree.flatten(params)
         if extra := [path for path in flat if _under(path, pairs)]:
-            raise checks.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
+            raise contract.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
         missing = [source for source in pairs.values() if not any(is_below(path, source) for path in flat)]
         if missing:
-            raise checks.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
+            raise contract.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
         for target, source in pairs.items():
             for path in [path for path in flat if is_below(path, source)]:
                 leaf = flat[path]

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
 from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
@@ -282,7 +282,7 @@ def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Raise if there are parameters under a name that no child has: they are another model's."""
     unknown = [name for name in params if name not in children]
     if unknown:
-        raise checks.OtherParameters(
+        raise contract.OtherParameters(
             f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
         )
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks, tree
+from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
@@ -82,7 +82,7 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
         y = join([y for y, _ in done])
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            checks.gradient(kind, dy, y)
+            contract.gradient(kind, dy, y)
             parts = split_like(dy, xs)
             pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
             grads = added([grads for grads, _ in pulled])

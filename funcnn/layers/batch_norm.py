@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import (
@@ -70,7 +70,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     if not eps >= 1e-12:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
     activate = fuse("batch_norm", activation)
-    read = checks.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
+    read = contract.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
 
     def init(shape: Shape, rng: Rng) -> Params:
         one = np.ones(checks.channels("batch_norm", shape), np.float32)
@@ -175,7 +175,7 @@ def scale_and_shift(activation: Any = None) -> Layer:
         array([[7.]])
     """
     activate = fuse("scale_and_shift", activation)
-    read = checks.parameters("scale_and_shift", AXES, scale=(None,), shift=(None,))
+    read = contract.parameters("scale_and_shift", AXES, scale=(None,), shift=(None,))
 
     def init(shape: Shape, rng: Rng) -> Params:
         one = np.ones(checks.channels("scale_and_shift", shape), np.float32)
@@ -187,7 +187,7 @@ def scale_and_shift(activation: Any = None) -> Layer:
         y, pull = activate.complete(affine(x, np.zeros_like(scale), scale, shift, activate.in_place))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("scale_and_shift", dy, y)
+            contract.gradient("scale_and_shift", dy, y)
             dz = pull(dy)
             dshift, dscale = sums_and_products(dz, x, np.zeros_like(scale))
             return {"scale": dscale, "shift": dshift}, dz * scale if input_grad else None

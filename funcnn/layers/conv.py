@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
@@ -59,7 +59,7 @@ def _conv(
         y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient(kind, dy, y)
+            contract.gradient(kind, dy, y)
             dz = pull(dy)
             grads = own.gradients(kernel_gradient(image, dz, place, groups), lambda: channel_sums(dz))
             if not input_grad:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.products import product
@@ -79,7 +79,7 @@ def dense(
         y, pull = activate(product(x, w, plus=b))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("dense", dy, y)
+            contract.gradient("dense", dy, y)
             dz = pull(dy)
             rows, drows = x.reshape(-1, len(w)), dz.reshape(-1, units)
             grads = own.gradients(product(rows.T, drows), lambda: np.add.reduce(drows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng
 from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
@@ -54,7 +54,7 @@ def dropout(rate: float) -> Layer:
         y *= scale
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("dropout", dy, y)
+            contract.gradient("dropout", dy, y)
             if not input_grad:
                 return {}, None
             dx = select(dy, kept)

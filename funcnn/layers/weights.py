@@ -6,7 +6,7 @@ One place initializes them, reads and checks them, and puts their gradients toge
 from collections.abc import Callable
 from typing import NamedTuple
 
-from funcnn import checks
+from funcnn import contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer
 from funcnn.rng import fold
@@ -49,7 +49,7 @@ def weights(
         groups: the number of channels of the input, divided by that of ``w``.
     """
     units = shape[-1]
-    read_all = checks.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
+    read_all = contract.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
 
     def init(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Params:
         params = {"w": w_init(shape, fold(rng, "w"), fan_in, fan_out)}
