@@ -20,7 +20,7 @@ from funcnn.aliases import Array, Shape
 __all__ = [
     "PLAIN", "array", "axes", "channels", "example_shape", "flag", "float_array", "float_dtype", "fraction",
     "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix", "proper_fraction",
-    "rate", "returned_array", "returned_number", "size", "sizes", "steps", "weights", "what",
+    "rate", "real", "returned_array", "returned_number", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def steps(kind: str, name: str, value: Any) -> int:
     return number
 
 
-def _real(kind: str, name: str, value: Any) -> float:
+def real(kind: str, name: str, value: Any) -> float:
     """Any real number as a Python float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
@@ -97,7 +97,7 @@ def flag(kind: str, name: str, value: Any) -> bool:
 
 def number(kind: str, name: str, value: Any) -> float:
     """A finite number as a Python float, so that float32 arrays times it stay float32."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not math.isfinite(found):
         raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
     return found
@@ -110,7 +110,7 @@ def rate(kind: str, name: str, value: Any) -> float:
         >>> rate("sgd", "rate", np.float32(0.5))
         0.5
     """
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 <= found < math.inf:
         raise ValueError(
             f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
@@ -128,7 +128,7 @@ def fraction(kind: str, name: str, value: Any) -> float:
 
 def proper_fraction(kind: str, name: str, value: Any) -> float:
     """A number in (0, 1), as a Python float."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 < found < 1:
         raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
     return found
@@ -136,7 +136,7 @@ def proper_fraction(kind: str, name: str, value: Any) -> float:
 
 def nonnegative(kind: str, name: str, value: Any) -> float:
     """A finite number ``>= 0`` that is not a rate, as a Python float."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 <= found < math.inf:
         raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
     return found

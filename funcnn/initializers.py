@@ -4,8 +4,9 @@ A unit that sums n inputs multiplies their variance by n times the variance of i
 the variance of the weights so that signals keep their size in the forward pass, and gradients in the backward pass.
 """
 
+import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -105,7 +106,8 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     Reference:
         Glorot & Bengio 2010, equation 12; He et al. 2015, arXiv 1502.01852, equation 10.
     """
-    if not scale > 0:
+    scale = checks.real("variance_scaling", "scale", scale)
+    if not 0 < scale < math.inf:
         raise ValueError(f"variance_scaling: scale must be positive, got {scale!r}")
     if fan not in ("in", "out", "average"):
         raise ValueError(f"variance_scaling: fan is 'in', 'out' or 'average', got {fan!r}")
@@ -120,6 +122,33 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
         # A uniform distribution on [-a, a) has the variance a^2 / 3.
         limit = std * 3**0.5
         return _uniform(shape, rng, -limit, limit)
+
+    return initialize
+
+
+def as_initializer(kind: str, name: str, initializer: Any) -> Initializer:
+    """A layer's initializer, whose arrays are checked; errors name the layer's ``kind`` and the argument ``name``.
+
+    Args:
+        kind: the kind of the layer.
+        name: the argument, ``"w_init"``.
+        initializer: what was given.
+
+    Returns:
+        The initializer; what it returns must be a float32 array of the shape that was asked for.
+
+    Raises:
+        TypeError: it is no function of (shape, rng, fan_in, fan_out), for example a constructor that was not called.
+
+    Example:
+        >>> as_initializer("dense", "w_init", ones)((2,), 0, 1, 1)
+        array([1., 1.], dtype=float32)
+    """
+    draw = checks.function(kind, name, initializer, "shape, rng, fan_in, fan_out")
+
+    def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        drawn = draw(shape, rng, fan_in, fan_out)
+        return checks.returned_array(f"{kind}: {name}", drawn, tuple(shape), np.dtype(np.float32))
 
     return initialize
 

@@ -8,6 +8,7 @@ the affine map ``scale_and_shift``.
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+import math
 from functools import reduce
 from typing import Any
 
@@ -28,6 +29,7 @@ from funcnn.kernels.moments import (
 )
 from funcnn.layers.activation import fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["batch_norm", "scale_and_shift"]
 
@@ -67,7 +69,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    if not eps >= 1e-12:
+    eps = checks.real("batch_norm", "eps", eps)
+    if not 1e-12 <= eps < math.inf:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
     activate = fuse("batch_norm", activation)
     read = contract.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
@@ -81,11 +84,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         training, n, far = key is not None, 1, False
         if training:
             n, mean, var, far = yield from _statistics(x)
-        elif np.isnan(mean).any() or np.isnan(var).any():
-            raise ValueError(
-                "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
-                "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
-            )
+        else:
+            _check_measured(mean, var)
         dtype = x.dtype.type
         inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
         if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
@@ -124,6 +124,17 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
 
     measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
     return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
+
+
+def _check_measured(mean: Array, var: Array) -> None:
+    """Raise if there is nothing to predict with: statistics that are NaN, or a variance that none has."""
+    if np.isnan(mean).any() or np.isnan(var).any():
+        raise ValueError(
+            "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
+            "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
+        )
+    if (var < 0).any():
+        raise contract.OtherParameters(f"batch_norm: a variance is not negative, got {var.min()} in var")
 
 
 FAR = 1000
@@ -184,6 +195,7 @@ def scale_and_shift(activation: Any = None) -> Layer:
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         scale, shift = read(params, x)
+        check_rng(rng)
         y, pull = activate.complete(affine(x, np.zeros_like(scale), scale, shift, activate.in_place))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

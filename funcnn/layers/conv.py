@@ -22,6 +22,7 @@ from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
 from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -53,6 +54,7 @@ def _conv(
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = own.read(params, x)
+        check_rng(rng)
         geometry = window.fit(kind, x.shape)
         image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))

@@ -19,6 +19,7 @@ from funcnn.kernels.products import product
 from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["dense"]
 
@@ -76,6 +77,7 @@ def dense(
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = own.read(params, x)
+        check_rng(rng)
         y, pull = activate(product(x, w, plus=b))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

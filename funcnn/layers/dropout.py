@@ -41,14 +41,16 @@ def dropout(rate: float) -> Layer:
     Reference:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 4.
     """
+    rate = checks.real("dropout", "rate", rate)
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {rate!r}")
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        contract.no_params("dropout", params)
         checks.float_array("dropout", x)
         if rng is None or rate == 0:
-            return identity.apply(params, x)
+            return identity.apply(params, x, rng)
         kept, scale = generator(rng).random(x.shape, np.float32) >= rate, x.dtype.type(1 / (1 - rate))
         y = select(x, kept)
         y *= scale

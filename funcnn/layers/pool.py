@@ -48,7 +48,7 @@ def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, paddin
     if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, sizes, strict=True)):
         raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {padding!r}")
     steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
-    window = Window(sizes, steps, (1,) * len(axes), border, bool(ceil_mode))
+    window = Window(sizes, steps, (1,) * len(axes), border, checks.flag(kind, "ceil_mode", ceil_mode))
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
