@@ -20,7 +20,7 @@ from funcnn.aliases import Array, Shape
 __all__ = [
     "PLAIN", "array", "axes", "channels", "example_shape", "flag", "float_array", "float_dtype", "fraction",
     "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix", "proper_fraction",
-    "rate", "real", "returned_array", "returned_number", "size", "sizes", "steps", "weights", "what",
+    "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -224,8 +224,8 @@ def plain(kind: str, value: Any, name: str = "") -> None:
     """
     if type(value) not in PLAIN and isinstance(value, np.ndarray):
         advice = "x.filled(value)" if isinstance(value, np.ma.MaskedArray) else "np.asarray(x)"
-        where = f" as {name}" if name else ""
-        raise TypeError(f"{prefix(kind)}expected a plain array{where}, got {type(value).__name__}; use {advice}")
+        expected = f"{name} as a plain array" if name else "a plain array"
+        raise TypeError(f"{prefix(kind)}expected {expected}, got {type(value).__name__}; use {advice}")
 
 
 def array(kind: str, value: Any, name: str = "") -> Array:
@@ -324,6 +324,18 @@ def returned_number(name: str, value: Any) -> float:
     if type(value) is np.ndarray and not value.ndim and value.dtype.kind in "fiu":
         return float(value)
     raise TypeError(f"{name} must return one number, got {what(value)}")
+
+
+def returned_pair(name: str, value: Any, words: str) -> tuple[Any, Any]:
+    """What a function of the user returned, where it must return a tuple of two; ``words`` are the two.
+
+    Example:
+        >>> returned_pair("update", (1, 2), "(updates, state)")
+        (1, 2)
+    """
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} must return {words}, got {what(value)}")
+    return value
 
 
 def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

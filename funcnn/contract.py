@@ -188,7 +188,7 @@ def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "")
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             raise TypeError(f"a vjp_fn must return (dparams, dx), got None for {where}")
     elif isinstance(value, np.ndarray):
-        checks.plain(f"a vjp_fn must return {where} like {like}", found)
+        checks.plain("a vjp_fn", found, where)
         if isinstance(found, list | tuple | str):
             raise TypeError(f"a vjp_fn must return {where} like {like}, an array, got {checks.what(found)}")
         if np.shape(found) != value.shape:

@@ -363,21 +363,17 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
     def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
         check_rng(rng)
-        returned = run(params, x, rng)
-        if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
-            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
-        y: Any = returned[0]
-        pull: Callable[..., Any] = returned[1]
-        checks.plain("apply must return y", y)
+        y, pull = checks.returned_pair("apply", run(params, x, rng), "(y, vjp_fn), an output and a function")
+        if not callable(pull):
+            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(pull)}")
+        checks.plain("apply", y, "the output")
         if not isinstance(y, np.ndarray | dict):
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             pulled = pull(dy, input_grad=input_grad) if takes_input_grad else pull(dy)
-            if not isinstance(pulled, tuple) or len(pulled) != 2:
-                raise TypeError(f"a vjp_fn must return (dparams, dx), got {checks.what(pulled)}")
-            dparams, dx = pulled
+            dparams, dx = checks.returned_pair("a vjp_fn", pulled, "(dparams, dx)")
             return dparams, dx if input_grad or takes_input_grad else None
 
         return y, vjp_fn

@@ -96,7 +96,7 @@ class Optimizer:
         pipeline = _pipeline(self.update)
         if pipeline is not None:
             return pipeline.step(grads, state, params, donate)
-        updates, state = self.update(grads, state, params)
+        updates, state = checks.returned_pair("update", self.update(grads, state, params), "(updates, state)")
         return apply_updates(params, updates), state
 
     @property
@@ -304,7 +304,10 @@ def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such a
         name = getattr(pair, "__name__", None)
         hint = f"; call it: {name}(...)" if name else ""
         raise TypeError(f"{expected}, got {pair!r}{hint}")
-    return Optimizer(*pair)
+    init, update = pair
+    checks.function("an optimizer", "init", init, "params")
+    checks.function("an optimizer", "update", update, "grads, state, params")
+    return Optimizer(init, update)
 
 
 def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:

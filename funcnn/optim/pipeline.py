@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Tree
 from funcnn.optim.donation import check_donated, copied_where_shared
 from funcnn.optim.elementwise import ADD, ElementwiseRule, G, P, Step, run_fused
@@ -193,11 +193,11 @@ class _Run:
         """Run a rule for the whole tree."""
         found = self.flags[self.pipeline.parts[n].flags]
         slots = {slot: self._chosen(number, found) for slot, number in self.pipeline.slots[n]}
-        updates, new_slots = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
-        if new_slots.keys() != slots.keys():
-            raise ValueError(
-                f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {sorted(new_slots)}"
-            )
+        returned = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
+        updates, new_slots = checks.returned_pair(f"{work.spec.kind}: the rule", returned, "(updates, slots)")
+        if not isinstance(new_slots, Mapping) or new_slots.keys() != slots.keys():
+            got = sorted(new_slots) if isinstance(new_slots, Mapping) else checks.what(new_slots)
+            raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {got}")
         self._replace_updates(updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
@@ -209,7 +209,8 @@ class _Run:
     def pair(self, n: int, work: Pair) -> None:
         """Run an update of which nothing is known."""
         found = self.flags[self.pipeline.parts[n].flags]
-        updates, self.states[n] = work.update(self._chosen(G, found), self.states[n], self._chosen(P, found))
+        returned = work.update(self._chosen(G, found), self.states[n], self._chosen(P, found))
+        updates, self.states[n] = checks.returned_pair("update", returned, "(updates, state)")
         self._replace_updates(updates, found)
 
     def _replace_updates(self, updates: Tree, found: Sequence[bool] | None) -> None:

@@ -212,4 +212,13 @@ def as_schedule(name: str, rate: float | Schedule) -> Schedule:
     """
     if not callable(rate):
         return constant(checks.rate("", name, rate))
-    return lambda step: checks.rate("", f"{name} at step {step}", rate(step))
+    checks.function("", name, rate, "step")
+    return lambda step: checks.rate("", f"{name} at step {step}", _at(rate, step))
+
+
+def _at(schedule: Schedule, step: int) -> float:
+    """The rate at a step; one that grows beyond all floats is infinite."""
+    try:
+        return schedule(step)
+    except OverflowError:
+        return math.inf
