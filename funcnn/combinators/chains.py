@@ -14,10 +14,10 @@ from typing import Any
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
-from funcnn.layers.merge import Merged
+from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, as_layer, layer, shape_of
+from funcnn.protocol import Layer, as_layer, layer
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
@@ -79,8 +79,7 @@ def residual(*layers: Any) -> Layer:
 
     def plus(xs: list[Array]) -> Merged:
         x, y = xs
-        if isinstance(x, dict) or isinstance(y, dict):
-            raise TypeError(f"residual: expected arrays, got {shape_of(x)} and the output {shape_of(y)}")
+        check_one_dtype("residual", {"x": x, "f(x)": y})
         if y.shape != x.shape:
             raise ValueError(
                 f"residual: the input {x.shape} is added to the output of the layers, "
@@ -214,7 +213,12 @@ def _branches(kind: str, layers: tuple[Any, ...], merge: Merge) -> Layer:
     if not children:
         raise ValueError(f"{kind}: expected at least one layer")
     wiring = tuple((name, (INPUT,)) for name in children)
-    return wired(kind, children, (*wiring, ("", tuple(children))), merge)
+
+    def checked(ys: list[Any]) -> Merged:
+        check_one_dtype(kind, dict(zip(children, ys, strict=True)))
+        return merge(ys)
+
+    return wired(kind, children, (*wiring, ("", tuple(children))), checked)
 
 
 def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:

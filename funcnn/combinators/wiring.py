@@ -118,6 +118,8 @@ def wired(
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)
+        if not children:  # they would check it
+            contract.tree_of_arrays(kind, x)
         if only:
             _check_names(kind, x, only)
         values, backs = [x], []
@@ -280,6 +282,8 @@ def name_children(layers: Sequence[Any]) -> dict[str, Layer]:
 
 def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Raise if there are parameters under a name that no child has: they are another model's."""
+    if type(params) is not dict:
+        contract.params_dict("", params)
     unknown = [name for name in params if name not in children]
     if unknown:
         raise contract.OtherParameters(
