@@ -18,9 +18,10 @@ import numpy as np
 from funcnn.aliases import Array, Shape
 
 __all__ = [
-    "PLAIN", "array", "axes", "channels", "example_shape", "flag", "float_array", "float_dtype", "fraction",
-    "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix", "proper_fraction",
-    "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights", "what",
+    "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array", "float_dtype",
+    "fraction", "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix",
+    "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps",
+    "weights", "what",
 ]  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def real(kind: str, name: str, value: Any) -> float:
     try:
         return float(value)
     except OverflowError:  # a whole number that no float can hold
-        return math.copysign(math.inf, value)
+        return math.inf if abs(value) == value else -math.inf
 
 
 def flag(kind: str, name: str, value: Any) -> bool:
@@ -160,17 +161,26 @@ def function(kind: str, name: str, value: Any, takes: str = "") -> Callable[...,
     if not callable(value):
         raise TypeError(f"{expected}, got {value!r}")
     found: Callable[..., Any] = value
-    try:
-        signature = inspect.signature(found)
-    except (TypeError, ValueError):  # functions in C may have none
-        return found
-    try:
-        if takes:
-            signature.bind(*takes.split(", "))
-    except TypeError:
+    if takes and not accepts(found, takes.split(", ")):
         own = getattr(value, "__name__", repr(value))
-        raise TypeError(f"{expected}, got {own}{signature}; if it makes such a function, call it: {own}(...)") from None
+        hint = f"; if it makes such a function, call it: {own}(...)" if own.isidentifier() else ""
+        raise TypeError(f"{expected}, got {own}, which takes other arguments{hint}")
     return found
+
+
+def accepts(function: Callable[..., Any], arguments: Sequence[str]) -> bool:
+    """Whether a function can be called with these arguments; of functions in C it may not be known, and is assumed."""
+    if isinstance(function, np.ufunc):  # what follows its inputs is memory that it would write to
+        return function.nin == len(arguments)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def path(kind: str, value: Any, name: str = "path") -> Path:
@@ -247,6 +257,22 @@ def array(kind: str, value: Any, name: str = "") -> Array:
     if found.dtype.kind == "O":
         raise TypeError(f"{what_is}, got {what(value)} of objects; use np.asarray(x, np.float32)")
     return found
+
+
+def dtype(kind: str, value: Any) -> np.dtype[Any]:
+    """A dtype, in this machine's byte order, of all that NumPy takes for one but None.
+
+    Example:
+        >>> dtype("spec", ">f4")
+        dtype('float32')
+    """
+    try:
+        if value is None:
+            raise TypeError
+        found: np.dtype[Any] = np.dtype(value).newbyteorder("=")
+        return found
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"{prefix(kind)}expected a dtype such as np.float32, got {value!r}") from None
 
 
 def float_dtype(kind: str, dtype: np.dtype[Any], use: str = "x") -> None:

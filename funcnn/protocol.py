@@ -72,9 +72,10 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
-        checks.function("a layer", "init", self.init, "shape, rng")
-        checks.function("a layer", "apply", self.apply, "params, x")
+        checks.function("a layer", "init", self.init)
+        checks.function("a layer", "apply", self.apply)
         if declared(self.apply, "per_example") is None:
+            checks.function("a layer", "init", self.init, "shape, rng")
             object.__setattr__(self, "apply", _checked(self.apply))
 
     def __iter__(self) -> Iterator[Any]:
@@ -402,16 +403,16 @@ def _with_rng(apply: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
 
     A third argument of its own is ``rng``, unless its default is not None.
     """
-    signature = inspect.signature(apply)
-    rng = signature.parameters.get("rng")
+    parameters = {} if isinstance(apply, np.ufunc) else inspect.signature(apply).parameters
+    rng = parameters.get("rng")
     if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
         return lambda params, x, rng: apply(params, x, rng=rng), True
-    try:
-        third = signature.parameters[list(signature.bind(None, None, None).arguments)[-1]]
-        takes_rng = third.default is None or third.default is inspect.Parameter.empty
-    except TypeError:
-        takes_rng = False
-    return (apply, True) if takes_rng else (lambda params, x, rng: apply(params, x), False)
+    if checks.accepts(apply, ("params", "x", "rng")):
+        third = [*parameters.values()][min(2, len(parameters) - 1)]
+        if third.default is None or third.default is inspect.Parameter.empty:
+            return apply, True
+    checks.function("a layer", "apply", apply, "params, x")
+    return lambda params, x, rng: apply(params, x), False
 
 
 def _takes_input_grad(vjp_fn: Vjp) -> bool:

@@ -6,6 +6,7 @@ wiring runs, forward and backward, is in ``wiring.py``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -136,6 +137,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         >>> y
         array([[-1.,  2.,  0.,  2.]])
     """
+    axis = checks.size("concat", "axis", axis, -sys.maxsize)
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
@@ -179,7 +181,10 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         if not isinstance(name, str) or not name or "/" in name or name == INPUT:
             raise ValueError(f"graph: a node's name is a string without '/' and not {INPUT!r}, got {name!r}")
         children[name] = as_layer(node[0])
-        inputs[name] = (node[1],) if isinstance(node[1], str) else tuple(node[1])
+        sources = (node[1],) if isinstance(node[1], str) else node[1]
+        if not isinstance(sources, tuple | list) or not all(isinstance(source, str) for source in sources):
+            raise TypeError(f"graph: node {name!r} must have a name or a tuple of names as its inputs, got {sources!r}")
+        inputs[name] = tuple(sources)
         if len(set(inputs[name])) < len(inputs[name]):
             raise ValueError(f"graph: node {name!r} names an input twice, {inputs[name]}; put an identity between")
     wiring = tuple((name, inputs[name]) for name in _in_order(inputs, output))
@@ -228,7 +233,7 @@ def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
             raise ValueError(f"graph: node {name!r} has unknown inputs {unknown}; there are {[INPUT, *inputs]}")
         if not sources:
             raise ValueError(f"graph: node {name!r} has no inputs; {INPUT!r} is the graph's own")
-    if output not in inputs:
+    if not isinstance(output, str) or output not in inputs:
         raise ValueError(f"graph: the output {output!r} is not a node; there are {list(inputs)}")
     before = {name: [source for source in sources if not _is_input(source)] for name, sources in inputs.items()}
     try:

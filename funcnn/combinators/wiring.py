@@ -22,6 +22,7 @@ from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, m
 from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
+from funcnn.tree import check_parameters
 
 __all__ = ["INPUT", "Merge", "chain", "check_children", "name_children", "no_gradients", "wired"]
 
@@ -168,6 +169,7 @@ def _initializer(
                 if step.name:
                     child = children[step.name]
                     own = child.init(specs(x), fold(key, step.name))
+                    check_parameters(own, "init")
                     with probing():
                         values.append(child.apply(own, x, key)[0])
                 else:

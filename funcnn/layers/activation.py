@@ -268,7 +268,7 @@ def as_activation(kind: str, activation: Any) -> Layer:
         if not _is_plain(chosen):
             raise ValueError(
                 f"{kind}: expected an activation without parameters that draws nothing, got {activation!r}, which "
-                f"would get neither parameters nor rng; put it after {kind} in a serial"
+                f"gets neither parameters nor rng here; put it after {kind} in a serial"
             )
         return chosen
     if activation == "leaky_relu":

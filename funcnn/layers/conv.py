@@ -45,6 +45,7 @@ def _conv(
     def init(shape: Shape, rng: Rng) -> Params:
         shape = checks.example_shape(kind, shape)
         checks.axes(kind, shape, words)
+        checks.channels(kind, shape)
         window.fit(kind, shape)
         if shape[-1] % groups:
             raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")

@@ -62,6 +62,10 @@ class Optimizer:
     kind: str = "optimizer"
     call: Call | None = None
 
+    def __post_init__(self) -> None:
+        checks.function("an optimizer", "init", self.init, "params")
+        checks.function("an optimizer", "update", self.update, "grads, state, params")
+
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
 
@@ -166,6 +170,8 @@ def lift(
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
+    checks.function(kind, "rule", rule, "g, state, p, hyper, u, new_state")
+    in_place = checks.flag(kind, "in_place", in_place)
     work = ElementwiseRule(state_spec(kind, slots, rates, counts), rule, in_place)
     return assembled(kind, [Part(work, flags=() if mask is None else (as_flags(kind, mask),))])
 
@@ -201,6 +207,7 @@ def transform(
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
+    checks.function(kind, "rule", rule, "grads, slots, params, hyper")
     return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts), rule))])
 
 
@@ -304,10 +311,7 @@ def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such a
         name = getattr(pair, "__name__", None)
         hint = f"; call it: {name}(...)" if name else ""
         raise TypeError(f"{expected}, got {pair!r}{hint}")
-    init, update = pair
-    checks.function("an optimizer", "init", init, "params")
-    checks.function("an optimizer", "update", update, "grads, state, params")
-    return Optimizer(init, update)
+    return Optimizer(*pair)
 
 
 def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:

@@ -33,6 +33,8 @@ def as_flags(kind: str, mask: Mask) -> Flags:
             f"{kind}: expected a mask that is a path pattern, a tree of bools or a function of the parameters, "
             f"got {checks.what(mask)}"
         )
+    if callable(mask):
+        checks.function(kind, "mask", mask, "params")
     own = mask if callable(mask) else snapshot(mask)
     return partial(_bools, kind, own if callable(own) else lambda params: own)
 

@@ -90,7 +90,9 @@ class Pipeline:
 
     def init(self, params: Tree) -> Any:
         """The state before the first step: the state of each part under its path, if it has any."""
-        tree.flatten(params)  # raises if it is not made of dicts
+        for path, p in tree.flatten(params).items():  # raises if it is not made of dicts
+            if p is None:
+                raise TypeError(f"{path or 'the root'}: expected a parameter, got None")
         flags = self.chosen(params)
         return self._joined([part.init(pruned(params, flags[part.flags])) for part in self.parts])
 
@@ -108,7 +110,7 @@ class Pipeline:
 
     def _run(self, grads: Tree, state: Any, params: Tree, donate: bool, adds: bool) -> tuple[Tree, Any]:
         """Check everything, then run one pass after the other on the leaves, and make trees of them again."""
-        donate = donate and self.donates
+        donate = checks.flag(self.kind, "donate", donate) and self.donates
         checked = beside(params, grads, self.what)
         leaves = [checked.param_leaves, checked.grad_leaves]
         run = _Run(self, checked, leaves, self._states(state), donate)

@@ -128,18 +128,32 @@ def state_spec(
     counts: bool = False,
 ) -> StateSpec:
     """The specification of a transform's state, which counts steps if ``counts`` or if a rate is a schedule."""
+    _check_names(kind, slots, rates)
     rates = rates or {}
     if "step" in rates:
         raise ValueError(f"{kind}: expected rates of other names than 'step', which counts the steps")
     constants = {name: checks.rate(kind, name, rate) for name, rate in rates.items() if not callable(rate)}
     schedules = {name: as_schedule(f"{kind}: {name}", rate) for name, rate in rates.items() if callable(rate)}
-    counted = ("step", *rates) if counts or schedules else ()
+    counted = ("step", *rates) if checks.flag(kind, "counts", counts) or schedules else ()
     starts = slots if isinstance(slots, Mapping) else dict.fromkeys(slots, np.zeros_like)
     for slot, start in starts.items():
-        checks.function(kind, f"the start of {slot!r}", start)
+        checks.function(kind, f"the start of {slot!r}", start, "p")
     if clash := sorted(starts.keys() & {*counted}):
         raise ValueError(f"{kind}: expected slots and rates of different names, got {clash} twice")
     return StateSpec(kind, dict(starts), constants, schedules, counted)
+
+
+def _check_names(kind: Any, slots: Any, rates: Any) -> None:
+    """Raise if a transform, its slots or its rates have names that cannot be keys of a state."""
+    if not isinstance(kind, str) or not kind or "/" in kind:
+        raise ValueError(f"an optimizer's kind is a string that is not empty and has no '/', got {kind!r}")
+    if not isinstance(slots, tuple | list | Mapping):
+        raise TypeError(f"{kind}: expected slots as a tuple of names or a dict {{name: start}}, got {slots!r}")
+    if not isinstance(rates, Mapping | None):
+        raise TypeError(f"{kind}: expected rates as a dict {{name: rate}}, got {rates!r}")
+    names = [*slots, *(rates or {})]
+    if not all(isinstance(name, str) and name and "/" not in name for name in names) or len({*slots}) < len(slots):
+        raise ValueError(f"{kind}: expected slots and rates of different names without '/', got {names}")
 
 
 class Beside(NamedTuple):
