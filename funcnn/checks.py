@@ -34,16 +34,17 @@ def prefix(kind: str) -> str:
     return f"{kind}: " if kind else ""
 
 
-def size(kind: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``, of any integer type.
+def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
+    """A whole number of at least ``least``, or any whole number, of any integer type.
 
     Example:
         >>> size("dense", "units", np.int64(4))
         4
     """
     number = _index(value)
-    if number is None or number < least:
-        raise ValueError(f"{prefix(kind)}{name} must be a whole number >= {least}, got {value!r}")
+    if number is None or (least is not None and number < least):
+        bound = "" if least is None else f" >= {least}"
+        raise ValueError(f"{prefix(kind)}{name} must be a whole number{bound}, got {value!r}")
     return number
 
 

@@ -174,6 +174,10 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     Returns:
         The same function, whose layers know their kind and arguments.
 
+    Raises:
+        TypeError: ``constructor`` is not a function; or, when it is called, its arguments are not those of its
+            signature, or it returns no pair.
+
     Example:
         >>> @layer(per_example=True)
         ... def scale(start=1.0):

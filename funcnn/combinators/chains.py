@@ -6,7 +6,6 @@ wiring runs, forward and backward, is in ``wiring.py``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -104,6 +103,7 @@ def add(*layers: Any) -> Layer:
         A layer.
 
     Raises:
+        TypeError: the branches' dtypes differ.
         ValueError: the branches' shapes differ, or there are none.
 
     Example:
@@ -128,7 +128,9 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         A layer.
 
     Raises:
-        ValueError: the outputs do not fit together, there are no branches, or ``axis`` is the batch axis.
+        TypeError: the outputs are of different dtypes.
+        ValueError: the outputs do not fit together, there are no branches, or ``axis`` is not a whole number or is the
+            batch axis.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -137,7 +139,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         >>> y
         array([[-1.,  2.,  0.,  2.]])
     """
-    axis = checks.size("concat", "axis", axis, -sys.maxsize)
+    axis = checks.size("concat", "axis", axis, None)
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
@@ -160,7 +162,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         A layer. The parameters of a node stand under its name.
 
     Raises:
-        TypeError: a node is not a pair of a layer and its inputs.
+        TypeError: a node is not a pair of a layer and its inputs, which are names.
         ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
 
     Example:

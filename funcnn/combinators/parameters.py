@@ -111,7 +111,7 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         A layer whose parameters lack the targets.
 
     Raises:
-        TypeError: ``ties`` is not a dict of paths.
+        TypeError: ``ties`` is not a dict of paths, or ``transpose`` is not a bool.
         ValueError: a target is frozen and its source is not, or the other way round; from ``init``, a path does not
             exist, a source is tied itself, or the shapes differ; or, from ``apply``, the parameters have entries for
             targets.

@@ -356,6 +356,7 @@ def _forward_all(
 ) -> tuple[list[Any], list[Any]]:
     """The microbatches of a batch, and what their forward passes returned."""
     if isinstance(x, dict):
+        contract.params_dict("", params)
         _check_one_length(x)
     xs = [x] if whole else cut(x)
     if len(xs) == 1:

@@ -167,7 +167,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         A layer without parameters.
 
     Raises:
-        ValueError: ``slope`` is not a finite number.
+        TypeError: ``slope`` is not a number.
+        ValueError: ``slope`` is not finite.
 
     Example:
         >>> y, _ = leaky_relu(0.1).apply({}, np.array([[-1.0, 2.0]]))

@@ -56,7 +56,9 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
 
     Raises:
-        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured.
+        TypeError: ``eps`` is not a number, or the activation is none.
+        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured, or a
+            variance is negative.
 
     Example:
         >>> model = batch_norm()

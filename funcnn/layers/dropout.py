@@ -31,6 +31,7 @@ def dropout(rate: float) -> Layer:
         A layer without parameters.
 
     Raises:
+        TypeError: ``rate`` is not a number.
         ValueError: ``rate`` is outside [0, 1).
 
     Example:

@@ -117,6 +117,7 @@ def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -147,6 +148,7 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -179,6 +181,7 @@ def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -209,6 +212,7 @@ def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -238,6 +242,7 @@ def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -269,6 +274,7 @@ def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -297,6 +303,7 @@ def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -325,6 +332,7 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -354,6 +362,7 @@ def avg_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:

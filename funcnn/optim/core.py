@@ -85,7 +85,7 @@ class Optimizer:
             ``(params, state)``, the new ones. Use these after a donation too: counts are always new arrays.
 
         Raises:
-            TypeError: a dtype differs from the parameter's.
+            TypeError: a dtype differs from the parameter's, or is not float32 or float64; ``donate`` is not a bool.
             ValueError: a tree or a shape differs, or the state is another optimizer's; with ``donate``, an array that
                 would be written is read-only or shares memory with another. Then nothing has been written.
 
@@ -161,8 +161,9 @@ def lift(
         ``{"step": ..., rate: ...}`` if it counts.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule, or a start is not a function.
-        ValueError: a rate is negative or not finite.
+        TypeError: the rule or a start is not such a function, a rate is neither a number nor a schedule, a flag is not
+            a bool; or, at an update, the rule returns something, since its update would be lost.
+        ValueError: a rate is negative or not finite, or a name cannot be a key.
 
     Example:
         >>> import numpy as np
@@ -198,8 +199,9 @@ def transform(
         The optimizer.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule.
-        ValueError: a rate is negative or not finite.
+        TypeError: the rule is not such a function, a rate is neither a number nor a schedule; or, at an update, the
+            rule returns something else.
+        ValueError: a rate is negative or not finite, or a name cannot be a key.
 
     Example:
         >>> import numpy as np

@@ -200,7 +200,7 @@ class _Run:
         if not isinstance(new_slots, Mapping) or new_slots.keys() != slots.keys():
             got = sorted(new_slots) if isinstance(new_slots, Mapping) else checks.what(new_slots)
             raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {got}")
-        self._replace_updates(updates, found)
+        self._replace_updates(work.spec.kind, updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
             new_slots = tree.map(np.array, dict(new_slots))
@@ -213,11 +213,14 @@ class _Run:
         found = self.flags[self.pipeline.parts[n].flags]
         returned = work.update(self._chosen(G, found), self.states[n], self._chosen(P, found))
         updates, self.states[n] = checks.returned_pair("update", returned, "(updates, state)")
-        self._replace_updates(updates, found)
+        self._replace_updates("update", updates, found)
 
-    def _replace_updates(self, updates: Tree, found: Sequence[bool] | None) -> None:
-        """Let the updates of the chosen parameters be the gradients of the next pass."""
-        new = beside(pruned(self.params, found), updates, "an update").grad_leaves
+    def _replace_updates(self, kind: str, updates: Tree, found: Sequence[bool] | None) -> None:
+        """Let the updates of the chosen parameters be the gradients of the next pass; errors name ``kind``."""
+        try:
+            new = beside(pruned(self.params, found), updates, "an update").grad_leaves
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{kind}: {error}") from None
         updated = list(self.leaves[G])
         places = range(len(updated)) if found is None else compress(range(len(found)), found)
         for i, update in zip(places, new, strict=True):

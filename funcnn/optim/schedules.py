@@ -220,7 +220,7 @@ def as_schedule(name: str, rate: float | Schedule) -> Schedule:
 
 
 def _of_steps(schedule: Schedule) -> Schedule:
-    """A schedule whose steps are checked."""
+    """A schedule whose steps are checked: whole numbers from 0 on."""
     return lambda step: _at(schedule, checks.size("a schedule", "step", step, 0))
 
 

@@ -55,7 +55,7 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
         The transform, with the slot ``m``.
 
     Raises:
-        TypeError: ``momentum`` is neither a number nor a schedule.
+        TypeError: ``momentum`` is neither a number nor a schedule, or ``nesterov`` is not a bool.
         ValueError: ``momentum`` is negative or not finite.
 
     Example:

@@ -257,7 +257,7 @@ def test_whole_parameters_of_any_size_go_through_a_rule_that_is_not_elementwise(
 
 
 def test_starts_that_are_not_functions_or_return_no_array() -> None:
-    with pytest.raises(TypeError, match="bad: the start of 'm': expected a function of .p., got 0"):
+    with pytest.raises(TypeError, match=r"bad: the start of 'm': expected a function of \(p\), got 0"):
         lift("bad", normalized, slots={"m": 0})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="bad: expected an array as the start of 'm' for w, got a float"):
         lift("bad", normalized, slots={"m": lambda p: 0.0}).init({"w": np.ones(1)})  # type: ignore[dict-item, return-value]
