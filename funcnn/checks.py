@@ -173,15 +173,21 @@ def accepts(function: Callable[..., Any], arguments: Sequence[str]) -> bool:
     """Whether a function can be called with these arguments; of functions in C it may not be known, and is assumed."""
     if isinstance(function, np.ufunc):  # what follows its inputs is memory that it would write to
         return function.nin == len(arguments)
+    signature = signature_of(function)
     try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return True
-    try:
-        signature.bind(*arguments)
+        if signature is not None:
+            signature.bind(*arguments)
     except TypeError:
         return False
     return True
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of a function; None for some that are written in C."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def path(kind: str, value: Any, name: str = "path") -> Path:

@@ -407,11 +407,12 @@ def _with_rng(apply: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
 
     A third argument of its own is ``rng``, unless its default is not None.
     """
-    parameters = {} if isinstance(apply, np.ufunc) else inspect.signature(apply).parameters
+    signature = None if isinstance(apply, np.ufunc) else checks.signature_of(apply)
+    parameters = signature.parameters if signature else {}
     rng = parameters.get("rng")
     if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
         return lambda params, x, rng: apply(params, x, rng=rng), True
-    if checks.accepts(apply, ("params", "x", "rng")):
+    if parameters and checks.accepts(apply, ("params", "x", "rng")):
         third = [*parameters.values()][min(2, len(parameters) - 1)]
         if third.default is None or third.default is inspect.Parameter.empty:
             return apply, True

@@ -113,13 +113,15 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         return y, backward
 
     def measured(params: Params, x: Array) -> Coroutine[Params]:
+        checks.float_array("batch_norm", x)
         _, mean, var, _ = yield from _statistics(x)
         if (var > np.finfo(x.dtype).max).any():
             raise ValueError(
                 f"batch_norm: the variance of its input, up to {var.max():.3g}, is too large for {x.dtype.name}; "
                 "scale the input"
             )
-        return {**params, "mean": mean.astype(x.dtype, copy=False), "var": var.astype(x.dtype, copy=False)}
+        dtype = x.dtype.type  # in native byte order
+        return {**params, "mean": mean.astype(dtype, copy=False), "var": var.astype(dtype, copy=False)}
 
     def measure(params: Params, x: Array) -> Params:
         return run_one(measured(params, x))
