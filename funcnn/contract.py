@@ -168,12 +168,13 @@ def gradient(kind: str, dy: Any, y: Tree) -> None:
         raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
     if type(dy) not in checks.PLAIN:
         checks.plain(f"{kind}: vjp_fn", dy, "dy")
-        if np.ndim(dy) == y.ndim:
+        if isinstance(dy, list | tuple):
             raise TypeError(f"{kind}: vjp_fn expects dy like y, an array, got {checks.what(dy)}; use np.asarray")
     if np.shape(dy) != y.shape:
         raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
-    if dy.dtype.char != y.dtype.char:
-        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dy.dtype}")
+    dtype = np.asarray(dy).dtype
+    if dtype.char != y.dtype.char:
+        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
 
 
 def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
