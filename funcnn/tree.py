@@ -308,7 +308,7 @@ def check_parameters(params: Any, kind: str = "") -> None:
     """Raise if parameters are not nested dicts of plain arrays, all of float32 or all of float64.
 
     Integers and booleans, which have no gradient, may stand beside the floats. Names are strings that can be part of a
-    path. Whether a layer has these parameters is another question, see ``checks.parameters``.
+    path. Whether a layer has these parameters is another question, see ``contract.parameters``.
 
     Args:
         params: what is given as parameters.
