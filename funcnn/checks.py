@@ -4,23 +4,24 @@ Each returns the value in the one form that the rest of the library works with, 
 constructor or function, the argument, what was expected and what came.
 """
 
+import inspect
 import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funcnn.aliases import Array, Params, Shape, Tree
+from funcnn.aliases import Array, Shape
 
 __all__ = [
-    "PLAIN", "OtherDtypes", "OtherParameters", "array", "axes", "channels", "example_shape", "float_array", "fraction",
-    "function", "gradient", "gradients_like", "images", "labels", "nonnegative", "number", "parameters", "path",
-    "plain", "positive", "prefix", "proper_fraction", "rate", "returned_array", "returned_number", "size",
-    "sizes", "steps", "weights", "what",
+    "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array", "float_dtype",
+    "fraction", "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix",
+    "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps",
+    "weights", "what",
 ]  # fmt: skip
 
 
@@ -28,29 +29,22 @@ PLAIN = (np.ndarray, np.memmap)
 """The types of arrays that are plain data. A mask, a matrix or a record means something else, which would be lost."""
 
 
-class OtherParameters(ValueError):
-    """The parameters are not those of this layer or model, whatever the input may be."""
-
-
-class OtherDtypes(OtherParameters, TypeError):
-    """The parameters have dtypes that no input fits."""
-
-
 def prefix(kind: str) -> str:
     """The start of a message: the constructor's name, where there is one."""
     return f"{kind}: " if kind else ""
 
 
-def size(kind: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``, of any integer type.
+def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
+    """A whole number of at least ``least``, or any whole number, of any integer type.
 
     Example:
         >>> size("dense", "units", np.int64(4))
         4
     """
     number = _index(value)
-    if number is None or number < least:
-        raise ValueError(f"{prefix(kind)}{name} must be a whole number >= {least}, got {value!r}")
+    if number is None or (least is not None and number < least):
+        bound = "" if least is None else f" >= {least}"
+        raise ValueError(f"{prefix(kind)}{name} must be a whole number{bound}, got {value!r}")
     return number
 
 
@@ -81,16 +75,31 @@ def steps(kind: str, name: str, value: Any) -> int:
     return number
 
 
-def _real(kind: str, name: str, value: Any) -> float:
+def real(kind: str, name: str, value: Any) -> float:
     """Any real number as a Python float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
         raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number that no float can hold
+        return math.inf if abs(value) == value else -math.inf
+
+
+def flag(kind: str, name: str, value: Any) -> bool:
+    """True or False: the text ``"no"`` would be true.
+
+    Example:
+        >>> flag("dense", "bias", np.True_)
+        True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{prefix(kind)}{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def number(kind: str, name: str, value: Any) -> float:
     """A finite number as a Python float, so that float32 arrays times it stay float32."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not math.isfinite(found):
         raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
     return found
@@ -103,7 +112,7 @@ def rate(kind: str, name: str, value: Any) -> float:
         >>> rate("sgd", "rate", np.float32(0.5))
         0.5
     """
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 <= found < math.inf:
         raise ValueError(
             f"{prefix(kind)}{name}: expected a finite number that is not negative, got {value}; use 0 or more"
@@ -121,7 +130,7 @@ def fraction(kind: str, name: str, value: Any) -> float:
 
 def proper_fraction(kind: str, name: str, value: Any) -> float:
     """A number in (0, 1), as a Python float."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 < found < 1:
         raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
     return found
@@ -129,7 +138,7 @@ def proper_fraction(kind: str, name: str, value: Any) -> float:
 
 def nonnegative(kind: str, name: str, value: Any) -> float:
     """A finite number ``>= 0`` that is not a rate, as a Python float."""
-    found = _real(kind, name, value)
+    found = real(kind, name, value)
     if not 0 <= found < math.inf:
         raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
     return found
@@ -142,12 +151,43 @@ def positive(kind: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def function(kind: str, name: str, value: Any) -> Callable[..., Any]:
-    """Something that can be called."""
+def function(kind: str, name: str, value: Any, takes: str = "") -> Callable[..., Any]:
+    """Something that can be called, with arguments like ``takes``: a constructor that was not called takes others.
+
+    Example:
+        >>> function("sgd", "rate", lambda step: 0.5, "step")(0)
+        0.5
+    """
+    expected = f"{prefix(kind)}{name}: expected a function" + (f" of ({takes})" if takes else "")
     if not callable(value):
-        raise TypeError(f"{prefix(kind)}{name}: expected a function, got {value!r}")
+        raise TypeError(f"{expected}, got {value!r}")
     found: Callable[..., Any] = value
+    if takes and not accepts(found, takes.split(", ")):
+        own = getattr(value, "__name__", repr(value))
+        hint = f"; if it makes such a function, call it: {own}(...)" if own.isidentifier() else ""
+        raise TypeError(f"{expected}, got {own}, which takes other arguments{hint}")
     return found
+
+
+def accepts(function: Callable[..., Any], arguments: Sequence[str]) -> bool:
+    """Whether a function can be called with these arguments; of functions in C it may not be known, and is assumed."""
+    if isinstance(function, np.ufunc):  # what follows its inputs is memory that it would write to
+        return function.nin == len(arguments)
+    signature = signature_of(function)
+    try:
+        if signature is not None:
+            signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of a function; None for some that are written in C."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def path(kind: str, value: Any, name: str = "path") -> Path:
@@ -169,8 +209,9 @@ def example_shape(kind: str, shape: Any) -> Shape:
     """The shape of one example, as a tuple of Python ints."""
     found = [_index(n) for n in shape] if isinstance(shape, tuple | list) else [None]
     if any(n is None or n < 0 for n in found):
+        batch = "; leave the batch axis out" if isinstance(shape, tuple) and shape[:1] in ((None,), (-1,)) else ""
         raise TypeError(
-            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}"
+            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}{batch}"
         )
     return tuple(n for n in found if n is not None)
 
@@ -179,6 +220,7 @@ def channels(kind: str, shape: Shape, name: str = "channels") -> int:
     """The size of the last axis of an example, at least 1."""
     if isinstance(shape, dict):
         raise TypeError(f"{kind}: expected the shape of one array, got a dict of {sorted(shape)}; merge them first")
+    shape = example_shape(kind, shape)
     if not shape or shape[-1] < 1:
         raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {shape}")
     return shape[-1]
@@ -199,8 +241,8 @@ def plain(kind: str, value: Any, name: str = "") -> None:
     """
     if type(value) not in PLAIN and isinstance(value, np.ndarray):
         advice = "x.filled(value)" if isinstance(value, np.ma.MaskedArray) else "np.asarray(x)"
-        where = f" as {name}" if name else ""
-        raise TypeError(f"{prefix(kind)}expected a plain array{where}, got {type(value).__name__}; use {advice}")
+        expected = f"{name} as a plain array" if name else "a plain array"
+        raise TypeError(f"{prefix(kind)}expected {expected}, got {type(value).__name__}; use {advice}")
 
 
 def array(kind: str, value: Any, name: str = "") -> Array:
@@ -222,6 +264,22 @@ def array(kind: str, value: Any, name: str = "") -> Array:
     if found.dtype.kind == "O":
         raise TypeError(f"{what_is}, got {what(value)} of objects; use np.asarray(x, np.float32)")
     return found
+
+
+def dtype(kind: str, value: Any) -> np.dtype[Any]:
+    """A dtype, in this machine's byte order, of all that NumPy takes for one but None.
+
+    Example:
+        >>> dtype("spec", ">f4")
+        dtype('float32')
+    """
+    try:
+        if value is None:
+            raise TypeError
+        found: np.dtype[Any] = np.dtype(value).newbyteorder("=")
+        return found
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"{prefix(kind)}expected a dtype such as np.float32, got {value!r}") from None
 
 
 def float_dtype(kind: str, dtype: np.dtype[Any], use: str = "x") -> None:
@@ -287,101 +345,6 @@ def weights(value: Any, shape: Shape, kind: str = "") -> Array:
     return found.astype(np.float64)
 
 
-def parameters(
-    kind: str, axes: str, groups: int = 1, **shapes: tuple[int | None, ...]
-) -> Callable[[Params, Array], list[Array]]:
-    """Make the one check of a layer's parameters and input: names, shapes, dtypes and the channels of the input.
-
-    Args:
-        kind: the layer's kind, for messages.
-        axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
-        groups: the number of channels of the input, divided by that of the parameters.
-        **shapes: the shape of each parameter, with None where the number of channels stands.
-
-    Returns:
-        ``read(params, x)``, the parameters in this order, or an error that says what does not fit.
-    """
-    rank = axes.count(",") + 1
-    fixed = "..." not in axes
-    patterns = [(name, *_around_none(shape)) for name, shape in shapes.items()]
-
-    def read(params: Params, x: Array) -> list[Array]:
-        found = []
-        try:
-            channels, rest = divmod(x.shape[-1], groups)
-            dtype = x.dtype
-            fits = len(params) == len(patterns) and dtype.char in "fd" and not rest and type(x) is np.ndarray
-            fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
-            for name, before, after in patterns:
-                leaf = params[name]
-                shape = before if after is None else (*before, channels, *after)
-                fits = fits and leaf.shape == shape and leaf.dtype == dtype
-                found.append(leaf)
-        except (AttributeError, KeyError, TypeError, IndexError):
-            fits = False
-        if not fits:
-            _explain(kind, axes, groups, shapes, params, x)
-        return found
-
-    return read
-
-
-def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...], tuple[int | None, ...] | None]:
-    """What stands before and after the number of channels in a shape; (shape, None) if it is not in it."""
-    if None not in shape:
-        return shape, None
-    place = shape.index(None)
-    return shape[:place], shape[place + 1 :]
-
-
-def _explain(
-    kind: str, axes: str, groups: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params, x: Any
-) -> None:
-    """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
-    question = "are these parameters of another model?"
-    if not isinstance(params, Mapping):
-        raise OtherParameters(f"{kind}: expected a dict of parameters, got {type(params).__name__}; {question}")
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        if name not in params:
-            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
-        leaf = params[name]
-        if not isinstance(leaf, np.ndarray):
-            raise OtherParameters(f"{kind}: expected parameter {name!r} as an array, got {leaf!r}; use np.asarray")
-        if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
-            wanted = tuple("any" if n is None else n for n in shape)
-            raise OtherParameters(
-                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
-            )
-        if None in shape:
-            sizes[name] = leaf.shape[shape.index(None)]
-    if extra := sorted(params.keys() - shapes.keys()):
-        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
-    if len(set(sizes.values())) > 1:
-        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
-    dtypes = {name: str(params[name].dtype) for name in shapes}
-    if len(set(dtypes.values())) > 1:
-        raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
-    if not {*dtypes.values()} <= {"float32", "float64"}:
-        raise OtherDtypes(
-            f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
-        )
-    float_array(kind, x)
-    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
-        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
-    channels = next(iter(sizes.values())) * groups
-    if x.shape[-1] != channels:
-        raise ValueError(
-            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
-            f"got {x.shape[-1]} in an input of shape {x.shape}"
-        )
-    dtype = next(iter(dtypes.values()))
-    raise TypeError(
-        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
-        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype})"
-    )
-
-
 def returned_number(name: str, value: Any) -> float:
     """What a function of the user returned, where it must return one real number; ``name`` is that of the function.
 
@@ -394,6 +357,18 @@ def returned_number(name: str, value: Any) -> float:
     if type(value) is np.ndarray and not value.ndim and value.dtype.kind in "fiu":
         return float(value)
     raise TypeError(f"{name} must return one number, got {what(value)}")
+
+
+def returned_pair(name: str, value: Any, words: str) -> tuple[Any, Any]:
+    """What a function of the user returned, where it must return a tuple of two; ``words`` are the two.
+
+    Example:
+        >>> returned_pair("update", (1, 2), "(updates, state)")
+        (1, 2)
+    """
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} must return {words}, got {what(value)}")
+    return value
 
 
 def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -412,49 +387,6 @@ def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtyp
         raise TypeError(f"{name} must return an array of {dtype}, got {value.dtype}; use .astype(np.{dtype.name})")
     found: Array = value
     return found
-
-
-def gradient(kind: str, dy: Any, y: Tree) -> None:
-    """Raise if ``dy`` is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
-    if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
-        return
-    if isinstance(y, dict):
-        if not isinstance(dy, dict) or dy.keys() != y.keys():
-            got = sorted(dy) if isinstance(dy, dict) else what(dy)
-            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(y)}, got {got}")
-        for name, leaf in y.items():
-            if dy[name] is not None:
-                gradient(f"{kind}, output {name!r}", dy[name], leaf)
-        return
-    if y.dtype.kind != "f":
-        if dy is None:
-            return
-        raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
-    if np.shape(dy) != y.shape:
-        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
-    dtype = np.asarray(dy).dtype
-    if dtype != y.dtype:
-        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
-
-
-def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
-    """Raise if gradients are not like their parameters or input; None stands for integers, booleans and zero."""
-    where = f"{of} at {path}" if path else of
-    if isinstance(value, dict):
-        if not isinstance(found, dict) or found.keys() != value.keys():
-            got = sorted(found) if isinstance(found, dict) else what(found)
-            raise ValueError(f"a vjp_fn must return {where} like {like}, with {sorted(value)}, got {got}")
-        for name, leaf in value.items():
-            gradients_like(of, like, found[name], leaf, f"{path}/{name}" if path else name)
-    elif found is None:
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            raise TypeError(f"a vjp_fn must return (dparams, dx), got None for {where}")
-    elif isinstance(value, np.ndarray):
-        if np.shape(found) != value.shape:
-            raise ValueError(f"a vjp_fn must return {where} like {like}, of shape {value.shape}, got {np.shape(found)}")
-        if value.dtype.kind == "f" and np.asarray(found).dtype != value.dtype:
-            dtype = np.asarray(found).dtype
-            raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
 
 
 def what(value: Any) -> str:

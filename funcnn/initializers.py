@@ -4,8 +4,9 @@ A unit that sums n inputs multiplies their variance by n times the variance of i
 the variance of the weights so that signals keep their size in the forward pass, and gradients in the backward pass.
 """
 
+import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def constant(value: float) -> Initializer:
         array([0.5, 0.5], dtype=float32)
     """
     value = checks.number("constant", "value", value)
-    return lambda shape, rng, fan_in, fan_out: np.full(shape, value, np.float32)
+    return lambda shape, rng, fan_in, fan_out: np.full(_checked(shape), value, np.float32)
 
 
 def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
@@ -42,7 +43,7 @@ def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
         >>> zeros((2,), 0, 1, 1)
         array([0., 0.], dtype=float32)
     """
-    return np.zeros(shape, np.float32)
+    return np.zeros(_checked(shape), np.float32)
 
 
 def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
@@ -52,7 +53,7 @@ def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
         >>> ones((2,), 0, 1, 1)
         array([1., 1.], dtype=float32)
     """
-    return np.ones(shape, np.float32)
+    return np.ones(_checked(shape), np.float32)
 
 
 @recorded
@@ -105,7 +106,8 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     Reference:
         Glorot & Bengio 2010, equation 12; He et al. 2015, arXiv 1502.01852, equation 10.
     """
-    if not scale > 0:
+    scale = checks.real("variance_scaling", "scale", scale)
+    if not 0 < scale < math.inf:
         raise ValueError(f"variance_scaling: scale must be positive, got {scale!r}")
     if fan not in ("in", "out", "average"):
         raise ValueError(f"variance_scaling: fan is 'in', 'out' or 'average', got {fan!r}")
@@ -113,6 +115,8 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
         raise ValueError(f"variance_scaling: distribution is 'normal' or 'uniform', got {distribution!r}")
 
     def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        for name, number in (("fan_in", fan_in), ("fan_out", fan_out)):
+            checks.size("variance_scaling", name, number, 0)
         n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[fan]
         std = float(np.sqrt(scale / max(n, 1)))
         if distribution == "normal":
@@ -124,15 +128,47 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     return initialize
 
 
+def as_initializer(kind: str, name: str, initializer: Any) -> Initializer:
+    """A layer's initializer, whose arrays are checked; errors name the layer's ``kind`` and the argument ``name``.
+
+    Args:
+        kind: the kind of the layer.
+        name: the argument, ``"w_init"``.
+        initializer: what was given.
+
+    Returns:
+        The initializer; what it returns must be a float32 array of the shape that was asked for.
+
+    Raises:
+        TypeError: it is no function of (shape, rng, fan_in, fan_out), for example a constructor that was not called.
+
+    Example:
+        >>> as_initializer("dense", "w_init", ones)((2,), 0, 1, 1)
+        array([1., 1.], dtype=float32)
+    """
+    draw = checks.function(kind, name, initializer, "shape, rng, fan_in, fan_out")
+
+    def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        drawn = draw(shape, rng, fan_in, fan_out)
+        return checks.returned_array(f"{kind}: {name}", drawn, tuple(shape), np.dtype(np.float32))
+
+    return initialize
+
+
+def _checked(shape: Shape) -> Shape:
+    """The shape of an array that an initializer makes."""
+    return checks.example_shape("an initializer", shape)
+
+
 def _normal(shape: Shape, rng: Rng, std: float) -> Array:
     """Normal numbers with mean 0, drawn as float32."""
-    drawn: Array = std * generator(rng).standard_normal(shape, np.float32)
+    drawn: Array = std * generator(rng).standard_normal(_checked(shape), np.float32)
     return drawn.astype(np.float32, copy=False)
 
 
 def _uniform(shape: Shape, rng: Rng, low: float, high: float) -> Array:
     """Uniform numbers, drawn as float64 and rounded to float32."""
-    drawn: Array = generator(rng).uniform(low, high, shape)
+    drawn: Array = generator(rng).uniform(low, high, _checked(shape))
     return drawn.astype(np.float32)
 
 

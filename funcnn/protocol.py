@@ -18,10 +18,11 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract, shapes
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
-from funcnn.recorded import Call, made, snapshot
+from funcnn.recorded import Call, arguments_of, made
+from funcnn.rng import check_rng
 from funcnn.tree import below
 
 __all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
@@ -73,8 +74,11 @@ class Layer:
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
 
     def __post_init__(self) -> None:
+        checks.function("a layer", "init", self.init)
+        checks.function("a layer", "apply", self.apply)
         apply = self.apply
         if declared(apply, "per_example") is None:
+            checks.function("a layer", "init", self.init, "shape, rng")
             apply = _checked(apply)
         if declared(apply, "forward") is None and declared(apply, "inside") is None:
             apply = _with_own_blas_threads(apply)
@@ -176,6 +180,10 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     Returns:
         The same function, whose layers know their kind and arguments.
 
+    Raises:
+        TypeError: ``constructor`` is not a function; or, when it is called, its arguments are not those of its
+            signature, or it returns no pair.
+
     Example:
         >>> @layer(per_example=True)
         ... def scale(start=1.0):
@@ -187,13 +195,16 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         >>> scale(2.0)
         scale(start=2.0)
     """
+    checks.flag("layer", "per_example", per_example)
     if constructor is None:
         return functools.partial(layer, per_example=per_example)
+    if not inspect.isroutine(constructor) and not inspect.isclass(constructor):
+        raise TypeError(f"layer: expected a function that returns (init, apply), got {constructor!r}")
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
     def build(*args: Any, **kwargs: Any) -> Layer:
-        arguments = snapshot(signature.bind(*args, **kwargs).arguments)
+        arguments = arguments_of(constructor, signature, args, kwargs)
         result = as_layer(constructor(*args, **kwargs))
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
@@ -227,7 +238,9 @@ def as_layer(pair: Any) -> Layer:
     if isinstance(pair, Layer):
         return pair
     if not is_pair(pair):
-        hint = f"; call it: {pair.__name__}(...)" if inspect.isfunction(pair) else ""
+        hint = f"; call it: {pair.__name__}(...)" if inspect.isfunction(pair) or inspect.isclass(pair) else ""
+        if isinstance(pair, list | tuple) and any(map(is_pair, pair)):
+            hint = "; pass several layers one by one: serial(*layers)"
         raise TypeError(f"a layer is a Layer or a tuple of two functions (init, apply), got {pair!r}{hint}")
     return Layer(*pair)
 
@@ -299,6 +312,9 @@ def named(name: str, layer: Any) -> Layer:
 
 def no_params(shape: Shape, rng: Rng) -> Params:
     """The ``init`` of every layer that has no parameters."""
+    if not isinstance(shape, dict):  # a node of a graph may get one with names like "input/x"
+        shapes.checked("init", shape)
+    check_rng(rng)
     return {}
 
 
@@ -310,7 +326,7 @@ def stateless(
     Args:
         kind: the layer's kind.
         forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``.
-        floats: whether x must be an array of floats.
+        floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
 
     Returns:
         A layer.
@@ -318,18 +334,21 @@ def stateless(
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        if params:
-            raise checks.OtherParameters(f"{kind} has no parameters, got {sorted(params)}")
+        contract.no_params(kind, params)
         if floats:
             checks.float_array(kind, x)
+        else:
+            contract.tree_of_arrays(kind, x)
+        check_rng(rng)
         y, pull = forward(x)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient(kind, dy, y)
+            contract.gradient(kind, dy, y)
             return {}, pull(dy) if input_grad else None
 
         return y, vjp_fn
 
+    apply.is_stateless = True  # type: ignore[attr-defined]
     return Layer(no_params, apply, kind=kind)
 
 
@@ -352,23 +371,21 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
     The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
     """
-    run = _with_rng(apply)
+    run, takes_rng = _with_rng(apply)
 
     def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
-        returned = run(params, x, rng)
-        if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
-            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(returned)}")
-        y: Any = returned[0]
-        pull: Callable[..., Any] = returned[1]
+        check_rng(rng)
+        y, pull = checks.returned_pair("apply", run(params, x, rng), "(y, vjp_fn), an output and a function")
+        if not callable(pull):
+            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(pull)}")
+        checks.plain("apply", y, "the output")
         if not isinstance(y, np.ndarray | dict):
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             pulled = pull(dy, input_grad=input_grad) if takes_input_grad else pull(dy)
-            if not isinstance(pulled, tuple) or len(pulled) != 2:
-                raise TypeError(f"a vjp_fn must return (dparams, dx), got {checks.what(pulled)}")
-            dparams, dx = pulled
+            dparams, dx = checks.returned_pair("a vjp_fn", pulled, "(dparams, dx)")
             return dparams, dx if input_grad or takes_input_grad else None
 
         return y, vjp_fn
@@ -378,16 +395,17 @@ def _checked(apply: Callable[..., Any]) -> Apply:
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             dparams, dx = pull(dy, input_grad)
-            checks.gradients_like("dparams", "params", dparams, params)
+            contract.gradients_like("dparams", "params", dparams, params)
             if not input_grad:
                 return dparams, None
-            checks.gradients_like("dx", "x", dx, x)
+            contract.gradients_like("dx", "x", dx, x)
             return dparams, dx
 
         return y, vjp_fn
 
     checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     checked.unchecked, checked.written, checked.per_example = full, apply, False  # type: ignore[attr-defined]
+    checked.takes_rng = takes_rng  # type: ignore[attr-defined]
     return checked
 
 
@@ -411,18 +429,22 @@ def _with_own_blas_threads(apply: Apply) -> Apply:
     return alone
 
 
-def _with_rng(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's ``apply`` with three arguments; a third one of its own is ``rng``, unless its default is not None."""
-    signature = inspect.signature(apply)
-    rng = signature.parameters.get("rng")
+def _with_rng(apply: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
+    """A user's ``apply`` with three arguments, and whether it takes an ``rng``.
+
+    A third argument of its own is ``rng``, unless its default is not None.
+    """
+    signature = None if isinstance(apply, np.ufunc) else checks.signature_of(apply)
+    parameters = signature.parameters if signature else {}
+    rng = parameters.get("rng")
     if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
-        return lambda params, x, rng: apply(params, x, rng=rng)
-    try:
-        third = signature.parameters[list(signature.bind(None, None, None).arguments)[-1]]
-        takes_rng = third.default is None or third.default is inspect.Parameter.empty
-    except TypeError:
-        takes_rng = False
-    return apply if takes_rng else lambda params, x, rng: apply(params, x)
+        return lambda params, x, rng: apply(params, x, rng=rng), True
+    if parameters and checks.accepts(apply, ("params", "x", "rng")):
+        third = [*parameters.values()][min(2, len(parameters) - 1)]
+        if third.default is None or third.default is inspect.Parameter.empty:
+            return apply, True
+    checks.function("a layer", "apply", apply, "params, x")
+    return lambda params, x, rng: apply(params, x), False
 
 
 def _takes_input_grad(vjp_fn: Vjp) -> bool:

@@ -6,6 +6,7 @@ it in its field ``call``; a function that was made by another is wrapped so that
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import math
@@ -98,7 +99,7 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(constructor)
     def build(*args: P.args, **kwargs: P.kwargs) -> Any:
-        arguments = snapshot(signature.bind(*args, **kwargs).arguments)
+        arguments = arguments_of(constructor, signature, args, kwargs)
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(own(), arguments, result, tuple(kwargs)))
@@ -106,6 +107,19 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
+
+
+def arguments_of(
+    constructor: Callable[..., Any], signature: inspect.Signature, args: Any, kwargs: Any
+) -> Mapping[str, Any]:
+    """The arguments of a call by name, as the record keeps them; an error that names the constructor."""
+    try:
+        return {**snapshot(signature.bind(*args, **kwargs).arguments)}
+    except TypeError as error:
+        unknown = next((name for name in kwargs if name not in signature.parameters), "")
+        close = difflib.get_close_matches(unknown, signature.parameters, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; it takes ({', '.join(signature.parameters)})"
+        raise TypeError(f"{constructor.__name__}() {error}{hint}") from None
 
 
 def snapshot(value: Any) -> Any:

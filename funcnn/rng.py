@@ -56,7 +56,8 @@ def fold(rng: Rng, data: int | str) -> Key:
         The key with one more word; ``fold(key, a) != fold(key, b)`` unless ``a`` and ``b`` are the same word.
 
     Raises:
-        TypeError, ValueError: as ``as_key``.
+        TypeError: ``data`` is neither an int nor a name, or as ``as_key``.
+        ValueError: ``data`` is out of range, or as ``as_key``.
 
     Example:
         >>> fold(0, 5), fold((0, 5), "dropout_0")
@@ -86,6 +87,15 @@ def generator(rng: Rng) -> np.random.Generator:
     """
     key = as_key(rng)
     return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=key[1:]))
+
+
+def check_rng(rng: Any) -> None:
+    """Raise for what is neither None nor an rng; for layers that do not draw, which would take anything in silence.
+
+    A key that combinators made is a tuple, and is not looked into.
+    """
+    if rng is not None and type(rng) is not tuple and not isinstance(rng, np.random.Generator):
+        _checked(rng)
 
 
 def _checked(rng: Any) -> Key:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Shape, Tree
 
 __all__ = ["Spec", "checked", "probe", "spec", "specs"]
@@ -47,9 +47,9 @@ def spec(shape: Shape, dtype: DTypeLike = np.float32) -> Spec:
         (spec((5,), 'int64'), dtype('int64'), True)
     """
     found = Spec(checks.example_shape("spec", shape))
-    found.dtype = np.dtype(dtype)
-    if found.dtype.kind not in "fiub":
-        raise TypeError(f"spec: expected a dtype of numbers or bool, got {found.dtype}")
+    found.dtype = checks.dtype("spec", dtype)
+    if found.dtype.kind not in "iub" and found.dtype.char not in "fd":
+        raise TypeError(f"spec: expected a dtype of numbers or bool, got {found.dtype}; floats are np.float32")
     return found
 
 
@@ -62,13 +62,17 @@ def specs(x: Tree) -> Tree:
     Returns:
         The tree of the shapes, each without the batch axis: a tuple where the dtype is float32, else a ``spec``.
 
+    Raises:
+        TypeError: x is neither an array of numbers or booleans nor a dict of such arrays.
+
     Example:
         >>> specs({"x": np.zeros((2, 5, 3), np.float32), "mask": np.ones((2, 5), bool)})
         {'x': (5, 3), 'mask': spec((5,), 'bool')}
     """
+    contract.tree_of_arrays("specs", x)
     if isinstance(x, dict):
         return {name: specs(leaf) for name, leaf in x.items()}
-    return x.shape[1:] if x.dtype == np.float32 else spec(x.shape[1:], x.dtype)
+    return x.shape[1:] if x.dtype.char == "f" else spec(x.shape[1:], x.dtype)
 
 
 def checked(kind: str, shape: Any) -> Tree:

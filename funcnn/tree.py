@@ -64,17 +64,24 @@ def unflatten(flat: dict[str, Any]) -> Tree:
         The nested dict.
 
     Raises:
-        ValueError: one path is a leaf and a dict at once.
+        TypeError: ``flat`` is not a dict, or a path is not a string.
+        ValueError: one path is a leaf and a dict at once, or a part of a path is empty.
 
     Example:
         >>> unflatten({"dense_0/b": 2.0, "dense_0/w": 1.0})
         {'dense_0': {'b': 2.0, 'w': 1.0}}
     """
+    if not isinstance(flat, dict):
+        raise TypeError(f"tree.unflatten: expected a dict of leaves by their paths, got {checks.what(flat)}")
     if "" in flat and len(flat) == 1:
         return flat[""]
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
+        if not isinstance(path, str):
+            raise TypeError(f"tree.unflatten: paths are strings, got {path!r}")
         *parents, name = path.split("/")
+        if not name or not all(parents):
+            raise ValueError(f"tree.unflatten: a key may not be empty, got the path {path!r}")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -144,7 +151,7 @@ def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         >>> map(lambda p, g: p - 0.1 * g, {"w": 1.0, "step": 3}, {"w": 5.0, "step": None})
         {'w': 0.5, 'step': None}
     """
-    return _map(f, False, "", {"": tree}, (others,))[""]
+    return _map(checks.function("tree.map", "f", f), False, "", {"": tree}, (others,))[""]
 
 
 def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
@@ -165,7 +172,7 @@ def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         >>> map_with_path(lambda path, leaf: path.endswith("w"), {"w": 1.0, "b": 2.0})
         {'w': True, 'b': False}
     """
-    return _map(f, True, "", {"": tree}, (others,))[""]
+    return _map(checks.function("tree.map_with_path", "f", f), True, "", {"": tree}, (others,))[""]
 
 
 def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
@@ -188,7 +195,7 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
         array([[2., 2.],
                [2., 2.]])
     """
-    flat = {path: np.asarray(leaf) for path, leaf in flatten(tree).items() if leaf is not None}
+    flat = _numbers("ravel", tree)
     dtypes = {path: leaf.dtype for path, leaf in flat.items()}
     if len(set(dtypes.values())) > 1:
         raise ValueError(f"ravel needs leaves of one dtype, got { {p: str(d) for p, d in dtypes.items()} }")
@@ -198,6 +205,7 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
     path_tree = map_with_path(lambda path, _: path, tree)
 
     def unravel(new: Array) -> Tree:
+        new = checks.array("unravel", new)
         if new.shape != size:
             raise ValueError(f"unravel: expected a vector of shape {size}, got {new.shape}")
         parts: dict[str, Any] = {}
@@ -222,18 +230,21 @@ def cast(tree: Tree, dtype: DTypeLike) -> Tree:
         A tree of new arrays, and of the given leaves where they are not floating-point.
 
     Raises:
-        TypeError, ValueError: as ``map``.
+        TypeError: ``dtype`` is not floating-point, or a leaf is not an array of real numbers.
+        ValueError: as ``map``.
 
     Example:
         >>> cast({"w": np.ones(2, np.float32)}, np.float64)["w"].dtype
         dtype('float64')
     """
+    if checks.dtype("tree.cast", dtype).kind != "f":
+        raise TypeError(f"tree.cast: expected a floating-point dtype, got {dtype!r}")
 
-    def convert(leaf: Any) -> Any:
-        array = np.asarray(leaf)
-        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else leaf
+    def convert(path: str, leaf: Any) -> Any:
+        array = _number(f"tree.cast, {path or 'the root'}", leaf)
+        return array.astype(dtype) if array.dtype.kind == "f" else leaf
 
-    return map(convert, tree)
+    return map_with_path(convert, tree)
 
 
 def count(tree: Tree) -> int:
@@ -252,7 +263,7 @@ def count(tree: Tree) -> int:
         >>> count({"w": np.ones((3, 4)), "b": np.zeros(4)})
         16
     """
-    return sum(np.size(leaf) for leaf in leaves(tree) if leaf is not None)
+    return sum(leaf.size for leaf in _numbers("count", tree).values())
 
 
 def nbytes(tree: Tree) -> int:
@@ -271,7 +282,7 @@ def nbytes(tree: Tree) -> int:
         >>> nbytes({"w": np.ones((3, 4), np.float32)})
         48
     """
-    return sum(np.asarray(leaf).nbytes for leaf in leaves(tree) if leaf is not None)
+    return sum(leaf.nbytes for leaf in _numbers("nbytes", tree).values())
 
 
 def norms(tree: Tree) -> dict[str, float]:
@@ -290,18 +301,14 @@ def norms(tree: Tree) -> dict[str, float]:
         >>> norms({"dense_0": {"w": np.array([[3.0], [4.0]]), "b": np.zeros(1)}})
         {'dense_0/b': 0.0, 'dense_0/w': 5.0}
     """
-    return {
-        path: math.sqrt(np.square(leaf, dtype=np.float64).sum())
-        for path, leaf in flatten(tree).items()
-        if leaf is not None
-    }
+    return {path: math.sqrt(np.square(leaf, dtype=np.float64).sum()) for path, leaf in _numbers("norms", tree).items()}
 
 
 def check_parameters(params: Any, kind: str = "") -> None:
     """Raise if parameters are not nested dicts of plain arrays, all of float32 or all of float64.
 
     Integers and booleans, which have no gradient, may stand beside the floats. Names are strings that can be part of a
-    path. Whether a layer has these parameters is another question, see ``checks.parameters``.
+    path. Whether a layer has these parameters is another question, see ``contract.parameters``.
 
     Args:
         params: what is given as parameters.
@@ -419,6 +426,24 @@ def _is_none(path: str, other: Tree) -> bool:
     if isinstance(other, dict):
         raise ValueError(f"trees differ: {path or 'the root'} is a leaf in one and a dict in another")
     return other is None
+
+
+def _numbers(kind: str, tree: Tree) -> dict[str, Array]:
+    """The leaves as arrays of real numbers, without those that are None."""
+    return {
+        path: _number(f"tree.{kind}, {path or 'the root'}", leaf)
+        for path, leaf in flatten(tree).items()
+        if leaf is not None
+    }
+
+
+def _number(where: str, leaf: Any) -> Array:
+    """A leaf as an array of real numbers or booleans."""
+    found = checks.array(where, leaf)
+    if found.dtype.kind not in "fiub":
+        advice = "; use its .real" if found.dtype.kind == "c" else ""
+        raise TypeError(f"{where}: expected real numbers, got {found.dtype}{advice}")
+    return found
 
 
 def _check_leaf(path: str, leaf: Any) -> None:

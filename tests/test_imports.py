@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"aliases"},
     {"checks"},
-    {"tree", "rng", "recorded"},
+    {"tree", "rng", "recorded", "contract"},
     {"shapes", "cores"},
     {"protocol"},
     {"engine", "initializers"},

@@ -181,7 +181,7 @@ def test_a_users_apply_is_wrapped_once() -> None:
         ((X,), "a tuple of 1"),
         ((X, lambda dy: ({}, dy), 3), "a tuple of 3"),
         ([X, lambda dy: ({}, dy)], "a list"),
-        ((X, {}), "a tuple of 2"),
+        ((X, {}), "a dict"),
         (None, "a NoneType"),
     ],
 )

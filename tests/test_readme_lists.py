@@ -17,6 +17,7 @@ README = Path(__file__).parents[1] / "README.md"
 # `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
 INSIDE = (
     "funcnn.checks",
+    "funcnn.contract",
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",

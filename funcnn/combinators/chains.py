@@ -14,10 +14,10 @@ from typing import Any
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
-from funcnn.layers.merge import Merged
+from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, as_layer, layer, shape_of
+from funcnn.protocol import Layer, as_layer, layer
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
@@ -79,8 +79,7 @@ def residual(*layers: Any) -> Layer:
 
     def plus(xs: list[Array]) -> Merged:
         x, y = xs
-        if isinstance(x, dict) or isinstance(y, dict):
-            raise TypeError(f"residual: expected arrays, got {shape_of(x)} and the output {shape_of(y)}")
+        check_one_dtype("residual", {"x": x, "f(x)": y})
         if y.shape != x.shape:
             raise ValueError(
                 f"residual: the input {x.shape} is added to the output of the layers, "
@@ -104,6 +103,7 @@ def add(*layers: Any) -> Layer:
         A layer.
 
     Raises:
+        TypeError: the branches' dtypes differ.
         ValueError: the branches' shapes differ, or there are none.
 
     Example:
@@ -128,7 +128,9 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         A layer.
 
     Raises:
-        ValueError: the outputs do not fit together, there are no branches, or ``axis`` is the batch axis.
+        TypeError: the outputs are of different dtypes.
+        ValueError: the outputs do not fit together, there are no branches, or ``axis`` is not a whole number or is the
+            batch axis.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -137,6 +139,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
         >>> y
         array([[-1.,  2.,  0.,  2.]])
     """
+    axis = checks.size("concat", "axis", axis, None)
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
@@ -159,7 +162,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         A layer. The parameters of a node stand under its name.
 
     Raises:
-        TypeError: a node is not a pair of a layer and its inputs.
+        TypeError: a node is not a pair of a layer and its inputs, which are names.
         ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
 
     Example:
@@ -180,7 +183,10 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         if not isinstance(name, str) or not name or "/" in name or name == INPUT:
             raise ValueError(f"graph: a node's name is a string without '/' and not {INPUT!r}, got {name!r}")
         children[name] = as_layer(node[0])
-        inputs[name] = (node[1],) if isinstance(node[1], str) else tuple(node[1])
+        sources = (node[1],) if isinstance(node[1], str) else node[1]
+        if not isinstance(sources, tuple | list) or not all(isinstance(source, str) for source in sources):
+            raise TypeError(f"graph: node {name!r} must have a name or a tuple of names as its inputs, got {sources!r}")
+        inputs[name] = tuple(sources)
         if len(set(inputs[name])) < len(inputs[name]):
             raise ValueError(f"graph: node {name!r} names an input twice, {inputs[name]}; put an identity between")
     wiring = tuple((name, inputs[name]) for name in _in_order(inputs, output))
@@ -214,7 +220,12 @@ def _branches(kind: str, layers: tuple[Any, ...], merge: Merge) -> Layer:
     if not children:
         raise ValueError(f"{kind}: expected at least one layer")
     wiring = tuple((name, (INPUT,)) for name in children)
-    return wired(kind, children, (*wiring, ("", tuple(children))), merge)
+
+    def checked(ys: list[Any]) -> Merged:
+        check_one_dtype(kind, dict(zip(children, ys, strict=True)))
+        return merge(ys)
+
+    return wired(kind, children, (*wiring, ("", tuple(children))), checked)
 
 
 def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
@@ -224,7 +235,7 @@ def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
             raise ValueError(f"graph: node {name!r} has unknown inputs {unknown}; there are {[INPUT, *inputs]}")
         if not sources:
             raise ValueError(f"graph: node {name!r} has no inputs; {INPUT!r} is the graph's own")
-    if output not in inputs:
+    if not isinstance(output, str) or output not in inputs:
         raise ValueError(f"graph: the output {output!r} is not a node; there are {list(inputs)}")
     before = {name: [source for source in sources if not _is_input(source)] for name, sources in inputs.items()}
     try:

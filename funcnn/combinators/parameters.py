@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks, tree
+from funcnn import checks, contract, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import blank, is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
@@ -111,7 +111,7 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
         A layer whose parameters lack the targets.
 
     Raises:
-        TypeError: ``ties`` is not a dict of paths.
+        TypeError: ``ties`` is not a dict of paths, or ``transpose`` is not a bool.
         ValueError: a target is frozen and its source is not, or the other way round; from ``init``, a path does not
             exist, a source is tied itself, or the shapes differ; or, from ``apply``, the parameters have entries for
             targets.
@@ -126,7 +126,7 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
     Reference:
         Press & Wolf 2017, "Using the output embedding to improve language models", arXiv 1608.05859, section 3.
     """
-    inner = as_layer(layer)
+    inner, transpose = as_layer(layer), checks.flag("tied", "transpose", transpose)
     run = as_coroutine(inner)
     if not isinstance(ties, Mapping) or not all(isinstance(path, str) for pair in ties.items() for path in pair):
         raise TypeError(f"tied: expected {{target: source}} of paths, got {ties!r}")
@@ -152,12 +152,13 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
 
     def expand(params: Params) -> Params:
         """The parameters of the layer inside."""
+        contract.params_dict("tied", params)
         flat = tree.flatten(params)
         if extra := [path for path in flat if _under(path, pairs)]:
-            raise checks.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
+            raise contract.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
         missing = [source for source in pairs.values() if not any(is_below(path, source) for path in flat)]
         if missing:
-            raise checks.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
+            raise contract.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
         for target, source in pairs.items():
             for path in [path for path in flat if is_below(path, source)]:
                 leaf = flat[path]

@@ -16,12 +16,13 @@ from zlib import crc32
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
 from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
+from funcnn.tree import check_parameters
 
 __all__ = ["INPUT", "Merge", "chain", "check_children", "name_children", "no_gradients", "wired"]
 
@@ -118,6 +119,8 @@ def wired(
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)
+        if not children:  # they would check it
+            contract.tree_of_arrays(kind, x)
         if only:
             _check_names(kind, x, only)
         values, backs = [x], []
@@ -166,6 +169,7 @@ def _initializer(
                 if step.name:
                     child = children[step.name]
                     own = child.init(specs(x), fold(key, step.name))
+                    check_parameters(own, "init")
                     with probing():
                         values.append(child.apply(own, x, key)[0])
                 else:
@@ -280,9 +284,11 @@ def name_children(layers: Sequence[Any]) -> dict[str, Layer]:
 
 def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Raise if there are parameters under a name that no child has: they are another model's."""
+    if type(params) is not dict:
+        contract.params_dict("", params)
     unknown = [name for name in params if name not in children]
     if unknown:
-        raise checks.OtherParameters(
+        raise contract.OtherParameters(
             f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
         )
 

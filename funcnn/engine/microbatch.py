@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks, tree
+from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.engine import threads
@@ -79,7 +79,7 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
     """
 
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
-        xs = _parts(x, whole)
+        xs = _parts(params, x, whole)
         # What is cut has the same bits on any number of threads, since each microbatch has one thread of BLAS.
         one_thread = len(xs) > 1 or is_small(x)
         key = None if rng is None else as_key(rng)
@@ -93,7 +93,7 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
             return grads, filled(join([dx for _, dx in pulled]), x) if input_grad else None
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            checks.gradient(kind, dy, y)
+            contract.gradient(kind, dy, y)
             return with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
 
         return y, vjp_fn
@@ -113,7 +113,7 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
     forward = declared(layer.apply, "forward")
     if forward is None:
         return layer.apply(params, x)[0]
-    xs = _parts(x)
+    xs = _parts(params, x)
     threads_of_blas = blas_threads(len(xs) > 1 or is_small(x))
     return join([y for y, _ in with_blas_threads(threads_of_blas, _forward_all, forward, params, xs, None, False, x)])
 
@@ -395,12 +395,19 @@ def _leaves(x: Tree) -> list[Array]:
     return [x] if isinstance(x, np.ndarray) and x.ndim else []
 
 
-def _parts(x: Tree, whole: bool = False) -> list[Tree]:
+def _parts(params: Params, x: Tree, whole: bool = False) -> list[Tree]:
     """The microbatches of a batch, or an error if its arrays have different numbers of examples."""
-    if isinstance(x, dict) and len({len(leaf) for leaf in _leaves(x)}) > 1:
+    if isinstance(x, dict):
+        contract.params_dict("", params)
+        _check_one_length(x)
+    return [x] if whole else cut(x)
+
+
+def _check_one_length(x: Tree) -> None:
+    """Raise if the arrays of a batch have different numbers of examples."""
+    if len({len(leaf) for leaf in _leaves(x)}) > 1:
         lengths = {path: len(leaf) for path, leaf in tree.flatten(x).items() if np.ndim(leaf)}
         raise ValueError(f"expected inputs with the same number of examples, got {lengths}")
-    return [x] if whole else cut(x)
 
 
 def _slices(x: Tree, size: int) -> list[Tree]:

@@ -17,9 +17,9 @@ import numpy as np
 
 from funcnn import combinators, initializers, layers
 from funcnn.aliases import Params
-from funcnn.checks import OtherParameters
 from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import check_children
+from funcnn.contract import OtherParameters
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made

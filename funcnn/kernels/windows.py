@@ -175,6 +175,8 @@ def as_padding(kind: str, value: Any, axes: Axes = FLAT) -> str | Padding:
     if isinstance(value, str) and value in ("valid", "same"):
         return value
     try:
+        if not isinstance(value, tuple | list):
+            raise TypeError
         sides = [value] if len(axes) == 1 and len(value) == 2 else value
         pairs = [[checks.size(kind, "padding", n, 0) for n in ends] for ends in sides]
         found = tuple((low, high) for low, high in pairs)

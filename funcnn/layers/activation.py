@@ -51,12 +51,18 @@ def elementwise(
     """y = f(x) for each element;  dx = dy * f'(x).
 
     Args:
-        forward: ``x -> y``, of any shape.
-        derivative: ``(x, y) -> f'(x)``; many derivatives are simplest in ``y``, which is there already.
+        forward: ``x -> y``, of the shape and the dtype of x.
+        derivative: ``(x, y) -> f'(x)``, like y, or bools where it is 0 or 1, or one number; many derivatives are
+            simplest in ``y``, which is there already.
         name: the layer's kind.
 
     Returns:
         A layer without parameters.
+
+    Raises:
+        TypeError: an argument is not such a function; or, from ``apply`` and its vjp, what it returns is no array, or
+            of another dtype.
+        ValueError: what it returns is of another shape.
 
     Example:
         >>> sine = elementwise(np.sin, lambda x, y: np.cos(x), name="sine")
@@ -64,7 +70,21 @@ def elementwise(
         >>> vjp_fn(np.ones((1, 2)))[1]
         array([[1., 1.]])
     """
-    return _row(name, lambda x, out=None: forward(x), derivative)
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(f"elementwise: name is a string that is not empty and has no '/', got {name!r}")
+    checks.function(name, "forward", forward, "x")
+    checks.function(name, "derivative", derivative, "x, y")
+
+    def function(x: Array, out: Array | None = None) -> Array:
+        return checks.returned_array(f"{name}: the function", forward(x), x.shape, x.dtype)
+
+    def checked_derivative(x: Array, y: Array) -> Any:
+        found, returned = derivative(x, y), f"{name}: the derivative"
+        if not isinstance(found, np.ndarray):
+            return checks.returned_number(returned, found)
+        return checks.returned_array(returned, found, y.shape, found.dtype if found.dtype.kind == "b" else y.dtype)
+
+    return _row(name, function, checked_derivative)
 
 
 def _row(
@@ -147,7 +167,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
         A layer without parameters.
 
     Raises:
-        ValueError: ``slope`` is not a finite number.
+        TypeError: ``slope`` is not a number.
+        ValueError: ``slope`` is not finite.
 
     Example:
         >>> y, _ = leaky_relu(0.1).apply({}, np.array([[-1.0, 2.0]]))
@@ -231,7 +252,7 @@ def as_activation(kind: str, activation: Any) -> Layer:
         The layer.
 
     Raises:
-        ValueError: no activation has that name.
+        ValueError: no activation has that name, or the layer has parameters or takes an rng.
         TypeError: it is neither a layer nor a name.
 
     Example:
@@ -241,7 +262,16 @@ def as_activation(kind: str, activation: Any) -> Layer:
     if activation is None:
         return identity
     if not isinstance(activation, str):
-        return as_layer(activation)
+        try:
+            chosen = as_layer(activation)
+        except TypeError as error:
+            raise TypeError(f"{kind}: expected an activation, a layer or its name; {error}") from None
+        if not _is_plain(chosen):
+            raise ValueError(
+                f"{kind}: expected an activation without parameters that draws nothing, got {activation!r}, which "
+                f"gets neither parameters nor rng here; put it after {kind} in a serial"
+            )
+        return chosen
     if activation == "leaky_relu":
         return leaky_relu()
     known = {value.kind: value for value in globals().values() if isinstance(value, Layer)}
@@ -252,6 +282,18 @@ def as_activation(kind: str, activation: Any) -> Layer:
             f"{kind}: unknown activation {activation!r}, expected one of {sorted([*known, 'leaky_relu'])}{hint}"
         )
     return known[activation]
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether a layer has no parameters and draws nothing, and so needs to be given neither."""
+    if layer.children:
+        return all(map(_is_plain, layer.children.values()))
+    if declared(layer.apply, "written") is None:
+        return bool(declared(layer.apply, "is_stateless"))
+    try:
+        return not (layer.apply.takes_rng or layer.init((1,), 0))  # type: ignore[attr-defined]
+    except Exception:  # an init of one's own that wants another shape has something to make of it
+        return False
 
 
 class Fused(NamedTuple):

@@ -8,12 +8,13 @@ the affine map ``scale_and_shift``.
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+import math
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import (
@@ -28,6 +29,7 @@ from funcnn.kernels.moments import (
 )
 from funcnn.layers.activation import fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["batch_norm", "scale_and_shift"]
 
@@ -54,7 +56,9 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
 
     Raises:
-        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured.
+        TypeError: ``eps`` is not a number, or the activation is none.
+        ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured, or a
+            variance is negative.
 
     Example:
         >>> model = batch_norm()
@@ -67,10 +71,11 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    if not eps >= 1e-12:
+    eps = checks.real("batch_norm", "eps", eps)
+    if not 1e-12 <= eps < math.inf:
         raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
     activate = fuse("batch_norm", activation)
-    read = checks.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
+    read = contract.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
 
     def init(shape: Shape, rng: Rng) -> Params:
         one = np.ones(checks.channels("batch_norm", shape), np.float32)
@@ -81,11 +86,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         training, n, far = key is not None, 1, False
         if training:
             n, mean, var, far = yield from _statistics(x)
-        elif np.isnan(mean).any() or np.isnan(var).any():
-            raise ValueError(
-                "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
-                "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
-            )
+        else:
+            _check_measured(mean, var)
         dtype = x.dtype.type
         inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
         if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
@@ -111,19 +113,32 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
         return y, backward
 
     def measured(params: Params, x: Array) -> Coroutine[Params]:
+        checks.float_array("batch_norm", x)
         _, mean, var, _ = yield from _statistics(x)
         if (var > np.finfo(x.dtype).max).any():
             raise ValueError(
                 f"batch_norm: the variance of its input, up to {var.max():.3g}, is too large for {x.dtype.name}; "
                 "scale the input"
             )
-        return {**params, "mean": mean.astype(x.dtype, copy=False), "var": var.astype(x.dtype, copy=False)}
+        dtype = x.dtype.type  # in native byte order
+        return {**params, "mean": mean.astype(dtype, copy=False), "var": var.astype(dtype, copy=False)}
 
     def measure(params: Params, x: Array) -> Params:
         return run_one(measured(params, x))
 
     measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
     return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
+
+
+def _check_measured(mean: Array, var: Array) -> None:
+    """Raise if there is nothing to predict with: statistics that are NaN, or a variance that none has."""
+    if np.isnan(mean).any() or np.isnan(var).any():
+        raise ValueError(
+            "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
+            "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
+        )
+    if (var < 0).any():
+        raise contract.OtherParameters(f"batch_norm: a variance is not negative, got {var.min()} in var")
 
 
 FAR = 1000
@@ -175,7 +190,7 @@ def scale_and_shift(activation: Any = None) -> Layer:
         array([[7.]])
     """
     activate = fuse("scale_and_shift", activation)
-    read = checks.parameters("scale_and_shift", AXES, scale=(None,), shift=(None,))
+    read = contract.parameters("scale_and_shift", AXES, scale=(None,), shift=(None,))
 
     def init(shape: Shape, rng: Rng) -> Params:
         one = np.ones(checks.channels("scale_and_shift", shape), np.float32)
@@ -184,10 +199,11 @@ def scale_and_shift(activation: Any = None) -> Layer:
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         scale, shift = read(params, x)
+        check_rng(rng)
         y, pull = activate.complete(affine(x, np.zeros_like(scale), scale, shift, activate.in_place))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("scale_and_shift", dy, y)
+            contract.gradient("scale_and_shift", dy, y)
             dz = pull(dy)
             dshift, dscale = sums_and_products(dz, x, np.zeros_like(scale))
             return {"scale": dscale, "shift": dshift}, dz * scale if input_grad else None

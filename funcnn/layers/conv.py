@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
@@ -22,6 +22,7 @@ from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
 from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -44,6 +45,7 @@ def _conv(
     def init(shape: Shape, rng: Rng) -> Params:
         shape = checks.example_shape(kind, shape)
         checks.axes(kind, shape, words)
+        checks.channels(kind, shape)
         window.fit(kind, shape)
         if shape[-1] % groups:
             raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")
@@ -53,13 +55,14 @@ def _conv(
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = own.read(params, x)
+        check_rng(rng)
         geometry = window.fit(kind, x.shape)
         image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient(kind, dy, y)
+            contract.gradient(kind, dy, y)
             dz = pull(dy)
             grads = own.gradients(kernel_gradient(image, dz, place, groups), lambda: channel_sums(dz))
             if not input_grad:
@@ -115,6 +118,8 @@ def conv1d(
         A layer from (batch, width, channels) to (batch, columns, filters).
 
     Raises:
+        TypeError: a flag is not a bool, or an initializer or an activation is none;
+            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the input; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -180,6 +185,8 @@ def conv2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
 
     Raises:
+        TypeError: a flag is not a bool, or an initializer or an activation is none;
+            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the image; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -246,6 +253,8 @@ def conv3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, filters).
 
     Raises:
+        TypeError: a flag is not a bool, or an initializer or an activation is none;
+            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the volume; the channels do not
             divide into groups or differ from those of ``w``.
 

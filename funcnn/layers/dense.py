@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
 from funcnn.kernels.products import product
 from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["dense"]
 
@@ -48,6 +49,8 @@ def dense(
         A layer from (batch, ..., inputs) to (batch, ..., units).
 
     Raises:
+        TypeError: a flag is not a bool, or an initializer or an activation is none;
+            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
         ValueError: ``units`` is not a whole number ``>= 1``, the activation is unknown, or, from ``apply``, the input
             does not have as many channels as ``w`` has rows.
 
@@ -76,10 +79,11 @@ def dense(
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = own.read(params, x)
+        check_rng(rng)
         y, pull = activate(product(x, w, plus=b))
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("dense", dy, y)
+            contract.gradient("dense", dy, y)
             dz = pull(dy)
             rows, drows = x.reshape(-1, len(w)), dz.reshape(-1, units)
             grads = own.gradients(product(rows.T, drows), lambda: np.add.reduce(drows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng
 from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
@@ -31,6 +31,7 @@ def dropout(rate: float) -> Layer:
         A layer without parameters.
 
     Raises:
+        TypeError: ``rate`` is not a number.
         ValueError: ``rate`` is outside [0, 1).
 
     Example:
@@ -41,20 +42,22 @@ def dropout(rate: float) -> Layer:
     Reference:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 4.
     """
+    rate = checks.real("dropout", "rate", rate)
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {rate!r}")
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+        contract.no_params("dropout", params)
         checks.float_array("dropout", x)
         if rng is None or rate == 0:
-            return identity.apply(params, x)
+            return identity.apply(params, x, rng)
         kept, scale = generator(rng).random(x.shape, np.float32) >= rate, x.dtype.type(1 / (1 - rate))
         y = select(x, kept)
         y *= scale
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            checks.gradient("dropout", dy, y)
+            contract.gradient("dropout", dy, y)
             if not input_grad:
                 return {}, None
             dx = select(dy, kept)

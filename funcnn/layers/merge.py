@@ -6,9 +6,9 @@ Each way is a row: ``merge(kind, ys) -> (y, split)``, where ``split(dy)`` is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -59,15 +59,22 @@ def merge(how: str, *names: str) -> Layer:
             got = sorted(xs) if isinstance(xs, dict) else f"a {type(xs).__name__}"
             raise ValueError(f"{kind}: expected a dict of the inputs {[*names] or 'to merge'}, got {got}")
         order = names or sorted(xs)
-        for name in order:
-            checks.float_array(f"{kind}, input {name!r}", xs[name])
-        if len({xs[name].dtype for name in order}) > 1:
-            found = {name: str(xs[name].dtype) for name in order}
-            raise TypeError(f"{kind}: expected inputs of one dtype, got {found}; use x.astype")
+        check_one_dtype(kind, {name: xs[name] for name in order})
         y, split = MERGES[how](kind, [xs[name] for name in order])
         return y, lambda dy: dict(zip(order, split(dy), strict=True))  # type: ignore[return-value]
 
     return stateless("merge", forward, floats=False)
+
+
+def check_one_dtype(kind: str, xs: Mapping[Any, Any]) -> None:
+    """Raise unless the inputs, by name or number, are float arrays of one dtype: one of float64 would win."""
+    for name, x in xs.items():
+        if isinstance(x, dict):
+            raise TypeError(f"{kind}: expected arrays, got a dict of {sorted(x)} as input {name!r}")
+        checks.float_array(f"{kind}, input {name!r}", x)
+    if len({x.dtype.char for x in xs.values()}) > 1:
+        found = {name: x.dtype.name for name, x in xs.items()}
+        raise TypeError(f"{kind}: expected inputs of one dtype, got {found}; use x.astype")
 
 
 def add(kind: str, ys: list[Array]) -> Merged:
@@ -128,8 +135,6 @@ def dot(kind: str, ys: list[Array]) -> Merged:
 
 def _one_shape(kind: str, ys: list[Array]) -> None:
     """Raise if the shapes differ: broadcasting would hide a mistake."""
-    if dicts := [y for y in ys if isinstance(y, dict)]:
-        raise TypeError(f"{kind}: expected arrays, got a dict of {sorted(dicts[0])}")
     if len({y.shape for y in ys}) > 1:
         raise ValueError(f"{kind}: the branches return different shapes, {[y.shape for y in ys]}")
 

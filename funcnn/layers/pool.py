@@ -48,7 +48,7 @@ def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, paddin
     if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, sizes, strict=True)):
         raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {padding!r}")
     steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
-    window = Window(sizes, steps, (1,) * len(axes), border, bool(ceil_mode))
+    window = Window(sizes, steps, (1,) * len(axes), border, checks.flag(kind, "ceil_mode", ceil_mode))
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
@@ -117,6 +117,7 @@ def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -147,6 +148,7 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -179,6 +181,7 @@ def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -209,6 +212,7 @@ def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -238,6 +242,7 @@ def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -269,6 +274,7 @@ def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -297,6 +303,7 @@ def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -325,6 +332,7 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -354,6 +362,7 @@ def avg_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:

@@ -6,9 +6,9 @@ One place initializes them, reads and checks them, and puts their gradients toge
 from collections.abc import Callable
 from typing import NamedTuple
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.initializers import Initializer
+from funcnn.initializers import Initializer, as_initializer
 from funcnn.rng import fold
 
 __all__ = ["Weights", "weights"]
@@ -48,8 +48,9 @@ def weights(
         b_init: the initializer of ``b``.
         groups: the number of channels of the input, divided by that of ``w``.
     """
-    units = shape[-1]
-    read_all = checks.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
+    units, bias = shape[-1], checks.flag(kind, "bias", bias)
+    w_init, b_init = (as_initializer(kind, name, own) for name, own in (("w_init", w_init), ("b_init", b_init)))
+    read_all = contract.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
 
     def init(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Params:
         params = {"w": w_init(shape, fold(rng, "w"), fan_in, fan_out)}

@@ -62,6 +62,10 @@ class Optimizer:
     kind: str = "optimizer"
     call: Call | None = None
 
+    def __post_init__(self) -> None:
+        checks.function("an optimizer", "init", self.init, "params")
+        checks.function("an optimizer", "update", self.update, "grads, state, params")
+
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
 
@@ -81,7 +85,7 @@ class Optimizer:
             ``(params, state)``, the new ones. Use these after a donation too: counts are always new arrays.
 
         Raises:
-            TypeError: a dtype differs from the parameter's.
+            TypeError: a dtype differs from the parameter's, or is not float32 or float64; ``donate`` is not a bool.
             ValueError: a tree or a shape differs, or the state is another optimizer's; with ``donate``, an array that
                 would be written is read-only or shares memory with another. Then nothing has been written.
 
@@ -96,7 +100,7 @@ class Optimizer:
         pipeline = _pipeline(self.update)
         if pipeline is not None:
             return pipeline.step(grads, state, params, donate)
-        updates, state = self.update(grads, state, params)
+        updates, state = checks.returned_pair("update", self.update(grads, state, params), "(updates, state)")
         return apply_updates(params, updates), state
 
     @property
@@ -157,8 +161,9 @@ def lift(
         ``{"step": ..., rate: ...}`` if it counts.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule, or a start is not a function.
-        ValueError: a rate is negative or not finite.
+        TypeError: the rule or a start is not such a function, a rate is neither a number nor a schedule, a flag is not
+            a bool; or, at an update, the rule returns something, since its update would be lost.
+        ValueError: a rate is negative or not finite, or a name cannot be a key.
 
     Example:
         >>> import numpy as np
@@ -166,6 +171,8 @@ def lift(
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
+    checks.function(kind, "rule", rule, "g, state, p, hyper, u, new_state")
+    in_place = checks.flag(kind, "in_place", in_place)
     work = ElementwiseRule(state_spec(kind, slots, rates, counts), rule, in_place)
     return assembled(kind, [Part(work, flags=() if mask is None else (as_flags(kind, mask),))])
 
@@ -192,8 +199,9 @@ def transform(
         The optimizer.
 
     Raises:
-        TypeError: a rate is neither a number nor a schedule.
-        ValueError: a rate is negative or not finite.
+        TypeError: the rule is not such a function, a rate is neither a number nor a schedule; or, at an update, the
+            rule returns something else.
+        ValueError: a rate is negative or not finite, or a name cannot be a key.
 
     Example:
         >>> import numpy as np
@@ -201,6 +209,7 @@ def transform(
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
+    checks.function(kind, "rule", rule, "grads, slots, params, hyper")
     return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts), rule))])
 
 

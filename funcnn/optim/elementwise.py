@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.engine import threads
 from funcnn.engine.memory import empty
@@ -215,7 +216,13 @@ def run_block(steps: Sequence[Step], old: Columns, new: Columns, donate: bool) -
         aside = donate and not step.work.in_place
         if aside:
             new_state = {slot: new_array(array.shape, array.dtype) for slot, array in state.items()}
-        step.work.rule(g, state, p, step.hyper, u, new_state)
+        returned = step.work.rule(g, state, p, step.hyper, u, new_state)
+        if returned is not None and returned is not u:
+            # Its update would be lost, and whatever was in the memory of u would be the update.
+            raise TypeError(
+                f"{step.work.spec.kind}: a rule writes its update to u and returns nothing, got "
+                f"{checks.what(returned)}; use u[...] = update, or out=u"
+            )
         if aside:
             for slot, array in new_state.items():
                 state[slot][...] = array

@@ -33,6 +33,8 @@ def as_flags(kind: str, mask: Mask) -> Flags:
             f"{kind}: expected a mask that is a path pattern, a tree of bools or a function of the parameters, "
             f"got {checks.what(mask)}"
         )
+    if callable(mask):
+        checks.function(kind, "mask", mask, "params")
     own = mask if callable(mask) else snapshot(mask)
     return partial(_bools, kind, own if callable(own) else lambda params: own)
 
@@ -78,7 +80,10 @@ def _bools(kind: str, mask: Callable[[Tree], Tree], params: Tree) -> Sequence[bo
     bools = mask(params)
     flags = aligned(params, bools)
     if flags is None or not all(isinstance(flag, bool | np.bool_) for flag in flags):
-        tree.map_with_path(partial(_check_flag, kind), params, bools)
+        try:
+            tree.map_with_path(partial(_check_flag, kind), params, bools)
+        except ValueError as error:
+            raise ValueError(f"{kind}: the mask is not like the parameters; {error}") from None
     return flags or ()
 
 

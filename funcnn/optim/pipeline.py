@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Tree
 from funcnn.optim.donation import check_donated, copied_where_shared
 from funcnn.optim.elementwise import ADD, ElementwiseRule, G, P, Step, run_fused
@@ -90,7 +90,9 @@ class Pipeline:
 
     def init(self, params: Tree) -> Any:
         """The state before the first step: the state of each part under its path, if it has any."""
-        tree.flatten(params)  # raises if it is not made of dicts
+        for path, p in tree.flatten(params).items():  # raises if it is not made of dicts
+            if p is None:
+                raise TypeError(f"{path or 'the root'}: expected a parameter, got None")
         flags = self.chosen(params)
         return self._joined([part.init(pruned(params, flags[part.flags])) for part in self.parts])
 
@@ -108,7 +110,7 @@ class Pipeline:
 
     def _run(self, grads: Tree, state: Any, params: Tree, donate: bool, adds: bool) -> tuple[Tree, Any]:
         """Check everything, then run one pass after the other on the leaves, and make trees of them again."""
-        donate = donate and self.donates
+        donate = checks.flag(self.kind, "donate", donate) and self.donates
         checked = beside(params, grads, self.what)
         leaves = [checked.param_leaves, checked.grad_leaves]
         run = _Run(self, checked, leaves, self._states(state), donate)
@@ -193,12 +195,12 @@ class _Run:
         """Run a rule for the whole tree."""
         found = self.flags[self.pipeline.parts[n].flags]
         slots = {slot: self._chosen(number, found) for slot, number in self.pipeline.slots[n]}
-        updates, new_slots = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
-        if new_slots.keys() != slots.keys():
-            raise ValueError(
-                f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {sorted(new_slots)}"
-            )
-        self._replace_updates(updates, found)
+        returned = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
+        updates, new_slots = checks.returned_pair(f"{work.spec.kind}: the rule", returned, "(updates, slots)")
+        if not isinstance(new_slots, Mapping) or new_slots.keys() != slots.keys():
+            got = sorted(new_slots) if isinstance(new_slots, Mapping) else checks.what(new_slots)
+            raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {got}")
+        self._replace_updates(work.spec.kind, updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
             new_slots = tree.map(np.array, dict(new_slots))
@@ -209,12 +211,16 @@ class _Run:
     def pair(self, n: int, work: Pair) -> None:
         """Run an update of which nothing is known."""
         found = self.flags[self.pipeline.parts[n].flags]
-        updates, self.states[n] = work.update(self._chosen(G, found), self.states[n], self._chosen(P, found))
-        self._replace_updates(updates, found)
+        returned = work.update(self._chosen(G, found), self.states[n], self._chosen(P, found))
+        updates, self.states[n] = checks.returned_pair("update", returned, "(updates, state)")
+        self._replace_updates("update", updates, found)
 
-    def _replace_updates(self, updates: Tree, found: Sequence[bool] | None) -> None:
-        """Let the updates of the chosen parameters be the gradients of the next pass."""
-        new = beside(pruned(self.params, found), updates, "an update").grad_leaves
+    def _replace_updates(self, kind: str, updates: Tree, found: Sequence[bool] | None) -> None:
+        """Let the updates of the chosen parameters be the gradients of the next pass; errors name ``kind``."""
+        try:
+            new = beside(pruned(self.params, found), updates, "an update").grad_leaves
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{kind}: {error}") from None
         updated = list(self.leaves[G])
         places = range(len(updated)) if found is None else compress(range(len(found)), found)
         for i, update in zip(places, new, strict=True):

@@ -45,7 +45,7 @@ def constant(rate: float) -> Schedule:
         0.1
     """
     rate = checks.rate("constant", "rate", rate)
-    return lambda step: rate
+    return _of_steps(lambda step: rate)
 
 
 @recorded
@@ -70,7 +70,7 @@ def step_decay(rate: float, every: int, factor: float) -> Schedule:
     """
     rate, factor = checks.rate("step_decay", "rate", rate), checks.rate("step_decay", "factor", factor)
     every = checks.steps("step_decay", "every", every)
-    return lambda step: rate * factor ** (step // every)
+    return _of_steps(lambda step: rate * factor ** (step // every))
 
 
 @recorded
@@ -95,7 +95,7 @@ def exponential_decay(rate: float, steps: int, factor: float) -> Schedule:
     """
     rate, factor = checks.rate("exponential_decay", "rate", rate), checks.rate("exponential_decay", "factor", factor)
     steps = checks.steps("exponential_decay", "steps", steps)
-    return lambda step: rate * factor ** (step / steps)
+    return _of_steps(lambda step: rate * factor ** (step / steps))
 
 
 @recorded
@@ -123,7 +123,7 @@ def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """
     rate, final = checks.rate("cosine_decay", "rate", rate), checks.rate("cosine_decay", "final", final)
     steps = checks.steps("cosine_decay", "steps", steps)
-    return lambda step: final + (rate - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
+    return _of_steps(lambda step: final + (rate - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2)
 
 
 @recorded
@@ -151,7 +151,7 @@ def linear_warmup(rate: float, steps: int) -> Schedule:
         Goyal et al. (2017), Accurate, Large Minibatch SGD, section 2.2.
     """
     rate, steps = checks.rate("linear_warmup", "rate", rate), checks.steps("linear_warmup", "steps", steps)
-    return lambda step: rate * min(1.0, (step + 1) / steps)
+    return _of_steps(lambda step: rate * min(1.0, (step + 1) / steps))
 
 
 @recorded
@@ -174,6 +174,9 @@ def join(schedules: Sequence[float | Schedule], boundaries: Sequence[int]) -> Sc
         >>> [rate(step) for step in range(5)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
+    for name, given in (("schedules", schedules), ("boundaries", boundaries)):
+        if not isinstance(given, list | tuple):
+            raise TypeError(f"join: expected {name} as a list, got {given!r}")
     parts = [as_schedule(f"join: schedules[{i}]", schedule) for i, schedule in enumerate(schedules)]
     starts = [0, *(checks.steps("join", f"boundaries[{i}]", step) for i, step in enumerate(boundaries))]
     if len(parts) != len(starts):
@@ -187,7 +190,7 @@ def join(schedules: Sequence[float | Schedule], boundaries: Sequence[int]) -> Sc
         part = bisect_right(starts, step) - 1
         return parts[part](step - starts[part])
 
-    return joined
+    return _of_steps(joined)
 
 
 @recorded
@@ -212,4 +215,18 @@ def as_schedule(name: str, rate: float | Schedule) -> Schedule:
     """
     if not callable(rate):
         return constant(checks.rate("", name, rate))
-    return lambda step: checks.rate("", f"{name} at step {step}", rate(step))
+    checks.function("", name, rate, "step")
+    return lambda step: checks.rate("", f"{name} at step {step}", _at(rate, step))
+
+
+def _of_steps(schedule: Schedule) -> Schedule:
+    """A schedule whose steps are checked: whole numbers from 0 on."""
+    return lambda step: _at(schedule, checks.size("a schedule", "step", step, 0))
+
+
+def _at(schedule: Schedule, step: int) -> float:
+    """The rate at a step; one that grows beyond all floats is infinite."""
+    try:
+        return schedule(step)
+    except OverflowError:
+        return math.inf

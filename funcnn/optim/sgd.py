@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
 from funcnn.optim.elementwise import Slots
@@ -54,7 +55,7 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
         The transform, with the slot ``m``.
 
     Raises:
-        TypeError: ``momentum`` is neither a number nor a schedule.
+        TypeError: ``momentum`` is neither a number nor a schedule, or ``nesterov`` is not a bool.
         ValueError: ``momentum`` is negative or not finite.
 
     Example:
@@ -68,6 +69,7 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
         Sutskever et al. (2013), On the importance of initialization and momentum in deep learning, eq. 1 to 4, with
         the rate multiplied afterwards, as in PyTorch and Optax.
     """
+    nesterov = checks.flag("add_momentum", "nesterov", nesterov)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         m = np.multiply(state["m"], hyper["momentum"], out=new_state["m"])
@@ -105,7 +107,8 @@ def sgd(rate: float | Schedule, momentum: float | Schedule = 0.0, nesterov: bool
     Reference:
         That of ``add_momentum``.
     """
-    if momentum == 0.0:
+    nesterov = checks.flag("sgd", "nesterov", nesterov)
+    if not callable(momentum) and checks.rate("add_momentum", "momentum", momentum) == 0.0:
         if nesterov:
             raise ValueError("sgd: nesterov looks ahead along the momentum, got momentum=0; try momentum=0.9")
         return chain(scale_by_rate(rate))

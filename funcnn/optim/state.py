@@ -75,11 +75,12 @@ class StateSpec:
 
     def _first(self, slot: str, path: str, p: Any) -> Array:
         """The first array of a slot, in memory of its own."""
-        first = self.slots[slot](np.asarray(p))
+        first = self.slots[slot](_native(p))
         if isinstance(first, np.generic):  # NumPy gives a scalar where a sum leaves no axis
             first = np.asarray(first)
+        where = f" for {path}" if path else ""
+        checks.plain(self.kind, first, f"the start of {slot!r}{where}")
         if not isinstance(first, ndarray):
-            where = f" for {path}" if path else ""
             raise TypeError(f"{self.kind}: expected an array as the start of {slot!r}{where}, got {checks.what(first)}")
         # A start of one's own may return the parameter itself, or one array for several parameters.
         return first if self.slots[slot] in LIKE_THE_PARAMETER else first.copy()
@@ -127,18 +128,32 @@ def state_spec(
     counts: bool = False,
 ) -> StateSpec:
     """The specification of a transform's state, which counts steps if ``counts`` or if a rate is a schedule."""
+    _check_names(kind, slots, rates)
     rates = rates or {}
     if "step" in rates:
         raise ValueError(f"{kind}: expected rates of other names than 'step', which counts the steps")
     constants = {name: checks.rate(kind, name, rate) for name, rate in rates.items() if not callable(rate)}
     schedules = {name: as_schedule(f"{kind}: {name}", rate) for name, rate in rates.items() if callable(rate)}
-    counted = ("step", *rates) if counts or schedules else ()
+    counted = ("step", *rates) if checks.flag(kind, "counts", counts) or schedules else ()
     starts = slots if isinstance(slots, Mapping) else dict.fromkeys(slots, np.zeros_like)
     for slot, start in starts.items():
-        checks.function(kind, f"the start of {slot!r}", start)
+        checks.function(kind, f"the start of {slot!r}", start, "p")
     if clash := sorted(starts.keys() & {*counted}):
         raise ValueError(f"{kind}: expected slots and rates of different names, got {clash} twice")
     return StateSpec(kind, dict(starts), constants, schedules, counted)
+
+
+def _check_names(kind: Any, slots: Any, rates: Any) -> None:
+    """Raise if a transform, its slots or its rates have names that cannot be keys of a state."""
+    if not isinstance(kind, str) or not kind or "/" in kind:
+        raise ValueError(f"an optimizer's kind is a string that is not empty and has no '/', got {kind!r}")
+    if not isinstance(slots, tuple | list | Mapping):
+        raise TypeError(f"{kind}: expected slots as a tuple of names or a dict {{name: start}}, got {slots!r}")
+    if not isinstance(rates, Mapping | None):
+        raise TypeError(f"{kind}: expected rates as a dict {{name: rate}}, got {rates!r}")
+    names = [*slots, *(rates or {})]
+    if not all(isinstance(name, str) and name and "/" not in name for name in names) or len({*slots}) < len(slots):
+        raise ValueError(f"{kind}: expected slots and rates of different names without '/', got {names}")
 
 
 class Beside(NamedTuple):
@@ -181,11 +196,11 @@ def beside(params: Tree, grads: Tree, what: str) -> Beside:
 
 
 def _checked(params: Tree, grads: Tree, given: Tree, name: str, expected: Expected | None = None) -> list[Any]:
-    """The leaves of a tree of which some seem wrong: an error, unless they are numbers or subclasses of arrays."""
+    """The leaves of a tree of which some seem wrong: an error, unless they are numbers or in another byte order."""
     tree.flatten(given)  # raises if it is not made of dicts
     tree.map_with_path(partial(_check_leaf, name, expected), params, given, grads)
     pairs = zip(aligned(params, given) or (), aligned(params, grads) or (), strict=True)
-    return [leaf if g is None else np.asarray(leaf) for leaf, g in pairs]
+    return [leaf if g is None else _native(leaf) for leaf, g in pairs]
 
 
 def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Expected | None) -> bool:
@@ -196,7 +211,7 @@ def _alike(params: list[Any], grads: list[Any], leaves: list[Any], expected: Exp
         if type(p) is not ndarray or type(leaf) is not ndarray:
             return False
         dtype = p.dtype
-        if dtype.kind != "f" or not dtype.isnative:
+        if dtype.char not in "fd" or not dtype.isnative:
             return False
         if expected is None:
             if leaf.shape != p.shape or (leaf.dtype is not dtype and leaf.dtype != dtype):
@@ -254,15 +269,14 @@ def _fill(params: dict[str, Any], leaves: Iterator[Any]) -> dict[str, Any]:
 def _check_leaf(name: str, expected: Expected | None, path: str, p: Any, leaf: Any, g: Any) -> None:
     """Raise if a leaf is not as expected beside its parameter, unless there is no gradient for it."""
     where = path or "the root"
-    if isinstance(leaf, np.ma.MaskedArray | np.matrix):
-        raise TypeError(f"{where}: expected {name} as a plain array, got {type(leaf).__name__}; use np.asarray")
-    p, leaf = np.asarray(p), np.asarray(leaf)
-    if p.dtype.kind != "f":
+    checks.plain(where, leaf, name)
+    checks.plain(where, p, "the parameter")
+    p, leaf = _native(p), _native(leaf)
+    if p.dtype.kind in "iub":
         raise TypeError(
             f"{where}: expected parameters of floats, got {p.dtype}; use tree.cast, or None where its gradient stands"
         )
-    if not p.dtype.isnative:
-        raise TypeError(f"{where}: expected parameters in native byte order, got {p.dtype}; use tree.cast")
+    _check_parameter(path, p)
     shape, dtype = (p.shape, p.dtype) if expected is None else expected(p)
     of = "the parameter's " if expected is None else ""
     if leaf.shape != shape:
@@ -275,7 +289,16 @@ def _check_leaf(name: str, expected: Expected | None, path: str, p: Any, leaf: A
 
 def _check_parameter(path: str, p: Any) -> None:
     """Raise for what is neither of floats nor one of the integers and booleans that stay as they are."""
-    if np.asarray(p).dtype.kind not in "fiub":
+    where = path or "the root"
+    checks.plain(where, p, "the parameter")
+    dtype = np.asarray(p).dtype
+    if dtype.kind not in "iub" and dtype.char not in "fd":
         raise TypeError(
-            f"{path or 'the root'}: expected parameters of floats, got {np.asarray(p).dtype}; use tree.cast"
+            f"{where}: expected parameters of float32 or float64, got {dtype}; use tree.cast(params, np.float32)"
         )
+
+
+def _native(leaf: Any) -> Array:
+    """A number or an array as an array in this machine's byte order."""
+    array: Array = np.asarray(leaf)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, contract
 from funcnn.aliases import Params, Rng, Tree
 from funcnn.engine.microbatch import join, output
 from funcnn.losses import Loss
@@ -164,7 +164,7 @@ def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> Loss:
         like_y = type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype
         if gradient and not like_y:
             checks.plain(name, dy, "dy")
-            checks.gradient(f"the dy that {name} returns", dy, y)
+            contract.gradient(f"the dy that {name} returns", dy, y)
         return value, dy
 
     return checked

@@ -475,7 +475,7 @@ def text(model: Any, **changed: Any) -> str:
         (text({"layer": "constant", "arguments": {"value": 1}}), "makes a Recorded and no layer"),
         (text({"layer": "dense", "arguments": {"unit": 3}}), r"dense takes no \['unit'\], it takes \['units', 'bias'"),
         (text({"layer": "dense", "arguments": [3]}), r"expected the arguments of dense by name, got \[3\]"),
-        (text({"layer": "dense"}), "dense cannot be made: missing a required argument: 'units'"),
+        (text({"layer": "dense"}), r"dense cannot be made: dense\(\) missing a required argument: 'units'"),
         (text({"layer": "dense", "arguments": {"units": -3}}), "dense cannot be made: dense: units must be a whole"),
         (text({"layer": "dense", "arguments": {"units": {"list": 3}}}), "is not a value of an architecture"),
         (text({"layer": "dense", "arguments": {"units": {"float": "x"}}}), "is not a value of an architecture"),

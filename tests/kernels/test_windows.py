@@ -40,7 +40,7 @@ def test_windows_stand_where_the_loop_finds_them(data: Any, rank: int, ceil_mode
     [
         (LINE, (2, 0), ((2, 0),)),
         (LINE, ((2, 0),), ((2, 0),)),
-        (LINE, np.array([1, 2]), ((1, 2),)),
+        (LINE, tuple(np.array([1, 2])), ((1, 2),)),
         (FLAT, [[1, 0], [0, 2]], ((1, 0), (0, 2))),
         (SOLID, ((1, 0), (0, 2), (3, 3)), ((1, 0), (0, 2), (3, 3))),
         (SOLID, "same", "same"),

@@ -65,9 +65,11 @@ def test_parameters_are_floats() -> None:
             optimizer.update(grads, state, params)
     with pytest.raises(TypeError, match="dense_0/n: expected parameters of floats, got int64"):
         apply_updates(params, {"dense_0": {"n": np.arange(3), "used": None}})
-    with pytest.raises(TypeError, match=r"dense_0/z: expected parameters of floats, got complex128; use tree.cast"):
+    with pytest.raises(
+        TypeError, match=r"dense_0/z: expected parameters of float32 or float64, got complex128; use tree.cast"
+    ):
         sgd(0.1).init({"dense_0": {"z": np.ones(3, complex)}})
-    with pytest.raises(TypeError, match="the root: expected parameters of floats, got <U1"):
+    with pytest.raises(TypeError, match="the root: expected parameters of float32 or float64, got <U1"):
         sgd(0.1).init(np.array("w"))
 
 
@@ -134,9 +136,9 @@ def test_arrays_that_mean_something_else(subclass: Any) -> None:
     w = np.zeros((1, 2))
     other = subclass(w)
     name = type(other).__name__
-    with pytest.raises(TypeError, match=f"w: expected a gradient as a plain array, got {name}; use np.asarray"):
+    with pytest.raises(TypeError, match=f"w: expected a gradient as a plain array, got {name}; use "):
         sgd(0.1).update({"w": other}, sgd(0.1).init({"w": w}), {"w": w})
-    with pytest.raises(TypeError, match=f"w: expected a parameter as a plain array, got {name}; use np.asarray"):
+    with pytest.raises(TypeError, match=f"w: expected a parameter as a plain array, got {name}; use "):
         apply_updates({"w": other}, {"w": w})
 
 
@@ -255,7 +257,7 @@ def test_whole_parameters_of_any_size_go_through_a_rule_that_is_not_elementwise(
 
 
 def test_starts_that_are_not_functions_or_return_no_array() -> None:
-    with pytest.raises(TypeError, match="bad: the start of 'm': expected a function, got 0"):
+    with pytest.raises(TypeError, match=r"bad: the start of 'm': expected a function of \(p\), got 0"):
         lift("bad", normalized, slots={"m": 0})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="bad: expected an array as the start of 'm' for w, got a float"):
         lift("bad", normalized, slots={"m": lambda p: 0.0}).init({"w": np.ones(1)})  # type: ignore[dict-item, return-value]

@@ -486,11 +486,27 @@ def test_a_rate_may_not_be_called_step() -> None:
         lift("q", lambda g, state, p, hyper, u, new_state: None, rates={"step": 0.5})
 
 
-def test_parameters_in_foreign_byte_order_raise() -> None:
-    params = {"a": np.ones(2, ">f4"), "b": np.ones(3, ">f4")}
-    optimizer = adam(0.1)
-    with pytest.raises(TypeError, match="a: expected parameters in native byte order"):
-        optimizer.step(params, optimizer.init(params), params)
+@pytest.mark.parametrize("donate", [False, True])
+@pytest.mark.parametrize("foreign", ["params", "grads", "state", "all"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_the_byte_order_does_not_matter(dtype: str, foreign: str, donate: bool) -> None:
+    optimizer = chain(clip_by_global_norm(1.0), adam(0.1))
+    params, grads = ({"a": np.arange(2, dtype=dtype), "b": np.full(3, n, dtype)} for n in (2, 3))
+    state = optimizer.init(params)
+    expected, expected_state = optimizer.step(grads, state, params)
+
+    def turned(name: str, given: Tree) -> Tree:
+        return tree.cast(given, f">{dtype}") if foreign in (name, "all") else given
+
+    given = turned("params", params)
+    first = optimizer.init(given)
+    assert {leaf.dtype.isnative for leaf in tree.leaves(first)} == {True}
+    first["scale_by_adam"] |= {slot: turned("state", first["scale_by_adam"][slot]) for slot in ("m", "v")}
+    new, new_state = optimizer.step(turned("grads", grads), first, given, donate=donate)
+    for found, right in ((new, expected), (new_state, expected_state)):
+        for one, other in zip(tree.leaves(found), tree.leaves(right), strict=True):
+            assert one.dtype == other.dtype
+            assert one.tobytes() == other.tobytes()
 
 
 def test_a_slot_may_start_as_a_numpy_scalar() -> None:

@@ -1,0 +1,200 @@
+"""What goes into a layer and what comes out of it: parameters, inputs and gradients, checked against each other.
+
+A layer that has parameters checks their names, shapes and dtypes, and the input beside them, in one cheap call. A
+gradient is like the value that it is of. Errors are put together slowly, once something is known not to fit.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from funcnn import checks
+from funcnn.aliases import Array, Params, Tree
+
+__all__ = [
+    "OtherDtypes", "OtherParameters", "gradient", "gradients_like", "no_params", "parameters", "params_dict",
+    "tree_of_arrays",
+]  # fmt: skip
+
+
+class OtherParameters(ValueError):
+    """The parameters are not those of this layer or model, whatever the input may be."""
+
+
+class OtherDtypes(OtherParameters, TypeError):
+    """The parameters have dtypes that no input fits."""
+
+
+def parameters(
+    kind: str, axes: str, groups: int = 1, **shapes: tuple[int | None, ...]
+) -> Callable[[Params, Array], list[Array]]:
+    """Make the one check of a layer's parameters and input: names, shapes, dtypes and the channels of the input.
+
+    Args:
+        kind: the layer's kind, for messages.
+        axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
+        groups: the number of channels of the input, divided by that of the parameters.
+        **shapes: the shape of each parameter, with None where the number of channels stands.
+
+    Returns:
+        ``read(params, x)``, the parameters in this order, or an error that says what does not fit.
+    """
+    rank = axes.count(",") + 1
+    fixed = "..." not in axes
+    patterns = [(name, *_around_none(shape)) for name, shape in shapes.items()]
+
+    def read(params: Params, x: Array) -> list[Array]:
+        found = []
+        try:
+            channels, rest = divmod(x.shape[-1], groups)
+            char = x.dtype.char  # "f" or "d", whatever the byte order
+            fits = len(params) == len(patterns) and char in "fd" and not rest and type(x) in checks.PLAIN
+            fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
+            for name, before, after in patterns:
+                leaf = params[name]
+                shape = before if after is None else (*before, channels, *after)
+                fits = fits and leaf.shape == shape and leaf.dtype.char == char and type(leaf) in checks.PLAIN
+                found.append(leaf)
+        except (AttributeError, KeyError, TypeError, IndexError):
+            fits = False
+        if not fits:
+            _explain(kind, axes, groups, shapes, params, x)
+        return found
+
+    return read
+
+
+def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...], tuple[int | None, ...] | None]:
+    """What stands before and after the number of channels in a shape; (shape, None) if it is not in it."""
+    if None not in shape:
+        return shape, None
+    place = shape.index(None)
+    return shape[:place], shape[place + 1 :]
+
+
+def _explain(
+    kind: str, axes: str, groups: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params, x: Any
+) -> None:
+    """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
+    question = "are these parameters of another model?"
+    params_dict(kind, params)
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in params:
+            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
+        leaf = params[name]
+        if type(leaf) not in checks.PLAIN:
+            raise OtherDtypes(
+                f"{kind}: expected parameter {name!r} as a plain array, got {type(leaf).__name__}; use np.asarray"
+            )
+        if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
+            wanted = tuple("any" if n is None else n for n in shape)
+            raise OtherParameters(
+                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
+            )
+        if None in shape:
+            sizes[name] = leaf.shape[shape.index(None)]
+    if extra := sorted(params.keys() - shapes.keys()):
+        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
+    if len(set(sizes.values())) > 1:
+        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
+    dtypes = {name: params[name].dtype.name for name in shapes}
+    if len(set(dtypes.values())) > 1:
+        raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
+    if not {*dtypes.values()} <= {"float32", "float64"}:
+        raise OtherDtypes(
+            f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
+        )
+    checks.float_array(kind, x)
+    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
+        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
+    channels = next(iter(sizes.values())) * groups
+    if x.shape[-1] != channels:
+        raise ValueError(
+            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
+            f"got {x.shape[-1]} in an input of shape {x.shape}"
+        )
+    dtype = next(iter(dtypes.values()))
+    raise TypeError(
+        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
+        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype.name})"
+    )
+
+
+def params_dict(kind: str, params: Any) -> None:
+    """Raise if parameters are not a dict."""
+    if not isinstance(params, dict):
+        swapped = "; is it apply(params, x)?" if isinstance(params, np.ndarray) else ""
+        raise OtherParameters(
+            f"{checks.prefix(kind)}expected a dict of parameters, got {type(params).__name__}{swapped}"
+        )
+
+
+def no_params(kind: str, params: Any) -> None:
+    """Raise if a layer without parameters gets some."""
+    if type(params) is not dict or params:
+        params_dict(kind, params)
+        if params:
+            raise OtherParameters(f"{kind} has no parameters, got {sorted(map(str, params))}")
+
+
+def tree_of_arrays(kind: str, x: Any) -> None:
+    """Raise if x is not a batch of numbers or booleans, or a nested dict of such batches."""
+    if isinstance(x, dict):
+        for name, leaf in x.items():
+            tree_of_arrays(f"{kind}, input {name!r}", leaf)
+    elif type(x) not in checks.PLAIN or x.dtype.kind not in "iub":
+        checks.float_array(kind, x)
+    elif not x.ndim:
+        raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
+
+
+def gradient(kind: str, dy: Any, y: Tree) -> None:
+    """Raise if ``dy`` is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
+    if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
+        return
+    if isinstance(y, dict):
+        if not isinstance(dy, dict) or dy.keys() != y.keys():
+            got = sorted(dy) if isinstance(dy, dict) else checks.what(dy)
+            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(y)}, got {got}")
+        for name, leaf in y.items():
+            if dy[name] is not None:
+                gradient(f"{kind}, output {name!r}", dy[name], leaf)
+        return
+    if y.dtype.kind != "f":
+        if dy is None:
+            return
+        raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
+    if type(dy) not in checks.PLAIN:
+        checks.plain(f"{kind}: vjp_fn", dy, "dy")
+        if isinstance(dy, list | tuple):
+            raise TypeError(f"{kind}: vjp_fn expects dy like y, an array, got {checks.what(dy)}; use np.asarray")
+    if np.shape(dy) != y.shape:
+        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
+    dtype = np.asarray(dy).dtype
+    if dtype.char != y.dtype.char:
+        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
+
+
+def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:
+    """Raise if gradients are not like their parameters or input; None stands for integers, booleans and zero."""
+    where = f"{of} at {path}" if path else of
+    if isinstance(value, dict):
+        if not isinstance(found, dict) or found.keys() != value.keys():
+            got = sorted(found) if isinstance(found, dict) else checks.what(found)
+            raise ValueError(f"a vjp_fn must return {where} like {like}, with {sorted(value)}, got {got}")
+        for name, leaf in value.items():
+            gradients_like(of, like, found[name], leaf, f"{path}/{name}" if path else name)
+    elif found is None:
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            raise TypeError(f"a vjp_fn must return (dparams, dx), got None for {where}")
+    elif isinstance(value, np.ndarray):
+        checks.plain("a vjp_fn", found, where)
+        if isinstance(found, list | tuple | str):
+            raise TypeError(f"a vjp_fn must return {where} like {like}, an array, got {checks.what(found)}")
+        if np.shape(found) != value.shape:
+            raise ValueError(f"a vjp_fn must return {where} like {like}, of shape {value.shape}, got {np.shape(found)}")
+        if value.dtype.kind == "f" and np.asarray(found).dtype.char != value.dtype.char:
+            dtype = np.asarray(found).dtype
+            raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
