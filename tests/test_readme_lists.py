@@ -20,6 +20,8 @@ INSIDE = (
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
+    "funcnn.interchange.archive",
+    "funcnn.interchange.files",
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.weights",
