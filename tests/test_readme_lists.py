@@ -22,6 +22,8 @@ INSIDE = (
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.engine.threads",
+    "funcnn.interchange.archive",
+    "funcnn.interchange.files",
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.weights",

@@ -153,7 +153,7 @@ def take(data: Any, index: Array | slice) -> Any:
     """
     if isinstance(data, tuple):
         return tuple(take(part, index) for part in data)
-    return tree.map(lambda leaf: leaf[index], data)
+    return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
 
 
 def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:

@@ -38,8 +38,8 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
         metric: the name of the metric in the record: ``"validation_loss"``.
         patience: the number of epochs without improvement after which training stops, ``>= 1``.
         mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
-        min_delta: patience ends unless a metric is better by more than this than the one that it last began with,
-            ``>= 0``. The best is the best, by however little.
+        min_delta: patience starts again only when the metric is better, by more than this, than when it last started,
+            ``>= 0``. It does not decide on the best parameters, which are those of the best metric.
 
     Returns:
         A callback for ``fit``, whose state holds the best parameters and since when patience lasts; both are saved with

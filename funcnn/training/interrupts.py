@@ -55,6 +55,7 @@ def interrupts_deferrable() -> Iterator[Deferral]:
                     signal.signal(number, handle)
         yield deferral
     finally:
-        for number in ours:
-            if signal.getsignal(number) is handle:
-                signal.signal(number, handler)
+        with deferral:
+            for number in ours:
+                if signal.getsignal(number) is handle:
+                    signal.signal(number, handler)

@@ -93,7 +93,7 @@ class Loop:
         self.states = [*self.run.states]  # newer than those of the run if a callback after the first has raised
         # Whether the arrays of the run are the loop's own, and whether a step is writing into them.
         self.owned = self.writing = False
-        # Statistics that nobody has measured yet are NaN, and rightly so.
+        # A loop of one's own may not have measured the statistics of batch norm, which are NaN until then.
         self.unmeasured = frozenset(_nonfinite_paths(self.run.params)) if self.first else frozenset[str]()
 
     # The run

@@ -19,7 +19,7 @@ from funcnn.interchange.checkpoint import load, save
 from funcnn.optim import Optimizer
 from funcnn.recorded import spelled
 from funcnn.training.batching import take
-from funcnn.training.evaluate import Record
+from funcnn.training.evaluate import Record, called
 from funcnn.training.run import Callback, Fit, Run, Saved
 
 __all__ = ["fingerprint_of", "load_run", "save_run"]
@@ -78,7 +78,7 @@ def save_run(
     if result is not None:
         parts["result"] = {"params": result.params, "opt_state": result.opt_state}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    save(path, {**tree.map(_as_array, parts), "run": text})
+    called(f"the run that is saved in {path}", lambda: save(path, {**tree.map(_as_array, parts), "run": text}))
 
 
 def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:

@@ -74,6 +74,21 @@ def test_an_error_in_a_metric_or_a_callback_is_named_and_loses_nothing(tmp_path:
         assert_same(fit(resume=path, **options), fit(**options))
 
 
+def test_a_callback_with_a_state_follows_an_evaluation_again_that_another_interrupted(tmp_path: Path) -> None:
+    def count(state: int, record: Any, result: Any) -> Any:
+        return state + 1, bool(state + 1 == 5)
+
+    def fails(record: Any, result: Any) -> None:
+        if record["epoch"] == 2:
+            raise RuntimeError
+
+    path, pair = tmp_path / "run.npz", (lambda: 0, count)
+    with pytest.raises(RuntimeError):
+        fit(checkpoint=path, callbacks=[pair, fails])
+    assert_same(fit(resume=path, callbacks=[pair]), fit(callbacks=[pair]))
+    assert len(fit(resume=path, callbacks=[pair]).history) == 5
+
+
 def test_a_callback_that_raises_has_been_given_what_the_error_carries() -> None:
     given: list[fn.Fit] = []
 

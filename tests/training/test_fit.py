@@ -439,6 +439,16 @@ def test_an_eight_bit_number_of_epochs_does_not_overflow() -> None:
     assert fit(epochs=np.uint8(70), evaluate_every=70, verbose=True).history[-1]["epoch"] == 70
 
 
+def test_data_may_be_mapped_to_a_file(tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=X.shape)
+    mapped[:] = X
+    assert same_bits(
+        fit(NORMED, NORMED.init((4,), 0), fn.adam(1e-2), (mapped, LABELS)).params,
+        fit(NORMED, NORMED.init((4,), 0), fn.adam(1e-2), DATA).params,
+    )
+    assert {type(x) for x in fn.batches(mapped, 8)} == {np.ndarray}
+
+
 def test_one_example_trains_through_batch_norm() -> None:
     assert len(fit(NORMED, NORMED.init((4,), 0), fn.sgd(0.1), (X[:1], LABELS[:1])).history) == 3
 

@@ -283,6 +283,15 @@ def test_invalid_arguments_raise(options: Any, error: type, message: str) -> Non
         fit(**options)
 
 
+def test_a_state_that_cannot_be_saved_raises_before_the_first_step(tmp_path: Path) -> None:
+    def update(grads: Any, state: Any, params: Any) -> Any:
+        raise AssertionError("a step was made")
+
+    with pytest.raises(TypeError, match="opt_state: a tree is made of dicts, got a tuple") as caught:
+        fit(checkpoint=tmp_path / "run.npz", optimizer=(lambda params: (0,), update))
+    assert caught.value.__notes__[0] == f"in the run that is saved in {tmp_path / 'run.npz'}"
+
+
 # --- what is saved ----------------------------------------------------------------------------------------------------
 
 
