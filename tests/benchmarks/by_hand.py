@@ -83,13 +83,15 @@ def mlp(params: Arrays, x: Any, labels: Any) -> tuple[Any, Arrays]:
     """The loss and its gradients: three dense layers with relu between them, and softmax cross-entropy."""
     w1, b1, w2, b2, w3, b3 = params
     n, rows = np.float32(len(x)), np.arange(len(x))
+    # A maximum with a row is faster than one with a number.
+    zeros1, zeros2 = np.zeros_like(b1), np.zeros_like(b2)
 
     h1 = x @ w1
     h1 += b1
-    np.maximum(h1, 0, out=h1)
+    np.maximum(h1, zeros1, out=h1)
     h2 = h1 @ w2
     h2 += b2
-    np.maximum(h2, 0, out=h2)
+    np.maximum(h2, zeros2, out=h2)
     y = h2 @ w3
     y += b3
     y -= y.max(1, keepdims=True)

@@ -1,8 +1,8 @@
 """Our side: each workload as a user of funcnn would write it, with the training step spelled out.
 
 The steps donate their parameters and the optimizer's state, as a training loop that owns them does; those of the side
-``pure`` do not. To predict, batch norm is folded into the convolutions once, before the timing, with ``fn.fold_batch_norm``, as a user
-does for deployment. PyTorch's sides fold too; see ``peers``.
+``pure`` do not. To predict, batch norm is folded into the convolutions once, before the timing, with
+``fn.fold_batch_norm``, as a user does for deployment; the peers fold too.
 """
 
 import time

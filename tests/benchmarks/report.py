@@ -92,7 +92,7 @@ def closing(rows: list[Row], facts: dict[str, Any]) -> str:
 
 
 def geometric_means(rows: list[Row]) -> str:
-    """The geometric mean of the ratios, of all rows and without those of other kinds, and of the ratios to each peer."""
+    """The geometric mean of the ratios, with and without the rows of other kinds, and of those to each other peer."""
     ratios = {row.workload: median(row.ratios) for row in rows if row.ratios}
     sentences = []
     if ratios:
@@ -102,7 +102,7 @@ def geometric_means(rows: list[Row]) -> str:
         sentences.append(f"Geometric mean of the ratios: {geometric_mean(ratios.values()):.2f}{without}.")
     beside = {side: [median(row.ratios_to(side)) for row in rows if row.ratios_to(side)] for side in SIDES}
     means = [
-        f"{SIDES[side].title} {geometric_mean(found):.2f} ({len(found)} rows)"
+        f"{SIDES[side].title} {geometric_mean(found):.2f} ({len(found)} row{'s' * (len(found) > 1)})"
         for side, found in beside.items()
         if found and side not in (OURS, *EAGER)
     ]

@@ -196,12 +196,16 @@ def folded(parts: tuple[Part, ...], params: Tree) -> Tree:
     return found
 
 
-def loss_of(network: Network, params: Tree, x: Any, target: Any, key: Any, way: Way = WAYS[0]) -> Any:
-    """The loss of a batch."""
-    y = output(network.parts, params, x, key, way=way)
-    if network.loss == "mean_squared_error":
-        return jnp.mean((y - target) ** 2)
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(y), target[:, None], 1))
+def loss_of(network: Network, way: Way = WAYS[0]) -> Callable[[Tree, Any, Any, Any], Any]:
+    """The loss of a batch, ``loss(params, x, target, key)``."""
+
+    def loss(params: Tree, x: Any, target: Any, key: Any) -> Any:
+        y = output(network.parts, params, x, key, way=way)
+        if network.loss == "mean_squared_error":
+            return jnp.mean((y - target) ** 2)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(y), target[:, None], 1))
+
+    return loss
 
 
 def first_state(optimizer: str, params: Tree) -> Tree:
@@ -261,11 +265,12 @@ def predictor(network: Network, weights: Any, way: Way = WAYS[0]) -> Callable[[A
 
 def trainer(network: Network, way: Way) -> Callable[..., tuple[Tree, Tree, Any]]:
     """The compiled step ``(params, state, x, target, i) -> (params, state, loss)``; it reuses the first two."""
+    loss_and_grads = jax.value_and_grad(loss_of(network, way))
     has_dropout = any(isinstance(part, Dropout) for part in network.parts)
 
     def step(params: Tree, state: Tree, x: Any, target: Any, i: Any) -> tuple[Tree, Tree, Any]:
         key = jax.random.fold_in(jax.random.key(0, impl="unsafe_rbg"), i) if has_dropout else None
-        loss, grads = jax.value_and_grad(partial(loss_of, network, way=way))(params, x, target, key)
+        loss, grads = loss_and_grads(params, x, target, key)
         return *updated(network.optimizer, params, state, grads), loss
 
     return jax.jit(step, donate_argnums=(0, 1))
