@@ -195,7 +195,7 @@ def stepping(workload: Workload, weights: Any) -> Commands:
 
 def blas_threads() -> int:
     """The number of threads of a matrix product."""
-    return max(library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info())
+    return int(max(library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info()))
 
 
 def step_of(workload: Workload, params: Arrays, x: Any, target: Any) -> Step:

@@ -95,9 +95,9 @@ def differences(workload: Workload, peer: str) -> list[float]:
         return by_hand_differences(case)
     if peer == SKLEARN:
         return sklearn_differences(case)
-    one_layer = ({"layer_0": tensors(seed)["layer_0"]} for seed in (0, 1))
+    layer, its_gradient = ({"layer_0": tensors(seed)["layer_0"]} for seed in (0, 1))
     found = jax_differences(case) if peer == JAX else torch_differences(case, SETTINGS[peer])
-    return found + updates(case.network.optimizer, *one_layer, peer)
+    return found + updates(case.network.optimizer, layer, its_gradient, peer)
 
 
 def predictions(case: Case, peer: str) -> list[Any]:
@@ -195,24 +195,31 @@ def moved_alike(weights: Any, grads: Any, optimizer: fn.Optimizer, before: list[
 
 
 def updates(name: str, params: Any, grads: Any, peer: str) -> list[float]:
-    """The differences of how far two steps of an optimizer move each parameter."""
+    """The differences of how far two steps of an optimizer move each parameter, in each way of the peer."""
     optimizer = ours.OPTIMIZERS[name]
     moved, state = params, optimizer.init(params)
     for _ in range(2):
         moved, state = optimizer.step(grads, state, moved)
-    theirs = (jax_moved if peer == JAX else torch_moved)(name, fn.tree.map(np.copy, params), grads)
-    return [relative(p - start, t - start) for p, start, t in zip(*map(leaves, (moved, params)), theirs, strict=True)]
+    ways = [jax_moved(name, params, grads)] if peer == JAX else torch_moved(SETTINGS[peer], name, params, grads)
+    return [
+        relative(p - start, t - start)
+        for theirs in ways
+        for p, start, t in zip(*map(leaves, (moved, params)), theirs, strict=True)
+    ]
 
 
-def torch_moved(name: str, params: Any, grads: Any) -> list[Any]:
-    """The parameters after two steps of PyTorch's optimizer, in its own memory."""
+def torch_moved(setting: Setting, name: str, params: Any, grads: Any) -> list[list[Any]]:
+    """The parameters after two steps of PyTorch's optimizer, in its own memory, for each way to update."""
     from tests.benchmarks import with_torch
 
-    tensors = with_torch.parameters(params, grads)
-    optimizer = with_torch.OPTIMIZERS[name](tensors)
-    for _ in range(2):
-        optimizer.step()
-    return [tensor.detach().numpy() for tensor in tensors]
+    found = []
+    for how in with_torch.updates_of(setting):
+        tensors = with_torch.parameters(fn.tree.map(np.copy, params), grads)
+        update = with_torch.compiled(with_torch.OPTIMIZERS[name](tensors, **how).step, setting)
+        for _ in range(2):
+            update()
+        found.append([tensor.detach().numpy() for tensor in tensors])
+    return found
 
 
 def jax_moved(name: str, params: Any, grads: Any) -> list[Any]:

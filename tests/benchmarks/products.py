@@ -144,7 +144,7 @@ def with_arrays(products: list[Product]) -> list[tuple[Any, Any, Any]]:
             layout = getattr(product, role)
             if (role, layout) not in arrays:
                 arrays[role, layout] = array_of(layout)
-    return [tuple(arrays[role, getattr(product, role)] for role in ("a", "b", "y")) for product in products]  # type: ignore[misc]
+    return [tuple(arrays[role, getattr(product, role)] for role in ("a", "b", "y")) for product in products]
 
 
 def array_of(layout: Layout) -> Any:

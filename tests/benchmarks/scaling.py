@@ -11,7 +11,7 @@ from statistics import median
 from tests.benchmarks.driver import measure
 from tests.benchmarks.ours import multiply_adds_of, weights_of
 from tests.benchmarks.sides import OURS
-from tests.benchmarks.workloads import CLASSES, Conv, Dense, Flatten, MaxPool, Network, Workload
+from tests.benchmarks.workloads import CLASSES, Conv, Dense, Flatten, MaxPool, Network, Part, Workload
 
 CLIFF = 3.0
 """The growth of the time, where the arithmetic doubles, from which on there is a cliff."""
@@ -43,14 +43,14 @@ class Point:
 def convolutional(batch: int = 32, width: int = 16, depth: int = 1, size: int = 32) -> Workload:
     """A network that convolves an image once, and after a pooling ``depth`` times with twice as many filters."""
     inner = (Conv(2 * width, padding=1),) * depth
-    parts = (Conv(width), MaxPool(), *inner, MaxPool(), Flatten(), Dense(CLASSES))
+    parts: tuple[Part, ...] = (Conv(width), MaxPool(), *inner, MaxPool(), Flatten(), Dense(CLASSES))
     name = f"conv: batch {batch}, {width} filters, depth {depth}, {size} x {size}"
     return Workload(name, "train", Network((size, size, 3), parts), batch)
 
 
 def dense(batch: int = 32, width: int = 128, depth: int = 2) -> Workload:
     """A network of ``depth`` hidden layers."""
-    parts = (*(Dense(width, "relu"),) * depth, Dense(CLASSES))
+    parts: tuple[Part, ...] = (*(Dense(width, "relu"),) * depth, Dense(CLASSES))
     return Workload(f"dense: batch {batch}, {width} units, depth {depth}", "train", Network((256,), parts), batch)
 
 
@@ -82,7 +82,8 @@ def _point(size: int, workload: Workload, rounds: int, seconds: float) -> Point:
 
 def growth(small: Point, large: Point) -> float:
     """How many times as much a step costs when its arithmetic doubles, between two points."""
-    return (large.seconds / small.seconds) ** (1 / log2(large.multiply_adds / small.multiply_adds))
+    doublings = log2(large.multiply_adds / small.multiply_adds)
+    return float((large.seconds / small.seconds) ** (1 / doublings))
 
 
 def steepest(points: list[Point]) -> tuple[float, Point, Point]:

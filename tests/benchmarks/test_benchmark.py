@@ -21,7 +21,7 @@ GOOD = 1e-4
 
 def row(workload: str = "lenet", **seconds: list[float]) -> Row:
     """A row with these seconds; the memory is a megabyte a letter of the side's name."""
-    sizes = {side: 1_000_000 * len(side) for side in seconds}
+    sizes: dict[str, int | None] = {side: 1_000_000 * len(side) for side in seconds}
     return Row(workload, seconds, [0.5, 0.4], [0.01, 0.02], sizes, dict.fromkeys(seconds, 2))
 
 
@@ -99,7 +99,9 @@ def test_convolutional_rows_above_the_memory_of_pytorch_are_named() -> None:
 def test_a_cliff_is_where_doubled_arithmetic_costs_more_than_three_times_as_much() -> None:
     # From 1 to 2, and from 3 to 6: the arithmetic in between is less than doubled.
     flat = [Point(n, 1, seconds, 10 * n) for n, seconds in ((1, 1.0), (2, 2.5), (3, 3.0), (6, 5.0))]
-    assert steepest(flat) == (pytest.approx(2.5), flat[0], flat[1])
+    factor, small, large = steepest(flat)
+    assert factor == pytest.approx(2.5)
+    assert (small, large) == (flat[0], flat[1])
     assert "2.50 times, from 1 to 2: no cliff" in cliffs({"batch": flat})
     # Four times the arithmetic may cost nine times as much.
     steep = [Point(1, 1, 1.0, 10), Point(2, 1, 10.0, 40)]

@@ -43,4 +43,4 @@ def classifier(network: Network, weights: Any, batch: int, **how: Any) -> MLPCla
 
 def training(workload: Workload, model: MLPClassifier, x: Any, labels: Any) -> Step:
     """Training on one batch after the other."""
-    return lambda i: model.partial_fit(x[batch_of(workload, i)], labels[batch_of(workload, i)])  # type: ignore[func-returns-value]
+    return lambda i: model.partial_fit(x[batch_of(workload, i)], labels[batch_of(workload, i)])

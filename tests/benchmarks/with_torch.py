@@ -166,8 +166,12 @@ def updating(setting: Setting, tensors: list[torch.Tensor]) -> list[Step]:
         update = compiled(OPTIMIZERS["adam"](tensors, **how).step, setting)
         return lambda i: update()
 
-    # The compiler cannot look into a fused update, and fuses that of foreach itself.
-    return [step_with(how) for how in (UPDATES[1:] if setting.compiled else UPDATES)]
+    return [step_with(how) for how in updates_of(setting)]
+
+
+def updates_of(setting: Setting) -> tuple[dict[str, bool], ...]:
+    """The ways to update: the compiler cannot look into a fused update, and fuses that of foreach itself."""
+    return UPDATES[1:] if setting.compiled else UPDATES
 
 
 def compiled(run: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
