@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import by_hand, memory, report
+from tests.benchmarks import by_hand, memory, report, scaling
 from tests.benchmarks.check import differences
 from tests.benchmarks.driver import Row, measure, takes_part
+from tests.benchmarks.ours import multiply_adds_of, weights_of
 from tests.benchmarks.scaling import Point, cliffs, steepest
 from tests.benchmarks.sides import BY_HAND, JAX, OURS, PEERS, PURE, SKLEARN
-from tests.benchmarks.workloads import MAIN_ROWS, OTHER_ROWS, WORKLOADS, inputs
+from tests.benchmarks.workloads import MAIN_ROWS, OTHER_ROWS, WORKLOADS, Workload, inputs
 
 GOOD = 1e-4
 """Of a relative difference."""
@@ -106,6 +107,21 @@ def test_a_cliff_is_where_doubled_arithmetic_costs_more_than_three_times_as_much
     # Four times the arithmetic may cost nine times as much.
     steep = [Point(1, 1, 1.0, 10), Point(2, 1, 10.0, 40)]
     assert "3.16 times, from 1 to 2: A CLIFF" in cliffs({"pixels": steep})
+
+
+def test_every_curve_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def in_proportion(workload: Workload, *_: Any) -> Row:
+        work = workload.batch * multiply_adds_of(workload, weights_of(workload))
+        return Row(workload.name, {OURS: [1e-9 * work]})
+
+    monkeypatch.setattr(scaling, "measure", in_proportion)
+    found = scaling.curves(1, 0.1)
+    assert {"filters", "convolutions", "pixels a side", "units", "dense layers"} < found.keys()
+    assert [len({point.multiply_adds for point in points}) for points in found.values()] == [*map(len, found.values())]
+    text = cliffs(found)
+    assert text.count("2.00 times, from ") == text.count("no cliff") == len(found) == 7
+    scaling.plot(found, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_the_rows_of_the_issue_are_there_and_their_targets_fit() -> None:
