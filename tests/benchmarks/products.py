@@ -101,8 +101,8 @@ class _Group:
     """Products that ran on the same threads, with their arrays; each thread has its own."""
 
     def __init__(self, products: list[Product]) -> None:
-        self.blas_threads, in_task = products[0][:2]
-        threads = fn.num_threads() if in_task else 1
+        self.blas_threads, self.in_task = products[0][:2]
+        threads = fn.num_threads() if self.in_task else 1
         # The large ones first: then every thread gets about as much work.
         products = sorted(products, key=lambda product: product.multiply_adds, reverse=True)
         self.shares = [with_arrays(products[i::threads]) for i in range(threads)]
