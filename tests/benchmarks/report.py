@@ -107,7 +107,7 @@ def geometric_means(rows: list[Row]) -> str:
         if found and side not in (OURS, *EAGER)
     ]
     if means:
-        sentences.append(f"Geometric means of the ratios to the others: {', '.join(means)}.")
+        sentences.append(f"Geometric means of the other peers' times divided by ours: {', '.join(means)}.")
     return " ".join(sentences) or "No peer ran."
 
 
