@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import HEAD, cells
+from common import HEAD, cells, times
 
 MARKS = "<!-- reference systems -->", "<!-- end of reference systems -->"
 
@@ -51,7 +51,18 @@ def as_markdown(systems: list[dict[str, Any]]) -> str:
         lines += [f"| {system['system']} | " + " | ".join(cells(row)) + " |" for row in system["rows"]]
     machines = sorted({system["machine"] for system in systems})
     quick = " They are from quick runs, whose scores mean little." if any(s["quick"] for s in systems) else ""
-    return "\n".join(lines) + f"\n\nOur times: {'; '.join(machines)}.{quick}"
+    return "\n".join(lines) + f"\n\nOur times: {'; '.join(machines)}.{quick} {ahead(systems)}"
+
+
+def ahead(systems: list[dict[str, Any]]) -> str:
+    """The experiments whose published time per epoch is shorter than ours, with the speed-up."""
+    found = [
+        f"{system['system']}, {row['experiment']} ({times(row['speed_up'])})"
+        for system in systems
+        for row in system["rows"]
+        if row["speed_up"] is not None and row["speed_up"] < 1
+    ]
+    return f"Published times per epoch that are shorter than ours: {'; '.join(found) or 'none'}."
 
 
 if __name__ == "__main__":

@@ -8,10 +8,16 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks import by_hand
-from tests.benchmarks.ours import multiply_adds_of, weights_of
-from tests.benchmarks.sides import BY_HAND, OURS, SETTINGS, workers
+from tests.benchmarks.ours import weights_of
+from tests.benchmarks.sides import BY_HAND, EAGER, OURS, PURE, SETTINGS, SKLEARN, workers
 from tests.benchmarks.worker import WorkerError
-from tests.benchmarks.workloads import Workload, operations
+from tests.benchmarks.workloads import Workload
+
+SKLEARN_ROWS = ("mlp",)
+"""What scikit-learn can express with our losses and optimizers."""
+
+MAX_PRODUCT_SECONDS = 0.1
+"""The length of a turn of the bare products, at most: they are steadier than steps."""
 
 
 @dataclass(frozen=True)
@@ -20,27 +26,28 @@ class Row:
 
     Args:
         workload: its name.
-        threads: the number of threads of every side; None for all cores.
         seconds: of a step, by side.
-        matmul: the rate of a plain product in our process, in GFLOP/s.
-        memory: the bytes that the first steps took, by side; None where that could not be measured.
-        operations: of a step's products; None where they are not most of the work.
+        matmul: the seconds of the control, a plain product in our process.
+        products: the seconds of our step's bare products; empty if it has none.
+        memory: the bytes that the first steps took, by side; None where that was not measured.
+        threads: how many threads each side uses.
         failures: why a side did not run, by side.
     """
 
     workload: str
-    threads: int | None
-    seconds: dict[str, list[float]]
-    matmul: list[float]
-    memory: dict[str, int | None]
-    operations: int | None = None
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    matmul: list[float] = field(default_factory=list)
+    products: list[float] = field(default_factory=list)
+    memory: dict[str, int | None] = field(default_factory=dict)
+    threads: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def best_setting(self) -> str | None:
-        """PyTorch's setting with the shortest median time; None if PyTorch did not run."""
-        settings = [side for side in self.seconds if side in SETTINGS]
-        return min(settings, key=lambda side: median(self.seconds[side]), default=None)
+        """PyTorch's setting with the shorter median time, eager or channels-last; None if neither ran."""
+        return min(
+            (side for side in EAGER if side in self.seconds), key=lambda side: median(self.seconds[side]), default=None
+        )
 
     def ratios_to(self, peer: str | None) -> list[float]:
         """A peer's time divided by ours, in each round: above 1 we are faster. Empty if the peer did not run."""
@@ -50,16 +57,15 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """The time of PyTorch's best setting divided by ours, in each round."""
+        """The time of the better of PyTorch eager and channels-last divided by ours, in each round."""
         return self.ratios_to(self.best_setting)
 
     @property
-    def matmul_fraction(self) -> float | None:
-        """The rate of our step's products divided by that of the plain product beside it."""
-        if self.operations is None:
+    def times_products(self) -> float | None:
+        """Our time divided by that of the bare products beside it; None if the step has none."""
+        if not self.products:
             return None
-        rates = [1e-9 * self.operations / seconds for seconds in self.seconds[OURS]]
-        return median(rate / peak for rate, peak in zip(rates, self.matmul, strict=True))
+        return median(own / bare for own, bare in zip(self.seconds[OURS], self.products, strict=True))
 
     @property
     def pytorch_memory(self) -> int | None:
@@ -70,10 +76,10 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """The measurements and what is derived from them, for JSON."""
         return asdict(self) | {
+            "medians": {side: median(seconds) for side, seconds in self.seconds.items()},
             "best_setting": self.best_setting,
-            "ratios": self.ratios,
-            "by_hand_ratios": self.ratios_to(BY_HAND),
-            "matmul_fraction": self.matmul_fraction,
+            "ratios": {side: self.ratios_to(side) for side in self.seconds if side != OURS},
+            "times_products": self.times_products,
         }
 
 
@@ -82,18 +88,16 @@ def measure(workload: Workload, peers: list[str], rounds: int, seconds: float) -
 
     Args:
         workload: the row.
-        peers: names among ``PEERS``; one that has no step of its own for this workload is left out.
+        peers: names of sides; one that has no step of its own for this workload is left out.
         rounds: the number of turns of each side.
         seconds: the length of a turn, roughly.
     """
-    weights = weights_of(workload)
-    work = operations(workload, multiply_adds_of(workload, weights))
-    row = Row(workload.name, workload.threads, {}, [], {}, work)
+    row = Row(workload.name)
     sides = [OURS, *(peer for peer in peers if takes_part(peer, workload))]
-    with workers("stepping", sides, workload, weights, threads=workload.threads) as alive:
+    with workers("stepping", sides, workload, weights_of(workload), threads=workload.threads) as alive:
         for side, worker in alive.items():
             try:
-                row.memory[side] = worker.call("prepare")
+                row.threads[side], row.memory[side] = worker.call("prepare")
                 row.seconds[side] = []
             except WorkerError as error:
                 # Only a compiler may be missing; anything else is a fault of the benchmark.
@@ -104,12 +108,17 @@ def measure(workload: Workload, peers: list[str], rounds: int, seconds: float) -
             row.matmul.append(alive[OURS].call("matmul"))
             for side, times in row.seconds.items():
                 times.append(alive[side].call("burst", seconds))
+                if side == OURS and (bare := alive[OURS].call("products", min(seconds, MAX_PRODUCT_SECONDS))):
+                    row.products.append(bare)
     return row
 
 
 def takes_part(peer: str, workload: Workload) -> bool:
     """Whether a peer has a step of its own for a workload."""
-    if peer == BY_HAND:
-        return workload.name in by_hand.ROWS
-    # Without images, channels-last is the same as eager.
-    return peer != "channels_last" or (workload.network is not None and workload.network.is_convolutional)
+    if peer == "channels_last":
+        # Without images, channels-last is the same as eager.
+        return workload.is_convolutional
+    if peer == PURE:
+        return workload.task != "predict"
+    rows = {BY_HAND: by_hand.ROWS, SKLEARN: SKLEARN_ROWS}.get(peer, (workload.name,))
+    return workload.name in rows

@@ -1,7 +1,8 @@
 """Our side: each workload as a user of funcnn would write it, with the training step spelled out.
 
-To predict, batch norm is folded into the convolutions once, before the timing, with ``fn.fold_batch_norm``, as a user
-does for deployment. PyTorch's sides fold too; see ``peers``.
+The steps donate their parameters and the optimizer's state, as a training loop that owns them does; those of the side
+``pure`` do not. To predict, batch norm is folded into the convolutions once, before the timing, with
+``fn.fold_batch_norm``, as a user does for deployment; the peers fold too.
 """
 
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng, Tree
 from tests.benchmarks.accuracy import Examples, learned, scaled
+from tests.benchmarks.products import bare_products
 from tests.benchmarks.worker import Commands, Step, peak_memory, timed
 from tests.benchmarks.workloads import (
     Block,
@@ -85,25 +87,24 @@ def weights_of(workload: Workload) -> Any:
     return fn.calibrate(model, params, inputs(workload)[0]) if workload.task == "predict" else params
 
 
-def multiply_adds_of(workload: Workload, weights: Any) -> list[int]:
-    """The multiply-adds of each layer that has weights, for one example, first layer first."""
-    if workload.network is None:
-        return []
-    rows = fn.summary(model_of(workload.network), weights, workload.network.shape).rows
-    return [row.multiply_adds for row in rows if row.multiply_adds]
+def multiply_adds_of(workload: Workload, weights: Any) -> int:
+    """The multiply-adds of the prediction of one example."""
+    assert workload.network is not None
+    return fn.summary(model_of(workload.network), weights, workload.network.shape).multiply_adds
 
 
-def stepping(workload: Workload, weights: Any) -> Commands:
-    """The commands of a worker that times a workload, and ``matmul``, the control."""
+def stepping(donate: bool, workload: Workload, weights: Any) -> Commands:
+    """The commands of a worker that times a workload, its bare ``products``, and ``matmul``, the control."""
     arrays = inputs(workload)
     before = peak_memory(restart=True)
-    return timed([step_of(workload, weights, *arrays)], before) | {"matmul": matmul}
+    step = step_of(workload, weights, *arrays, donate)
+    return timed([step], before, fn.num_threads()) | {"products": bare_products(step), "matmul": matmul}
 
 
-def step_of(workload: Workload, weights: Any, x: Any, target: Any) -> Step:
+def step_of(workload: Workload, weights: Any, x: Any, target: Any, donate: bool = True) -> Step:
     """The step of a workload."""
     if workload.network is None:
-        return updating(x, target)
+        return updating(x, target, donate)
     if workload.task == "predict":
         predict = predictor(workload.network, weights)
 
@@ -111,7 +112,7 @@ def step_of(workload: Workload, weights: Any, x: Any, target: Any) -> Step:
             predict(x[batch_of(workload, i)])
 
         return step
-    train, _ = trainer(workload.network, weights)
+    train, _ = trainer(workload.network, weights, donate)
     return lambda i: train(x[batch_of(workload, i)], target[batch_of(workload, i)], i)
 
 
@@ -121,7 +122,9 @@ def predictor(network: Network, params: Params) -> Callable[[Array], Array]:
     return lambda x: fn.predict(model, folded, x)
 
 
-def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, int], None], Callable[[Array], Array]]:
+def trainer(
+    network: Network, params: Params, donate: bool = True
+) -> tuple[Callable[[Array, Array, int], None], Callable[[Array], Array]]:
     """A training step of a batch, with gradient and update, and the prediction of what was learned so far."""
     model, loss_of, optimizer = model_of(network), LOSSES[network.loss], OPTIMIZERS[network.optimizer]
     opt_state = optimizer.init(params)
@@ -130,7 +133,7 @@ def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, i
         y, vjp = model.apply(params, x, rng)
         loss, dy = loss_of(y, target)
         grads, _ = vjp(dy, input_grad=False)
-        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=donate)
         return params, opt_state, loss
 
     def train(x: Array, target: Array, i: int) -> None:
@@ -140,28 +143,28 @@ def trainer(network: Network, params: Params) -> tuple[Callable[[Array, Array, i
     return train, lambda x: fn.predict(model, params, x)
 
 
-def updating(params: Any, grads: Any) -> Step:
-    """The optimizer's step alone, in place like PyTorch's."""
+def updating(params: Any, grads: Any, donate: bool) -> Step:
+    """The optimizer's step alone; in place like PyTorch's if it donates."""
     optimizer = OPTIMIZERS["adam"]
     opt_state = optimizer.init(params)
 
     def step(i: int) -> None:
         nonlocal params, opt_state
-        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=donate)
 
     return step
 
 
-def learning(network: Network, weights: Any, training: Examples, test: Examples) -> Commands:
+def learning(donate: bool, network: Network, weights: Any, training: Examples, test: Examples) -> Commands:
     """The commands of a worker that learns a data set."""
-    return learned(*trainer(network, weights), scaled(training), scaled(test))
+    return learned(*trainer(network, weights, donate), scaled(training), scaled(test))
 
 
 def matmul(repeats: int = 4) -> float:
-    """The rate of a large product of square matrices, in GFLOP/s: what the machine gives at this moment."""
+    """The seconds of a large product of square matrices, the control: what the machine gives at this moment."""
     a = np.random.default_rng(0).standard_normal((MATMUL_SIZE, MATMUL_SIZE), np.float32)
     product = a @ a
     started = time.perf_counter()
     for _ in range(repeats):
         np.matmul(a, a, out=product)
-    return 2e-9 * repeats * MATMUL_SIZE**3 / (time.perf_counter() - started)
+    return (time.perf_counter() - started) / repeats

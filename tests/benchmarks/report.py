@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -11,72 +12,115 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.driver import Row
-from tests.benchmarks.sides import BY_HAND, OURS
+from tests.benchmarks.ours import MATMUL_SIZE
+from tests.benchmarks.sides import EAGER, OURS, SIDES
 from tests.benchmarks.worker import cores
+from tests.benchmarks.workloads import OTHER_ROWS
 
+PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-learn")
 BEGIN, END = "<!-- benchmark table -->", "<!-- end -->"
 COMMAND = 'pip install -e ".[bench]" && python -m tests.benchmarks --readme'
 
-HEAD = (
-    "workload", "best PyTorch", "its ms", "funcnn ms", "ratio", "lowest to highest", "by hand: ms, ratio", "of matmul",
-    "MB, ours",
-)  # fmt: skip
-WIDTHS = (23, 13, 8, 9, 5, 17, 18, 9, 10)
+SUMMARY = ("workload", "ratio", "lowest to highest")
+"""The first columns; the time of each side follows."""
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def head(peers: list[str]) -> tuple[str, ...]:
+    """The titles of the columns, for the peers that were asked for."""
+    return *SUMMARY, *(SIDES[side].title for side in (OURS, *peers)), "times products", "MB"
+
+
+def cells(row: Row, peers: list[str]) -> tuple[str, ...]:
     """A row of the table as text."""
-    own = _milliseconds(row.seconds[OURS])
-    fraction = "" if row.matmul_fraction is None else f"{row.matmul_fraction:.0%}"
-    memory = f"{_megabytes(row.pytorch_memory)}, {_megabytes(row.memory[OURS])}"
-    by_hand = row.ratios_to(BY_HAND)
-    hand = f"{_milliseconds(row.seconds[BY_HAND])}, {median(by_hand):.2f}" if by_hand else ""
-    if row.best_setting is None:
-        return row.workload, "none", "", own, "", "", hand, fraction, memory
-    theirs = _milliseconds(row.seconds[row.best_setting])
-    spread = f"{min(row.ratios):.2f} to {max(row.ratios):.2f}"
-    return row.workload, row.best_setting, theirs, own, f"{median(row.ratios):.2f}", spread, hand, fraction, memory
+    ratios = (f"{median(row.ratios):.2f}", spread_of(row.ratios)) if row.ratios else ("", "")
+    times = (milliseconds(row.seconds.get(side, [])) for side in (OURS, *peers))
+    products = "" if row.times_products is None else f"{row.times_products:.1f}"
+    memory = f"{megabytes(row.pytorch_memory)}, {megabytes(row.memory[OURS])}"
+    return row.workload, *ratios, *times, products, memory
 
 
-def aligned(texts: tuple[str, ...]) -> str:
+def control_cells(rows: list[Row], peers: list[str]) -> tuple[str, ...]:
+    """The last row: the plain product that was timed beside all others, whose spread is that of the machine."""
+    seconds = controls(rows)
+    spread = spread_of([median(seconds) / s for s in seconds])
+    return "control: np.matmul", "1.00", spread, milliseconds(seconds), *[""] * len(peers), "1.0", ""
+
+
+def controls(rows: list[Row]) -> list[float]:
+    """The seconds of the control in all rounds, on all cores where a row used them."""
+    most = max(row.threads[OURS] for row in rows)
+    return [seconds for row in rows if row.threads[OURS] == most for seconds in row.matmul]
+
+
+def aligned(texts: tuple[str, ...], titles: tuple[str, ...]) -> str:
     """One line of the table for a terminal: names to the left, numbers to the right."""
-    return "  ".join(
-        text.ljust(width) if i < 2 else text.rjust(width)
-        for i, (text, width) in enumerate(zip(texts, WIDTHS, strict=True))
-    )
+    widths = [max(len(title), 7) for title in titles[1:]]
+    return "  ".join([texts[0].ljust(23), *(text.rjust(n) for text, n in zip(texts[1:], widths, strict=True))])
 
 
-def markdown(rows: list[Row], facts: dict[str, Any]) -> str:
+def as_markdown(titles: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """A table in Markdown: names to the left, numbers to the right."""
+    rule = ("---", *["---:"] * (len(titles) - 1))
+    return "\n".join(f"| {' | '.join(texts)} |" for texts in (titles, rule, *lines))
+
+
+def markdown(rows: list[Row], peers: list[str], facts: dict[str, Any]) -> str:
     """The table for the README, with the machine it was measured on and the command that reproduces it."""
-    lines = [HEAD, tuple("---" if i < 2 else "---:" for i in range(len(HEAD))), *map(cells, rows)]
-    table = "\n".join(f"| {' | '.join(texts)} |" for texts in lines)
-    return f"{table}\n\n{closing(rows, facts)}\n\nThis table is written by `{COMMAND}`."
+    lines = [*(cells(row, peers) for row in rows), control_cells(rows, peers)]
+    return f"{as_markdown(head(peers), lines)}\n\n{closing(rows, facts)}\n\nThis table is written by `{COMMAND}`."
 
 
 def closing(rows: list[Row], facts: dict[str, Any]) -> str:
-    """The geometric mean, how steady the machine was, what it is, and which sides did not run."""
-    rates = [rate for row in rows if row.threads is None for rate in row.matmul]
-    ratios = [median(row.ratios) for row in rows if row.ratios]
-    mean = f"{geometric_mean(ratios):.2f}" if ratios else "none, since PyTorch did not run"
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    """What the columns mean, the means, how steady the machine was, what it is, and which sides did not run."""
+    matmul, versions = controls(rows), ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    gflops = sorted(2e-9 * MATMUL_SIZE**3 / seconds for seconds in matmul)
     sentences = [
-        f"Geometric mean of the ratios: {mean}. A ratio is the time of PyTorch's fastest setting divided by ours, "
-        f"above 1 where we are faster: the median over {len(rows[0].matmul)} rounds in which all sides take turns.",
-        "MB is what a step adds to the memory of each process, first that of PyTorch's eager setting that adds least.",
+        f"Times are milliseconds, the medians over {len(rows[0].matmul)} rounds in which all sides take turns. The "
+        "ratio is the time of the faster of PyTorch eager and channels last divided by ours, above 1 where we are "
+        "faster: the median, and the lowest to the highest of all rounds.",
+        geometric_means(rows),
+        "Times products is the time of our step divided by that of its matrix products alone: the same calls of "
+        "`np.matmul`, forward and for both gradients, on arrays that are ready and on as many threads.",
+        "MB is what a step adds to the memory of each process: that of PyTorch's setting that adds least, then ours.",
+        threads_of(rows),
+        f"Control: a product of two matrices of {MATMUL_SIZE} x {MATMUL_SIZE} elements ran at {median(gflops):.0f} "
+        f"GFLOP/s, {gflops[0]:.0f} to {gflops[-1]:.0f} between rounds.",
+        f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}, {facts['blas']}.",
     ]
-    if any(row.ratios_to(BY_HAND) for row in rows):
-        sentences.append("By hand is the same step written out in NumPy; its ratio is its time divided by ours.")
-    sentences += [
-        f"{row.workload} runs on {row.threads} thread{'s' * (row.threads > 1)} on every side."
-        for row in rows
-        if row.threads
-    ]
-    if rates:
-        control = f"np.matmul gave {median(rates):.0f} GFLOP/s, {min(rates):.0f} to {max(rates):.0f} between rounds."
-        sentences.append(f"Control: {control}")
-    sentences.append(f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}, {versions}, {facts['blas']}.")
     failures = {f"{side} did not run: {reason}" for row in rows for side, reason in row.failures.items()}
     return "\n".join([*sentences, *sorted(failures)])
+
+
+def geometric_means(rows: list[Row]) -> str:
+    """The geometric mean of the ratios, with and without the rows of other kinds, and of those to each other peer."""
+    ratios = {row.workload: median(row.ratios) for row in rows if row.ratios}
+    sentences = []
+    if ratios:
+        others = [workload.name for workload in OTHER_ROWS if workload.name in ratios]
+        main = [ratio for name, ratio in ratios.items() if name not in others]
+        without = f", {geometric_mean(main):.2f} without the rows {', '.join(others)}" if others and main else ""
+        sentences.append(f"Geometric mean of the ratios: {geometric_mean(ratios.values()):.2f}{without}.")
+    beside = {side: [median(row.ratios_to(side)) for row in rows if row.ratios_to(side)] for side in SIDES}
+    means = [
+        f"{SIDES[side].title} {geometric_mean(found):.2f} ({len(found)} row{'s' * (len(found) > 1)})"
+        for side, found in beside.items()
+        if found and side not in (OURS, *EAGER)
+    ]
+    if means:
+        sentences.append(f"Geometric means of the other peers' times divided by ours: {', '.join(means)}.")
+    return " ".join(sentences) or "No peer ran."
+
+
+def threads_of(rows: list[Row]) -> str:
+    """How many threads each side used."""
+    by_count: dict[str, list[str]] = {}
+    for row in rows:
+        counts = set(row.threads.values())
+        text = f"{counts.pop()} on every side" if len(counts) == 1 else named(row.threads)
+        by_count.setdefault(text, []).append(row.workload)
+    usual = max(by_count, key=lambda text: len(by_count[text]))
+    rest = [f"; {', '.join(names)}: {text}" for text, names in by_count.items() if text != usual]
+    return f"Threads: {usual}{''.join(rest)}."
 
 
 def goals(found: dict[str, dict[str, float | None]]) -> str:
@@ -96,14 +140,15 @@ def facts_of_the_machine() -> dict[str, Any]:
         "cores": cores(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": {name: version for name in ("numpy", "scipy", "torch") if (version := _version(name))},
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "blas": f"{blas['name']} {blas['version']}",
     }
 
 
 def write_json(path: Path, found: dict[str, Any]) -> None:
     """Write the results and the facts of the machine."""
-    path.write_text(json.dumps({"machine": facts_of_the_machine(), **found}, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps({"machine": facts_of_the_machine(), **found}, indent=2, default=asdict)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def write_between_markers(path: Path, text: str) -> None:
@@ -120,13 +165,23 @@ def write_between_markers(path: Path, text: str) -> None:
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def _milliseconds(seconds: list[float]) -> str:
-    """The median; with three decimals where two would round away too much."""
+def milliseconds(seconds: list[float]) -> str:
+    """The median; with three decimals where two would round away too much, and nothing for a side that did not run."""
+    if not seconds:
+        return ""
     median_ms = 1e3 * median(seconds)
     return f"{median_ms:.2f}" if median_ms >= 1 else f"{median_ms:.3f}"
 
 
-def _megabytes(size: int | None) -> str:
+def spread_of(ratios: list[float]) -> str:
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def named(threads: dict[str, int]) -> str:
+    return ", ".join(f"{SIDES[side].title} {count}" for side, count in threads.items())
+
+
+def megabytes(size: int | None) -> str:
     return "?" if size is None else f"{size / 1e6:.0f}"
 
 

@@ -1,15 +1,19 @@
-"""The sides that are compared: funcnn, PyTorch in each of its settings, and steps written by hand in NumPy."""
+"""The sides that are compared, as data: funcnn, PyTorch in each of its settings, JAX, scikit-learn, NumPy by hand."""
 
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import util
 from typing import Any
 
 from tests.benchmarks.worker import Worker
 
-OURS, BY_HAND = "funcnn", "by_hand"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FUNCNN_NUM_THREADS")
+OURS, PURE, JAX, SKLEARN, BY_HAND = "funcnn", "pure", "jax", "sklearn", "by_hand"
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FUNCNN_NUM_THREADS", "PJRT_NPROC",
+)  # fmt: skip
+"""What the libraries read when they are imported; PJRT_NPROC is JAX's."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,28 @@ class Setting:
     mode: str | None = None
 
 
+@dataclass(frozen=True)
+class Side:
+    """Where a side is written.
+
+    Args:
+        title: the name in the table.
+        package: what must be installed.
+        module: the file in this folder.
+        arguments: the first arguments of its functions.
+    """
+
+    title: str
+    package: str
+    module: str
+    arguments: tuple[Any, ...] = ()
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package can be imported."""
+        return util.find_spec(self.package) is not None
+
+
 SETTINGS = {
     "eager": Setting(),
     "channels_last": Setting(channels_last=True),
@@ -29,7 +55,23 @@ SETTINGS = {
 }
 """PyTorch's settings by name."""
 
-PEERS = (*SETTINGS, BY_HAND)
+EAGER = ("eager", "channels_last")
+"""The settings that are not compiled: the ratio is to the faster of them."""
+
+SIDES = {
+    OURS: Side("funcnn", "funcnn", "ours", (True,)),
+    PURE: Side("funcnn, pure", "funcnn", "ours", (False,)),
+    "eager": Side("eager", "torch", "with_torch", (SETTINGS["eager"],)),
+    "channels_last": Side("channels last", "torch", "with_torch", (SETTINGS["channels_last"],)),
+    "compile": Side("compiled", "torch", "with_torch", (SETTINGS["compile"],)),
+    "max_autotune": Side("autotuned", "torch", "with_torch", (SETTINGS["max_autotune"],)),
+    JAX: Side("JAX", "jax", "with_jax"),
+    SKLEARN: Side("sklearn", "sklearn", "with_sklearn"),
+    BY_HAND: Side("by hand", "numpy", "by_hand"),
+}
+"""All sides by name. ``pure`` is funcnn with updates that write to nothing that they were given."""
+
+PEERS = tuple(side for side in SIDES if side not in (OURS, PURE))
 
 
 @contextmanager
@@ -37,9 +79,9 @@ def workers(function: str, sides: list[str], *args: Any, threads: int | None = N
     """A worker for each side; all of them live until the end of the ``with`` statement.
 
     Args:
-        function: the name of the function that returns the commands, in ``ours``, ``peers`` and ``by_hand``.
+        function: the name of the function that returns the commands, in the module of each side.
         sides: the names of the sides.
-        *args: the function's arguments, the same for all sides; PyTorch's setting comes before them.
+        *args: the function's arguments, the same for all sides, after those of the side.
         threads: the number of threads of every side. By default nothing is set, as in a user's process, and every
             library takes all cores.
     """
@@ -48,11 +90,9 @@ def workers(function: str, sides: list[str], *args: Any, threads: int | None = N
         if threads is not None:
             os.environ[name] = str(threads)
     with ExitStack() as stack:
-        yield {side: stack.enter_context(_worker(function, side, args)) for side in sides}
+        yield {name: stack.enter_context(_worker(function, SIDES[name], args)) for name in sides}
 
 
-def _worker(function: str, side: str, args: tuple[Any, ...]) -> Worker:
+def _worker(function: str, side: Side, args: tuple[Any, ...]) -> Worker:
     """The worker of a side."""
-    if side in SETTINGS:
-        return Worker(f"tests.benchmarks.peers:{function}", SETTINGS[side], *args)
-    return Worker(f"tests.benchmarks.{'ours' if side == OURS else side}:{function}", *args)
+    return Worker(f"tests.benchmarks.{side.module}:{function}", *side.arguments, *args)

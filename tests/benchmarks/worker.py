@@ -107,24 +107,25 @@ def _in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def timed(steps: list[Step], before: int | None) -> Commands:
+def timed(steps: list[Step], before: int | None, threads: int) -> Commands:
     """The commands of a worker that is timed: ``prepare`` once, then ``burst`` again and again.
 
     Args:
         steps: different ways to do the same; the fastest is kept.
         before: the memory held before the steps were made; None if the memory of the steps is not measured.
+        threads: the number of threads that the side uses.
     """
     chosen: list[tuple[float, int]] = []
 
-    def prepare() -> int | None:
-        """Warm up, and return the memory that the first steps took, in bytes."""
+    def prepare() -> tuple[int, int | None]:
+        """Warm up, and return the number of threads, and the memory that the first steps took, in bytes."""
         for i in range(MEMORY_STEPS):
             steps[0](i)
         after = peak_memory()
         for step in steps:
             run_for(step, 0.2)
         chosen.append(min((min(run_for(step, 0.1) for _ in range(3)), i) for i, step in enumerate(steps)))
-        return None if before is None or after is None else max(after - before, 0)
+        return threads, None if before is None or after is None else max(after - before, 0)
 
     def burst(seconds: float) -> float:
         """Seconds per step, over about this many seconds, after one step that is not timed."""

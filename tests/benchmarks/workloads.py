@@ -3,7 +3,6 @@
 A row of the benchmark is a network, a batch and a task: a training step, a prediction, or the optimizer's update alone.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -74,16 +73,25 @@ Part: TypeAlias = Conv | Block | MaxPool | GlobalAveragePool | Flatten | Dropout
 
 @dataclass(frozen=True)
 class Network:
-    """A network and how it is trained; ``shape`` is that of one example: height, width, channels."""
+    """A network and how it is trained.
+
+    Args:
+        shape: of one example; of an image, it is height, width, channels.
+        parts: from the input to the output.
+        loss: the name of the loss; the mean squared error compares with one-hot labels.
+        optimizer: the name of the optimizer.
+        is_autoencoder: whether the target is the input itself.
+    """
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...]
     loss: Literal["softmax_cross_entropy", "mean_squared_error"] = "softmax_cross_entropy"
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
+    is_autoencoder: bool = False
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether the input is an image, which PyTorch can lay out in two ways, and products are most of the work."""
+        """Whether there are images between the layers, which PyTorch can lay out in two ways."""
         return any(isinstance(part, Conv) for part in self.parts)
 
 
@@ -104,6 +112,11 @@ class Workload:
     network: Network | None = None
     batch: int = 0
     threads: int | None = None
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether its network is."""
+        return self.network is not None and self.network.is_convolutional
 
 
 def residual_block(filters: int, stride: int = 1, projection: bool = False) -> Block:
@@ -131,6 +144,7 @@ NETWORKS = {
         loss="mean_squared_error",
         optimizer="sgd",
     ),
+    "lenet": Network(MNIST, (Conv(8), MaxPool(), Conv(16), MaxPool(), Flatten(), Dense(CLASSES))),
     "keras_mnist": Network(
         MNIST, (Conv(32), MaxPool(), Conv(64), MaxPool(), Flatten(), Dropout(0.5), Dense(CLASSES))
     ),
@@ -139,14 +153,6 @@ NETWORKS = {
         (
             NORMED_32, NORMED_32, MaxPool(), NORMED_64, NORMED_64, MaxPool(),
             Flatten(), Dense(128, "relu"), Dense(CLASSES),
-        ),
-        optimizer="momentum",
-    ),
-    "strided": Network(
-        CIFAR,
-        (
-            Conv(32, stride=2, padding=1), Conv(32, padding=1, groups=32), Conv(64, kernel=1),
-            Conv(64, padding=2, dilation=2), GlobalAveragePool(), Dense(CLASSES),
         ),
         optimizer="momentum",
     ),
@@ -159,28 +165,59 @@ NETWORKS = {
         optimizer="momentum",
     ),
 }  # fmt: skip
+OTHER_NETWORKS = {
+    "strided": Network(
+        CIFAR,
+        (
+            Conv(32, stride=2, padding=1), Conv(32, padding=1, groups=32), Conv(64, kernel=1),
+            Conv(64, padding=2, dilation=2), GlobalAveragePool(), Dense(CLASSES),
+        ),
+        optimizer="momentum",
+    ),
+    "grouped": Network(
+        CIFAR,
+        (
+            Conv(32, stride=2, padding=1), Conv(64, stride=2, padding=1, groups=4), Conv(64, padding=1, groups=8),
+            Conv(128, stride=2, padding=1, groups=2), GlobalAveragePool(), Dense(CLASSES),
+        ),
+        optimizer="momentum",
+    ),
+    "wide": Network(
+        (32, 32, 1), (Flatten(), Dense(2048, "relu"), Dense(2048, "relu"), Dense(CLASSES)), optimizer="momentum"
+    ),
+    "deep": Network((64,), (*(Dense(64, "relu"),) * 20, Dense(CLASSES))),
+    "autoencoder": Network(
+        (784,), (Dense(128, "relu"), Dense(32, "relu"), Dense(128, "relu"), Dense(784, "sigmoid")),
+        loss="mean_squared_error", is_autoencoder=True,
+    ),
+}  # fmt: skip
+"""Networks of other kinds, which the library was not tuned for."""
 
 TRAINING_BATCHES = {
-    "tiny": 10, "mlp": 128, "q_viper": 32, "scratch_2023": 16, "keras_mnist": 128, "cifar_bn": 64, "strided": 64,
-    "resnet8": 64,
+    "tiny": 10, "mlp": 128, "q_viper": 32, "scratch_2023": 16, "lenet": 64, "keras_mnist": 128, "cifar_bn": 64,
+    "resnet8": 64, "strided": 64, "grouped": 64, "wide": 64, "deep": 64, "autoencoder": 128,
 }  # fmt: skip
 THREADS = {"tiny": 1}
 """A batch of ten small rows gains nothing from a second thread."""
 
-PREDICTIONS = (
-    (1, "mlp"), (1, "keras_mnist"), (1, "cifar_bn"), (256, "keras_mnist"), (256, "cifar_bn"),
-)  # fmt: skip
-WORKLOADS = {
-    workload.name: workload
-    for workload in (
-        *(
-            Workload(name, "train", NETWORKS[name], batch, THREADS.get(name))
-            for name, batch in TRAINING_BATCHES.items()
-        ),
-        *(Workload(f"predict_{batch}_{name}", "predict", NETWORKS[name], batch) for batch, name in PREDICTIONS),
-        Workload("adam", "update"),
-    )
-}
+
+def training(name: str) -> Workload:
+    """The row that trains a network."""
+    return Workload(name, "train", (NETWORKS | OTHER_NETWORKS)[name], TRAINING_BATCHES[name], THREADS.get(name))
+
+
+def prediction(batch: int, name: str) -> Workload:
+    """The row that predicts a batch."""
+    return Workload(f"predict_{batch}_{name}", "predict", NETWORKS[name], batch)
+
+
+MAIN_ROWS = (
+    *(training(name) for name in NETWORKS),
+    *(prediction(batch, name) for batch in (1, 256) for name in ("mlp", "keras_mnist", "cifar_bn")),
+    Workload("adam", "update"),
+)
+OTHER_ROWS = (*(training(name) for name in OTHER_NETWORKS), prediction(1, "resnet8"))
+WORKLOADS = {workload.name: workload for workload in (*MAIN_ROWS, *OTHER_ROWS)}
 
 
 def inputs(workload: Workload) -> tuple[Any, Any]:
@@ -191,6 +228,8 @@ def inputs(workload: Workload) -> tuple[Any, Any]:
     n = BATCHES * workload.batch
     x = rng.standard_normal((n, *workload.network.shape), np.float32)
     labels = rng.integers(0, CLASSES, n)
+    if workload.network.is_autoencoder:
+        return x, x
     if workload.network.loss == "mean_squared_error":
         return x, np.eye(CLASSES, dtype=np.float32)[labels]
     return x, labels
@@ -217,17 +256,3 @@ def batch_of(workload: Workload, step: int) -> slice:
 def without_dropout(network: Network) -> Network:
     """The network without randomness, so that two libraries compute the same gradients."""
     return replace(network, parts=tuple(part for part in network.parts if not isinstance(part, Dropout)))
-
-
-def operations(workload: Workload, multiply_adds: list[int]) -> int | None:
-    """The additions and multiplications of a step's products; None where products are not most of the work.
-
-    Args:
-        workload: the row.
-        multiply_adds: of each layer that has weights, for one example, first layer first.
-    """
-    if workload.network is None or not workload.network.is_convolutional:
-        return None
-    # Training multiplies three times, forward and for two gradients; the gradient of the input itself is not computed.
-    products = sum(multiply_adds) if workload.task == "predict" else 3 * sum(multiply_adds) - multiply_adds[0]
-    return 2 * workload.batch * math.ceil(products)

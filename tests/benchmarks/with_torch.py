@@ -68,7 +68,7 @@ def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
     if workload.network is None:
         tensors = parameters(x, target)
         before = peak_memory(restart=True)
-        return timed(updating(setting, tensors), None if setting.compiled else before)
+        return timed(updating(setting, tensors), None if setting.compiled else before, torch.get_num_threads())
     model = model_of(workload.network, weights, setting, predict=workload.task == "predict")
     images, labels = as_tensor(x, setting), torch.from_numpy(target)
     del x, target
@@ -79,7 +79,7 @@ def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
         ways = trainers(workload.network, model, objective_of(setting, workload.network, model))
         steps = [batch_by_batch(workload, train, images, labels) for train in ways]
     # Compiling takes more memory than any step.
-    return timed(steps, None if setting.compiled else before)
+    return timed(steps, None if setting.compiled else before, torch.get_num_threads())
 
 
 def import_the_rest() -> None:
@@ -166,8 +166,12 @@ def updating(setting: Setting, tensors: list[torch.Tensor]) -> list[Step]:
         update = compiled(OPTIMIZERS["adam"](tensors, **how).step, setting)
         return lambda i: update()
 
-    # The compiler cannot look into a fused update, and fuses that of foreach itself.
-    return [step_with(how) for how in (UPDATES[1:] if setting.compiled else UPDATES)]
+    return [step_with(how) for how in updates_of(setting)]
+
+
+def updates_of(setting: Setting) -> tuple[dict[str, bool], ...]:
+    """The ways to update: the compiler cannot look into a fused update, and fuses that of foreach itself."""
+    return UPDATES[1:] if setting.compiled else UPDATES
 
 
 def compiled(run: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
