@@ -13,22 +13,22 @@ import numpy as np
 
 import funcnn as fn
 from tests.faults.long.networks import TASKS
-from tests.faults.long.outcome import Outcome, Verdict, total
+from tests.faults.long.outcome import Outcome, Verdict
 from tests.faults.long.processes import trials
 
 DEADLINE = 20.0
 """Seconds until a child counts as hanging."""
-SHARES = {"fork": 1, "spawn": 10, "pool": 10}
-"""How many forks one trial stands for: a spawned process starts a new interpreter, and a pool has two processes."""
+KINDS = [*["fork"] * 10, "spawn", "pool"]
+"""Which child comes next: a spawned process starts a new interpreter, which takes as long as many forks."""
 
 
 def scenario(count: int) -> Outcome:
-    """Fork so many processes, spawn a tenth as many, and let a worker fail in a tenth as many pools."""
-    return total(trials(children, -(-count // share), kind, timeout=60 + count) for kind, share in SHARES.items())
+    """Start so many children."""
+    return trials(children, count, timeout=60 + count)
 
 
-def children(count: int, kind: str) -> Iterator[Verdict]:
-    """Start children of a kind, while two threads train."""
+def children(count: int) -> Iterator[Verdict]:
+    """Fork and spawn children, and let the worker of a pool fail, while two threads train."""
     alone = {name: task() for name, task in TASKS.items()}
     done = threading.Event()
     busy = [threading.Thread(target=keep_training, args=(done, name)) for name in ("mlp", "convolutional")]
@@ -36,7 +36,7 @@ def children(count: int, kind: str) -> Iterator[Verdict]:
         thread.start()
     try:
         for trial in range(count):
-            name = list(TASKS)[trial % len(TASKS)]
+            kind, name = KINDS[-1 - trial % len(KINDS)], list(TASKS)[trial % len(TASKS)]
             yield failing_worker() if kind == "pool" else child(kind, name, alone[name])
     finally:
         done.set()

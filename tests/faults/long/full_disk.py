@@ -115,8 +115,8 @@ def record(epoch: int) -> dict[str, float]:
 
 
 def write_row(path: Path, epoch: int) -> None:
-    """The row of an epoch, of a run that goes on: it has the record of the epoch before."""
-    history = [record(number) for number in range(max(epoch - 1, 0), epoch + 1)]
+    """The row of an epoch, in a run with all epochs before it."""
+    history = [record(number) for number in range(epoch + 1)]
     fn.callbacks.csv_log(path)(history[-1], fn.Fit({}, {}, history))
 
 
