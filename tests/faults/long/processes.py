@@ -55,9 +55,9 @@ def read(command: list[str], timeout: float, **options: Any) -> tuple[list[Any],
     return parsed(out), problem
 
 
-def trials(program: Program, count: int, *arguments: Any, timeout: float = 60) -> Outcome:
+def trials(program: Program, count: int, *arguments: Any, timeout: float = 60, **environment: str) -> Outcome:
     """The outcome of ``program(count, *arguments)``, which yields a verdict for each of its trials."""
-    verdicts, problem = values_of(program, count, *arguments, timeout=timeout)
+    verdicts, problem = values_of(program, count, *arguments, timeout=timeout, **environment)
     found = judged(verdicts)
     if problem is None and found.tried != count:
         problem = f"{found.tried} verdicts of {count} trials"
