@@ -79,7 +79,7 @@ def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
         ways = trainers(workload.network, model, objective_of(setting, workload.network, model))
         steps = [batch_by_batch(workload, train, images, labels) for train in ways]
     # Compiling takes more memory than any step.
-    return timed(steps, None if setting.compiled else before, torch.get_num_threads())
+    return timed(steps, None if setting.compiled else before, torch.get_num_threads(), kept=weights)
 
 
 def import_the_rest() -> None:

@@ -107,21 +107,23 @@ def _in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def timed(steps: list[Step], before: int | None, threads: int) -> Commands:
+def timed(steps: list[Step], before: int | None, threads: int, kept: Any = None) -> Commands:
     """The commands of a worker that is timed: ``prepare`` once, then ``burst`` again and again.
 
     Args:
         steps: different ways to do the same; the fastest is kept.
         before: the memory held before the steps were made; None if the memory of the steps is not measured.
         threads: the number of threads that the side uses.
+        kept: what was in memory before and the steps do not use; it stays, since to free it would hide what they take.
     """
     chosen: list[tuple[float, int]] = []
 
     def prepare() -> tuple[int, int | None]:
         """Warm up, and return the number of threads, and the memory that the first steps took, in bytes."""
+        nonlocal kept
         for i in range(MEMORY_STEPS):
             steps[0](i)
-        after = peak_memory()
+        after, kept = peak_memory(), None
         for step in steps:
             run_for(step, 0.2)
         chosen.append(min((min(run_for(step, 0.1) for _ in range(3)), i) for i, step in enumerate(steps)))
