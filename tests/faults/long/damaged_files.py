@@ -36,7 +36,7 @@ RECORDS = [{"epoch": epoch, "step": 10 * epoch, "train_loss": 1 / (epoch + 3)} f
 
 
 def scenario(count: int) -> Outcome:
-    """Damage a file of each format so many times."""
+    """Damage a file of each format ``count`` times."""
     with tempfile.TemporaryDirectory() as folder:
         kinds = len(formats(Path(folder)))
     return trials_side_by_side(damage, count * kinds, timeout=120 + count)

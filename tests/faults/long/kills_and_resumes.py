@@ -33,7 +33,7 @@ RUN, TIMES = {"run.npz", "training.npz"}, {"seconds"}
 
 
 def scenario(count: int) -> Outcome:
-    """Kill so many runs."""
+    """Kill ``count`` runs."""
     return trials_side_by_side(kill, count, timeout=120 + 5 * count)
 
 
