@@ -20,7 +20,7 @@ ROWS = {"mlp"}
 
 
 def scenario(count: int) -> Outcome:
-    """Try so many combinations, each with another hash seed."""
+    """Try ``count`` combinations, each with another hash seed."""
     expected: dict[str, str] = {}
     return judged(compared(expected, *found) for found in side_by_side(computed, range(count)))
 

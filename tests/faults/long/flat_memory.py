@@ -28,7 +28,7 @@ NOISE = 4_000_000
 
 
 def scenario(count: int) -> Outcome:
-    """Train for so many steps; they survive if the memory after them is not above that of the beginning."""
+    """Train for ``count`` steps; they survive if the memory after them is not above that of the beginning."""
     # Otherwise malloc has a pool for each of the eight threads, which takes thousands of steps to fill.
     return trials(train, count, timeout=60 + count, MALLOC_ARENA_MAX="1")
 

@@ -23,7 +23,7 @@ KINDS = [*["fork"] * 10, "spawn", "pool"]
 
 
 def scenario(count: int) -> Outcome:
-    """Start so many children."""
+    """Start ``count`` children."""
     return trials(children, count, timeout=60 + count)
 
 

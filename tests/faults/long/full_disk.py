@@ -1,7 +1,7 @@
 """The disk is full in the middle of a file: the error names the file, and the old file is as it was.
 
-The system limits the size of a file to a random number of bytes, which cuts a write short, or its last words to the
-disk fail. When there is space again, the next version can be written.
+The system limits the size of a file to a random number of bytes, which cuts a write short, or the last call, fsync,
+fails. When there is space again, the next version can be written.
 """
 
 import errno
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
 
 def scenario(count: int) -> Outcome:
-    """Fill the disk so many times."""
+    """Fill the disk ``count`` times."""
     return trials_side_by_side(fill, count, timeout=60 + count)
 
 

@@ -1,7 +1,7 @@
 """Ctrl-C comes at a random moment of a step, a prediction, a run of ``fit`` or a save: it always arrives.
 
 Afterwards no lock is held, and another thread computes the same bits as before. An interrupted ``fit`` gives its result
-so far, and an interrupted save leaves a whole file.
+so far and resumes with the same bits, and an interrupted save leaves a whole file.
 """
 
 import os
@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import funcnn as fn
-from tests.faults.long.networks import TASKS, convolutional, mlp
+from tests.faults.long.networks import TASKS, convolutional, digest, mlp
 from tests.faults.long.outcome import Outcome, Verdict
 from tests.faults.long.processes import trials_side_by_side
 
@@ -31,8 +31,15 @@ DEADLINE = 20.0
 
 
 def scenario(count: int) -> Outcome:
-    """Interrupt so many times."""
+    """Interrupt ``count`` times."""
     return trials_side_by_side(interrupt, count, timeout=60 + 5 * count)
+
+
+class Work(NamedTuple):
+    """What is interrupted, and what is lost when it was."""
+
+    run: Callable[[], Any]
+    lost: Callable[[KeyboardInterrupt], Verdict] = lambda error: None
 
 
 def interrupt(count: int, seed: int) -> Iterator[Verdict]:
@@ -43,7 +50,13 @@ def interrupt(count: int, seed: int) -> Iterator[Verdict]:
     seconds = random.Random(seed)
     alone = {name: task() for name, task in TASKS.items()}
     with tempfile.TemporaryDirectory() as folder:
-        works = all_works(Path(folder, "run.npz"))
+        works = {
+            "step": step(convolutional),
+            "step of rows": step(mlp),
+            "predict": predict(),
+            "fit": fit(Path(folder, "run.npz")),
+            "save": save(Path(folder, "saved.npz")),
+        }
         for trial in range(count):
             kind, name = list(works)[trial % len(works)], list(TASKS)[trial % len(TASKS)]
             lost = interrupted(works[kind], seconds.uniform(0, LONGEST)) or still_works(name, alone[name])
@@ -52,7 +65,7 @@ def interrupt(count: int, seed: int) -> Iterator[Verdict]:
             yield lost and f"{kind}: {lost}"
 
 
-def interrupted(work: Callable[[], Any], delay: float) -> Verdict:
+def interrupted(work: Work, delay: float) -> Verdict:
     """Repeat some work until the interrupt comes."""
     # A signal to the process reaches the main thread, as that of a terminal does.
     timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
@@ -60,11 +73,9 @@ def interrupted(work: Callable[[], Any], delay: float) -> Verdict:
         timer.start()
         end = time.monotonic() + delay + PATIENCE
         while time.monotonic() < end:
-            work()
+            work.run()
     except KeyboardInterrupt as error:
-        if work is fit and not isinstance(getattr(error, "result", None), fn.Fit):
-            return "the interrupt has no result"
-        return None
+        return work.lost(error)
     finally:
         timer.join()
     return "the interrupt did not come"
@@ -81,41 +92,60 @@ def still_works(name: str, expected: str) -> Verdict:
     return None if found == [expected] else f"{name} has other bits afterwards"
 
 
-def all_works(path: Path) -> dict[str, Callable[[], Any]]:
-    """What is interrupted, by name."""
-    numbers = iter(range(10**9))
-
-    def save() -> None:
-        # A whole file has one number everywhere, and load raises if it is not whole.
-        fn.save(path, {"w": np.full(100_000, next(numbers))})
-        if len(np.unique(fn.load(path)["w"])) != 1:
-            raise AssertionError("the file has parts of two versions")
-
-    return {"step": step(convolutional), "step of rows": step(mlp), "predict": predict(), "fit": fit, "save": save}
-
-
-def step(network: Any) -> Callable[[], Any]:
+def step(network: Any) -> Work:
     """A training step, forward and backward."""
     model, shape, batch = network()
     params, x = model.init(shape, rng=0), np.ones((batch, *shape), np.float32)
     gradient = fn.value_and_grad(model, fn.softmax_cross_entropy)
-    return lambda: gradient(params, x, np.arange(batch) % 10, rng=0)
+    return Work(lambda: gradient(params, x, np.arange(batch) % 10, rng=0))
 
 
-def predict() -> Callable[[], Any]:
+def predict() -> Work:
     """A prediction."""
     model, shape, batch = convolutional()
     x = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
     params = fn.calibrate(model, model.init(shape, rng=0), x)
-    return lambda: fn.predict(model, params, x)
+    return Work(lambda: fn.predict(model, params, x))
 
 
-def fit() -> None:
-    """A run of an epoch or two."""
+def fit(path: Path) -> Work:
+    """A run with a checkpoint, which is resumed after the interrupt."""
     model, shape, batch = mlp()
-    x = np.ones((2 * batch, *shape), np.float32)
-    data = (x, np.arange(len(x)) % 10)
-    fn.fit(model, PARAMS, fn.adam(1e-3), data, fn.softmax_cross_entropy, 10, batch_size=64, verbose=False)
+    x = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+    params, data = model.init(shape, rng=0), (x, np.arange(batch) % 10)
+
+    def run(**resumed: Any) -> Any:
+        EVALUATED.clear()
+        return fn.fit(
+            model, params, fn.adam(1e-3), data, loss, 3, batch_size=64, verbose=False, checkpoint=path, **resumed
+        )
+
+    straight = digest(run().params)
+
+    def lost(error: KeyboardInterrupt) -> Verdict:
+        if EVALUATED and not isinstance(getattr(error, "result", None), fn.Fit):
+            return "the interrupt has no result"
+        return None if digest(run(resume=path).params) == straight else "resumed, it ends with other bits"
+
+    return Work(run, lost)
 
 
-PARAMS = mlp()[0].init((400,), rng=0)
+EVALUATED: list[bool] = []
+"""Whether a run has got as far as to its first loss; before that, it has no result."""
+
+
+def loss(y: Any, target: Any) -> Any:
+    """The loss of a run, which says that it has started."""
+    EVALUATED[:] = [True]
+    return fn.softmax_cross_entropy(y, target)
+
+
+def save(path: Path) -> Work:
+    """A save of one version after the other; a whole file has one number everywhere."""
+    numbers = iter(range(10**9))
+
+    def whole(error: KeyboardInterrupt) -> Verdict:
+        return None if len(np.unique(fn.load(path)["w"])) == 1 else "the file has parts of two versions"
+
+    fn.save(path, {"w": np.zeros(100_000)})
+    return Work(lambda: fn.save(path, {"w": np.full(100_000, next(numbers))}), whole)

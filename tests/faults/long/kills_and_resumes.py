@@ -33,7 +33,7 @@ RUN, TIMES = {"run.npz", "training.npz"}, {"seconds"}
 
 
 def scenario(count: int) -> Outcome:
-    """Kill so many runs."""
+    """Kill ``count`` runs."""
     return trials_side_by_side(kill, count, timeout=120 + 5 * count)
 
 
@@ -164,7 +164,9 @@ def contents(folder: Path) -> dict[str, str]:
         ".json": lambda path: repr([without_times(record) for record in json.loads(path.read_text())]),
         ".png": lambda path: digest(np.frombuffer(path.read_bytes(), np.uint8)),
     }
-    return {path.name: readers[path.suffix](path) for path in folder.iterdir() if path.name not in RUN}
+    # What a killed save left stays until the next save of that file, which a run that had ended does not make.
+    files = [path for path in folder.iterdir() if path.name not in RUN and path.suffix != ".tmp"]
+    return {path.name: readers[path.suffix](path) for path in files}
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ JOBS = list(itertools.product(TASKS, (1, 2, 3)))
 
 
 def scenario(count: int) -> Outcome:
-    """Train and predict so many times in all."""
+    """Train and predict ``count`` times in all."""
     return trials(train_at_once, count, timeout=60 + count)
 
 

@@ -1,6 +1,6 @@
 """The table of all scenarios: what each tries, how often, and a line of the result for each.
 
-The counts are those of a full run, which takes some ten minutes on two idle cores; a smaller scale tries less of each.
+The counts are those of a full run, which takes about ten minutes on two idle cores; a smaller scale tries less of each.
 """
 
 import time
@@ -39,7 +39,7 @@ ROWS = {
     "writers": Row(two_writers.scenario, "saves by two processes to one file, each followed by a read", 1_000),
     "disk": Row(full_disk.scenario, "saves and log rows on a full disk", 2_000),
     "resumes": Row(kills_and_resumes.scenario, "runs of `fit` and of an example, killed and resumed", 500),
-    "files": Row(damaged_files.scenario, "damaged files, so many of each format", 10_000),
+    "files": Row(damaged_files.scenario, "damaged files of all formats, equally many of each", 10_000),
     "threads": Row(many_threads.scenario, "trainings and predictions in 8 threads at once, bit by bit", 1_000),
     "forks": Row(forks.scenario, "children forked or spawned, and pools in which a worker fails, beside training", 240),
     "memory": Row(flat_memory.scenario, "training steps with flat memory", 20_000),
@@ -56,7 +56,7 @@ def results(names: Iterable[str], scale: float) -> Iterator[tuple[str, Outcome]]
         row, started = ROWS[name], time.perf_counter()
         outcome = row.scenario(max(1, round(row.count * scale)))
         seconds = time.perf_counter() - started
-        lost = outcome.tried - outcome.survived
+        lost = max(outcome.tried - outcome.survived, len(outcome.lost))
         yield f"| {row.tries} | {outcome.tried:,} | {outcome.survived:,} | {lost:,} | {seconds:.0f} |", outcome
 
 

@@ -21,7 +21,7 @@ LONGEST = 0.02
 
 
 def scenario(count: int) -> Outcome:
-    """Kill so many processes, half of which save trees and half models."""
+    """Kill ``count`` processes, half of which save trees and half models."""
     return trials_side_by_side(kill, count, timeout=60 + count)
 
 

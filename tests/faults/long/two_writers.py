@@ -18,7 +18,7 @@ WRITERS = (0, 1)
 
 
 def scenario(count: int) -> Outcome:
-    """Save so many versions with each writer."""
+    """Save ``count`` versions with each writer."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "run.npz"))
         save(path, writer=0, version=0)
@@ -27,7 +27,7 @@ def scenario(count: int) -> Outcome:
 
 
 def keep_saving(count: int, path: str, writer: int) -> Iterator[Verdict]:
-    """Save so many versions, and read after each one."""
+    """Save ``count`` versions, and read after each one."""
     latest = dict.fromkeys(WRITERS, 0)
     for version in range(1, count + 1):
         save(path, writer, version)
