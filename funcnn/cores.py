@@ -75,11 +75,28 @@ def use_threads(count: int) -> Iterator[None]:
         ...     num_threads()
         1
     """
-    token = _num_threads.set(_checked("use_threads", count))
+    with set_inside(_num_threads, _checked("use_threads", count)):
+        yield
+
+
+@contextmanager
+def set_inside(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Give a context variable a value inside the ``with``, and then what it had, whenever an interrupt comes.
+
+    Example:
+        >>> word = ContextVar("word", default="a")
+        >>> with set_inside(word, "b"):
+        ...     word.get()
+        'b'
+        >>> word.get()
+        'a'
+    """
+    before = variable.get()
     try:
+        variable.set(value)  # inside of try: an interrupt may come after it
         yield
     finally:
-        _num_threads.reset(token)
+        variable.set(before)
 
 
 def one_thread_here() -> None:

@@ -15,7 +15,9 @@ import pytest
 
 import funcnn as fn
 from funcnn import cores
+from funcnn.combinators.wiring import is_probing, probing
 from funcnn.engine import memory, threads
+from funcnn.engine.microbatch import cut
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 
@@ -101,6 +103,17 @@ def test_interrupts_at_the_gate_leave_nothing_behind() -> None:
     assert not cores._line
     assert [get_threads() for get_threads, _ in cores._blas_functions()] == blas
     assert is_free(cores._lock)
+
+
+def test_what_is_chosen_in_a_with_ends_with_it_whenever_an_interrupt_comes() -> None:
+    def work() -> None:
+        while True:
+            with fn.use_threads(3), fn.testing.microbatches(1), probing():
+                pass
+
+    before = fn.num_threads()
+    assert interrupted(work, 1000, 0.002) == 1000
+    assert (fn.num_threads(), len(cut(IMAGES[:2])), is_probing()) == (before, 1, False)
 
 
 def test_an_interrupt_reaches_a_call_that_waits_and_the_next_does_not_wait_for_it() -> None:
