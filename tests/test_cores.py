@@ -22,14 +22,14 @@ TIMEOUT = 30
 
 
 def blas() -> int:
-    (found,) = {get_threads() for get_threads, _ in cores._blas_functions()}
+    (found,) = {get_threads() for get_threads in cores._getters()}
     return found
 
 
 @pytest.fixture(autouse=True)
 def _two_blas_threads() -> Iterator[None]:
     with threadpool_limits(2, "blas"):
-        if {get_threads() for get_threads, _ in cores._blas_functions()} != {2}:
+        if {get_threads() for get_threads in cores._getters()} != {2}:
             pytest.skip("this BLAS has no threads")
         yield
         assert blas() == 2

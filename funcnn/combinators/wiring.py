@@ -18,6 +18,7 @@ import numpy as np
 
 from funcnn import contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
+from funcnn.cores import set_inside
 from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
 from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
 from funcnn.rng import as_key, fold
@@ -44,11 +45,8 @@ def is_probing() -> bool:
 @contextmanager
 def probing() -> Iterator[None]:
     """Run a model on one example to learn the shapes of its outputs."""
-    token = _probing.set(True)
-    try:
+    with set_inside(_probing, True):
         yield
-    finally:
-        _probing.reset(token)
 
 
 class Step(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
-from funcnn.cores import blas_threads, is_small, with_blas_threads
+from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
 from funcnn.protocol import Layer, Vjp, declared
@@ -208,11 +208,8 @@ def microbatches(examples: int | None) -> Iterator[None]:
     def chosen(x: Tree) -> list[Tree]:
         return [x] if size is None else _slices(x, size)
 
-    token = _cut.set(chosen)
-    try:
+    with set_inside(_cut, chosen):
         yield
-    finally:
-        _cut.reset(token)
 
 
 def cut(x: Tree) -> list[Tree]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 from funcnn.aliases import Array, Key, Params, Rng
+from funcnn.cores import set_inside
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
 from funcnn.protocol import Layer, Place, as_layer, declared, is_same, layers_among, named
 from funcnn.recorded import Call, made
@@ -113,7 +113,7 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
                 # A user's combinator that is declared per_example calls its children on one microbatch, alone.
                 inside: list[Visit] = []
                 if calls_children:
-                    with _recording_in(inside):
+                    with set_inside(_visits, inside):
                         y, backward = yield from inner(params, x, key, keep)
                 else:
                     y, backward = yield from inner(params, x, key, keep)
@@ -127,30 +127,22 @@ def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[
 
     traced = rebuild(model, recording)
     visits: list[Visit] = []
-    with _recording_in(visits):
+    with set_inside(_visits, visits):
         traced.apply(params, x, rng)
     return visits
 
 
-_visits: ContextVar[list[Visit]] = ContextVar("visits")
+_visits: ContextVar[list[Visit] | None] = ContextVar("visits", default=None)
 """The visits of the trace that runs, or of one microbatch in a layer that calls its children."""
-
-
-@contextmanager
-def _recording_in(visits: list[Visit]) -> Iterator[None]:
-    """Collect in this list the visits of what is called."""
-    token = _visits.set(visits)
-    try:
-        yield
-    finally:
-        _visits.reset(token)
 
 
 def _record(parts: list[list[Visit]]) -> list[None]:
     """Join the visits of all microbatches, and add them to those of the trace."""
+    visits = _visits.get()
+    assert visits is not None
     for same in zip(*parts, strict=True):
         x, y = join([visit.x for visit in same]), join([visit.y for visit in same])
-        _visits.get().append(replace(same[0], x=x, y=y))
+        visits.append(replace(same[0], x=x, y=y))
     return [None] * len(parts)
 
 

@@ -15,7 +15,9 @@ import pytest
 
 import funcnn as fn
 from funcnn import cores
+from funcnn.combinators.wiring import is_probing, probing
 from funcnn.engine import memory, threads
+from funcnn.engine.microbatch import cut
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 
@@ -73,7 +75,7 @@ def is_free(lock: Any) -> bool:
 
 @pytest.mark.parametrize("use", [1, 2])
 def test_each_of_300_interrupts_of_training_arrives_and_nothing_is_left(use: int) -> None:
-    blas = [get_threads() for get_threads, _ in cores._blas_functions()]
+    blas = [get_threads() for get_threads in cores._getters()]
     with fn.use_threads(use):
         expected = train(MODEL, IMAGES, 3)
 
@@ -86,7 +88,7 @@ def test_each_of_300_interrupts_of_training_arrives_and_nothing_is_left(use: int
         again = train(MODEL, IMAGES, 3)
     for one, other in zip(fn.tree.leaves(again), fn.tree.leaves(expected), strict=True):
         assert np.array_equal(one, other, equal_nan=True)
-    assert [get_threads() for get_threads, _ in cores._blas_functions()] == blas
+    assert [get_threads() for get_threads in cores._getters()] == blas
 
 
 def test_interrupts_at_the_gate_leave_nothing_behind() -> None:
@@ -95,16 +97,27 @@ def test_interrupts_at_the_gate_leave_nothing_behind() -> None:
             for number in (2, 1, 3):
                 cores.with_blas_threads(number, cores.with_blas_threads, 1, int)
 
-    blas = [get_threads() for get_threads, _ in cores._blas_functions()]
+    blas = [get_threads() for get_threads in cores._getters()]
     assert interrupted(work, 1000, 0.001) == 1000
     assert cores.with_blas_threads(2, int) == 0
     assert not cores._line
-    assert [get_threads() for get_threads, _ in cores._blas_functions()] == blas
+    assert [get_threads() for get_threads in cores._getters()] == blas
     assert is_free(cores._lock)
 
 
+def test_what_is_chosen_in_a_with_ends_with_it_whenever_an_interrupt_comes() -> None:
+    def work() -> None:
+        while True:
+            with fn.use_threads(3), fn.testing.microbatches(1), probing():
+                pass
+
+    before = fn.num_threads()
+    assert interrupted(work, 1000, 0.002) == 1000
+    assert (fn.num_threads(), len(cut(IMAGES[:2])), is_probing()) == (before, 1, False)
+
+
 def test_an_interrupt_reaches_a_call_that_waits_and_the_next_does_not_wait_for_it() -> None:
-    if not cores._blas_functions():
+    if not cores._getters():
         pytest.skip("this BLAS has no threads")
     inside, leave, done = threading.Event(), threading.Event(), threading.Event()
 

@@ -442,8 +442,8 @@ class ControlledLibrary(Library):
 @pytest.mark.parametrize("kind", [Library, ControlledLibrary])
 def test_any_version_of_threadpoolctl_is_obeyed(kind: type[Library], monkeypatch: pytest.MonkeyPatch) -> None:
     library, single = kind(3), kind(1)
-    functions = [(each.get_num_threads, cores._setter(each)) for each in (library, single)]
-    monkeypatch.setattr(cores, "_blas_functions", lambda: functions)
+    monkeypatch.setattr(cores, "_getters", lambda: [each.get_num_threads for each in (library, single)])
+    monkeypatch.setattr(cores, "_setters", lambda: [cores._setter(each) for each in (library, single)])
 
     def caller() -> None:
         with use_threads(2):
