@@ -241,8 +241,8 @@ def plain(kind: str, value: Any, name: str = "") -> None:
     """
     if type(value) not in PLAIN and isinstance(value, np.ndarray):
         advice = "x.filled(value)" if isinstance(value, np.ma.MaskedArray) else "np.asarray(x)"
-        expected = f"{name} as a plain array" if name else "a plain array"
-        raise TypeError(f"{prefix(kind)}expected {expected}, got {type(value).__name__}; use {advice}")
+        where = f" as {name}" if name else ""
+        raise TypeError(f"{prefix(kind)}expected a plain array{where}, got {type(value).__name__}; use {advice}")
 
 
 def array(kind: str, value: Any, name: str = "") -> Array:

@@ -85,8 +85,9 @@ def _explain(
             raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
         leaf = params[name]
         if type(leaf) not in checks.PLAIN:
+            plain = "a plain" if isinstance(leaf, np.ndarray) else "an"
             raise OtherDtypes(
-                f"{kind}: expected parameter {name!r} as a plain array, got {type(leaf).__name__}; use np.asarray"
+                f"{kind}: expected parameter {name!r} as {plain} array, got {type(leaf).__name__}; use np.asarray"
             )
         if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
             wanted = tuple("any" if n is None else n for n in shape)

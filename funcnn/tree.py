@@ -301,7 +301,10 @@ def norms(tree: Tree) -> dict[str, float]:
         >>> norms({"dense_0": {"w": np.array([[3.0], [4.0]]), "b": np.zeros(1)}})
         {'dense_0/b': 0.0, 'dense_0/w': 5.0}
     """
-    return {path: math.sqrt(np.square(leaf, dtype=np.float64).sum()) for path, leaf in _numbers("norms", tree).items()}
+    return {
+        path: math.sqrt(np.square(leaf, dtype=np.float64).sum())
+        for path, leaf in _numbers("norms", tree, kinds="fiub").items()
+    }
 
 
 def check_parameters(params: Any, kind: str = "") -> None:
@@ -428,19 +431,19 @@ def _is_none(path: str, other: Tree) -> bool:
     return other is None
 
 
-def _numbers(kind: str, tree: Tree) -> dict[str, Array]:
-    """The leaves as arrays of real numbers, without those that are None."""
+def _numbers(kind: str, tree: Tree, kinds: str = "fiubc") -> dict[str, Array]:
+    """The leaves as arrays of numbers, without those that are None."""
     return {
-        path: _number(f"tree.{kind}, {path or 'the root'}", leaf)
+        path: _number(f"tree.{kind}, {path or 'the root'}", leaf, kinds)
         for path, leaf in flatten(tree).items()
         if leaf is not None
     }
 
 
-def _number(where: str, leaf: Any) -> Array:
+def _number(where: str, leaf: Any, kinds: str = "fiub") -> Array:
     """A leaf as an array of real numbers or booleans."""
     found = checks.array(where, leaf)
-    if found.dtype.kind not in "fiub":
+    if found.dtype.kind not in kinds:
         advice = "; use its .real" if found.dtype.kind == "c" else ""
         raise TypeError(f"{where}: expected real numbers, got {found.dtype}{advice}")
     return found

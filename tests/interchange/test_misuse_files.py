@@ -147,7 +147,7 @@ ROWS: list[tuple[Any, ...]] = [
         for row in [
             (f"{name} None", lambda call=call: call(None), TypeError, f"{LAYER}None"),
             (f"{name} text", lambda call=call: call("dense"), TypeError, f"{LAYER}'dense'"),
-            (f"{name} list", lambda call=call: call([DENSE]), TypeError, rf"{LAYER}\[dense\(2\)\]"),
+            (f"{name} list", lambda call=call: call([DENSE]), TypeError, rf"{LAYER}\[dense\(2\)\]; pass several.*"),
             (f"{name} pair", lambda call=call: call((1, 2)), TypeError, rf"{LAYER}\(1, 2\)"),
             (f"{name} maker", lambda call=call: call(fn.dense), TypeError, rf"{LAYER}.*; call it: dense\(\.\.\.\)"),
         ]

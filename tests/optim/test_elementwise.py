@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optimizer_table import OPTIMIZERS
 
-from funcnn import tree
+from funcnn import cores, tree
 from funcnn.aliases import Array, Tree
 from funcnn.engine import threads
 from funcnn.optim import (
@@ -140,9 +140,9 @@ def test_blocks_give_the_bits_of_the_whole(optimizer: Optimizer, dtype: type) ->
     with in_blocks_of(WHOLE):
         expected = steps(optimizer, dtype)
     for block, small, count in ((7, 0, 1), (7, 22, 2), (7, 0, 4), (1, 0, 2), (WHOLE, 22, 1), (WHOLE, WHOLE, 2)):
-        with in_blocks_of(block, small), threads.use_threads(count):
+        with in_blocks_of(block, small), cores.use_threads(count):
             assert steps(optimizer, dtype) == expected
-    with in_blocks_of(7), threads.use_threads(2):
+    with in_blocks_of(7), cores.use_threads(2):
         assert steps(optimizer, dtype, grad_order="F") == expected
 
 
@@ -169,7 +169,7 @@ def test_neighbours_in_one_pass_do_what_each_does_alone(optimizer: Optimizer) ->
 def test_outputs_do_not_change_when_the_next_step_is_made(optimizer: Optimizer, block: int) -> None:
     params, grads = made(0, np.float64), made(1, np.float64)
     given = bits({"params": params, "grads": grads})
-    with in_blocks_of(block), threads.use_threads(2):
+    with in_blocks_of(block), cores.use_threads(2):
         updates, state = optimizer.update(grads, optimizer.init(params), params)
         before = bits({"updates": updates, "state": state})
         optimizer.update(made(2, np.float64), state, params)
@@ -254,5 +254,5 @@ def test_a_rule_that_fails_in_a_block_fails_the_update() -> None:
 
     params = {"w": np.ones(100)}
     grads = {"w": np.arange(100.0)[::-1]}
-    with in_blocks_of(7), threads.use_threads(2), pytest.raises(FloatingPointError, match="divide by zero"):
+    with in_blocks_of(7), cores.use_threads(2), pytest.raises(FloatingPointError, match="divide by zero"):
         lift("invert", rule).update(grads, {}, params)

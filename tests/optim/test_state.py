@@ -136,9 +136,9 @@ def test_arrays_that_mean_something_else(subclass: Any) -> None:
     w = np.zeros((1, 2))
     other = subclass(w)
     name = type(other).__name__
-    with pytest.raises(TypeError, match=f"w: expected a gradient as a plain array, got {name}; use "):
+    with pytest.raises(TypeError, match=f"w: expected a plain array as a gradient, got {name}; use "):
         sgd(0.1).update({"w": other}, sgd(0.1).init({"w": w}), {"w": w})
-    with pytest.raises(TypeError, match=f"w: expected a parameter as a plain array, got {name}; use "):
+    with pytest.raises(TypeError, match=f"w: expected a plain array as a parameter, got {name}; use "):
         apply_updates({"w": other}, {"w": w})
 
 

@@ -10,9 +10,8 @@ import pytest
 from optimizer_table import OPTIMIZERS, every_optimizer
 from test_elementwise import WHOLE, bits, every_chain, frozen, in_blocks_of, made
 
-from funcnn import tree
+from funcnn import cores, tree
 from funcnn.aliases import Array, Tree
-from funcnn.engine import threads
 from funcnn.optim import (
     Optimizer,
     adam,
@@ -73,7 +72,7 @@ def test_a_step_has_the_bits_of_update_and_apply_updates(
 ) -> None:
     with in_blocks_of(WHOLE):
         expected = reference(optimizer, dtype, lambda step: made(1 + step, dtype))
-    with in_blocks_of(block, small), threads.use_threads(count):
+    with in_blocks_of(block, small), cores.use_threads(count):
         # Pure: nothing can be written to.
         params = made(0, dtype)
         state = optimizer.init(params)
@@ -158,7 +157,7 @@ def test_several_blocks_on_threads_at_their_true_sizes() -> None:
         one = apply_updates(one, updates)
     for count in (1, 2):
         two, two_state = writeable(params), optimizer.init(params)
-        with threads.use_threads(count):
+        with cores.use_threads(count):
             for g in grads:
                 two, two_state = optimizer.step(g, two_state, two, donate=True)
         assert bits(one) == bits(two)
