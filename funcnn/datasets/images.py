@@ -63,8 +63,7 @@ def image_folder(
     train_ratio = checks.number("image_folder", "train_ratio", train_ratio)
     if not 0 < train_ratio <= 1:
         raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
-    if not isinstance(grey, bool | np.bool_):
-        raise TypeError(f"image_folder: grey must be True or False, got {grey!r}")
+    grey = checks.flag("image_folder", "grey", grey)
     rng = as_key(rng)
     pillow, classes = _pillow(), _classes(checks.path("image_folder", path))
     files = [file for members in classes.values() for file in members]

@@ -82,9 +82,7 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
         {'w': array([0., 0.])}
     """
     path = checks.path("load", path)
-    if like is not None:
-        _check_expected(path, like)
-    tree, _ = _read(path, 0 if like is None else trees.nbytes(like))
+    tree, _ = _read(path, 0 if like is None else _expected_bytes(path, like))
     if isinstance(tree, dict) and "opt_state" in tree:
         tree = tree | {"opt_state": renamed_state(tree["opt_state"])}
     if like is not None:
@@ -241,12 +239,14 @@ def _tree(members: dict[str, Any]) -> tuple[Tree, str | None]:
     return tree, None if architecture is None else architecture.decode()
 
 
-def _check_expected(path: Path, like: Tree) -> None:
-    """Raise, before the file is read, if ``like`` is not a tree of numbers."""
+def _expected_bytes(path: Path, like: Tree) -> int:
+    """The size of the arrays of ``like``, which must be a tree of booleans and numbers."""
     _check_depth(path, like)
-    for name, leaf in _entries(like):
-        if name.endswith(".npy") and np.asarray(leaf).dtype.kind not in KINDS:
-            raise TypeError(f"like: {_place(name)}: expected an array of booleans or numbers, got {checks.what(leaf)}")
+    arrays = {name: np.asarray(leaf) for name, leaf in _entries(like) if name.endswith(".npy")}
+    for name, array in arrays.items():
+        if array.dtype.kind not in KINDS:
+            raise TypeError(f"like: {_place(name)}: expected an array of booleans or numbers, got dtype {array.dtype}")
+    return sum(array.nbytes for array in arrays.values())
 
 
 def _check_like(path: Path, tree: Tree, like: Tree) -> None:

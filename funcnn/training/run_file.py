@@ -27,6 +27,9 @@ __all__ = ["fingerprint_of", "load_run", "save_run"]
 VERSION = 1
 """The version of the format of the JSON text."""
 
+TEXT = {"fingerprint": (dict,), "step": (int,), "seconds": (int, float), "stopped": (bool,), "history": (list,)}
+"""What must be in the text, and its types."""
+
 FINGERPRINT_EXAMPLES = 1000
 """How many examples of the data their checksum is of."""
 
@@ -107,14 +110,28 @@ def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
 
 
 def _about(path: Path, saved: Tree) -> dict[str, Any]:
-    """The JSON text in the file of a run."""
+    """The JSON text in the file of a run, after a look at whether the file has all parts of one."""
     text = saved.get("run") if isinstance(saved, dict) else None
     if not isinstance(text, np.ndarray) or text.dtype != np.uint8:
         raise ValueError(f"{path} holds no run, as fit(..., checkpoint=path) writes it; use load for other checkpoints")
-    about: dict[str, Any] = json.loads(text.tobytes())
-    if about.get("version") != VERSION:
-        raise ValueError(f"{path} is of version {about.get('version')} of the format of runs, expected {VERSION}")
-    return about
+    try:
+        about = json.loads(text.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or holds no run: its text is not JSON: {error}") from error
+    version = about.get("version") if isinstance(about, dict) else None
+    if version != VERSION:
+        raise ValueError(f"{path} is of version {version} of the format of runs, expected {VERSION}")
+    wrong = [name for name, kind in TEXT.items() if type(about.get(name)) not in kind]
+    wrong += [name for name in ("params", "callbacks") if not isinstance(saved.get(name), dict)]
+    result = saved.get("result", saved)
+    if "opt_state" not in saved or not isinstance(result, dict) or not {"params", "opt_state"} <= result.keys():
+        wrong.append("opt_state, of the run or of its result")
+    if not wrong and not all(isinstance(item, dict) and {"epoch", "step"} <= item.keys() for item in about["history"]):
+        wrong.append("history")
+    if wrong:
+        raise ValueError(f"{path} is damaged or holds no run: it lacks {', '.join(wrong)}, or they have another type")
+    found: dict[str, Any] = about
+    return found
 
 
 def _as_array(leaf: Any) -> Any:

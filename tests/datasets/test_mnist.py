@@ -103,6 +103,13 @@ def test_no_more_is_expanded_than_the_largest_file_has(folder: Path, monkeypatch
     assert len(idx(np.zeros((1, 28, 28)))) + 59_999 * 28 * 28 == MODULE.MAX_BYTES
     monkeypatch.setattr(MODULE, "MAX_BYTES", 100_000)
     bomb = gzip.compress(bytes(2**27))  # 130 KB, which are more than the limit too
+    file.write_bytes(b"")
+    os.truncate(file, 10**9)  # a file that is larger than the memory to read it into may be
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{file} is damaged or not a gzip file"):
+        mnist(folder)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
     for content in (bomb, gzip.compress(bytes(100_001)), bytes(100_001), gzip.compress(CONTENT[TRAIN_LABELS]) + bomb):
         file.write_bytes(content)
         tracemalloc.start()

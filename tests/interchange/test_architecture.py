@@ -614,6 +614,29 @@ def test_a_users_layer_is_not_called_to_check_its_parameters(tmp_path: Path) -> 
     assert params["loud_0"]["count"].dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [
+        (np.ones(1), "the parameters have different dtypes: 'dense_0/w' is of float32, 'snake_0/a' of float64"),
+        (np.ones(1, complex), "parameter 'snake_0/a': expected float32 or float64, got complex128"),
+        (np.ones(1, np.float16), "parameter 'snake_0/a': expected float32 or float64, got float16"),
+        (np.ma.ones(1), "parameter 'snake_0/a': expected a plain array, got MaskedArray"),
+        (np.array(["1"]), "parameter 'snake_0/a': expected float32 or float64, got <U1"),
+        (1.0, "parameter 'snake_0/a': expected an array, got a float"),
+    ],
+)
+def test_parameters_of_a_users_layer_are_floats_of_the_dtype_of_all(tmp_path: Path, leaf: Any, message: str) -> None:
+    model = fn.serial(fn.dense(2, bias=False), snake())
+    params = {"dense_0": {"w": np.ones((3, 2), np.float32)}, "snake_0": {"a": leaf}}
+    with pytest.raises((TypeError, ValueError), match=message):
+        fn.save_model(tmp_path / "model.npz", model, params)
+    assert not os.listdir(tmp_path)
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fc" and not isinstance(leaf, np.ma.MaskedArray):
+        fn.save(tmp_path / "model.npz", params)
+        with pytest.raises(ValueError, match=rf"model\.npz: {message}"):
+            fn.load_model(with_architecture(tmp_path / "model.npz", fn.to_json(model)), {"snake": snake})
+
+
 def test_a_failed_save_leaves_the_old_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.npz"
     fn.save_model(path, MODEL, PARAMS)

@@ -67,7 +67,12 @@ def test_a_small_file_that_claims_many_pixels_raises(tmp_path: Path) -> None:
 
 
 def test_large_uniform_images_are_read(tmp_path: Path) -> None:
+    import PIL.Image
+
     assert not read(place(tmp_path, "x.png", png(4096, 4096, bytes(4097 * 4096))))[0].any()
+    PIL.Image.new("RGB", (2000, 2000)).save(tmp_path / "class" / "x.png", "WEBP", lossless=True)
+    assert (tmp_path / "class" / "x.png").stat().st_size < 400
+    assert not read(tmp_path)[0].any()
 
 
 @pytest.mark.parametrize(
