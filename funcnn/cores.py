@@ -318,14 +318,44 @@ def _checked(source: str, count: Any) -> int:
         raise ValueError(f"{source}: expected a number of threads >= 1, got {count!r}") from None
 
 
-def _reset_in_child() -> None:
-    """In a forked child, only the call that forks is still in the line: there are no other threads."""
-    own = _current.get()
-    _line[:] = [] if own is None or not own.present else [own]
+_forks: list[tuple[_Call, _Call | None]] = []
+"""The call that a fork is, and the call inside which it is made."""
+
+
+def _before_fork() -> None:
+    """A fork is a call on one thread: OpenBLAS stops its threads for it, and a product that runs on them would hang."""
+    outer = _current.get()
+    if outer is not None and outer.present and outer.threads != 1:
+        outer.present = False
+        _leave()
+    else:
+        outer = None
+    call = _Call(1)
+    _arrive(call)
+    _lock.acquire()
+    _forks.append((call, outer))
+
+
+def _after_fork() -> None:
+    """The calls that waited for the fork go on."""
+    call, outer = _forks.pop()
+    call.present = False
     _leave()
     _lock.release()
+    if outer is not None:
+        outer.present = True
+        _arrive(outer)
 
 
-if hasattr(os, "register_at_fork"):
-    # The forking thread holds the lock, so that no other thread is setting BLAS's number of threads during the fork.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset_in_child)
+def _reset_in_child() -> None:
+    """In a forked child, only the call that forks is still in the line: there are no other threads."""
+    call, outer = _forks.pop()
+    call.present = False
+    own = _current.get()
+    if outer is not None:
+        outer.present = True
+    _line[:] = [] if own is None or not own.present else [own]
+    _leave()
+    if _line:
+        _may_go(own)
+    _lock.release()

@@ -233,3 +233,39 @@ def test_a_fork_inside_a_call_stays_inside_it() -> None:
 
     assert with_blas_threads(3, inside) == 0
     assert num_threads() >= 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_beside_products_on_several_threads_hangs_nobody() -> None:
+    # OpenBLAS stops its threads for a fork, and a product of another thread that runs on them would wait for ever.
+    code = """
+import os, threading, warnings
+import numpy as np
+import funcnn as fn
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
+model = fn.serial(fn.dense(300, activation="relu"), fn.dense(10))
+x, params = np.ones((256, 400), np.float32), model.init((400,), 0)
+rounds = [0, 0]
+
+def work(number):
+    with fn.use_threads(2):
+        while True:
+            model.apply(params, x, rng=0)
+            rounds[number] += 1
+
+for number in range(2):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+for _ in range(40):
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+before = list(rounds)
+while any(now == then for now, then in zip(rounds, before)):
+    pass
+print("both go on", flush=True)
+os._exit(0)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fn.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "both go on\n", done.stderr

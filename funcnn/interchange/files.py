@@ -19,7 +19,7 @@ from typing import BinaryIO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["opened", "replaced"]
+__all__ = ["appended", "opened", "replaced"]
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -74,6 +74,21 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     except OSError as error:
         raise _of(path, error) from None
+
+
+@contextmanager
+def appended(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing at its end. An error leaves it as it was, and names it."""
+    size = os.path.getsize(path)
+    try:
+        with open(path, "ab") as file:
+            yield file
+    except BaseException as error:
+        with suppress(OSError):
+            os.truncate(path, size)
+        if isinstance(error, OSError):
+            raise _of(path, error) from None
+        raise
 
 
 def _of(path: Path, error: OSError) -> OSError:

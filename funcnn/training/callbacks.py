@@ -17,7 +17,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.interchange.checkpoint import load, save
-from funcnn.interchange.files import replaced
+from funcnn.interchange.files import appended, replaced
 from funcnn.recorded import recorded
 from funcnn.training.evaluate import Record
 from funcnn.training.run import Callback, Decision, Fit
@@ -177,8 +177,8 @@ def csv_log(path: str | Path) -> Callable[[Record, Fit], None]:
     def callback(record: Record, result: Fit) -> None:
         columns = _columns_if_last(path, result.history[-2:-1])
         if columns is not None and columns.keys() >= record.keys():
-            with path.open("a", encoding="utf-8") as file:
-                file.write(_lines([*columns], [record]))
+            with appended(path) as file:
+                file.write(_lines([*columns], [record]).encode())
             return
         rows: list[Mapping[str, Any]] = [*_rows_before(result.history[0]["epoch"], path), *result.history]
         names = list(dict.fromkeys(name for row in rows for name in row))

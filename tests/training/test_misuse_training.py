@@ -69,8 +69,8 @@ ROWS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("negative epochs", lambda: fn.batches(X, 8, -1), ValueError, "epochs must be a whole number >= 0"),
     ("start of a float", lambda: fn.batches(X, 8, start=1.0), ValueError, "start must be a whole number >= 0"),
     ("rng of a float", lambda: fn.batches(X, 8, rng=0.5), TypeError, "a key is an int"),
-    ("masked data", lambda: fn.batches(np.ma.masked_array(X), 8), TypeError, "expected x as a plain array"),
-    ("records", lambda: fn.batches((X, np.rec.array(LABELS)), 8), TypeError, "expected target as a plain array, got"),
+    ("masked data", lambda: fn.batches(np.ma.masked_array(X), 8), TypeError, "expected a plain array as x"),
+    ("records", lambda: fn.batches((X, np.rec.array(LABELS)), 8), TypeError, "expected a plain array as target, got"),
     # value_and_grad
     ("loss by name", lambda: gradient("mse"), TypeError, "value_and_grad: loss: expected a function, got 'mse'"),
     ("model not called", lambda: gradient(LOSS, fn.dense), TypeError, "a layer is"),
@@ -91,7 +91,7 @@ ROWS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("predict lengths", lambda: fn.predict(MODEL, PARAMS, SHORT), ValueError, "30 in x/a and 7 in x/b"),
     ("predict by 0", lambda: fn.predict(MODEL, PARAMS, X, 0), ValueError, "batch_size must be a whole number >= 1"),
     ("predict without params", lambda: fn.predict(MODEL, None, X), TypeError, "predict: expected a dict of parameters"),
-    ("predict a mask", lambda: fn.predict(MODEL, PARAMS, np.ma.masked_array(X)), TypeError, "x as a plain array"),
+    ("predict a mask", lambda: fn.predict(MODEL, PARAMS, np.ma.masked_array(X)), TypeError, "a plain array as x"),
     # evaluate
     ("data of one", lambda: evaluate(data=(X,)), TypeError, r"evaluate: expected data as a tuple \(x, target\)"),
     ("no data", lambda: evaluate(data=None), TypeError, "expected data as a tuple .* got a NoneType"),
@@ -114,7 +114,7 @@ ROWS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("fit three", lambda: fit(train=(X, LABELS, X)), TypeError, "fit: expected data as a tuple .* got a tuple of 3"),
     ("fit a generator", lambda: fit(train=iter([DATA])), TypeError, "fit: expected data as a tuple"),
     ("fit nothing", lambda: fit(train=(X[:0], LABELS[:0])), ValueError, "fit: the data set is empty"),
-    ("fit a mask", lambda: fit(train=(np.ma.masked_array(X), LABELS)), TypeError, "fit: expected x as a plain array"),
+    ("fit a mask", lambda: fit(train=(np.ma.masked_array(X), LABELS)), TypeError, "fit: expected a plain array as x"),
     ("fit other params", lambda: fit(params={}), ValueError, "param"),
     ("fit no params", lambda: fit(params=None), TypeError, "param"),
     ("fit list params", lambda: fit(params=[1]), TypeError, "a tree is made of dicts, got a list|param"),
