@@ -357,5 +357,5 @@ def _reset_in_child() -> None:
     _line[:] = [] if own is None or not own.present else [own]
     _leave()
     if _line:
-        _may_go(own)
+        _may_go(_line[0])
     _lock.release()

@@ -15,7 +15,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.interchange import files
-from funcnn.interchange.files import opened, replaced
+from funcnn.interchange.files import appended, opened, replaced
 from tests.interchange import kills
 
 ONE, TWO = {"w": np.ones(1)}, {"w": np.full(3, 2.0)}
