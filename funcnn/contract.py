@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Tree
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "gradient", "gradients_like", "no_params", "parameters", "params_dict",
-    "tree_of_arrays",
+    "OtherDtypes", "OtherParameters", "gradient", "gradients_like", "in_order_of", "no_params", "parameters",
+    "params_dict", "tree_of_arrays",
 ]  # fmt: skip
 
 
@@ -149,6 +149,18 @@ def tree_of_arrays(kind: str, x: Any) -> None:
         checks.float_array(kind, x)
     elif not x.ndim:
         raise ValueError(f"{kind}: expected an array with a batch axis, got a single number")
+
+
+def in_order_of(x: Tree, found: Tree) -> Tree:
+    """An output or a gradient in the byte order of an input of foreign order, as a file may hold it.
+
+    Example:
+        >>> in_order_of(np.ones(2, ">f4"), np.ones(2, np.float32)).dtype.str
+        '>f4'
+    """
+    if type(x) is not np.ndarray or x.dtype.isnative or x.dtype.kind != "f":
+        return found
+    return tree.map(lambda leaf: leaf.astype(leaf.dtype.newbyteorder(x.dtype.byteorder), copy=False), found)
 
 
 def gradient(kind: str, dy: Any, y: Tree) -> None:

@@ -420,9 +420,10 @@ def _with_own_blas_threads(apply: Apply) -> Apply:
         y, pull = with_blas_threads(blas_threads(one_thread), apply, params, x, rng)
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            return with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
+            dparams, dx = with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
+            return dparams, contract.in_order_of(x, dx)
 
-        return y, vjp_fn
+        return contract.in_order_of(x, y), vjp_fn
 
     alone.__name__, alone.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     alone.__dict__.update(vars(apply), inside=apply)

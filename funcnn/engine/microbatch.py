@@ -85,13 +85,13 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
         one_thread = len(xs) > 1 or is_small(x)
         key = None if rng is None else as_key(rng)
         done = with_blas_threads(blas_threads(one_thread), _forward_all, forward, params, xs, key, True, x)
-        y = join([y for y, _ in done])
+        y = contract.in_order_of(x, join([y for y, _ in done]))
 
         def pull(dy: Any, input_grad: bool) -> tuple[Params, Any]:
             parts = split_like(dy, xs)
             pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
             grads = added([grads for grads, _ in pulled])
-            return grads, filled(join([dx for _, dx in pulled]), x) if input_grad else None
+            return grads, contract.in_order_of(x, filled(join([dx for _, dx in pulled]), x)) if input_grad else None
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             contract.gradient(kind, dy, y)
@@ -116,7 +116,8 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
         return layer.apply(params, x)[0]
     xs = _parts(params, x)
     threads_of_blas = blas_threads(len(xs) > 1 or is_small(x))
-    return join([y for y, _ in with_blas_threads(threads_of_blas, _forward_all, forward, params, xs, None, False, x)])
+    done = with_blas_threads(threads_of_blas, _forward_all, forward, params, xs, None, False, x)
+    return contract.in_order_of(x, join([y for y, _ in done]))
 
 
 def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:

@@ -288,11 +288,16 @@ def test_killed_saves_and_several_writers() -> None:
 def test_an_error_while_appending_leaves_the_file_as_it_was_and_names_it(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_bytes(b"a\n1\n")
-    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
-        with pytest.raises(type(error)) as caught, appended(log) as file:
+
+    def add(error: BaseException) -> None:
+        with appended(log) as file:
             file.write(b"2,")
             file.flush()
             raise error
+
+    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught:
+            add(error)
         assert log.read_bytes() == b"a\n1\n"
         if isinstance(error, OSError):
             assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(log))

@@ -100,3 +100,12 @@ def test_a_numpy_scalar_as_an_argument_keeps_float32() -> None:
             params, x = layer.init((5, 4), 0), np.ones((3, 5, 4), np.float32)
             dtypes = {path: leaf.dtype for path, leaf in run(layer, params, x).items()}
             assert set(dtypes.values()) == {np.dtype(np.float32)}, (layer, dtypes)
+
+
+def test_output_and_gradient_have_the_byte_order_of_the_input() -> None:
+    model = fn.serial(fn.conv2d(2, 3), fn.max_pool2d(2), fn.flatten, fn.dense(2))
+    params, x = model.init((8, 8, 1), 0), np.ones((3, 8, 8, 1), ">f4")
+    y, vjp_fn = model.apply(params, x)
+    assert (y.dtype.str, vjp_fn(y)[1].dtype.str, fn.predict(model, params, x).dtype.str) == (">f4",) * 3
+    y, vjp_fn = fn.relu.apply({}, x)
+    assert (y.dtype.str, vjp_fn(y)[1].dtype.str) == (">f4",) * 2
