@@ -85,12 +85,17 @@ def workers(function: str, sides: list[str], *args: Any, threads: int | None = N
         threads: the number of threads of every side. By default nothing is set, as in a user's process, and every
             library takes all cores.
     """
-    for name in THREAD_VARIABLES:
-        os.environ.pop(name, None)
-        if threads is not None:
-            os.environ[name] = str(threads)
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(_worker(function, SIDES[name], args)) for name in sides}
+    before = {name: os.environ.pop(name, None) for name in THREAD_VARIABLES}
+    if threads is not None:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    try:
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(_worker(function, SIDES[name], args)) for name in sides}
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _worker(function: str, side: Side, args: tuple[Any, ...]) -> Worker:
