@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import repeat
 from typing import Any, TypeVar
@@ -318,44 +318,58 @@ def _checked(source: str, count: Any) -> int:
         raise ValueError(f"{source}: expected a number of threads >= 1, got {count!r}") from None
 
 
-_forks: list[tuple[_Call, _Call | None]] = []
-"""The call that a fork is, and the call inside which it is made."""
+_held_during_fork: list[tuple[Any, Callable[[], Any]]] = []
+"""The locks that the forking thread holds, so that the child finds them free, and what a child does first."""
+_forking: tuple[_Call | None, _Call] | None = None
+"""While a process forks, the call inside which it does, and the one that waited for it."""
+
+
+def hold_during_fork(lock: Any, reset: Callable[[], Any]) -> None:
+    """Let a process fork only while no other thread has this lock, and call a function in the child."""
+    _held_during_fork.append((lock, reset))
 
 
 def _before_fork() -> None:
-    """A fork is a call on one thread: OpenBLAS stops its threads for it, and a product that runs on them would hang."""
-    outer = _current.get()
-    if outer is not None and outer.present and outer.threads != 1:
+    """Wait until BLAS has one thread: OpenBLAS ends its threads at a fork, and a product of several would never end."""
+    global _forking
+    own, call = _current.get(), _Call(1)
+    outer = own if own is not None and own.present else None
+    has_one = outer is not None and outer.threads == 1
+    if outer is not None and not has_one:
         outer.present = False
-        _leave()
-    else:
-        outer = None
-    call = _Call(1)
-    _arrive(call)
-    _lock.acquire()
-    _forks.append((call, outer))
+    locks = [*(lock for lock, _ in _held_during_fork), _lock]
+    while True:
+        for lock in locks:
+            lock.acquire()
+        if has_one or _found is None or call in _line:
+            break
+        # Without the locks: the calls that came before may need them.
+        for lock in locks:
+            lock.release()
+        _arrive(call)
+    _forking = None if has_one else outer, call
 
 
-def _after_fork() -> None:
-    """The calls that waited for the fork go on."""
-    call, outer = _forks.pop()
+def _after_fork(in_child: bool) -> None:
+    """Go on as before, in the child without the calls of other threads."""
+    global _forking
+    (outer, call), _forking = _forking or (None, _Call(1)), None
     call.present = False
-    _leave()
+    if in_child:
+        own = _current.get()
+        _line[:] = [own] if own is not None and own.present else []
     _lock.release()
+    for lock, reset in _held_during_fork:
+        if in_child:
+            reset()
+        lock.release()
+    _leave()
     if outer is not None:
         outer.present = True
         _arrive(outer)
 
 
-def _reset_in_child() -> None:
-    """In a forked child, only the call that forks is still in the line: there are no other threads."""
-    call, outer = _forks.pop()
-    call.present = False
-    own = _current.get()
-    if outer is not None:
-        outer.present = True
-    _line[:] = [] if own is None or not own.present else [own]
-    _leave()
-    if _line:
-        _may_go(_line[0])
-    _lock.release()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=partial(_after_fork, False), after_in_child=partial(_after_fork, True)
+    )

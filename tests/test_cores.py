@@ -269,3 +269,29 @@ os._exit(0)
     environment = {**os.environ, "PYTHONPATH": str(Path(fn.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "both go on\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_task_may_fork_while_another_call_waits() -> None:
+    """The fork must not stand behind the call that waits for it."""
+    started = threading.Event()
+
+    def forks() -> int:
+        started.set()
+        time.sleep(0.1)  # the other call is in the line by then
+        child = os.fork()
+        if not child:
+            os._exit(0 if blas() == 1 else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def other() -> None:
+        started.wait(TIMEOUT)
+        with_blas_threads(2, int)
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    with use_threads(2):
+        assert run([forks] * 2) == [0, 0]
+    thread.join(TIMEOUT)
+    assert not thread.is_alive(), "stuck"

@@ -14,7 +14,6 @@ its callback, the ``append`` of a ``deque``. What is free for some seconds is re
 
 import ctypes
 import math
-import os
 import threading
 import time
 import weakref
@@ -27,6 +26,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.cores import hold_during_fork
 
 __all__ = ["aligned", "axes_in_memory", "empty", "empty_like", "release_memory"]
 
@@ -273,13 +273,10 @@ def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def _reset_in_child() -> None:
+def _forget_watcher() -> None:
     """A forked child has no thread that watches."""
     global _watcher
     _watcher = None
-    _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    # The forking thread holds the lock, so that the child's lock is free.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset_in_child)
+hold_during_fork(_lock, _forget_watcher)

@@ -8,7 +8,6 @@ microbatches wait for each other there, and each goes on with what they have tog
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks, contract, cores, tree
+from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
 from funcnn.engine import threads
@@ -419,10 +418,3 @@ def _slices(x: Tree, size: int) -> list[Tree]:
 def _sliced(x: Tree, part: slice) -> Tree:
     """Some examples of a batch."""
     return {name: _sliced(leaf, part) for name, leaf in x.items()} if isinstance(x, dict) else x[part]
-
-
-if hasattr(os, "register_at_fork"):
-    # What is registered last is called first before a fork: while it waits, the locks of the others are free.
-    os.register_at_fork(
-        before=cores._before_fork, after_in_parent=cores._after_fork, after_in_child=cores._reset_in_child
-    )

@@ -5,7 +5,6 @@ calling thread and a few workers take tasks from one queue until it is empty. Th
 the thread that runs it, hence one thread and eight give the same bits.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -132,12 +131,5 @@ def _work(queue: "SimpleQueue[Callable[[], Any]]") -> None:
         queue.get()()
 
 
-def _reset_in_child() -> None:
-    """Start anew in a forked child, which has no workers."""
-    _start_workers.cache_clear()
-    _lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    # The forking thread holds the lock, so that no other thread is starting workers during the fork.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_reset_in_child)
+# A forked child has no workers.
+cores.hold_during_fork(_lock, _start_workers.cache_clear)
