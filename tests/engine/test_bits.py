@@ -109,18 +109,20 @@ def test_eight_threads_that_train_and_predict_at_once_have_the_bits_of_each_alon
     assert wrong == []
 
 
-def result_in_a_child(number: int) -> bytes:
-    return trained((MLP, OWN, CNN)[number % 3], IMAGES if number % 3 == 2 else ROWS, 3)
+def result_in_a_child(number: int, threads: int) -> bytes:
+    with fn.use_threads(threads):
+        return trained((MLP, OWN, CNN)[number % 3], IMAGES if number % 3 == 2 else ROWS, 3)
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_a_pool_of_processes_has_the_same_bits(method: str) -> None:
-    expected = [result_in_a_child(number) for number in range(3)]
+    jobs = [(number, fn.num_threads()) for number in range(6)]
+    expected = [result_in_a_child(*job) for job in jobs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork beside threads
         with busy(lambda: trained(CNN, IMAGES, 2)), multiprocessing.get_context(method).Pool(2) as pool:
-            found = pool.map_async(result_in_a_child, range(6)).get(TIMEOUT)
-    assert found == expected * 2
+            found = pool.starmap_async(result_in_a_child, jobs).get(TIMEOUT)
+    assert found == expected
 
 
 BITS = """
@@ -135,7 +137,8 @@ print(*[hashlib.sha256(trained(*job, 3)).hexdigest() for job in ((CNN, IMAGES), 
 def in_a_process(rows: str = "", **environment: str) -> list[str]:
     here = Path(__file__).parent
     code = BITS.format(here=str(here), rows=rows)
-    environment = {**os.environ, "PYTHONPATH": str(here.parents[1]), **environment}
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment = {**inherited, "PYTHONPATH": str(here.parents[1]), **environment}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=True
     )
