@@ -91,6 +91,7 @@ class Loop:
         self.decision = Decision(self.run.stopped, self.chosen or self.good)
         self.saved: Run | None = None
         self.states = [*self.run.states]  # newer than those of the run if a callback after the first has raised
+        self.ends = self.each_end()  # one iterator, so that each is called once, also after an error in one of them
         # Whether the arrays of the run are the loop's own, and whether a step is writing into them.
         self.owned = self.writing = False
         # A loop of one's own may not have measured the statistics of batch norm, which are NaN until then.
@@ -172,46 +173,59 @@ class Loop:
 
     def end(self) -> Fit:
         """Save what is not saved yet, tell the callbacks, and return what they chose."""
-        result = self.decision.result
-        finished = self.run.stopped or self.run.step == self.steps * self.epochs
-        if self.store is not None and (self.run.step > self.first or self.saved is not self.run):
-            with self.deferral:
-                self.save(result if finished and result.params is not self.run.params else None)
-        for end, state in self.ends():
-            end(state)
-        return result
+        with self.deferral:
+            self.save()
+            for end, state in self.ends:
+                end(state)
+        return self.decision.result
 
     def rescue(self, error: BaseException) -> None:
-        """After an error or Ctrl-C: the error carries the last result, and what was to be saved is saved."""
+        """After an error or Ctrl-C: the error carries the last result, and what was to be saved is saved.
+
+        Another Ctrl-C waits for the files; then it takes the place of the error, and carries the same.
+        """
         broken = self.writing or isinstance(error, NonFiniteLossError)
         run = self.evaluated if broken else self.run
         as_evaluated = run.step == self.good_step
-        _attach(error, self.good if as_evaluated else Fit(run.params, run.opt_state, self.history))
+        result = self.good if as_evaluated else Fit(run.params, run.opt_state, self.history)
+        try:
+            with self.deferral:
+                self.keep(error, run, result)
+            if not as_evaluated:
+                _noting(
+                    error, "the batch norms in .result are not calibrated",
+                    lambda: _attach(error, result._replace(params=self.calibrated(run.params))),
+                )  # fmt: skip
+        except KeyboardInterrupt as interrupt:
+            _attach(interrupt, result)
+            raise
+
+    def keep(self, error: BaseException, run: Run, result: Fit) -> None:
+        """Attach the result to the error, save the run, and tell the callbacks."""
+        _attach(error, result)
         if run.step > self.first and not isinstance(error, NonFiniteLossError):
             error.add_note(
                 f"fit: what training had reached after step {run.step} of {self.steps * self.epochs} is in this "
                 "error's .result: parameters, optimizer state and history"
             )
-        if self.store is not None and run.step > self.first and run is not self.saved:
-            _noting(error, f"the run is not saved in {self.store.path}", self.save, None, run)
-        for end, state in self.ends():
+        # The file may be newer than the last evaluation.
+        if self.store is not None and run.step > self.first and (self.saved is None or run.step >= self.saved.step):
+            _noting(error, f"the run is not saved in {self.store.path}", self.save, run)
+        for end, state in self.ends:
             _noting(error, "a callback could not end", end, state)
-        if not as_evaluated:
-            _noting(
-                error, "the batch norms in .result are not calibrated",
-                lambda: _attach(error, Fit(self.calibrated(run.params), run.opt_state, self.history)),
-            )  # fmt: skip
 
-    def save(self, result: Fit | None = None, run: Run | None = None) -> None:
-        """Save the run, its current state by default, with what ``fit`` returns if that is something else."""
+    def save(self, run: Run | None = None) -> None:
+        """Save the run, its current state by default; at its end, with what ``fit`` returns if that is another one."""
         run = self.run if run is None else run
-        if self.store is not None and (run is not self.saved or result is not None):
+        if self.store is not None and run is not self.saved:
+            ended = run.stopped or run.step == self.steps * self.epochs
+            result = self.decision.result if ended and self.decision.result.params is not run.params else None
             seconds = time.perf_counter() - self.started
             history = self.history[: run.records]
             save_run(self.store.path, self.store.fingerprint, run, history, seconds, self.steps, result)
             self.saved = run
 
-    def ends(self) -> Iterator[tuple[Callable[[Any], None], Any]]:
+    def each_end(self) -> Iterator[tuple[Callable[[Any], None], Any]]:
         """What the callbacks do in the end, and their states."""
         pairs = (callback for callback in self.callbacks if isinstance(callback, Callback))
         for callback, state in zip(pairs, self.states, strict=True):

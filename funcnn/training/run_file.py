@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Tree
 from funcnn.interchange.checkpoint import load, save
 from funcnn.optim import Optimizer
@@ -80,8 +80,12 @@ def save_run(
     parts = {"params": run.params, "opt_state": run.opt_state, "callbacks": states}
     if result is not None:
         parts["result"] = {"params": result.params, "opt_state": result.opt_state}
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    called(f"the run that is saved in {path}", lambda: save(path, {**tree.map(_as_array, parts), "run": text}))
+
+    def write() -> None:
+        text = np.frombuffer(json.dumps(about, default=_as_number).encode(), np.uint8)
+        save(path, {**tree.map(_as_array, parts), "run": text})
+
+    called(f"the run that is saved in {path}", write)
 
 
 def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
@@ -137,6 +141,13 @@ def _about(path: Path, saved: Tree) -> dict[str, Any]:
 def _as_array(leaf: Any) -> Any:
     """A leaf as ``save`` takes it: a Python number in the state of a callback or an optimizer becomes an array."""
     return np.asarray(leaf) if isinstance(leaf, bool | int | float) else leaf
+
+
+def _as_number(value: Any) -> Any:
+    """A NumPy number that a callback has put into a record, as JSON takes it."""
+    if not isinstance(value, np.generic):
+        raise TypeError(f"fit: a record that is saved holds numbers and texts, got {checks.what(value)}")
+    return value.item()
 
 
 def _text(value: Any) -> str:

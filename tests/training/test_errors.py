@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from test_fit import DATA, LOSS, MODEL, NORMED, X, same_bits, timeless
 from test_fit import PARAMS as PLAIN
-from test_resume import PARAMS, assert_same, fit, interrupted
+from test_resume import PARAMS, assert_same, fit, interrupted, loss_that_raises
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.training import run_file
+from funcnn.training import loop, run_file
 
 ERRORS = [KeyboardInterrupt, SystemExit, MemoryError, OSError, RuntimeError]
 
@@ -157,6 +157,22 @@ def test_a_callback_that_cannot_end_leaves_a_note() -> None:
         fit(callbacks=[fn.Callback(lambda: 0, lambda state, record, result: (state, None), end)], epochs=1)
 
 
+def test_the_end_of_each_callback_is_called_once_though_one_raises() -> None:
+    ends: list[int] = []
+
+    def ending(number: int) -> fn.Callback:
+        def end(state: Any) -> None:
+            ends.append(number)
+            if number == 1:
+                raise OSError("no space")
+
+        return fn.Callback(lambda: 0, lambda state, record, result: (state, None), end)
+
+    with pytest.raises(OSError, match="no space"):
+        fit(callbacks=[ending(0), ending(1), ending(2)], epochs=1)
+    assert ends == [0, 1, 2]
+
+
 def test_the_end_of_a_callback_is_called_once_with_its_last_state() -> None:
     ends: list[Any] = []
     fit(callbacks=[fn.Callback(lambda: 0, lambda state, record, result: (state + 1, None), ends.append)], epochs=3)
@@ -191,6 +207,46 @@ def test_an_interrupt_by_any_signal_waits_for_the_end_of_the_step(tmp_path: Path
     assert len(calls) == place
     assert fn.current_step(caught.value.result.opt_state) == place  # type: ignore[attr-defined]
     assert_same(fit(optimizer=optimizer(), resume=path), fit(optimizer=optimizer()))
+
+
+def test_a_second_interrupt_waits_for_the_files_and_carries_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, save, checkpoints = tmp_path / "run.npz", loop.save_run, fn.callbacks.checkpoints(tmp_path, 10)
+
+    def interrupting(*args: Any) -> None:
+        if args[2].step == 7:
+            signal.raise_signal(signal.SIGINT)
+        save(*args)
+
+    def callback(record: Any, result: Any) -> None:
+        monkeypatch.setattr(loop, "save_run", interrupting)
+
+    stop = loss_that_raises(MemoryError("stop"), 9)  # in step 7, after two evaluations
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(checkpoint=path, callbacks=[callback, checkpoints], loss=stop)
+    assert isinstance(caught.value.__context__, MemoryError)
+    assert fn.current_step(caught.value.result.opt_state) == 7  # type: ignore[attr-defined]
+    assert fn.load(tmp_path / "last.npz")["step"] == 4
+    monkeypatch.undo()
+    assert_same(fit(resume=path, callbacks=[checkpoints]), fit())
+
+
+def test_an_error_in_a_step_leaves_a_file_that_is_newer_than_the_last_evaluation(tmp_path: Path) -> None:
+    path, calls = tmp_path / "run.npz", list[int]()
+
+    def rule(g: Any, state: Any, p: Any, hyper: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 15:  # in epoch 4; the last evaluation was after epoch 2
+            raise MemoryError("stop")
+        return g, state
+
+    def optimizer() -> Any:
+        return fn.chain(fn.add_momentum(0.9), fn.transform("failing", rule), fn.sgd(0.1))
+
+    with pytest.raises(MemoryError):
+        fit(optimizer=optimizer(), checkpoint=path, evaluate_every=2)
+    assert fn.current_step(fn.load(path)["opt_state"]) == 12
 
 
 def loss_that_starts_a_timer(seconds: float) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from test_fit import DATA, LABELS, LOSS, NORMED, X, same_bits, timeless
 
 import funcnn as fn
+from funcnn.training import loop
 
 PARAMS = NORMED.init((4,), 0)
 STEPS = 4  # in an epoch: 30 examples, 8 at a time
@@ -151,6 +152,44 @@ def test_early_stopping_keeps_its_best_and_its_patience(tmp_path: Path, every: i
         scripted.epoch = about["epoch"] + 1 if about["history"] else 0  # type: ignore[attr-defined]
         options["metrics"]["score"] = scripted
         assert_same(fit(callbacks=[stopping, Epoch()], resume=file, **(options | {"every": 1})), expected)
+
+
+@pytest.mark.parametrize("epochs", [6, 10])  # the last epoch ends the run, or patience does, after epoch 8
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Killed])
+def test_a_run_that_ends_right_after_its_last_file_returns_its_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, error: type[BaseException]
+) -> None:
+    path, last = tmp_path / "run.npz", min(epochs, 8)
+    save, written = loop.save_run, list[int]()
+
+    def scored() -> Any:
+        epoch = iter(range(100))
+        return {"metrics": {"score": lambda y, target: SCORES[next(epoch)]}, "epochs": epochs}
+
+    def interrupted_after(*args: Any) -> None:
+        if written:
+            raise OSError("the process has ended")
+        save(*args)
+        if args[2].step == last * STEPS:
+            written.append(0)
+            raise error
+
+    stopping = fn.callbacks.early_stopping("train_score", patience=3)
+    expected = fit(callbacks=[stopping], **scored())
+    monkeypatch.setattr(loop, "save_run", interrupted_after)
+    with pytest.raises(error):
+        fit(checkpoint=path, callbacks=[stopping], **scored())
+    monkeypatch.undo()
+    assert expected.history[-1]["epoch"] == last
+    assert_same(fit(resume=path, callbacks=[stopping], **scored()), expected)
+
+
+def test_numbers_that_a_callback_adds_to_the_record_are_saved(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    result = fit(checkpoint=path, callbacks=[lambda record, result: record.update(more=np.float32(0.5))])
+    assert_same(fit(resume=path), result)
+    with pytest.raises(TypeError, match="a record that is saved holds numbers and texts, got a ndarray"):
+        fit(checkpoint=path, callbacks=[lambda record, result: record.update(more=np.ones(2))])
 
 
 def test_a_finished_run_returns_what_it_returned(tmp_path: Path) -> None:
