@@ -90,6 +90,8 @@ def fit(
             that wrote it, and the result and the history are those of a run that was not interrupted, bit for bit.
             Others are allowed for ``epochs``, not fewer than were made, for ``checkpoint``, ``every``, ``verbose``
             and for callbacks that are functions. A run that a callback with a state has stopped is not trained on.
+            Functions of your own are compared by name, not by what they do; and where ``evaluate_every`` is not 1, the
+            record of the last epoch of a run stays if it goes on for more.
 
     Returns:
         ``Fit(params, opt_state, history)``. A record has ``epoch``, ``step``, ``seconds`` since the start,

@@ -28,13 +28,14 @@ class Deferral:
         self.active = False
         if self.arrived is not None:
             arrived, self.arrived = self.arrived, None
-            signal.default_int_handler(*arrived)
+            self.handle(*arrived)
 
     def handle(self, *arrived: Any) -> None:
-        """The handler of the signals that interrupt."""
+        """The handler of the signals that interrupt. After one was raised, the next waits for the end of a ``with``."""
         if self.active:
             self.arrived = arrived
         else:
+            self.active = True  # so that ``fit`` saves the run before another
             signal.default_int_handler(*arrived)
 
 
@@ -46,6 +47,7 @@ def interrupts_deferrable() -> Iterator[Deferral]:
     """
     deferral, handler = Deferral(), signal.default_int_handler
     ours: list[signal.Signals] = []
+    interrupted = False
     handle = deferral.handle  # the same object each time, to be compared
     try:
         if threading.current_thread() is threading.main_thread():
@@ -54,8 +56,13 @@ def interrupts_deferrable() -> Iterator[Deferral]:
                     ours.append(number)
                     signal.signal(number, handle)
         yield deferral
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
         with deferral:
             for number in ours:
                 if signal.getsignal(number) is handle:
                     signal.signal(number, handler)
+            if interrupted:
+                deferral.arrived = None  # the first one, which carries the result, is on its way

@@ -15,7 +15,7 @@ from test_resume import PARAMS, assert_same, fit, interrupted, loss_that_raises
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.training import loop, run_file
+from funcnn.training import interrupts, loop, run_file
 
 ERRORS = [KeyboardInterrupt, SystemExit, MemoryError, OSError, RuntimeError]
 
@@ -230,6 +230,43 @@ def test_a_second_interrupt_waits_for_the_files_and_carries_the_result(
     assert fn.load(tmp_path / "last.npz")["step"] == 4
     monkeypatch.undo()
     assert_same(fit(resume=path, callbacks=[checkpoints]), fit())
+
+
+def test_an_interrupt_right_after_another_does_not_take_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt, handler = signal.SIGINT, signal.signal
+    before = handler(interrupt, signal.default_int_handler)
+
+    def restoring(number: Any, value: Any) -> Any:
+        if value is signal.default_int_handler:
+            signal.raise_signal(interrupt)
+        return handler(number, value)
+
+    first = KeyboardInterrupt("first")
+
+    def interrupted_again() -> None:
+        with interrupts.interrupts_deferrable() as deferral:
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(interrupt)
+                signal.raise_signal(interrupt)  # waits
+                with pytest.raises(KeyboardInterrupt), deferral:
+                    pass
+                signal.raise_signal(interrupt)
+                with pytest.raises(KeyboardInterrupt), deferral:
+                    pass
+                with deferral:
+                    pass
+            monkeypatch.setattr(interrupts.signal, "signal", restoring)
+            raise first
+
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            interrupted_again()
+        assert caught.value is first
+        monkeypatch.undo()
+        assert signal.getsignal(interrupt) is signal.default_int_handler
+    finally:
+        handler(interrupt, before)
 
 
 def test_an_error_in_a_step_leaves_a_file_that_is_newer_than_the_last_evaluation(tmp_path: Path) -> None:
