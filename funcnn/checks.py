@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f" >= {least}"
         raise ValueError(f"{prefix(kind)}{name} must be a whole number{bound}, got {value!r}")
+    if number > sys.maxsize:
+        raise ValueError(f"{prefix(kind)}{name} must be at most {sys.maxsize}, got {value!r}")
     return number
 
 
@@ -55,7 +58,7 @@ def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "
         >>> sizes("conv2d", "kernel", 3), sizes("conv2d", "kernel", [3, 1])
         ((3, 3), (3, 1))
     """
-    several = isinstance(value, tuple | list | np.ndarray)
+    several = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
     found = tuple(_index(n) for n in (value if several else [value] * len(axes)))
     if len(found) != len(axes) or any(n is None or n < 1 for n in found):
         many = "pair" if len(axes) == 2 else "tuple"
@@ -200,6 +203,11 @@ def path(kind: str, value: Any, name: str = "path") -> Path:
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{prefix(kind)}{name}: expected a str or a Path, got {value!r}")
     text = os.fspath(value)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        text = text.encode("ascii", "backslashreplace").decode()
+        raise ValueError(f"{prefix(kind)}{name}: no file can be called {text!r}; use other characters") from None
     if not text or "\0" in text:
         raise ValueError(f"{prefix(kind)}{name}: expected the name of a file or folder, got {text!r}")
     return Path(text)

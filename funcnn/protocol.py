@@ -362,8 +362,13 @@ def add_path(error: Exception, name: str, x: Any) -> None:
 
 
 def shape_of(x: Any) -> Any:
-    """The shape of an array, or the shapes of a tree of arrays; for messages."""
-    return {name: shape_of(leaf) for name, leaf in x.items()} if isinstance(x, dict) else np.shape(x)
+    """The shape of an array, or the shapes of a tree of arrays; for messages, which also tell of ragged lists."""
+    if isinstance(x, dict):
+        return {name: shape_of(leaf) for name, leaf in x.items()}
+    try:
+        return np.shape(x)
+    except ValueError:
+        return checks.what(x)
 
 
 def _checked(apply: Callable[..., Any]) -> Apply:

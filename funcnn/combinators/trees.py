@@ -89,6 +89,7 @@ def on(name: str, layer: Any) -> Layer:
         >>> y
         {'x': array([[0.]]), 'mask': array([[ True]])}
     """
+    named(name, layer)  # raises if the name could not be part of a path, or the key of a dict
     children = _children("on", {name: layer})
 
     def put(values: list[Any]) -> tuple[Tree, Any]:

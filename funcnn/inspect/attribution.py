@@ -111,7 +111,7 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
         Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391, equations 1 and 2.
     """
     paths = [here for here, _ in every_layer(model)]
-    if path not in paths:
+    if not isinstance(path, str) or path not in paths:
         raise ValueError(f"grad_cam: no layer has the path {path!r}; there are {paths}")
     seen: dict[str, Array] = {}
 

@@ -13,6 +13,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params
 from funcnn.combinators import frozen, remat
+from funcnn.contract import OtherParameters, params_dict
 from funcnn.inspect.traverse import all_ties, every_layer, rebuild
 from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
@@ -60,6 +61,7 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
         Jacob et al. 2018, "Quantization and training of neural networks", arXiv 1712.05877, section 3.2.
     """
     layers = dict(every_layer(model))
+    params_dict("fold_batch_norm", params)
     leaves = dict(tree.flatten(params))
     new_layers: dict[str, Layer] = {}
     absorbed = _absorbing(as_layer(model), "")
@@ -69,7 +71,7 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
         if layer.constructor is not batch_norm or _touches(path, shared):
             continue
         layer.recorded_call(path)
-        factor, shift = _affine_map(path, layer, {name: leaves.pop(below(path, name)) for name in _NAMES})
+        factor, shift = _affine_map(path, layer, _taken(leaves, path))
         activation = layer.arguments.get("activation")
         before = absorbed.get(path)
         if before is None or _touches(before, shared):
@@ -88,13 +90,28 @@ def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
 _NAMES = ("scale", "shift", "mean", "var")
 
 
+def _taken(leaves: dict[str, Array], path: str) -> Params:
+    """The parameters of a norm, which leave the others."""
+    missing = [name for name in _NAMES if below(path, name) not in leaves]
+    if missing:
+        raise OtherParameters(
+            f"in layer {path or 'batch_norm'}: expected the parameters {[*_NAMES]}, without {missing}"
+        )
+    return {name: leaves.pop(below(path, name)) for name in _NAMES}
+
+
 def _affine_map(path: str, layer: Layer, own: Params) -> tuple[Array, Array]:
     """Factor and shift of a norm that predicts."""
+    where = f"in layer {path or 'batch_norm'}"
     if np.isnan(own["mean"]).any() or np.isnan(own["var"]).any():
         raise ValueError(
-            f"in layer {path or 'batch_norm'}: mean and var have not been measured, so there is nothing to fold; call "
+            f"{where}: mean and var have not been measured, so there is nothing to fold; call "
             "params = fn.calibrate(model, params, x) first"
         )
+    try:
+        layer.apply(own, np.zeros((1, own["mean"].size), own["mean"].dtype))  # the layer checks its own parameters
+    except OtherParameters as error:
+        raise type(error)(f"{where}: {error}") from error
     eps = own["var"].dtype.type(layer.arguments.get("eps", 1e-5))
     factor = own["scale"] / np.sqrt(own["var"] + eps)
     return factor, own["shift"] - own["mean"] * factor

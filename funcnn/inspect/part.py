@@ -11,6 +11,7 @@ from funcnn.aliases import Params
 from funcnn.combinators import serial
 from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import chain
+from funcnn.contract import params_dict
 from funcnn.protocol import Layer, as_layer, named
 
 __all__ = ["part"]
@@ -43,6 +44,7 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
         (serial(named('encoder', serial(dense(2), relu))), ['encoder'])
     """
     layer = as_layer(model)
+    params_dict("part", params)
     if isinstance(which, str):
         return _at(layer, params, which)
     if not isinstance(which, slice):

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
@@ -60,10 +61,16 @@ def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -
         serial(dense(2), named('relu_0', tanh))
     """
     layer = as_layer(model)
+    checks.function("rebuild", "change", change, "path, layer")
+    if not isinstance(path, str):
+        raise TypeError(f"rebuild: expected path as a str, got {checks.what(path)}")
     children = {name: rebuild(child, change, below(path, name)) for name, child in layer.children.items()}
     if any(children[name] is not child for name, child in layer.children.items()):
         layer = _with_children(layer, children, path)
-    return change(path, layer)
+    changed = change(path, layer)
+    if not isinstance(changed, Layer):
+        raise TypeError(f"rebuild: change must return a layer, got {checks.what(changed)} for {path or 'the model'}")
+    return changed
 
 
 def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:

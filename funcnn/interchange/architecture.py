@@ -28,6 +28,8 @@ from funcnn.tree import below, check_parameters
 __all__ = ["from_json", "to_json"]
 
 FORMAT = "funcnn model"
+MAX_DEPTH = 40
+"""Layers inside layers. Each takes several calls of Python, which has room for about a thousand."""
 # What JSON cannot tell from a plain number is written as text with its type: {"float": "inf"}.
 FLOATS = {"float": float, "float16": np.float16, "float32": np.float32, "float64": np.float64}
 
@@ -63,7 +65,10 @@ def to_json(model: Any) -> str:
           ]}}
         }
     """
-    body = _text(_Writer().layer(as_layer(model), ""), "  ")
+    try:
+        body = _text(_Writer().layer(as_layer(model), ""), "  ")
+    except RecursionError as error:
+        raise ValueError("to_json: the layers of the model are nested too deeply") from error
     return f'{{\n  "format": {json.dumps(FORMAT)},\n  "version": {VERSION},\n  "model": {body}\n}}'
 
 
@@ -272,8 +277,20 @@ class _Reader:
 
     def __init__(self, own: Mapping[str, Any]) -> None:
         self.own = own
+        self.depth = 0
 
     def layer(self, node: dict[str, Any], path: str) -> Layer:
+        """A layer that is not nested too deeply to be used."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError(
+                f"not an architecture: it is nested too deeply, with more than {MAX_DEPTH} layers inside each other"
+            )
+        found = self.found(node, path)
+        self.depth -= 1
+        return found
+
+    def found(self, node: dict[str, Any], path: str) -> Layer:
         """The layer of a name, or the one that the constructor of this name makes."""
         _check_keys(_where(path), node, {"layer", "name", "arguments"}, {"layer"})
         found = self.find(node["layer"], path)

@@ -283,3 +283,19 @@ def test_a_norm_inside_a_frozen_or_recomputed_layer_is_folded() -> None:
     folded, own = fn.fold_batch_norm(model, params)
     assert [layer.kind for layer in folded.children.values()] == ["dense", "identity", "tanh", "scale_and_shift"]
     np.testing.assert_allclose(fn.predict(folded, own, x), fn.predict(model, params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"var": np.array([-1, 1, 1], np.float32)}, "a variance is not negative, got -1.0"),
+        ({"shift": np.ones(1, np.float32)}, "different numbers of channels"),
+        ({"shift": np.ones(3)}, "different dtypes"),
+    ],
+)
+def test_folding_checks_the_parameters_of_the_norm(wrong: dict[str, np.ndarray], words: str) -> None:
+    ones = np.ones(3, np.float32)
+    params = {"dense_0": {"w": np.ones((2, 3), np.float32), "b": ones}}
+    norm = dict.fromkeys(("scale", "shift", "mean", "var"), ones) | wrong
+    with pytest.raises(ValueError, match=f"in layer batch_norm_0: .*{words}"):
+        fn.fold_batch_norm(fn.serial(fn.dense(3), fn.batch_norm()), params | {"batch_norm_0": norm})

@@ -19,6 +19,7 @@ CONV = fn.serial(fn.conv2d(2, 3), fn.flatten, fn.dense(3))
 CONV_PARAMS = CONV.init((5, 5, 1), 0)
 IMAGES = np.ones((2, 5, 5, 1), np.float32)
 HEADS = fn.branch(a=fn.dense(2), b=fn.dense(1))
+NORM, CHAIN = fn.batch_norm(), fn.serial(fn.dense(2), fn.relu)
 HEADS_PARAMS = HEADS.init((3,), 0)
 
 # The call, the type of the error, and words of its message.
@@ -75,6 +76,19 @@ MISUSE: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "grad_cam: expected (batch, height, width, channels), but the output of 'branch_0' is",
     ),
     (lambda: fn.grad_cam(5, CONV_PARAMS, IMAGES, 0, "conv2d_0"), TypeError, "a layer is a Layer or a tuple of two"),
+    (lambda: fn.grad_cam(CONV, CONV_PARAMS, IMAGES, 0, np.ones(2)), ValueError, "grad_cam: no layer has the path"),
+    (
+        lambda: fn.fold_batch_norm(NORM, None),
+        ValueError,
+        "fold_batch_norm: expected a dict of parameters, got NoneType",
+    ),
+    (lambda: fn.fold_batch_norm(NORM, {}), ValueError, "in layer batch_norm: expected the parameters ['scale', 'shift"),
+    (lambda: fn.part(CHAIN, None, "relu_0"), ValueError, "part: expected a dict of parameters, got NoneType"),
+    (lambda: fn.part(CHAIN, [1], slice(1)), ValueError, "part: expected a dict of parameters, got list"),
+    (lambda: fn.rebuild(CHAIN, None), TypeError, "rebuild: change: expected a function of (path, layer), got None"),
+    (lambda: fn.rebuild(CHAIN, lambda path: path), TypeError, "rebuild: change: expected a function of (path, layer)"),
+    (lambda: fn.rebuild(CHAIN, lambda path, layer: None), TypeError, "rebuild: change must return a layer, got a None"),
+    (lambda: fn.rebuild(CHAIN, lambda path, layer: layer, np.ones(2)), TypeError, "rebuild: expected path as a str"),
 ]
 
 

@@ -712,3 +712,22 @@ def test_the_deployed_model_says_how_often_it_is_right(tmp_path: Path) -> None:
     lines = run_with_only_numpy(code, EXAMPLES / "deploy.py", tmp_path / "model.npz").splitlines()
     assert lines[0] == "serial(flatten, dense(10))"
     assert lines[-1].startswith(f"{expected:.2%} of 2,000 ")
+
+
+def test_what_is_nested_too_deeply_to_be_used_is_neither_read_nor_written() -> None:
+    def nested(depth: int) -> str:
+        start, end = '{"layer": "residual", "arguments": {"layers": [' * (depth - 1), "]}}" * (depth - 1)
+        return '{"format": "funcnn model", "version": 2, "model": ' + start + '{"layer": "relu"}' + end + "}"
+
+    model = fn.from_json(nested(40))
+    assert fn.to_json(fn.from_json(fn.to_json(model))) == fn.to_json(model)
+    assert repr(model).count("residual") == 39
+    assert model.apply({}, np.ones((1, 2), np.float32))[0].tolist() == [[40.0, 40.0]]
+    for depth in (41, 100, 150):  # to read these worked, and repr or apply ended in a RecursionError
+        with pytest.raises(ValueError, match="nested too deeply"):
+            fn.from_json(nested(depth))
+    deep = fn.relu
+    for _ in range(300):
+        deep = fn.serial(deep)
+    with pytest.raises(ValueError, match="to_json: the layers of the model are nested too deeply"):
+        fn.to_json(deep)

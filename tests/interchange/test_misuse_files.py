@@ -72,6 +72,7 @@ ROWS: list[tuple[Any, ...]] = [
             PATHS, value, ValueError, f"path: expected the name of a file or folder, got {re.escape(repr(value))}"
         )
     ),
+    *same_for(PATHS, "\ud800", ValueError, r"path: no file can be called '\\\\ud800'; use other characters"),
     ("load a folder", lambda: fn.load("folder"), IsADirectoryError, r".*this is a folder, expected a file: 'folder'"),
     ("load_model a folder", lambda: fn.load_model("."), IsADirectoryError, r".*a folder, expected a file: '\.'"),
     ("save to a folder", lambda: fn.save(Path(), W), IsADirectoryError, r".*this is a folder, expected a file: '\.'"),
