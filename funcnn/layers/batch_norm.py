@@ -115,6 +115,8 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     def measured(params: Params, x: Array) -> Coroutine[Params]:
         checks.float_array("batch_norm", x)
         _, mean, var, _ = yield from _statistics(x)
+        if not (np.isfinite(mean).all() and np.isfinite(var).all()):
+            raise ValueError("batch_norm: its input has NaN or infinite numbers; debug_nonfinite tells where from")
         if (var > np.finfo(x.dtype).max).any():
             raise ValueError(
                 f"batch_norm: the variance of its input, up to {var.max():.3g}, is too large for {x.dtype.name}; "

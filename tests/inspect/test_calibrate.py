@@ -179,3 +179,11 @@ def test_calibrate_in_batches_shows_all_of_its_input_to_a_layer_of_a_users() -> 
     model = fn.serial(fn.relu, centred())
     for batch_size in (1, 2, 5):
         assert fn.calibrate(model, model.init((1,), 0), x, batch_size)["centred_0"]["middle"].tolist() == [3]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_input_that_is_not_finite_is_named(value: float) -> None:
+    model = fn.serial(fn.batch_norm(), fn.dense(1))
+    x = np.array([[value], [0.0]], np.float32)
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="batch_norm: its input has NaN or infinite"):
+        fn.calibrate(model, model.init((1,), rng=0), x)
