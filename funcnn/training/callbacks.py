@@ -198,7 +198,7 @@ def _name(kind: str, metric: Any) -> str:
 
 def _sign(kind: str, mode: str) -> int:
     """The factor of a metric with which lower is better."""
-    if mode not in ("min", "max"):
+    if not isinstance(mode, str) or mode not in ("min", "max"):
         raise ValueError(f"{kind}: mode must be 'min' or 'max', got {mode!r}")
     return 1 if mode == "min" else -1
 
