@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -68,7 +68,9 @@ def to_json(model: Any) -> str:
     try:
         body = _text(_Writer().layer(as_layer(model), ""), "  ")
     except RecursionError as error:
-        raise ValueError("to_json: the layers of the model are nested too deeply") from error
+        raise ValueError(
+            f"to_json: the layers of the model are nested too deeply, more than {MAX_DEPTH} inside each other"
+        ) from error
     return f'{{\n  "format": {json.dumps(FORMAT)},\n  "version": {VERSION},\n  "model": {body}\n}}'
 
 
@@ -114,7 +116,9 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
             node = _with_new_names(node, renames)
         model = _Reader(layers).value(node, "")
     except RecursionError as error:
-        raise ValueError("not an architecture: it is nested too deeply") from error
+        raise ValueError(
+            f"not an architecture: it is nested too deeply, with more than {MAX_DEPTH} layers inside each other"
+        ) from error
     if not isinstance(model, Layer):
         raise ValueError(f"expected the model to be a layer, got {content['model']!r}")
     return model
@@ -186,13 +190,29 @@ def _check_own(layer: Layer, params: Params) -> None:
         pass  # the parameters are right, and the input is missing
 
 
+@contextmanager
+def _inside(walker: Any) -> Iterator[None]:
+    """One layer deeper: an error before Python's own would come, in the writer as in the reader."""
+    walker.depth += 1
+    if walker.depth > MAX_DEPTH:
+        raise RecursionError
+    yield
+    walker.depth -= 1
+
+
 class _Writer:
     """Writes recorded calls as JSON values."""
 
     def __init__(self) -> None:
         self.own: dict[str, Any] = {}
+        self.depth = 0
 
     def layer(self, layer: Layer, path: str) -> dict[str, Any]:
+        """A layer that is not nested too deeply to be read."""
+        with _inside(self):
+            return self.described(layer, path)
+
+    def described(self, layer: Layer, path: str) -> dict[str, Any]:
         """``{"layer": kind, "name": ..., "arguments": {...}}``; the name and the arguments only if there are any."""
         call = layer.recorded_call(path)
         if call is None and layer.kind == "layer":
@@ -281,14 +301,8 @@ class _Reader:
 
     def layer(self, node: dict[str, Any], path: str) -> Layer:
         """A layer that is not nested too deeply to be used."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ValueError(
-                f"not an architecture: it is nested too deeply, with more than {MAX_DEPTH} layers inside each other"
-            )
-        found = self.found(node, path)
-        self.depth -= 1
-        return found
+        with _inside(self):
+            return self.found(node, path)
 
     def found(self, node: dict[str, Any], path: str) -> Layer:
         """The layer of a name, or the one that the constructor of this name makes."""
