@@ -78,11 +78,11 @@ def busy(*calls: Callable[[], Any]) -> Iterator[None]:
 def test_other_threads_change_no_bit(model: Any) -> None:
     assert len(cut(IMAGES)) > 1
     assert len(cut(ROWS)) == 1
-    alone = trained(model, ROWS, 40)
+    alone = trained(model, ROWS, 25)
     params = CNN.init(IMAGES.shape[1:], 0)
     with busy(lambda: trained(CNN, IMAGES, 2), lambda: fn.predict(CNN, params, IMAGES)):
         for _ in range(2):
-            assert trained(model, ROWS, 40) == alone
+            assert trained(model, ROWS, 25) == alone
 
 
 def test_eight_threads_that_train_and_predict_at_once_have_the_bits_of_each_alone() -> None:
