@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,15 @@ from funcnn.combinators.wiring import is_probing, probing
 from funcnn.engine import memory, threads
 from funcnn.engine.microbatch import cut
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here"),
+    pytest.mark.usefixtures("alarm_is_ctrl_c"),
+]
 
 MODEL = fn.serial(fn.conv2d(4, 3, activation="relu"), fn.batch_norm(), fn.flatten, fn.dropout(0.1), fn.dense(10))
 IMAGES = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)
 LABELS = np.arange(64) % 10
 MLP = fn.serial(fn.dense(64, activation="relu"), fn.dense(10))
-
-
-@pytest.fixture(autouse=True)
-def _alarm_is_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def train(model: Any, x: Any, steps: int) -> Any:

@@ -337,6 +337,7 @@ print(resident() - before, sum(map(len, memory._free_lists.values())))
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.usefixtures("alarm_is_ctrl_c")
 def test_an_interrupt_is_never_lost_when_arrays_are_deleted() -> None:
     caught = 0
 
@@ -346,17 +347,12 @@ def test_an_interrupt_is_never_lost_when_arrays_are_deleted() -> None:
             y = x[1:]
             del x, y
 
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        for number in range(300):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-4 + number * 1e-6)
-                work()
-            except KeyboardInterrupt:
-                caught += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    for number in range(300):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-4 + number * 1e-6)
+            work()
+        except KeyboardInterrupt:
+            caught += 1
     assert caught == 300
     assert memory._lock.acquire(blocking=False)
     memory._lock.release()

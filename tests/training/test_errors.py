@@ -1,7 +1,6 @@
 """A run that ends by an error or by Ctrl-C is not lost: the error has its result, and what was to be saved is saved."""
 
 import copy
-import gc
 import multiprocessing
 import pickle
 import signal
@@ -300,32 +299,24 @@ def loss_that_starts_a_timer(seconds: float) -> Any:
     return softmax_cross_entropy
 
 
+@pytest.mark.usefixtures("alarm_is_ctrl_c")
 def test_interrupts_at_random_times_lose_nothing(tmp_path: Path) -> None:
     """Interrupt, go on, interrupt again: after many of them the run ends as if there had been none."""
     path, interrupts = tmp_path / "run.npz", 0
     expected = fit(epochs=12)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    # What other tests have left is not collected meanwhile: Python drops an interrupt that comes in a ``__del__``.
-    gc.collect()
-    gc.disable()
-    try:
-        for attempt in range(60):
-            loss = loss_that_starts_a_timer(0.001 + 0.0007 * (attempt % 17))
-            try:
-                result = fit(checkpoint=path, every=2, resume=path if path.exists() else None, epochs=12, loss=loss)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                break
-            except KeyboardInterrupt as interrupt:
-                interrupts += 1
-                if hasattr(interrupt, "result"):
-                    for leaf in fn.tree.leaves(interrupt.result.params["dense_0"]):
-                        assert np.isfinite(leaf).all()
-        else:
-            result = fit(resume=path, epochs=12)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        gc.enable()
+    for attempt in range(60):
+        loss = loss_that_starts_a_timer(0.001 + 0.0007 * (attempt % 17))
+        try:
+            result = fit(checkpoint=path, every=2, resume=path if path.exists() else None, epochs=12, loss=loss)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            break
+        except KeyboardInterrupt as interrupt:
+            interrupts += 1
+            if hasattr(interrupt, "result"):
+                for leaf in fn.tree.leaves(interrupt.result.params["dense_0"]):
+                    assert np.isfinite(leaf).all()
+    else:
+        result = fit(resume=path, epochs=12)
     assert_same(result, expected)
     assert interrupts >= 5
 
