@@ -144,7 +144,7 @@ def _check_measured(mean: Array, var: Array) -> None:
 
 
 FAR = 1000
-"""A mean of so many standard deviations: from there on float32 is not enough for moments and means."""
+"""A mean of this many standard deviations: from there on float32 is not enough for moments and means."""
 
 
 def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:

@@ -248,7 +248,7 @@ def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path 
 
 
 def _checked_state(opt_state: Tree | None, start: int) -> Tree:
-    """The state of the optimizer, or an error if it is not that after so many steps."""
+    """The state of the optimizer, or an error if it is not that after this number of steps."""
     if opt_state is None:
         raise ValueError(f"fit: start={start} goes on with an earlier run, so it needs the opt_state of that run too")
     try:

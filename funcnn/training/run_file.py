@@ -89,7 +89,7 @@ def save_run(
 
 
 def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
-    """Read a run with so many states of callbacks, or raise an error that says in what it differs from this one."""
+    """Read a run with this number of callback states, or raise an error that says in what it differs from this one."""
     try:
         saved = load(path)
     except FileNotFoundError:

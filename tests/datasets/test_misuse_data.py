@@ -1,7 +1,7 @@
 """Wrong calls of whatever takes data: each raises the right error, in our words, before any work is done."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,12 @@ import pytest
 
 import funcnn as fn
 from funcnn import datasets
+from tests.misuse.frame import Frame
 
 X = np.ones((4, 3), np.float32)
 LABELS = np.array([0, 1, 0, 1])
 MASKED = np.ma.array(np.ones((4, 3)), mask=np.eye(4, 3))
 MATRIX = np.ones((4, 3)).view(np.matrix)
-
-
-class Frame:
-    """What a data frame has: a length, names of columns when iterated, and an array."""
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.ones((4, 3))
-
-    def __len__(self) -> int:
-        return 4
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(["a"])
 
 
 # The call, the type of the error, and words of its message.

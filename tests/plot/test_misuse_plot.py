@@ -1,7 +1,7 @@
 """Wrong calls of all plots: each raises the right error, in our words, and leaves axes that were passed untouched."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import funcnn as fn
 from funcnn import plot
+from tests.misuse.frame import Frame
 
 HISTORY = [{"epoch": 0, "train_loss": 1.0}]
 GREY = np.ones((3, 4, 5))
@@ -24,19 +25,6 @@ CONV = fn.serial(fn.conv2d(2, 3), fn.flatten, fn.dense(3))
 CONV_PARAMS = CONV.init((5, 5, 1), 0)
 IMAGES = np.ones((2, 5, 5, 1), np.float32)
 MATRIX = np.eye(2, dtype=int).view(np.matrix)
-
-
-class Frame:
-    """What a data frame has: a length, names of columns when iterated, and an array."""
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.ones((4, 3))
-
-    def __len__(self) -> int:
-        return 4
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(["a"])
 
 
 # The call, the type of the error, and words of its message.
