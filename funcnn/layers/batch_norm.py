@@ -20,9 +20,9 @@ from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, mi
 from funcnn.kernels.moments import (
     Moments,
     joined_moments,
-    moments,
     normalized_gradient,
     sums_and_products,
+    wide_moments,
 )  # fmt: skip
 from funcnn.kernels.moments import (
     scale_and_shift as affine,
@@ -143,10 +143,6 @@ def _check_measured(mean: Array, var: Array) -> None:
         raise contract.OtherParameters(f"batch_norm: a variance is not negative, got {var.min()} in var")
 
 
-FAR = 1000
-"""A mean of this many standard deviations: from there on float32 is not enough for moments and means."""
-
-
 def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
     """How many elements a channel has in all microbatches, their mean and variance, and whether float64 took them."""
 
@@ -154,21 +150,12 @@ def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
         found, far = zip(*parts, strict=True)
         return [(reduce(joined_moments, found), any(far))] * len(parts)
 
-    (n, mean, squares), far = yield AllReduce(_moments(x), joined)
+    (n, mean, squares), far = yield AllReduce(wide_moments(x), joined)
     dtype = x.dtype.type  # in native byte order
     var = squares / dtype(max(n, 1))
     if not far:
         mean, var = mean.astype(dtype, copy=False), var.astype(dtype, copy=False)
     return max(n, 1), mean, var, far
-
-
-def _moments(x: Array) -> tuple[Moments, bool]:
-    """The moments of one microbatch, in float64 where squares overflow or the mean is far from 0; and whether it is."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        n, mean, squares = moments(x)
-        if x.dtype.char == "d" or ((mean * mean <= squares * (FAR * FAR / max(n, 1))) & (squares < np.inf)).all():
-            return (n, mean, squares), False
-        return moments(x.astype(np.float64)), True
 
 
 @layer

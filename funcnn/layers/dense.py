@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, he_normal, zeros
-from funcnn.kernels.products import product
+from funcnn.kernels.products import product, row_sum
 from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
@@ -86,7 +84,7 @@ def dense(
             contract.gradient("dense", dy, y)
             dz = pull(dy)
             rows, drows = x.reshape(-1, len(w)), dz.reshape(-1, units)
-            grads = own.gradients(product(rows.T, drows), lambda: np.add.reduce(drows))
+            grads = own.gradients(product(rows.T, drows), lambda: row_sum(drows))
             return grads, product(dz, w.T) if input_grad else None
 
         return y, vjp_fn
