@@ -60,15 +60,12 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
 def _moments(x: Array, tuning: Tuning) -> Moments:
     """The moments of one block of a channel view."""
     n = x.size // x.shape[1]
-    count = x.dtype.type(n)
-    mean = _sum(x) / count
+    mean = _sum(x) / x.dtype.type(n)
     centred = _less(x, mean)
-    # The mean was rounded; what is left of it tells by how much.
-    rest = _sum(centred) / count
-    return n, mean + rest, _sum_of_products(centred, centred, tuning) - count * rest * rest
+    return n, mean, _sum_of_products(centred, centred, tuning)
 
 
-FAR = 1000
+FAR = 32
 """A mean of this many standard deviations: from there on float32 is not enough for moments and means."""
 
 

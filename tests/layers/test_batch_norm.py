@@ -201,7 +201,7 @@ def test_float32_far_from_zero_and_huge_is_normalized_as_float64_is(name: str, s
         y, vjp_fn = layer.apply(params, x, rng=0)
         grads, dx = vjp_fn(dy)
     assert y.dtype == dx.dtype == grads["scale"].dtype == np.float32
-    # A mean of up to 1,000 standard deviations is rounded to float32.
+    # A mean of up to 32 standard deviations is rounded to float32.
     np.testing.assert_allclose(y, exact, rtol=1e-4, atol=2e-4)
     exact_grads, exact_dx = pull(dy.astype(np.float64))
     scale = np.abs(exact_dx).max(tuple(range(x.ndim - 1)))
