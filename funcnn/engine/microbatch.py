@@ -187,9 +187,12 @@ def all_sum(values: tuple[Array, ...]) -> AllReduce:
         >>> [float(total) for (total,) in run_all([total(np.ones(2)), total(np.ones(3))])]
         [5.0, 5.0]
     """
-    return AllReduce(
-        values, lambda parts: [[reduce(np.add, column) for column in zip(*parts, strict=True)]] * len(parts)
-    )
+    return AllReduce(values, _summed)
+
+
+def _summed(parts: list[tuple[Array, ...]]) -> list[list[Array]]:
+    """The sums, for each microbatch."""
+    return [[reduce(np.add, column) for column in zip(*parts, strict=True)]] * len(parts)
 
 
 @contextmanager

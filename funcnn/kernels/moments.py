@@ -16,13 +16,14 @@ from funcnn.kernels.layout import blocks, channel_view, per_channel, tiled_chann
 from funcnn.kernels.products import row_sum
 from funcnn.kernels.tuning import TUNING, Tuning
 
-__all__ = [
-    "channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products",
-    "wide_moments",
-]  # fmt: skip
+__all__ = ["channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
 
-Moments: TypeAlias = tuple[int, Array, Array]
-"""How many elements a channel has, their mean, and the sum of their squared distances from it."""
+Moments: TypeAlias = tuple[int, Array, Array, bool]
+"""How many elements a channel has, their mean, the sum of their squared distances from it, and whether it is *far*:
+so large, or so far from 0, that float32 is not enough for it."""
+
+FAR = 32
+"""A mean of this many standard deviations is far from 0."""
 
 
 def channel_sums(x: Array, tuning: Tuning = TUNING) -> Array:
@@ -39,22 +40,29 @@ def channel_sums(x: Array, tuning: Tuning = TUNING) -> Array:
 def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
     """How many elements a channel has, their mean, and the sum of their squared distances from it.
 
-    Each block is centred on its own mean, in the cache.
+    Each block is centred on its own mean, in the cache. If some channel is far, all are computed in float64.
 
     Args:
         x: (..., channels).
         tuning: the tuning constants.
 
     Returns:
-        ``(n, mean, squares)``, the last two in float64 if they were joined of several blocks.
+        ``(n, mean, squares, far)``; mean and squares in float64 if they were joined of several blocks, or are far.
 
     Example:
         >>> moments(np.array([[1.0], [3.0]]))
-        (2, array([2.]), array([2.]))
+        (2, array([2.]), array([2.]), False)
+        >>> moments(np.array([[1000.0], [1002.0]], np.float32))
+        (2, array([1001.]), array([2.]), True)
     """
     if not x.size:
-        return 0, np.zeros(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
-    return reduce(joined_moments, [_moments(block, tuning) for (block,) in blocks(channel_view(x), tuning=tuning)])
+        return 0, np.zeros(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype), False
+    with np.errstate(over="ignore", invalid="ignore"):
+        views = blocks(channel_view(x), tuning=tuning)
+        found = reduce(joined_moments, [_moments(block, tuning) for (block,) in views])
+        if x.dtype.char == "d" or _are_near(*found):
+            return found
+    return (*moments(x.astype(np.float64), tuning)[:3], True)
 
 
 def _moments(x: Array, tuning: Tuning) -> Moments:
@@ -62,37 +70,13 @@ def _moments(x: Array, tuning: Tuning) -> Moments:
     n = x.size // x.shape[1]
     mean = _sum(x) / x.dtype.type(n)
     centred = _less(x, mean)
-    return n, mean, _sum_of_products(centred, centred, tuning)
+    return n, mean, _sum_of_products(centred, centred, tuning), False
 
 
-FAR = 32
-"""A mean of this many standard deviations: from there on float32 is not enough for moments and means."""
-
-
-def wide_moments(x: Array, tuning: Tuning = TUNING) -> tuple[Moments, bool]:
-    """The moments, in float64 where squares overflow or a mean is far from 0; and whether that is so.
-
-    Args:
-        x: (..., channels).
-        tuning: the tuning constants.
-
-    Returns:
-        ``((n, mean, squares), far)``.
-
-    Example:
-        >>> wide_moments(np.array([[1e30], [3e30]], np.float32))
-        ((2, array([2.e+30]), array([2.e+60])), True)
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        n, mean, squares = moments(x, tuning)
-        if x.dtype.char == "d" or not n or _are_near(mean, squares, FAR * FAR / n):
-            return (n, mean, squares), False
-    return moments(x.astype(np.float64), tuning), True
-
-
-def _are_near(mean: Array, squares: Array, limit: float) -> bool:
-    """Whether mean² <= limit * squares for each channel, and no square has overflown."""
-    # Two products with BLAS and a minimum tell it for most; only beside a constant channel is each compared.
+def _are_near(n: int, mean: Array, squares: Array, _: bool) -> bool:
+    """Whether no channel is far: mean² <= FAR² squares / n, and no sum of squares has overflown."""
+    limit = FAR * FAR / n
+    # Two products and a minimum tell it nearly always; only beside a constant channel is each one compared.
     if np.dot(squares, squares) < np.inf and np.dot(mean, mean) <= limit * np.minimum.reduce(squares):
         return True
     return bool(((mean * mean <= squares * limit) & (squares < np.inf)).all())
@@ -106,8 +90,8 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
         n = n1 + n2     mean = mean1 + d n2 / n     squares = squares1 + squares2 + d^2 n1 n2 / n
 
     Example:
-        >>> joined_moments((1, np.array([1.0]), np.array([0.0])), (1, np.array([3.0]), np.array([0.0])))
-        (2, array([2.]), array([2.]))
+        >>> joined_moments((1, np.array([1.0]), np.array([0.0]), False), (1, np.array([3.0]), np.array([0.0]), False))
+        (2, array([2.]), array([2.]), False)
 
     Reference:
         Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
@@ -116,7 +100,7 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
         return a if a[0] else b
     n = a[0] + b[0]
     d = np.subtract(b[1], a[1], dtype=np.float64)
-    return n, a[1] + d * (b[0] / n), a[2] + b[2] + d * d * (a[0] * b[0] / n)
+    return n, a[1] + d * (b[0] / n), a[2] + b[2] + d * d * (a[0] * b[0] / n), a[3] or b[3]
 
 
 def scale_and_shift(

@@ -17,13 +17,7 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
-from funcnn.kernels.moments import (
-    Moments,
-    joined_moments,
-    normalized_gradient,
-    sums_and_products,
-    wide_moments,
-)  # fmt: skip
+from funcnn.kernels.moments import Moments, joined_moments, moments, normalized_gradient, sums_and_products
 from funcnn.kernels.moments import (
     scale_and_shift as affine,
 )
@@ -145,17 +139,17 @@ def _check_measured(mean: Array, var: Array) -> None:
 
 def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
     """How many elements a channel has in all microbatches, their mean and variance, and whether float64 took them."""
-
-    def joined(parts: list[tuple[Moments, bool]]) -> list[tuple[Moments, bool]]:
-        found, far = zip(*parts, strict=True)
-        return [(reduce(joined_moments, found), any(far))] * len(parts)
-
-    (n, mean, squares), far = yield AllReduce(wide_moments(x), joined)
-    dtype = x.dtype.type  # in native byte order
-    var = squares / dtype(max(n, 1))
+    n, mean, squares, far = yield AllReduce(moments(x), _joined)
+    n, dtype = max(n, 1), x.dtype.type  # in native byte order
+    var = squares / dtype(n)
     if not far:
         mean, var = mean.astype(dtype, copy=False), var.astype(dtype, copy=False)
-    return max(n, 1), mean, var, far
+    return n, mean, var, far
+
+
+def _joined(parts: list[Moments]) -> list[Moments]:
+    """The moments of all microbatches, for each of them."""
+    return [reduce(joined_moments, parts)] * len(parts)
 
 
 @layer

@@ -91,7 +91,7 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
     axes, c = tuple(range(x.ndim - 1)), x.shape[-1]
     mean, other = np.arange(c) / 7, np.cos(x).copy(order)  # type: ignore[call-overload]
     tuning = Tuning(block_bytes=size)
-    sums, (n, centre, squares) = channel_sums(x, tuning), moments(x, tuning)
+    sums, (n, centre, squares, _) = channel_sums(x, tuning), moments(x, tuning)
     same_sums, products = sums_and_products(x, other, mean, tuning)
     np.testing.assert_allclose(sums, x.sum(axes), **CLOSE)
     np.testing.assert_allclose(same_sums, x.sum(axes), **CLOSE)
@@ -108,10 +108,10 @@ def test_moments_of_parts_merge_to_those_of_the_whole(sizes: list[int], seed: in
     # Means far apart, so that their distance counts in the squares; some parts are empty.
     random = np.random.default_rng(seed)
     parts = [random.standard_normal((size, 2)) + random.integers(-9, 9, 2) for size in sizes]
-    joined = (0, np.zeros(2), np.zeros(2))
+    joined = (0, np.zeros(2), np.zeros(2), False)
     for part in parts:
         joined = joined_moments(joined, moments(part))
-    n, mean, squares = moments(np.concatenate(parts))
+    n, mean, squares, _ = moments(np.concatenate(parts))
     assert joined[0] == n == sum(sizes)
     np.testing.assert_allclose(joined[1], mean, **CLOSE)
     # Squares of distances up to 20: their rounding is some hundred times that of numbers of size 1.
@@ -120,15 +120,17 @@ def test_moments_of_parts_merge_to_those_of_the_whole(sizes: list[int], seed: in
 
 def test_merging_by_hand() -> None:
     # 1 and 3 have mean 2 and squares 2; with 8 as third the mean is 4 and the squares 9 + 1 + 16.
-    n, mean, squares = joined_moments((2, np.array([2.0]), np.array([2.0])), (1, np.array([8.0]), np.array([0.0])))
-    assert (n, mean.tolist(), squares.tolist()) == (3, [4], [26])
+    n, mean, squares, far = joined_moments(
+        (2, np.array([2.0]), np.array([2.0]), False), (1, np.array([8.0]), np.array([0.0]), True)
+    )
+    assert (n, mean.tolist(), squares.tolist(), far) == (3, [4], [26], True)
 
 
 @pytest.mark.parametrize("width", [1, 3, 32, 256])
 def test_a_large_mean_leaves_the_variance_in_float32(width: int) -> None:
     x = (1e4 + np.random.default_rng(width).standard_normal((100, 20, 10, width))).astype(np.float32)
     exact = x.astype(np.float64)
-    n, mean, squares = moments(x)
+    n, mean, squares, _ = moments(x)
     # NumPy adds the r rows of a block one by one, into sums up to 1e4 r, each rounded by 2**-24 of itself at most. Such
     # a random walk leaves a block's mean off by 1e4 2**-24 sqrt(r) / 3 or so: 0.03 for the 20,000 rows of 3 channels.
     # The variance is off by that squared, 1e-3; the textbook's E[x^2] - E[x]^2 would be off by thousands.
