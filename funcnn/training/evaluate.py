@@ -95,6 +95,8 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
     if not isinstance(params, dict):
         raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}")
     step = checks.size("predict", "batch_size", batch_size)
+    if type(x) is np.ndarray and x.ndim and len(x) <= step:  # one batch: nothing to take apart
+        return output(layer, params, x)
     n = check_examples("predict", (x,), least=0)
     return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
 
