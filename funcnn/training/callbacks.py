@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,6 +26,8 @@ from funcnn.training.run import Callback, Decision, Fit
 __all__ = ["checkpoints", "csv_log", "early_stopping"]
 
 Mode: TypeAlias = Literal["min", "max"]
+
+EPOCH_FILE = re.compile(r"epoch_(\d{4,})\.npz")
 
 
 @recorded
@@ -80,7 +83,9 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
 
 
 @recorded
-def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, mode: Mode = "min") -> Callback:
+def checkpoints(
+    folder: str | Path, every: int = 1, metric: str | None = None, mode: Mode = "min", keep: int = 0
+) -> Callback:
     """Save the parameters every few epochs and at the end as ``last.npz``, and the best as ``best.npz``.
 
     A run that is to be resumed is saved by ``fit`` itself, with ``checkpoint=``; these are files for others to read.
@@ -93,12 +98,14 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
         metric: the name of the metric in the record that decides on the best: ``"validation_loss"``; by default there
             is no ``best.npz``.
         mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
+        keep: how many epochs, the last ones that ``every`` chooses, also have a file of their own, called
+            ``epoch_0012.npz``, ``>= 0``. The oldest one is removed when the new one is complete.
 
     Returns:
-        A callback for ``fit``. A file is written completely or not at all, and ``best.npz`` before ``last.npz``, so
-        that a run that goes on from ``last.npz`` has the best before it. Both hold ``params``, ``opt_state``, and
-        ``step``, which ``fit`` takes as ``start``; ``best.npz`` also the value of the metric, under ``best``, so that a
-        run that goes on replaces it only by a better one. NaN is never the best.
+        A callback for ``fit``. A file is written completely or not at all, and ``last.npz`` after the others, so that a
+        run that goes on from ``last.npz`` has the best before it. All hold ``params``, ``opt_state``, and ``step``,
+        which ``fit`` takes as ``start``; ``best.npz`` also the value of the metric, under ``best``, so that a run that
+        goes on replaces it only by a better one. NaN is never the best.
 
     Raises:
         ValueError: an argument is out of range; or, when it is called, the record has no such metric, or ``best.npz``
@@ -114,7 +121,7 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
         {'params': {'w': array([1., 1.])}, 'opt_state': {}, 'step': array(40), 'best': {'validation_loss': array(0.5)}}
     """
     folder, sign = checks.path("checkpoints", folder, "folder"), _sign("checkpoints", mode)
-    every = checks.size("checkpoints", "every", every)
+    every, keep = checks.size("checkpoints", "every", every), checks.size("checkpoints", "keep", keep, 0)
     metric = metric if metric is None else _name("checkpoints", metric)
     last, best = folder / "last.npz", folder / "best.npz"
 
@@ -123,8 +130,8 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
         now = {"params": result.params, "opt_state": result.opt_state, "step": np.int64(record["step"])}
         folder.mkdir(parents=True, exist_ok=True)
         if not state and epoch == 0:
-            last.unlink(missing_ok=True)
-            best.unlink(missing_ok=True)
+            for file in [last, best, *(_epoch_files(folder) if keep else ())]:
+                file.unlink(missing_ok=True)
         lowest = state.get("lowest")
         if not state and metric is not None and best.exists():  # of the loop that this run goes on with
             lowest = sign * _saved_value(best, metric)
@@ -133,7 +140,12 @@ def checkpoints(folder: str | Path, every: int = 1, metric: str | None = None, m
             lowest = sign * value
         due = epoch // every > int(state.get("epoch", epoch - 1)) // every
         if due:
+            if keep:
+                save(folder / f"epoch_{epoch:04}.npz", now)
             save(last, now)
+            if keep:
+                for file in _epoch_files(folder, epoch)[:-keep]:
+                    file.unlink(missing_ok=True)
         after = {"epoch": epoch} if due else {"epoch": state.get("epoch", epoch - 1), "unsaved": now}
         return after if lowest is None else after | {"lowest": lowest}, None
 
@@ -218,6 +230,15 @@ def _saved_value(file: Path, metric: str | None) -> float:
             f"checkpoints: {file} is not the best by {metric!r}, but by {list(found)}; choose another folder"
         )
     return float(found[metric])
+
+
+def _epoch_files(folder: Path, last: float = math.inf) -> list[Path]:
+    """The files of single epochs, the oldest first, without those after ``last``.
+
+    A run that was killed, and goes on from an earlier epoch, comes to the later ones again.
+    """
+    found = [(int(match[1]), match[0]) for match in map(EPOCH_FILE.fullmatch, os.listdir(folder)) if match]
+    return [folder / name for epoch, name in sorted(found) if epoch <= last]
 
 
 def _columns_if_last(path: Path, before: Sequence[Record]) -> dict[str, None] | None:

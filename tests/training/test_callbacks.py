@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcnn as fn
+from funcnn.training import callbacks
 from funcnn.training.callbacks import checkpoints, csv_log, early_stopping
 from funcnn.training.fit import Decision, Fit
 
@@ -273,7 +274,54 @@ def test_the_best_by_another_metric_is_not_compared(tmp_path: Path) -> None:
         fit(checkpoints(tmp_path, metric="train_score"), epochs=2, metrics=scripted(1), **state)
 
 
+def test_the_last_epochs_have_files_of_their_own(tmp_path: Path) -> None:
+    folder, seen = tmp_path / "run", list[list[str]]()
+
+    def look(record: Any, result: Any) -> None:
+        seen.append([file.stem[6:] for file in sorted(folder.glob("epoch_*.npz"))])
+
+    result = fit(checkpoints(folder, every=2, keep=2), look, epochs=9)
+    of_epoch = [["0000"], ["0000", "0002"], ["0002", "0004"], ["0004", "0006"], ["0006", "0008"]]
+    assert seen == [of_epoch[epoch // 2] for epoch in range(10)]
+    assert sorted(file.name for file in folder.iterdir()) == ["epoch_0006.npz", "epoch_0008.npz", "last.npz"]
+    assert fn.load(folder / "last.npz")["step"] == 36  # also of an epoch that ``every`` does not choose
+    saved = fn.load(folder / "epoch_0006.npz")
+    assert saved["step"] == 24
+    resumed = fit(params=saved["params"], opt_state=saved["opt_state"], start=saved["step"], epochs=9)
+    assert same_bits(resumed.params, result.params)
+
+
+def test_an_epoch_is_removed_when_the_next_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path, tree: Any) -> None:
+        if path.name == "epoch_0003.npz":
+            raise OSError("no space")
+        fn.save(path, tree)
+
+    monkeypatch.setattr(callbacks, "save", failing)
+    with pytest.raises(OSError, match="no space"):
+        fit(checkpoints(tmp_path, keep=2))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["epoch_0001.npz", "epoch_0002.npz", "last.npz"]
+
+
+def test_a_loop_of_ones_own_keeps_the_last_epochs_of_both_parts(tmp_path: Path) -> None:
+    first = fit(checkpoints(tmp_path, keep=3), epochs=3)
+    fit(checkpoints(tmp_path, keep=3), params=first.params, opt_state=first.opt_state, start=12, epochs=4)
+    assert [fn.load(file)["step"] for file in sorted(tmp_path.glob("epoch*"))] == [8, 12, 16]
+
+
+def test_a_run_from_the_start_removes_the_epochs_of_an_earlier_run_and_nothing_else(tmp_path: Path) -> None:
+    others = ["epoch_1.npz", "epoch_0001.npz.bak", "my_epoch_0001.npz", "epoch_0001.txt"]
+    for name in ["epoch_0007.npz", "epoch_12345.npz", *others]:
+        (tmp_path / name).touch()
+    fit(checkpoints(tmp_path, keep=1), epochs=1)
+    assert {file.name for file in tmp_path.iterdir()} == {"epoch_0001.npz", "last.npz", *others}
+    fit(checkpoints(tmp_path), epochs=2)  # it has no such files, so those there are not its own
+    assert (tmp_path / "epoch_0001.npz").exists()
+
+
 def test_checkpoints_raises_for_invalid_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep must be a whole number >= 0, got -1"):
+        checkpoints(tmp_path, keep=-1)
     with pytest.raises(ValueError, match="every must be a whole number >= 1, got 0"):
         checkpoints(tmp_path, every=0)
     with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'best'"):

@@ -1,7 +1,8 @@
-"""A run is killed at a random moment and resumed, perhaps killed again: it ends with the bits of one that never was.
+"""A run is killed at some event and resumed, perhaps killed again: it ends with the bits of one that never was.
 
-The runs are those of ``fit`` with and without early stopping, with files that callbacks write, and of the example that
-trains a convolutional network in a loop of its own.
+Events are each evaluation of its loss, and all that it does to its files. The runs are those of ``fit`` with and
+without early stopping, with files that callbacks write, and of the example that trains a convolutional network in a
+loop of its own.
 """
 
 import contextlib
@@ -13,9 +14,9 @@ import runpy
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 import funcnn as fn
 from tests.faults.long.networks import digest
 from tests.faults.long.outcome import Outcome, Verdict
-from tests.faults.long.processes import ROOT, killed_after, trials_side_by_side
+from tests.faults.long.processes import ROOT, STEP, killed_at, trials_side_by_side
 
 KINDS = [*["plain", "early stopping", "files"] * 3, "example"]
 """Whose kill comes next; the example takes as long as several of the other runs."""
@@ -49,43 +50,76 @@ def kill(count: int, seed: int) -> Iterator[Verdict]:
             yield killed[kind].again(random_numbers)
 
 
-class Killed:
-    """A run that is killed again and again, and what an uninterrupted one has written."""
+def kill_in(part: str, every: int) -> Iterator[Verdict]:
+    """Kill runs with all files, which are saved every few epochs: at each event of a part, or at several in turn."""
+    with tempfile.TemporaryDirectory() as name:
+        killed = Killed("files", Path(name, "killed"), every)
+        n = len(killed.events)
+        sequences = {
+            "end": [(event,) for event in range(n - 23, n + 1)],
+            "middle": [(event,) for event in one_save(killed.events)],
+            "several": [(2, 5), (n // 2, 4, 9), (n // 2, n // 3, n // 4), (n - 3, 2, 1), (n // 3, n // 3, n // 3, 7)],
+        }
+        for events in sequences[part]:
+            yield killed.at(*events)
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind, self.folder, straight = kind, folder, folder.with_suffix(".straight")
-        run(kind, straight)  # whose time is also that of imports
-        self.expected = contents(straight)
+
+def one_save(names: list[str]) -> list[int]:
+    """The events of the files that are written after the middle evaluation, with the one before and the one after."""
+    files = [0, *(event for event, name in enumerate(names, 1) if name != STEP)]
+    starts = [i for i in range(1, len(files)) if files[i] > files[i - 1] + 1]  # there was a step between
+    parts = [files[start:end] for start, end in pairwise(starts)]
+    middle = max(parts[1:-1], key=len)  # of every second epoch
+    return [middle[0] - 1, *middle, middle[-1] + 1]
+
+
+class Killed:
+    """A run that is killed again and again, what an uninterrupted one has written, and the names of its events."""
+
+    def __init__(self, kind: str, folder: Path, every: int = 1) -> None:
+        self.kind, self.folder, self.every, straight = kind, folder, every, folder.with_suffix(".straight")
+        events = killed_at(0, straight, keep_running, kind, straight, every)
+        assert events is not None
+        self.events, self.expected = events, contents(straight)
         shutil.rmtree(straight)
-        started = time.perf_counter()
-        run(kind, straight)
-        self.seconds = time.perf_counter() - started
 
     def again(self, random_numbers: random.Random) -> Verdict:
         """Start the run or go on with it, kill it, and resume it to its end; leave it as the kill has left it."""
         if random_numbers.random() < 0.5:
             shutil.rmtree(self.folder, ignore_errors=True)
-        killed_after(random_numbers.uniform(0, self.seconds), keep_running, self.kind, self.folder)
+        self.kill(random_numbers.randint(1, len(self.events)))
         copy = self.folder.with_suffix(".copy")
         shutil.copytree(self.folder, copy)
-        lost = what_is_lost(self.kind, self.folder, self.expected)
+        lost = what_is_lost(self.kind, self.folder, self.expected, self.every)
         shutil.rmtree(self.folder)
         copy.rename(self.folder)
         return lost
 
+    def kill(self, event: int) -> None:
+        """Start the run or go on with it, and kill it at this event, if it does not end before."""
+        self.folder.mkdir(exist_ok=True)
+        killed_at(event, self.folder, keep_running, self.kind, self.folder, self.every)
 
-def keep_running(kind: str, folder: Path) -> Iterator[str]:
+    def at(self, *events: int) -> Verdict:
+        """Start the run, kill it at each of these events in turn, and resume it to its end."""
+        for event in events:
+            self.kill(event)
+        lost = what_is_lost(self.kind, self.folder, self.expected, self.every)
+        shutil.rmtree(self.folder)
+        return lost and f"killed at {events} of {len(self.events)} events: {lost}"
+
+
+def keep_running(kind: str, folder: Path, every: int) -> Iterator[None]:
     """Start or resume a run."""
-    folder.mkdir(exist_ok=True)
-    yield "started"
-    run(kind, folder)
+    run(kind, folder, every)
+    yield
 
 
-def what_is_lost(kind: str, folder: Path, expected: dict[str, str]) -> Verdict:
+def what_is_lost(kind: str, folder: Path, expected: dict[str, str], every: int) -> Verdict:
     """Resume the run that was killed, to its end, and compare what it has written."""
     there = sorted(path.name for path in folder.iterdir())
     try:
-        run(kind, folder)
+        run(kind, folder, every)
         found = contents(folder)
     except (Exception, SystemExit) as error:
         return f"{kind}: resuming with {there} raises {type(error).__name__}: {error}"
@@ -93,33 +127,37 @@ def what_is_lost(kind: str, folder: Path, expected: dict[str, str]) -> Verdict:
     return f"{kind}: resumed with {there}, other contents of {sorted(different)}" if different else None
 
 
-def run(kind: str, folder: Path) -> None:
+def run(kind: str, folder: Path, every: int) -> None:
     """Start a run in a folder or, if there is one, resume it, and write its results."""
     folder.mkdir(exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
         if kind == "example":
             run_example(folder)
         else:
-            run_fit(kind, folder)
+            run_fit(kind, folder, every)
 
 
-def run_fit(kind: str, folder: Path) -> None:
+def run_fit(kind: str, folder: Path, every: int) -> None:
     """A run of ``fit`` with everything that has a state: batch norm, dropout, Adam, a schedule, a random split."""
     file = folder / "run.npz"
     early_stopping = fn.callbacks.early_stopping("validation_loss", patience=3)
-    callbacks = {
-        "plain": [],
-        "early stopping": [early_stopping],
-        "files": [fn.callbacks.csv_log(folder / "log.csv"), fn.callbacks.checkpoints(folder, metric="validation_loss")],
-    }[kind]
+    log = fn.callbacks.csv_log(folder / "log.csv")
+    checkpoints = fn.callbacks.checkpoints(folder, every=2, metric="validation_loss", keep=2)
+    callbacks = {"plain": [], "early stopping": [early_stopping], "files": [log, checkpoints, early_stopping]}[kind]
     model = fn.serial(fn.dense(16), fn.batch_norm(), fn.relu, fn.dropout(0.3), fn.dense(3))
     result = fn.fit(
-        model, model.init((5,), rng=1), fn.adam(fn.cosine_decay(0.1, steps=60)), examples(), fn.softmax_cross_entropy,
+        model, model.init((5,), rng=1), fn.adam(fn.cosine_decay(0.1, steps=60)), examples(), softmax_cross_entropy,
         epochs=12, batch_size=25, rng=2, validation_split=0.3, callbacks=callbacks, verbose=False,
-        checkpoint=file, resume=file if file.exists() else None,
+        checkpoint=file, every=every, resume=file if file.exists() else None,
     )  # fmt: skip
     fn.save(folder / "result.npz", {"params": result.params, "opt_state": result.opt_state})
     (folder / "history.json").write_text(json.dumps(result.history))
+
+
+def softmax_cross_entropy(y: Any, target: Any) -> Any:
+    """The loss, each evaluation of which is an event."""
+    sys.audit(STEP)
+    return fn.softmax_cross_entropy(y, target)
 
 
 @cache
@@ -162,10 +200,10 @@ def contents(folder: Path) -> dict[str, str]:
         ".npz": lambda path: digest(fn.load(path)),
         ".csv": lambda path: repr([without_times(row) for row in csv.DictReader(path.read_text().splitlines())]),
         ".json": lambda path: repr([without_times(record) for record in json.loads(path.read_text())]),
+        ".tmp": lambda path: "left by a killed save",
         ".png": lambda path: digest(np.frombuffer(path.read_bytes(), np.uint8)),
     }
-    # What a killed save left stays until the next save of that file, which a run that had ended does not make.
-    files = [path for path in folder.iterdir() if path.name not in RUN and path.suffix != ".tmp"]
+    files = [path for path in folder.iterdir() if path.name not in RUN]
     return {path.name: readers[path.suffix](path) for path in files}
 
 

@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::DeprecationWarning"}
 AT_A_TIME = 2
 """How many processes run side by side."""
+STEP = "tests.step"
+"""The audit event with which a program says that it has got further."""
+FILE_EVENTS = {"open", "os.rename", "os.remove", "os.truncate", "os.chmod", "os.link", "os.listdir", "os.mkdir"}
 GRACE = 10.0
 """Seconds from the timeout of a process until it is killed, if even the stacks of its threads do not come."""
 
@@ -85,11 +88,62 @@ def side_by_side(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
 def killed_after(seconds: float, program: Program, *arguments: Any) -> list[Any]:
     """Fork, run a function in the child, and kill it some time after it has yielded its first value.
 
-    A fork costs a few milliseconds, a new interpreter with NumPy a quarter of a second. Call it in a process of
-    ``values_of``, which has the timeout.
-
     Returns:
         The values that it yielded; all of them if it ended first.
+    """
+    child, ours = forked(program, *arguments)
+    with open(ours) as pipe:
+        first = pipe.readline()
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return parsed(first + pipe.read())
+
+
+def killed_at(event: int, folder: Path, program: Program, *arguments: Any) -> list[str] | None:
+    """Fork, run a function in the child, and let it kill itself right before one of its events.
+
+    Events are what the function does to files in a folder, opening, renaming and removing for example, and each
+    ``sys.audit(STEP)`` of its own.
+
+    Args:
+        event: its number, counted from 1; with 0 there is no kill.
+        folder: the folder.
+        program: the function.
+        *arguments: its arguments.
+
+    Returns:
+        The names of all events if it ended first, None if it was killed.
+    """
+
+    def counted() -> Iterator[list[str]]:
+        names: list[str] = []
+
+        def hook(name: str, details: tuple[Any, ...]) -> None:
+            if name == STEP or (name in FILE_EVENTS and str(folder) in str(details)):
+                names.append(name)
+                if len(names) == event:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        for _ in program(*arguments):
+            pass
+        yield names
+
+    child, ours = forked(counted)
+    with open(ours) as pipe:
+        values = parsed(pipe.read())
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) == bool(values):
+        raise RuntimeError(f"{program.__name__}{arguments} neither ended nor was killed")
+    return values[0] if values else None
+
+
+def forked(program: Program, *arguments: Any) -> tuple[int, int]:
+    """Fork, and run a function in the child: its process id, and the file from which the values it yields are read.
+
+    A fork costs a few milliseconds, a new interpreter with NumPy a quarter of a second. Call it in a process of
+    ``values_of``, which has the timeout.
     """
     ours, theirs = os.pipe()
     child = os.fork()
@@ -102,12 +156,7 @@ def killed_after(seconds: float, program: Program, *arguments: Any) -> list[Any]
         finally:
             os._exit(0)
     os.close(theirs)
-    with open(ours) as pipe:
-        first = pipe.readline()
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return parsed(first + pipe.read())
+    return child, ours
 
 
 def parsed(out: str) -> list[Any]:
