@@ -14,6 +14,7 @@ from funcnn import checks
 from funcnn.aliases import Array, Rng
 from funcnn.interchange.files import opened
 from funcnn.rng import as_key
+from funcnn.signals import reraise_if_of_a_handler
 from funcnn.training.batching import Data, split
 
 __all__ = ["image_folder"]
@@ -73,6 +74,7 @@ def image_folder(
         try:
             pixels[...] = _read(pillow, file, height, width, grey)
         except Exception as error:  # a damaged image raises one of a dozen types
+            reraise_if_of_a_handler(error)
             unreadable.append(f"{file} ({str(error) or type(error).__name__})")
     if unreadable:
         raise ValueError(

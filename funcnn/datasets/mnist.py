@@ -8,6 +8,7 @@ import math
 import zlib
 from importlib import resources
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -49,6 +50,8 @@ def digits() -> tuple[Data, Data]:
         LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998), section
         III-A. Source and licence: ``funcnn/data/README.md``.
     """
+    # This file is as trustworthy as the code beside it, and compressed with LZMA, which ``load`` does not take from
+    # strangers. It holds no objects, which NumPy reads only if told to.
     with resources.files("funcnn").joinpath("data/digits.npz").open("rb") as file, np.load(file) as data:
         train, test = ((data[f"{part}_x"], data[f"{part}_labels"].astype(np.int64)) for part in ("train", "test"))
     return train, test
@@ -67,7 +70,8 @@ def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
 
     Raises:
         FileNotFoundError: one of the files is not in the folder.
-        ValueError: a file is cut short, damaged, or not that of MNIST; such a download is removed from the cache.
+        ValueError: a file is cut short, damaged, or not that of MNIST; such a download is removed from the cache, and
+            one that is too large is not read to its end.
         ModuleNotFoundError: a download needs pooch, which is not installed.
 
     Example:
@@ -107,8 +111,30 @@ def _download(url: str, name: str) -> Path:
     except ModuleNotFoundError as error:
         message = f'downloading {name} needs pooch: pip install "funcnn[download]", or give the folder that has it'
         raise ModuleNotFoundError(message, name="pooch") from error
+
+    def downloader(url: str, path: str, cache: Any) -> None:
+        with open(path, "wb") as file:
+            pooch.HTTPDownloader()(url, _Limited(file, url), cache)
+
     cache = pooch.create(path=pooch.os_cache("funcnn"), base_url=url, registry={name: None})
-    return Path(cache.fetch(name))
+    return Path(cache.fetch(name, downloader=downloader))
+
+
+class _Limited:
+    """A file for a download that ends with an error when it is larger than any of the four files."""
+
+    def __init__(self, file: BinaryIO, url: str) -> None:
+        self.file, self.url = file, url
+
+    def write(self, chunk: bytes) -> None:
+        """Write one part of the download."""
+        if self.file.tell() + len(chunk) > MAX_BYTES:
+            raise ValueError(f"mnist: {self.url} has more than {MAX_BYTES} bytes, so it is another file")
+        self.file.write(chunk)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self.file.flush()
 
 
 def _gunzip(file: Path) -> bytes:

@@ -23,6 +23,7 @@ from funcnn.contract import OtherParameters
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
+from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below, check_parameters
 
 __all__ = ["from_json", "to_json"]
@@ -348,6 +349,7 @@ class _Reader:
         try:
             return made(constructor, values)
         except Exception as error:
+            reraise_if_of_a_handler(error)
             raise ValueError(f"{_where(path)}: {name} cannot be made: {error}") from error
 
     def value(self, node: Any, path: str) -> Any:

@@ -13,6 +13,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.signals import reraise_if_of_a_handler
 
 __all__ = ["KINDS", "check_name", "read_members", "write_members"]
 
@@ -144,6 +145,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array | bytes
         try:
             return _array(file, member.file_size)
         except ValueError as error:
+            reraise_if_of_a_handler(error)
             raise ValueError(f"member {member.filename!r}: {error}") from error
 
 
@@ -183,5 +185,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     except zipfile.BadZipFile:
         raise
     except Exception as error:  # text that means to be a tuple fails in many ways, MemoryError among them
+        reraise_if_of_a_handler(error)
         raise ValueError(f"it has no header of an array: {str(error) or type(error).__name__}") from error
     return shape, fortran_order, dtype

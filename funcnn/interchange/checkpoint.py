@@ -22,6 +22,7 @@ from funcnn.interchange.archive import KINDS, check_name, read_members, write_me
 from funcnn.interchange.files import opened, replaced
 from funcnn.interchange.renamed import renamed_state
 from funcnn.protocol import Layer, as_layer
+from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below
 
 __all__ = ["load", "load_model", "save", "save_model"]
@@ -153,6 +154,7 @@ def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer,
         model = from_json(text, layers)
         check_params(model, params)
     except (TypeError, ValueError) as error:
+        reraise_if_of_a_handler(error)
         raise ValueError(f"{path}: {error}") from error
     return model, params
 
@@ -186,9 +188,10 @@ def _read(path: Path, known: int = 0) -> tuple[Tree, str | None]:
             raise ValueError(f"{path} is not a checkpoint: it {what}")
         try:
             return _tree(read_members(file, size, known))
-        except MemoryError:
-            raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
         except Exception as error:  # a damaged zip shows itself as one of a dozen types, some without a message
+            reraise_if_of_a_handler(error)
+            if isinstance(error, MemoryError):
+                raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
             why = str(error) or type(error).__name__
             raise ValueError(f"{path} is damaged or not a checkpoint: {why}") from error
 

@@ -19,6 +19,7 @@ from funcnn.kernels import softmax as stable
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.selection import select
 from funcnn.protocol import Layer, as_layer, declared, layer, stateless
+from funcnn.signals import reraise_if_of_a_handler
 
 __all__ = [
     "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
@@ -292,7 +293,8 @@ def _is_plain(layer: Layer) -> bool:
         return bool(declared(layer.apply, "is_stateless"))
     try:
         return not (layer.apply.takes_rng or layer.init((1,), 0))  # type: ignore[attr-defined]
-    except Exception:  # an init of one's own that wants another shape has something to make of it
+    except Exception as error:  # an init of one's own that wants another shape has something to make of it
+        reraise_if_of_a_handler(error)
         return False
 
 

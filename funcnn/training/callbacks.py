@@ -20,6 +20,7 @@ from funcnn import checks
 from funcnn.interchange.checkpoint import load, save
 from funcnn.interchange.files import appended, replaced
 from funcnn.recorded import recorded
+from funcnn.signals import reraise_if_of_a_handler
 from funcnn.training.evaluate import Record
 from funcnn.training.run import Callback, Decision, Fit
 
@@ -266,6 +267,7 @@ def _rows_before(epoch: float, path: Path) -> list[dict[str, str]]:
                 raise ValueError("it has no column 'epoch', or a row with more columns than names")
             return [row for row in rows if float(row["epoch"]) < epoch]
     except (csv.Error, TypeError, ValueError) as error:
+        reraise_if_of_a_handler(error)
         raise ValueError(f"{path} is not a log that csv_log wrote ({error}); give the log another name") from error
 
 

@@ -78,7 +78,7 @@ def outcomes(
 def formats(folder: Path) -> dict[str, tuple[Path, bytes, Callable[[Path], Any]]]:
     """A file of each format that funcnn reads: where its mutants are written, its bytes, and what reads it.
 
-    Pixels have a checksum in PNG only, so that of images just the shape is compared.
+    Of images, the pixels of PNG files are compared, which have a checksum; of the others the shape.
     """
     tree = {
         "conv2d_0": {"w": np.arange(6, dtype=np.float32).reshape(3, 2), "b": np.zeros(2, np.float32)},
@@ -102,13 +102,20 @@ def formats(folder: Path) -> dict[str, tuple[Path, bytes, Callable[[Path], Any]]
         for kind in images.FORMATS:
             buffer = io.BytesIO()
             PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)).save(buffer, kind)
-            found[kind] = folder / "images" / "class" / "x", buffer.getvalue(), _shape_of_the_image
+            read = _image if kind == "PNG" else _shape_of_the_image
+            found[kind] = folder / "images" / "class" / "x", buffer.getvalue(), read
     return found
 
 
+def _image(path: Path) -> Any:
+    """What is read of an image that stands alone in its class, without scaling."""
+    (x, labels), _, _ = fn.datasets.image_folder(path.parents[1], (6, 5), train_ratio=1)
+    return x, labels
+
+
 def _shape_of_the_image(path: Path) -> Any:
-    """What is read of an image that stands alone in its class."""
-    (x, labels), _, _ = fn.datasets.image_folder(path.parents[1], 2, train_ratio=1)
+    """The same, where pixels have no checksum."""
+    x, labels = _image(path)
     return x.shape, labels
 
 

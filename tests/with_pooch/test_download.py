@@ -6,6 +6,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,3 +77,23 @@ def test_a_bad_download_raises_and_is_removed(server: Path, tmp_path: Path, cont
     assert not (tmp_path / "cache" / "funcnn" / name).exists()
     (server / name).write_bytes(good)
     assert datasets.mnist()[0][1] == [7]
+
+
+def test_a_download_that_is_too_large_ends_early_and_leaves_nothing(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "MAX_BYTES", 100_000)
+    name = next(iter(CONTENT))
+    (server / name).write_bytes(bytes(50_000_000))
+    written: list[int] = []
+    write = MODULE._Limited.write
+
+    def counted(file: Any, chunk: bytes) -> None:
+        write(file, chunk)
+        written.append(len(chunk))
+
+    monkeypatch.setattr(MODULE._Limited, "write", counted)
+    with pytest.raises(ValueError, match=rf"mnist: http://127.*/{name} has more than 100000 bytes"):
+        datasets.mnist()
+    assert sum(written) <= 100_000
+    assert list((tmp_path / "cache" / "funcnn").iterdir()) == []
