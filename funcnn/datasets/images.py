@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import numpy as np
 
@@ -130,10 +131,19 @@ def _classes(path: Path) -> dict[str, list[Path]]:
 
 def _read(pillow: ModuleType, file: Path, height: int, width: int, grey: bool) -> Array:
     """The pixels of one image, of shape (height, width, channels)."""
-    with opened(file) as stream, pillow.Image.open(stream, formats=FORMATS) as image:
-        if image.mode[0] in "IF":
-            raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}; convert it to 8 bits")
-        _check_pixels(image.size, os.fstat(stream.fileno()).st_size, pillow.Image.MAX_IMAGE_PIXELS)
+    with opened(file) as stream:
+        with pillow.Image.open(stream, formats=FORMATS) as image:
+            if image.mode[0] in "IF":
+                raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}; convert it to 8 bits")
+            _check_pixels(image.size, os.fstat(stream.fileno()).st_size, pillow.Image.MAX_IMAGE_PIXELS)
+            image.verify()  # the checksums of PNG, which decoding ignores; after it, an image must be opened anew
+        stream.seek(0)
+        return _pixels(pillow, stream, height, width, grey)
+
+
+def _pixels(pillow: ModuleType, stream: BinaryIO, height: int, width: int, grey: bool) -> Array:
+    """The pixels of an image that has been checked."""
+    with pillow.Image.open(stream, formats=FORMATS) as image:
         # Cameras store a portrait as a landscape, with an EXIF entry for its rotation.
         upright = pillow.ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
         return np.asarray(upright.resize((width, height), pillow.Image.Resampling.BILINEAR)).reshape(height, width, -1)

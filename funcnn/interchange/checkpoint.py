@@ -25,7 +25,7 @@ from funcnn.protocol import Layer, as_layer
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below
 
-__all__ = ["load", "load_model", "save", "save_model"]
+__all__ = ["differences", "load", "load_model", "save", "save_model"]
 
 ARCHITECTURE = "architecture.json"
 
@@ -253,20 +253,25 @@ def _expected_bytes(path: Path, like: Tree) -> int:
 
 
 def _check_like(path: Path, tree: Tree, like: Tree) -> None:
-    """Name every difference between the tree in a file and the one that was expected."""
+    """Raise an error if the tree in a file is not like the one that was expected."""
+    if found := differences(tree, like):
+        raise ValueError(f"{path} holds the parameters of another model: {'; '.join(found)}")
+
+
+def differences(tree: Tree, like: Tree) -> list[str]:
+    """Every difference between the leaves of two trees, by path: one is missing, or extra, or has another shape."""
     found, expected = ({_place(name): leaf for name, leaf in _entries(t)} for t in (tree, like))
-    differences = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    differences += [f"{name} is extra" for name in found.keys() - expected.keys()]
+    different = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    different += [f"{name} is extra" for name in found.keys() - expected.keys()]
     for name in expected.keys() & found.keys():
         (shape, dtype), (wanted_shape, wanted_dtype) = (
             (np.shape(leaf), np.asarray(leaf).dtype) for leaf in (found[name], expected[name])
         )
         if shape != wanted_shape:
-            differences.append(f"{name} has shape {shape}, expected {wanted_shape}")
+            different.append(f"{name} has shape {shape}, expected {wanted_shape}")
         if dtype != wanted_dtype:
-            differences.append(f"{name} has dtype {dtype}, expected {wanted_dtype}")
-    if differences:
-        raise ValueError(f"{path} holds the parameters of another model: {'; '.join(sorted(differences))}")
+            different.append(f"{name} has dtype {dtype}, expected {wanted_dtype}")
+    return sorted(different)
 
 
 def _place(name: str) -> str:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["appended", "opened", "replaced"]
+__all__ = ["appended", "check_replaceable", "opened", "replaced"]
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -72,6 +72,19 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
                 with suppress(FileNotFoundError):
                     os.unlink(file.name)
         _sync_folder(target.parent)
+    except OSError as error:
+        raise _of(path, error) from None
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise what ``replaced`` would raise about a path, so that nobody works for hours first."""
+    try:
+        _status(path)
+        folder = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"the folder {folder!r} is read-only")
     except OSError as error:
         raise _of(path, error) from None
 

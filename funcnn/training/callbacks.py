@@ -80,7 +80,12 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
             result = Fit(state["best"]["params"], state["best"]["opt_state"], result.history)
         return state, Decision(bool(epoch - state["since"] >= patience), result)
 
-    return Callback(dict, update)
+    def like(state: dict[str, Any], result: Fit) -> dict[str, Any]:
+        known = {"best", "lowest", "reference"} & state.keys()
+        best = _like_saved(state.get("best"), result)
+        return {"since": np.int64()} | ({"best": best, "lowest": 0.0, "reference": 0.0} if known else {})
+
+    return Callback(dict, update, like=like)
 
 
 @recorded
@@ -154,7 +159,12 @@ def checkpoints(
         if "unsaved" in state:
             save(last, state["unsaved"])
 
-    return Callback(dict, update, end)
+    def like(state: dict[str, Any], result: Fit) -> dict[str, Any]:
+        unsaved = _like_saved(state.get("unsaved"), result) | {"step": np.int64()}
+        known = {"lowest": 0.0, "unsaved": unsaved}
+        return {"epoch": np.int64()} | {name: known[name] for name in known if name in state}
+
+    return Callback(dict, update, end, like=like)
 
 
 @recorded
@@ -221,6 +231,12 @@ def _value(record: Record, metric: str) -> float:
     if metric not in record:
         raise ValueError(f"the record has no {metric!r}, but {', '.join(record)}")
     return record[metric]
+
+
+def _like_saved(saved: Any, result: Fit) -> dict[str, Any]:
+    """What parameters and an optimizer state, which may grow, are like in the state of a callback."""
+    found = saved.get("opt_state", {}) if isinstance(saved, dict) else {}
+    return {"params": result.params, "opt_state": found}
 
 
 def _saved_value(file: Path, metric: str | None) -> float:

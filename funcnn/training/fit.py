@@ -14,6 +14,7 @@ from typing import Any
 
 from funcnn import checks, tree
 from funcnn.aliases import Key, Params, Rng, Tree
+from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
 from funcnn.optim import as_optimizer, current_step
 from funcnn.protocol import as_layer
@@ -108,7 +109,7 @@ def fit(
         ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
             given, ``start`` is not the step of ``opt_state``, or the file holds another run; the message says in what
             it differs.
-        FileNotFoundError: there is no file to resume.
+        FileNotFoundError: there is no file to resume, or no folder for the checkpoint.
         BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
     Example:
@@ -141,7 +142,8 @@ def fit(
     elif start or opt_state is not None:
         raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
     else:
-        saved = load_run(source, fingerprint, len(first_states(followers)))
+        known = optimizer.init(params) if optimizer.donates else None  # states of one's own may change their shape
+        saved = load_run(source, fingerprint, params, known, followers)
         if saved.run.step > steps * epochs:
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
     first = saved.run.step
@@ -244,6 +246,8 @@ def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path 
     if checkpoint is None and every != 1:
         raise ValueError(f"fit: {every=} is the number of epochs between checkpoints; give checkpoint=path too")
     store = None if checkpoint is None else checks.path("fit", checkpoint, "checkpoint")
+    if store is not None:
+        check_replaceable(store)
     return store, None if resume is None else checks.path("fit", resume, "resume")
 
 

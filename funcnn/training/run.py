@@ -56,6 +56,8 @@ class Callback:
             ``Decision``.
         end: ``end(state)``, called once when training ends, also by an error or by Ctrl-C.
         call: the recorded call that made it, which ``repr``, ``pickle`` and ``copy`` read.
+        like: ``like(state, result) -> tree``, what the state of a run that is resumed must be like, where ``result``
+            holds the parameters and the history of that run. A state that differs raises before training.
 
     Example:
         >>> def update(state, record, result):
@@ -70,6 +72,7 @@ class Callback:
     update: Callable[[Any, Record, Fit], tuple[Any, Verdict]]
     end: Callable[[Any], None] | None = None
     call: Call | None = None
+    like: Callable[[Any, Fit], Tree] | None = None
     kept: list[Any] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[Any]:

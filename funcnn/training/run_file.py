@@ -4,9 +4,11 @@ It is a checkpoint with one more member, a text in JSON: the key, the step, the 
 what the run is of. A run goes on only where the fingerprint is that of the arguments of ``fit``.
 """
 
+import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,7 +17,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Tree
-from funcnn.interchange.checkpoint import load, save
+from funcnn.interchange.checkpoint import differences, load, save
 from funcnn.optim import Optimizer
 from funcnn.recorded import spelled
 from funcnn.training.batching import take
@@ -52,7 +54,7 @@ def fingerprint_of(
         **{name: _text(value) for name, value in recipe.items()},
         "initial parameters": _parameters(params),
         **{name: "none" if part is None else _examples(part) for name, part in data.items()},
-        "callbacks with a state": ", ".join(map(_text, pairs)) or "none",
+        "callbacks with a state": ", ".join(map(_callback, pairs)) or "none",
     }
 
 
@@ -77,6 +79,7 @@ def save_run(
         "step_in_epoch": step_in_epoch, "seconds": seconds, "stopped": run.stopped, "history": list(history),
     }  # fmt: skip
     states = {str(number): state for number, state in enumerate(run.states) if state is not None}
+    about["states"] = [*states]
     parts = {"params": run.params, "opt_state": run.opt_state, "callbacks": states}
     if result is not None:
         parts["result"] = {"params": result.params, "opt_state": result.opt_state}
@@ -88,8 +91,18 @@ def save_run(
     called(f"the run that is saved in {path}", write)
 
 
-def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
-    """Read a run with this number of callback states, or raise an error that says in what it differs from this one."""
+def load_run(
+    path: Path, fingerprint: Mapping[str, str], params: Tree, opt_state: Tree | None, callbacks: Sequence[Any]
+) -> Saved:
+    """Read a run, or raise an error that says in what it differs from this one.
+
+    Args:
+        path: the file.
+        fingerprint: what the run must be of.
+        params: what its parameters must be like.
+        opt_state: what its optimizer state must be like, if that is known.
+        callbacks: those of ``fit``.
+    """
     try:
         saved = load(path)
     except FileNotFoundError:
@@ -108,9 +121,42 @@ def load_run(path: Path, fingerprint: Mapping[str, str], states: int) -> Saved:
         )
     history, kept = about["history"], saved.get("result")
     result = None if kept is None else Fit(kept["params"], kept["opt_state"], history)
-    found_states = tuple(saved["callbacks"].get(str(number)) for number in range(states))
-    run = Run(saved["params"], saved["opt_state"], about["step"], found_states, len(history), about["stopped"])
-    return Saved(run, history, about["seconds"], result)
+    for part, found_part in {"": saved, "result/": kept or {}}.items():
+        for name, like in {"params": params, "opt_state": opt_state}.items():
+            if name in found_part and like is not None:
+                _check_part(path, part + name, found_part[name], like)
+    run = Run(saved["params"], saved["opt_state"], about["step"], (), len(history), about["stopped"])
+    states = tuple(_states(path, about, saved, callbacks))
+    return Saved(run._replace(states=states), history, about["seconds"], result)
+
+
+def _states(path: Path, about: Mapping[str, Any], saved: Tree, callbacks: Sequence[Any]) -> Iterator[Any]:
+    """The states of the callbacks, each checked as far as its callback says what it is like."""
+    pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
+    for number, callback in enumerate(pairs):
+        name, state = f"the state of the callback {callback!r}", saved["callbacks"].get(str(number))
+        # A state that is None is not in the file. Until there was a list of the others, only ``init`` told of that.
+        expected = str(number) in about["states"] if "states" in about else callback.init() is not None
+        if state is None and expected:
+            raise ValueError(f"{path} is damaged: {name} is missing")
+        if callback.like is not None and about["history"]:
+            if not isinstance(state, dict):
+                raise ValueError(f"{path} is damaged: {name} must be a dict, got {checks.what(state)}")
+            result = Fit(saved["params"], saved["opt_state"], about["history"])
+            _check_part(path, name, state, callback.like(state, result))
+        yield state
+
+
+def _check_part(path: Path, name: str, found: Tree, like: Tree) -> None:
+    """Raise if a part of the file is not like what it must be like."""
+    if different := differences(found, tree.map(_native, like)):
+        raise ValueError(f"{path} is damaged or holds no run: in {name}, {'; '.join(different)}")
+
+
+def _native(leaf: Any) -> Any:
+    """A leaf in this machine's byte order, in which a run goes on."""
+    array = _as_array(leaf)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _about(path: Path, saved: Tree) -> dict[str, Any]:
@@ -156,6 +202,16 @@ def _text(value: Any) -> str:
     if isinstance(value, Optimizer) and value.call is None:
         text = f"{text} of {spelled(value.update)}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def _callback(callback: Callback) -> str:
+    """What a callback is, without the paths of its files: a folder may be moved, and be named in several ways."""
+    call = callback.call
+    if call is None:
+        return _text(callback)
+    parameters = inspect.signature(call.constructor).parameters
+    others = {name: value for name, value in call.arguments.items() if "Path" not in str(parameters[name].annotation)}
+    return _text(replace(call, arguments=others))
 
 
 def _parameters(params: Tree) -> str:

@@ -395,3 +395,29 @@ def test_the_log_is_completed_by_a_resumed_run(tmp_path: Path) -> None:
     log.write_text("epoch,step\n0,0\n1,")  # half a row, and the rest is gone
     fit(resume=files[2], callbacks=[fn.callbacks.csv_log(log)])
     assert [line.partition(",")[0] for line in log.read_text().splitlines()] == epochs
+
+
+def test_a_folder_of_a_callback_may_be_moved_or_named_in_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run.npz"
+    fit(2, checkpoint=path, callbacks=[fn.callbacks.checkpoints("files", metric="train_loss")])
+    for name in ["files", str(tmp_path / "files"), Path("files"), "./files", "moved"]:
+        fit(3, resume=path, callbacks=[fn.callbacks.checkpoints(folder=name, metric="train_loss")])
+    assert same_bits(fn.load("moved/last.npz"), fn.load("files/last.npz"))
+    with pytest.raises(ValueError, match="callbacks with a state: checkpoints"):
+        fit(3, resume=path, callbacks=[fn.callbacks.checkpoints("files", metric="train_accuracy")])
+
+
+def test_a_checkpoint_that_cannot_be_written_raises_before_anything_is_evaluated(tmp_path: Path) -> None:
+    def never(y: Any, target: Any) -> Any:
+        raise AssertionError("it was called")
+
+    cases: dict[Any, tuple[type[Exception], str]] = {
+        tmp_path / "missing" / "run.npz": (FileNotFoundError, "there is no folder .*missing.*; create it first"),
+        tmp_path: (IsADirectoryError, "this is a folder"),
+    }
+    for path, (error, message) in cases.items():
+        with pytest.raises(error, match=message):
+            fit(checkpoint=path, loss=never)

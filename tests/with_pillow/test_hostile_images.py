@@ -119,3 +119,17 @@ def test_every_format_is_read(tmp_path: Path, kind: str) -> None:
     buffer = io.BytesIO()
     PIL.Image.fromarray(np.full((6, 5, 3), 200, np.uint8)).save(buffer, kind)
     np.testing.assert_allclose(read(place(tmp_path, "x", buffer.getvalue()))[0], 200, atol=3)
+
+
+def test_a_png_that_lost_its_last_bytes_is_not_read_with_other_pixels(tmp_path: Path) -> None:
+    rows = b"".join(b"\0" + bytes(range(8 * y, 8 * y + 8)) for y in range(8))
+    head, _, _ = png(8, 8, rows).partition(b"IDAT")
+    content = zlib.compress(rows, 0)
+    data = b"IDAT" + content
+    whole = head[:-4] + struct.pack(">I", len(content)) + data + struct.pack(">I", zlib.crc32(data))
+    whole += b"\0\0\0\0IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    x, _ = image_folder(place(tmp_path, "x.png", whole), 8, train_ratio=1)[0]
+    np.testing.assert_array_equal(x[0, :, :, 0], np.arange(64).reshape(8, 8))
+    place(tmp_path, "x.png", whole[:-30] + whole[-12:])
+    with pytest.raises(ValueError, match=r"x\.png"):
+        image_folder(tmp_path, 8, train_ratio=1)
