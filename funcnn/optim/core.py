@@ -78,8 +78,10 @@ class Optimizer:
             state: ``init(params)``, or the state that the step before returned.
             params: the parameters.
             donate: the caller needs ``params`` and ``state`` no longer: the new ones are written into their arrays.
-                ``grads`` is only read. If a rule raises an error, they may be half written. An ``update`` of your own
-                may keep what it was given, so a step with one in it makes new arrays all the same.
+                ``grads`` is only read. Everything that the library checks, and every rule for the whole tree, comes
+                before the first write; only if a rule for one array raises an error, as ``lift`` takes it, may they be
+                half written. What stands before a rule for the whole tree makes new arrays therefore, and so does a
+                step with an ``update`` of your own in it, which may keep what it was given.
 
         Returns:
             ``(params, state)``, the new ones. Use these after a donation too: counts are always new arrays.

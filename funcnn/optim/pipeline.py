@@ -87,6 +87,9 @@ class Pipeline:
         self.passes: list[tuple[int, ...]] = []
         for elementwise, numbers in by_kind:
             self.passes += [tuple(numbers)] if elementwise else [(n,) for n in numbers]
+        # A rule for the whole tree may raise; so only the passes after the last one write into what was donated.
+        whole = [i for i, (n, *_) in enumerate(self.passes) if isinstance(self.parts[n].work, WholeTreeRule)]
+        self.first_donating = whole[-1] + 1 if whole else 0
 
     def init(self, params: Tree) -> Any:
         """The state before the first step: the state of each part under its path, if it has any."""
@@ -119,7 +122,7 @@ class Pipeline:
             check_donated(leaves, [P, *written] if adds else written, run.name)
         last = len(self.parts) - 1
         passes = self.passes if last in self.rules or not adds else [*self.passes, ()]
-        for numbers in passes:
+        for number, numbers in enumerate(passes):
             work = self.parts[numbers[0]].work if numbers else None
             if isinstance(work, WholeTreeRule):
                 run.whole_tree(numbers[0], work, adds)
@@ -127,7 +130,8 @@ class Pipeline:
                 run.pair(numbers[0], work)
             else:
                 steps = [run.step(n) for n in numbers]
-                run_fused(leaves, [*steps, ADD] if adds and numbers is passes[-1] else steps, donate)
+                adding = [ADD] if adds and number == len(passes) - 1 else []
+                run_fused(leaves, [*steps, *adding], donate and number >= self.first_donating)
         return rebuilt(params, leaves[P if adds else G]), self._joined(run.new_states())
 
     def _states(self, state: Any) -> list[Any]:

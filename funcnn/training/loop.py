@@ -83,6 +83,8 @@ class Loop:
         self.steps = math.ceil(examples / self.batch_size)
         # Random examples: the first ones may all be of one class.
         self.sample = generator(fold(self.key, "calibrate")).permutation(examples)[:CALIBRATION_EXAMPLES]
+        # Those that are not finite at first, such as the rate of the last step before there was one.
+        self.undefined = frozenset(self.nonfinite_state())
         self.started = time.perf_counter() - self.seconds
         self.first = self.run.step
         # The run at its last evaluation, as others know it; none of its arrays is ever written to.
@@ -145,6 +147,8 @@ class Loop:
                 record |= {f"{part}_{name}": value for name, value in found.items()}
         except _NonFiniteLoss as error:
             raise self.diverged(f"{error} after epoch {epoch}", None, self.predicted(run.params)) from None
+        if path := next((path for path in self.nonfinite_state() if path not in self.undefined), ""):
+            raise self.diverged(f"{path} in the optimizer state is not finite after epoch {epoch}", None)
         self.report(record)
         self.history.append(record | _rate(run.opt_state))
         self.good, self.good_step = Fit(params, run.opt_state, self.history), run.step
@@ -233,6 +237,10 @@ class Loop:
                 yield callback.end, state
 
     # What is not finite
+
+    def nonfinite_state(self) -> Iterator[str]:
+        """The paths of what is not finite in the optimizer state; what that of another library holds is not known."""
+        return _nonfinite_paths(self.run.opt_state) if self.optimizer.donates else iter(())
 
     def finite_loss(self, y: Tree, target: Tree) -> tuple[float, Tree]:
         """The loss, but it raises if its value is NaN or infinite, before the parameters become so."""

@@ -466,3 +466,23 @@ def test_a_diverged_run_leaves_the_file_of_its_last_evaluation(tmp_path: Path) -
     saved = fn.load(path)
     assert np.isfinite(fn.tree.ravel(saved["params"])[0]).all()
     assert same_bits(saved["params"], caught.value.result.params)
+
+
+@pytest.mark.parametrize("optimizer", [fn.adam(1e-3), fn.rmsprop(1e-3), fn.adagrad(1e-3)], ids=repr)
+def test_a_gradient_whose_square_overflows_raises_at_the_evaluation(optimizer: Any) -> None:
+    calls = iter(range(10**6))
+
+    def softmax_cross_entropy(y: Any, target: Any) -> Any:
+        value, dy = LOSS(y, target)
+        return value, dy * np.float32(1e25 if next(calls) == 6 else 1)  # in epoch 2
+
+    def run(optimizer: Any) -> fn.Fit:
+        return fit(optimizer=optimizer, loss=softmax_cross_entropy, model=MODEL, params=PLAIN, epochs=4)
+
+    message = r"scale_by_\w+/v/dense_0/\w in the optimizer state is not finite after epoch 2; try .*clip_by_global_norm"
+    with np.errstate(over="ignore"), pytest.raises(fn.NonFiniteLossError, match=message) as caught:
+        run(optimizer)
+    assert caught.value.result.history[-1]["epoch"] == 1
+    calls = iter(range(10**6))
+    clipped = run(fn.chain(fn.clip_by_global_norm(1.0), optimizer))
+    assert clipped.history[-1]["epoch"] == 4
