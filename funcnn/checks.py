@@ -10,7 +10,7 @@ import numbers
 import operator
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from funcnn.aliases import Array, Shape
 
 __all__ = [
     "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array", "float_dtype",
-    "fraction", "function", "images", "labels", "nonnegative", "number", "path", "plain", "positive", "prefix",
-    "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps",
-    "weights", "what",
+    "fraction", "function", "images", "is_iterable", "labels", "nonnegative", "number", "path", "plain", "positive",
+    "prefix", "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes",
+    "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -395,6 +395,11 @@ def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtyp
         raise TypeError(f"{name} must return an array of {dtype}, got {value.dtype}; use .astype(np.{dtype.name})")
     found: Array = value
     return found
+
+
+def is_iterable(value: Any) -> bool:
+    """Whether a value can be iterated over, which an array without axes cannot."""
+    return isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and not value.ndim)
 
 
 def what(value: Any) -> str:

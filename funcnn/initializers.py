@@ -109,9 +109,9 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     scale = checks.real("variance_scaling", "scale", scale)
     if not 0 < scale < math.inf:
         raise ValueError(f"variance_scaling: scale must be positive, got {scale!r}")
-    if fan not in ("in", "out", "average"):
+    if not isinstance(fan, str) or fan not in ("in", "out", "average"):
         raise ValueError(f"variance_scaling: fan is 'in', 'out' or 'average', got {fan!r}")
-    if distribution not in ("normal", "uniform"):
+    if not isinstance(distribution, str) or distribution not in ("normal", "uniform"):
         raise ValueError(f"variance_scaling: distribution is 'normal' or 'uniform', got {distribution!r}")
 
     def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:

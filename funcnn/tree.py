@@ -151,7 +151,12 @@ def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         >>> map(lambda p, g: p - 0.1 * g, {"w": 1.0, "step": 3}, {"w": 5.0, "step": None})
         {'w': 0.5, 'step': None}
     """
-    return _map(checks.function("tree.map", "f", f), False, "", {"": tree}, (others,))[""]
+    try:
+        return _map(checks.function("tree.map", "f", f), False, "", {"": tree}, (others,))[""]
+    except TypeError as error:
+        if isinstance(f, np.ufunc) and type(error) is not TypeError:  # one of NumPy's own, about dtypes
+            raise TypeError(f"tree.map: {f.__name__} does not take the dtypes of the leaves: {error}") from None
+        raise
 
 
 def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:

@@ -137,7 +137,7 @@ def _axes(axis: Any, x: Array) -> tuple[int, ...]:
     """The axes to average over, or an error if they are not those of an array, or leave out the examples."""
     try:
         axes = tuple(range(x.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"statistics: axis must be None, or one or several of the {x.ndim} axes of x, each once, got {axis!r}"
         raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from None
     if 0 not in axes:

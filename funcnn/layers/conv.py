@@ -35,7 +35,7 @@ def _conv(
     filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
     if filters % groups:
         raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
-    if pad_mode not in ("zero", "edge"):
+    if not isinstance(pad_mode, str) or pad_mode not in ("zero", "edge"):
         raise ValueError(f"{kind}: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
     window = as_window(kind, axes, kernel, stride, padding, dilation)
     activate = fuse(kind, activation)

@@ -12,6 +12,9 @@ from funcnn.metrics.inputs import check_probabilities, examples
 
 __all__ = ["calibration_error", "log_loss"]
 
+MAX_BINS = 1_000_000
+"""More are of no use: there would be an example or none in each, and their edges take memory."""
+
 
 def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     """-mean over i of log p_i, with p_i the predicted probability of the true class of example i.
@@ -62,7 +65,7 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
 
     Raises:
         TypeError: as ``log_loss``.
-        ValueError: as ``log_loss``, or ``bins`` is not a whole number ``>= 1``.
+        ValueError: as ``log_loss``, or ``bins`` is not a whole number from 1 to 1,000,000.
 
     Example:
         >>> y = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
@@ -74,6 +77,8 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         their table 1.
     """
     bins = checks.size("calibration_error", "bins", bins)
+    if bins > MAX_BINS:
+        raise ValueError(f"calibration_error: bins must be at most {MAX_BINS}, got {bins}; 15 are usual")
     scores, true, w, *_ = examples("calibration_error", y, labels, weights)
     p = check_probabilities("calibration_error", scores)
     confidence = p.max(axis=1)

@@ -16,7 +16,7 @@ from funcnn.optim.elementwise import ElementwiseRule, Rule
 from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Schedule
-from funcnn.optim.state import SlotStarts, State, state_spec
+from funcnn.optim.state import SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
 
 __all__ = [
@@ -173,6 +173,7 @@ def lift(
         >>> halve.update({"w": np.ones(2)}, {}, {"w": np.zeros(2)})
         ({'w': array([0.5, 0.5])}, {})
     """
+    check_kind(kind)
     checks.function(kind, "rule", rule, "g, state, p, hyper, u, new_state")
     in_place = checks.flag(kind, "in_place", in_place)
     work = ElementwiseRule(state_spec(kind, slots, rates, counts), rule, in_place)
@@ -211,6 +212,7 @@ def transform(
         >>> nothing.init({"w": np.ones(2)})
         {}
     """
+    check_kind(kind)
     checks.function(kind, "rule", rule, "grads, slots, params, hyper")
     return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts), rule))])
 

@@ -17,7 +17,17 @@ from funcnn.aliases import Array, Tree
 from funcnn.optim.schedules import Schedule, as_schedule
 
 __all__ = [
-    "Beside", "Expected", "Hyper", "SlotStarts", "State", "StateSpec", "aligned", "beside", "rebuilt", "state_spec",
+    "Beside",
+    "Expected",
+    "Hyper",
+    "SlotStarts",
+    "State",
+    "StateSpec",
+    "aligned",
+    "beside",
+    "check_kind",
+    "rebuilt",
+    "state_spec",
 ]  # fmt: skip
 
 State: TypeAlias = dict[str, Any]
@@ -143,10 +153,15 @@ def state_spec(
     return StateSpec(kind, dict(starts), constants, schedules, counted)
 
 
-def _check_names(kind: Any, slots: Any, rates: Any) -> None:
-    """Raise if a transform, its slots or its rates have names that cannot be keys of a state."""
+def check_kind(kind: Any) -> None:
+    """Raise if the name of a transform cannot be a key of a state."""
     if not isinstance(kind, str) or not kind or "/" in kind:
         raise ValueError(f"an optimizer's kind is a string that is not empty and has no '/', got {kind!r}")
+
+
+def _check_names(kind: str, slots: Any, rates: Any) -> None:
+    """Raise if a transform, its slots or its rates have names that cannot be keys of a state."""
+    check_kind(kind)
     if not isinstance(slots, tuple | list | Mapping):
         raise TypeError(f"{kind}: expected slots as a tuple of names or a dict {{name: start}}, got {slots!r}")
     if not isinstance(rates, Mapping | None):

@@ -159,7 +159,7 @@ def check_names(kind: str, names: Iterable[str] | None, labels: Iterable[int], e
     occurring = sorted({int(label) for label in labels})
     if names is None:
         return {label: str(label) for label in occurring}
-    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+    if isinstance(names, str | bytes) or not checks.is_iterable(names):
         raise TypeError(f"{kind}: expected class names as a list of strings, got {names!r}")
     listed = list(names)
     wrong = [name for name in listed if not isinstance(name, str)]

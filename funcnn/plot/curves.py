@@ -136,7 +136,7 @@ def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None
 
 def _records(kind: str, records: Any) -> list[Mapping[str, Any]]:
     """The records as a list of dicts, or an error that says what they are instead."""
-    listed = None if isinstance(records, Mapping | str) or not isinstance(records, Iterable) else list(records)
+    listed = None if isinstance(records, Mapping | str) or not checks.is_iterable(records) else list(records)
     if listed is None or any(not isinstance(record, Mapping) for record in listed):
         raise TypeError(
             f"{kind}: expected a list of dicts of numbers, such as fit(...).history or [tree.norms(grads)], got "
@@ -169,7 +169,10 @@ def _number(kind: str, place: int, name: str, value: Any) -> float:
         except ValueError:
             raise ValueError(f"{kind}: record {place} has {value!r} as {name!r}, which is not a number") from None
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{kind}: record {place} has a {name!r} that is too large for a float") from None
     raise TypeError(f"{kind}: record {place} has {checks.what(value)} as {name!r}, not a number; use float(...)")
 
 

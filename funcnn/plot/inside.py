@@ -68,13 +68,13 @@ def feature_maps(
     if isinstance(channels, int) and channels < 1:
         raise ValueError(f"feature_maps: channels must be 1 or more, got {channels}")
     channels = checks.size("feature_maps", "channels", channels)
-    if isinstance(paths, str) or not isinstance(paths, Iterable | None):
+    if isinstance(paths, str) or not (paths is None or checks.is_iterable(paths)):
         raise TypeError(f"feature_maps: expected paths as a list of paths, got {paths!r}")
     x = x if isinstance(x, dict) else checks.array("feature_maps", x, "x")
     visits = trace(model, params, tree.map(lambda leaf: checks.array("feature_maps", leaf, "x")[None], x), rng)
     by_path = {visit.path: visit for visit in visits}
     chosen = [visit.path for visit in visits if not visit.layer.children] if paths is None else list(paths)
-    unknown = [path for path in chosen if path not in by_path]
+    unknown = [path for path in chosen if not isinstance(path, str) or path not in by_path]
     if unknown or not chosen:
         raise ValueError(f"feature_maps: no layer has the path {unknown}; there are {[*by_path]}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.engine.microbatch import microbatches
 from funcnn.protocol import Layer, as_layer, declared, per_example
@@ -128,17 +128,22 @@ def random_batch(shape: Tree, examples: int, rng: Rng = 0) -> Tree:
 
     Args:
         shape: of one example: a tuple, a ``fn.spec``, or a tree of them.
-        examples: how many.
+        examples: how many, ``>= 0``.
         rng: the key.
 
     Returns:
         An array (examples, *shape), or a tree of them. No example of a mask is False everywhere.
+
+    Raises:
+        TypeError: ``shape`` is not a shape.
+        ValueError: ``examples`` is not a whole number ``>= 0``.
 
     Example:
         >>> import funcnn as fn
         >>> fn.specs(random_batch({"x": (3,), "mask": fn.spec((3,), bool)}, examples=2))
         {'x': spec((3,), 'float64'), 'mask': spec((3,), 'bool')}
     """
+    examples = checks.size("random_batch", "examples", examples, 0)
     return _drawn(checked("random_batch", shape), examples, generator(rng))
 
 

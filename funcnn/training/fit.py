@@ -125,6 +125,7 @@ def fit(
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     tree.check_parameters(params, "fit")
     parts = _parts(train, validation, validation_split, key)
+    verbose = checks.flag("fit", "verbose", verbose)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
     batch_size = checks.size("fit", "batch_size", batch_size)
@@ -217,10 +218,18 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
 def format_record(record: Record) -> str:
     """A record as one line: losses and metrics with four decimals, and the time.
 
+    Raises:
+        TypeError, ValueError: the record is not a dict with ``seconds``, or has something else than numbers.
+
     Example:
         >>> format_record({"epoch": 1, "seconds": 2.0, "train_loss": 0.25, "train_accuracy": 0.9})
         'train loss 0.2500, train accuracy 0.9000; 2.0 s'
     """
+    if not isinstance(record, Mapping):
+        raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
+    if "seconds" not in record:
+        raise ValueError(f"format_record: expected a record of fit with 'seconds', got one with {[*record]}")
+    record = {name: checks.real("format_record", str(name), value) for name, value in record.items()}
     words = [
         f"{name.replace('_', ' ')} {value:.4f}"
         for name, value in record.items()
@@ -236,7 +245,7 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
         check_data("fit, validation", validation)
         if validation_split:
             raise ValueError("fit: give validation data or validation_split, not both")
-    elif validation_split:
+    elif checks.real("fit", "validation_split", validation_split):
         fraction = checks.proper_fraction("fit", "validation_split", validation_split)
         train, validation = split(train, fraction, fold(rng, "split"))
     return {"train": train} | ({} if validation is None else {"validation": validation})

@@ -29,6 +29,12 @@ MATRIX = np.eye(2, dtype=int).view(np.matrix)
 
 # The call, the type of the error, and words of its message.
 MISUSE: list[tuple[Callable[[Axes], Any], type[Exception], str]] = [
+    (lambda ax: plot.learning_curves(np.array(1), ax=ax), TypeError, "learning_curves: expected a list of dicts of"),
+    (
+        lambda ax: plot.learning_curves([{"epoch": 10**400, "train_loss": 1.0}], ax=ax),
+        ValueError,
+        "learning_curves: record 0 has a 'epoch' that is too large for a float",
+    ),
     (lambda ax: plot.learning_curves(None, ax=ax), TypeError, "learning_curves: expected a list of dicts of"),
     (lambda ax: plot.learning_curves("abc", ax=ax), TypeError, "learning_curves: expected a list of dicts of"),
     (lambda ax: plot.learning_curves({"train_loss": [1, 2]}, ax=ax), TypeError, "learning_curves: expected a list"),
