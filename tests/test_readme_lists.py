@@ -36,6 +36,7 @@ INSIDE = (
     "funcnn.optim.state",
     "funcnn.plot.canvas",
     "funcnn.plot.layered",
+    "funcnn.signals",
     "funcnn.shapes",
     "funcnn.testing.laws",
     "funcnn.testing.report",

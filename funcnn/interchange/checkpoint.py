@@ -25,7 +25,7 @@ from funcnn.protocol import Layer, as_layer
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below
 
-__all__ = ["differences", "load", "load_model", "save", "save_model"]
+__all__ = ["load", "load_model", "save", "save_model"]
 
 ARCHITECTURE = "architecture.json"
 
