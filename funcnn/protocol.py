@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from funcnn import checks, contract, shapes
+from funcnn import checks, contract, notebook, shapes
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, made
@@ -89,6 +89,9 @@ class Layer:
 
     def __repr__(self) -> str:
         return self.spelling() if self.name is None else f"named({self.name!r}, {self.spelling()})"
+
+    def _repr_html_(self) -> str:
+        return notebook.preformatted(notebook.outline(self))
 
     def spelling(self) -> str:
         """The call that made the layer, without a name of its own."""

@@ -16,7 +16,7 @@ ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"aliases", "signals"},
-    {"checks"},
+    {"checks", "notebook", "terminal"},
     {"tree", "rng", "recorded"},
     {"contract"},
     {"shapes", "cores"},

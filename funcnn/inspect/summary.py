@@ -4,14 +4,17 @@ Everything is read off one run over a single example of zeros, so the table cann
 """
 
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any, TextIO
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import notebook, terminal, tree
 from funcnn.aliases import Params, Tree
 from funcnn.combinators.parameters import frozen_paths
 from funcnn.combinators.wiring import probing
@@ -26,6 +29,13 @@ __all__ = ["Row", "Summary", "summary"]
 # are legible on black and on white. The fifth family and the next are underlined.
 STYLES = [f"{underlined}38;5;{colour}" for underlined in ("", "4;") for colour in (68, 136, 93, 161)]
 BOLD = "1"
+
+HEAD = ("path", "layer", "input", "output", "parameters", "multiply-adds")
+NUMBERS = 2
+"""The last columns are numbers, which are never wrapped."""
+
+NARROWEST = 10
+"""A column of text is at least so wide; where there is no room for that, each layer is a paragraph instead of a row."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows and their totals; prints as a table, and in a terminal ``show`` does so in colour."""
+    """The rows and their totals; prints as a table of the terminal's width, which ``show`` does in colour."""
 
     rows: tuple[Row, ...]
     nbytes: int
@@ -106,19 +116,26 @@ class Summary:
         if not _takes_colour(stream):
             print(self, file=stream)
             return
-        legend = "  ".join(_painted(family, style) for family, style in self._styles().items())
-        print(f"{self._table(_painted)}\ncolours: {legend}", file=stream)
+        styles = self._styles()
+        lines = wrap("colours: " + "  ".join(styles), terminal.columns())
+        legend = re.sub(r"\w+", lambda word: _painted(word[0], styles.get(word[0], "")), "\n".join(lines))
+        print(f"{self._table(_painted)}\n{legend}", file=stream)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        *body, total = self._cells()
+        return notebook.table(HEAD, body, total, self._note(), NUMBERS)
 
     def _styles(self) -> dict[str, str]:
         """A style for each family, in the order of the rows."""
         families = dict.fromkeys(row.family for row in self.rows)
         return {family: STYLES[number % len(STYLES)] for number, family in enumerate(families)}
 
-    def _table(self, paint: Callable[[str, str], str]) -> str:
-        """The table, with ``paint(text, style)`` for what may have a colour."""
-        styles = self._styles()
-        head = ("path", "layer", "input", "output", "parameters", "multiply-adds")
-        body = [
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The texts of all rows, and of the totals."""
+        rows = [
             (
                 row.path,
                 row.layer,
@@ -129,18 +146,29 @@ class Summary:
             )
             for row in self.rows
         ]
-        total = ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
-        widths = [max(len(line[i]) for line in (head, *body, total)) for i in range(len(head))]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [_aligned(line, widths) for line in (head, *body, total)]
-        for number, row in enumerate(self.rows, start=1):
-            layer, padding = row.layer, " " * (widths[1] - len(row.layer))
-            lines[number][1] = paint(layer, styles[row.family]) + padding
-        top, *middle, bottom = ("  ".join(line).rstrip() for line in lines)
+        return [*rows, ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+
+    def _note(self) -> str:
+        """What stands below the table."""
         frozen = f", {self.frozen:,} frozen ones" if self.frozen else ""
         measured = f", and {self.measured:,} measured ones" if self.measured else ""
-        note = f"{self.parameters:,} learned parameters{frozen}{measured}; {self.nbytes:,} bytes"
-        return "\n".join([top, rule, *middle, rule, paint(bottom, BOLD), note])
+        return f"{self.parameters:,} learned parameters{frozen}{measured}; {self.nbytes:,} bytes"
+
+    def _table(self, paint: Callable[[str, str], str]) -> str:
+        """The table, with ``paint(text, style)`` for what may have a colour."""
+        cells = self._cells()
+        widths = _widths([HEAD, *cells], terminal.columns())
+        styles = [self._styles()[row.family] for row in self.rows]
+        note = terminal.wrapped(self._note().split(" "))
+        if not widths:
+            paragraphs = [_paragraph(row, paint, style) for row, style in zip(cells[:-1], styles, strict=True)]
+            return "\n".join([*paragraphs, _paragraph(cells[-1], paint, ""), note])
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        top, *middle, bottom = (
+            _lines(row, widths, paint, style) for row, style in zip([HEAD, *cells], ["", *styles, ""], strict=True)
+        )
+        total = [paint(line, BOLD) for line in bottom]
+        return "\n".join([*top, rule, *(line for lines in middle for line in lines), rule, *total, note])
 
 
 def summary(model: Any, params: Params, shape: Tree) -> Summary:
@@ -233,8 +261,8 @@ def _takes_colour(stream: TextIO) -> bool:
 
 
 def _painted(text: str, style: str) -> str:
-    """Text in a style."""
-    return f"\x1b[{style}m{text}\x1b[0m"
+    """Text in a style, if it has one."""
+    return text if not style else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _shape(shape: Any) -> str:
@@ -244,9 +272,50 @@ def _shape(shape: Any) -> str:
     return " x ".join(str(n) for n in shape) or "1"
 
 
-def _aligned(cells: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Text aligned to the left, counts to the right."""
-    return [
-        cell.ljust(width) if i < 4 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
+def _widths(rows: Sequence[tuple[str, ...]], room: int) -> list[int]:
+    """The widths of the columns, in which texts are wrapped where there is no room; empty if there is none at all."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > room:
+        widest = max(range(len(widths) - NUMBERS), key=widths.__getitem__)
+        if widths[widest] <= NARROWEST:
+            return []
+        widths[widest] -= 1
+    return widths
+
+
+def _lines(cells: tuple[str, ...], widths: list[int], paint: Callable[[str, str], str], style: str) -> list[str]:
+    """A row as lines: text to the left, counts to the right, and the layer in its style."""
+    columns = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    lines = []
+    for parts in zip_longest(*columns, fillvalue=""):
+        *texts, parameters, multiply_adds = (
+            part.ljust(width) if i < len(widths) - NUMBERS else part.rjust(width)
+            for i, (part, width) in enumerate(zip(parts, widths, strict=True))
+        )
+        if style and parts[1]:
+            texts[1] = paint(parts[1], style) + " " * (widths[1] - len(parts[1]))
+        lines.append("  ".join([*texts, parameters, multiply_adds]).rstrip())
+    return lines
+
+
+def _paragraph(cells: tuple[str, ...], paint: Callable[[str, str], str], style: str) -> str:
+    """A row for a terminal that is too narrow for a table."""
+    path, layer, x, y, parameters, multiply_adds = cells
+    width = max(terminal.columns() - 2, 1)
+    counts = [f"{parameters} parameters,", f"{multiply_adds} multiply-adds"]
+    about = terminal.wrapped([x, f"-> {y};" if x else "", *counts], width=width).split("\n")
+    lines = [*(paint(line, style) for line in _wrapped(layer, width) if line), *about]
+    return "\n".join([*_wrapped(path, width + 2), *("  " + line for line in lines)])
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Text in lines that fit, which end where a name or an argument does, or, if it is longer, at an underscore."""
+    lines = [""]
+    for word in re.findall(r"[^ /=(]*[ /=(]|[^ /=(]+", text):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+        while len(lines[-1].rstrip()) > width:
+            end = lines[-1].rfind("_", 0, width) + 1 or width
+            lines[-1:] = [lines[-1][:end], lines[-1][end:]]
+    return [line.rstrip() for line in lines]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from funcnn import notebook
 from funcnn.aliases import Array
 from funcnn.metrics.inputs import examples, predicted_classes
 
@@ -168,7 +169,7 @@ def confusion_matrix(
 
     Returns:
         int64 counts of shape (classes, classes): a row for each true class, a column for each predicted one; with
-        weights, float64 sums of them.
+        weights, float64 sums of them. In a notebook it shows itself as ``plot.confusion_matrix``.
 
     Raises:
         TypeError, ValueError: as ``accuracy``; or ``classes`` is smaller than the number of scores.
@@ -182,7 +183,8 @@ def confusion_matrix(
         Stehman, Selecting and interpreting measures of thematic classification accuracy (1997), table 1.
     """
     matrix, exponent = _matrix_and_exponent("confusion_matrix", y, labels, threshold, weights, classes)
-    return matrix.astype(np.int64) if weights is None else np.ldexp(matrix, exponent)
+    counts = matrix.astype(np.int64) if weights is None else np.ldexp(matrix, exponent)
+    return notebook.show_as_plot(counts, "confusion.confusion_matrix")
 
 
 def precision(

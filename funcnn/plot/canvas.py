@@ -4,11 +4,12 @@ A plot of many images is a single pair of axes with a tile for each image, so th
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, notebook
 from funcnn.aliases import Array
 
 if TYPE_CHECKING:
@@ -37,15 +38,26 @@ def new_axes(width: float, height: float) -> "Axes":
 def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
     """The axes that were passed, or new ones of this size if they are None; or an error if they are something else.
 
-    It is called after all other checks, so that nothing is drawn on axes when an argument is wrong.
+    It is called after all other checks, so that nothing is drawn on axes when an argument is wrong. In a notebook,
+    the axes and their figure show their picture where they are the last line of a cell.
     """
     from matplotlib.axes import Axes
 
     if ax is None:
-        return new_axes(width, height)
+        return _shown(new_axes(width, height))
     if not isinstance(ax, Axes) or ax.name != "rectilinear" or ax.figure is None:
         got = checks.what(ax) if not isinstance(ax, Axes) else f"{ax.name} axes" if ax.figure else "axes of no figure"
         raise TypeError(f"{kind}: expected ax as plain matplotlib axes, such as Figure().subplots(), got {got}")
+    return _shown(ax)
+
+
+def _shown(ax: "Axes") -> "Axes":
+    """The axes, with what a notebook asks them and their figure for."""
+    figure: Any = ax.figure
+    while figure is not figure.figure:  # that of a subfigure
+        figure = figure.figure
+    for thing in (ax, figure):
+        vars(thing)["_repr_png_"] = partial(notebook.picture, figure)
     return ax
 
 

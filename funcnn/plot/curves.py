@@ -5,7 +5,7 @@ Curves differ in dashes and markers too, so that they can be distinguished witho
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from funcnn import checks
@@ -13,6 +13,7 @@ from funcnn.plot.canvas import BLUE, COLOURS, VERMILLION, axes_for, legend, plai
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["learning_curves", "norms"]
 
@@ -71,6 +72,18 @@ def learning_curves(history: Records, metric: str = "loss", ax: "Axes | None" = 
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
     ax.set_title("Learning curves", loc="left", pad=24)
     return ax
+
+
+def all_curves(history: Records, metrics: Sequence[str] = ()) -> "Figure":
+    """The learning curves of several metrics, by default of all, beside and below each other in a figure of its own."""
+    from matplotlib.figure import Figure
+
+    names = metrics or list(dict.fromkeys(_metric_names(_records("learning_curves", history))))
+    rows, columns = -(-len(names) // 3), min(len(names), 3)
+    figure = Figure(figsize=(4.8 * columns, 3.3 * rows), layout="compressed")
+    for number, metric in enumerate(names, start=1):
+        learning_curves(history, metric, figure.add_subplot(rows, columns, number)).set_title("")
+    return figure
 
 
 def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
@@ -184,5 +197,10 @@ def _with_gaps(name: str, points: list[tuple[float, float]]) -> str:
 
 def _metrics(history: list[Mapping[str, Any]]) -> str:
     """The names of all metrics in a history, for a message."""
+    return ", ".join(sorted({repr(metric) for metric in _metric_names(history)}))
+
+
+def _metric_names(history: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The name of a metric for each of its numbers."""
     parts = [key.partition("_") for epoch in history for key in epoch]
-    return ", ".join(sorted({repr(metric) for part, _, metric in parts if part in ("train", "validation")}))
+    return (metric for part, _, metric in parts if part in ("train", "validation"))

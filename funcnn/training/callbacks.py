@@ -12,21 +12,19 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, notebook
 from funcnn.interchange.checkpoint import load, save
 from funcnn.interchange.files import appended, replaced
 from funcnn.recorded import recorded
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.training.evaluate import Record
-from funcnn.training.run import Callback, Decision, Fit
+from funcnn.training.run import Callback, Decision, Fit, Mode
 
-__all__ = ["checkpoints", "csv_log", "early_stopping"]
-
-Mode: TypeAlias = Literal["min", "max"]
+__all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves"]
 
 EPOCH_FILE = re.compile(r"epoch_(\d{4,})\.npz")
 
@@ -36,7 +34,8 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
     """Stop training when a metric no longer improves, and let ``fit`` return the best parameters.
 
     Whether this callback, another callback or the last epoch ends the training: the ``Fit`` returned has the parameters
-    and the optimizer state of the epoch with the best metric, and the history of all epochs.
+    and the optimizer state of the epoch with the best metric, whose record is its ``best``, and the history of all
+    epochs.
 
     Args:
         metric: the name of the metric in the record: ``"validation_loss"``.
@@ -77,7 +76,7 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
             if "reference" not in state or value < state["reference"] - min_delta:
                 state = state | {"reference": value, "since": epoch}
         if "best" in state:
-            result = Fit(state["best"]["params"], state["best"]["opt_state"], result.history)
+            result = Fit(state["best"]["params"], state["best"]["opt_state"], result.history, (metric, mode))
         return state, Decision(bool(epoch - state["since"] >= patience), result)
 
     def like(state: dict[str, Any], result: Fit) -> dict[str, Any]:
@@ -208,6 +207,44 @@ def csv_log(path: str | Path) -> Callable[[Record, Fit], None]:
         text = _lines(names, [dict(zip(names, names, strict=True)), *rows])
         with replaced(path) as whole:
             whole.write(text.encode())
+
+    return callback
+
+
+@recorded
+def live_curves(*metrics: str) -> Callable[[Record, Fit], None]:
+    """Learning curves that grow while a notebook trains: one picture, drawn again after each evaluation.
+
+    Drawing takes a tenth of a second or two; where epochs are short, evaluate less often with ``evaluate_every``.
+
+    Args:
+        *metrics: the names of the metrics: ``"loss"``, ``"accuracy"``; by default all that are recorded.
+
+    Returns:
+        A callback for ``fit``. Outside of a notebook it draws nothing.
+
+    Raises:
+        TypeError: a name is not a text.
+        ValueError: once it is called, the record has no such metric.
+
+    Example:
+        >>> record = {"epoch": 0, "train_loss": 0.5}
+        >>> live_curves("loss")(record, Fit({}, {}, [record]))
+    """
+    names = tuple(_name("live_curves", metric) for metric in metrics)
+    history: Any = None
+    draw: Any = None
+
+    def callback(record: Record, result: Fit) -> None:
+        nonlocal history, draw
+        for name in names:
+            _value(record, f"train_{name}")
+        if not notebook.is_running():
+            return
+        if history is not result.history:  # another run has a picture of its own
+            history, draw = result.history, notebook.live()
+        figure = notebook.plotted("curves.all_curves", history, names)
+        draw({"image/png": notebook.png(figure), "text/plain": repr(result)})
 
     return callback
 

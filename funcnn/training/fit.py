@@ -5,14 +5,15 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 """
 
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from funcnn import checks, tree
+import numpy as np
+
+from funcnn import checks, notebook, terminal, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
@@ -80,7 +81,8 @@ def fit(
         start: to go on after a loop of your own, the number of steps it made, which is also that of ``opt_state``.
         evaluate_every: the number of epochs between evaluations; there is always one before training and one at the
             end.
-        verbose: whether to print a line for each evaluation, and a progress line on a terminal.
+        verbose: whether to print a line for each evaluation and one about the best epoch at the end, and to show the
+            progress on a terminal and in a notebook. Without it, nothing is printed, also no warnings of NumPy.
         callbacks: functions ``callback(record, result)``, called after each evaluation, where ``result`` is the Fit so
             far; training stops if one returns True. One with a state is a pair ``(init, update)``, see ``Callback``.
             ``funcnn.callbacks`` has some.
@@ -95,11 +97,11 @@ def fit(
             record of the last epoch of a run stays if it goes on for more.
 
     Returns:
-        ``Fit(params, opt_state, history)``. A record has ``epoch``, ``step``, ``seconds`` since the start,
-        ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all evaluated in inference mode on all
-        examples, and the learning ``rate`` of the last step, if the optimizer's state contains it. For each evaluation,
-        and for the parameters returned, layers such as ``batch_norm`` are calibrated on training examples. Both take
-        ``batch_size`` examples at a time.
+        ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
+        ``step``, ``seconds`` since the start, ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all
+        evaluated in inference mode on all examples, and the learning ``rate`` of the last step, if the optimizer's
+        state contains it. For each evaluation, and for the parameters returned, layers such as ``batch_norm`` are
+        calibrated on training examples. Both take ``batch_size`` examples at a time.
 
     Raises:
         NonFiniteLossError: the loss, a gradient or a parameter became NaN or infinite, or, at an evaluation, the
@@ -154,9 +156,12 @@ def fit(
     def report(record: Record) -> None:
         if show is not None:
             show(0, "")
-            print(f"epoch {record['epoch']}/{epochs}  {format_record(record)}", flush=True)
+            before = loop.history[-1] if loop.history else None
+            print(format_record(record, before, f"epoch {record['epoch']}/{epochs} "), flush=True)
 
-    with interrupts_deferrable() as deferral:
+    # NumPy need not warn of an overflow: if it matters, it becomes an error of fit.
+    quiet: Any = {kind: "ignore" for kind, mode in np.geterr().items() if mode == "warn" and not verbose}
+    with interrupts_deferrable() as deferral, np.errstate(**quiet):
         loop = Loop(
             layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
             None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
@@ -172,22 +177,29 @@ def fit(
                 if show is not None:
                     show(loop.run.step - first, f"loss {value:.4f}")
                 loop.epoch_ended()
-            return loop.end()
+            result = loop.end()
+            if show is not None:
+                show(0, "")
+                if result.best and len(result.history) > 1:
+                    print(_best_line(result, epochs), flush=True)
+            return result
         except BaseException as error:
             loop.rescue(error)
             raise
 
 
 def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
-    """One line that shows the step, the speed and the remaining time of a loop.
+    """One line that shows the step, the speed and the remaining time of a loop; in a notebook a bar beside it.
 
     Args:
         total: the number of steps of the loop.
-        stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal.
+        stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal. In a
+            notebook the default is the output of the cell.
 
     Returns:
         ``show(done, text)``, to be called after each step; it writes ten times a second at most, one row of the
-        terminal, and clears it after the last step, or if ``text`` is empty.
+        terminal, and clears it after the last step, or if ``text`` is empty. In a notebook the bar stays, and an empty
+        ``text`` shows the latest step.
 
     Raises:
         ValueError: ``total`` is not a whole number ``>= 0``.
@@ -197,45 +209,103 @@ def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
         >>> show(1, "loss 2.3026")
     """
     total, out = checks.size("progress", "total", total, 0), sys.stderr if stream is None else stream
+    draw = notebook.live() if stream is None and notebook.is_running() else None
     started = shown = time.perf_counter()
+    latest = (0, "")
 
     def show(done: int, text: str) -> None:
-        nonlocal shown
+        nonlocal shown, latest
         now, running = time.perf_counter(), done < total and text != ""
-        if not out.isatty() or (running and now - shown < 0.1):
+        if text:
+            latest = (done, text)
+        if (draw is None and not out.isatty()) or (running and now - shown < 0.1):
             return
         shown = now
-        rate = done / max(now - started, 1e-9)
-        left = round((total - done) / rate) if rate else 0
-        line = f"step {done}/{total}  {text}  {rate:.1f} steps/s  {left // 60}:{left % 60:02d} left"
-        width = max(shutil.get_terminal_size().columns - 1, 1)  # a character in the last column may begin a new row
-        out.write(f"\r{line[:width] if running else '':<{width}}\r")
+        if draw is not None:
+            line = _progress_line(*latest, total, now - started)
+            draw({"text/html": notebook.progress_bar(latest[0], total, line), "text/plain": line})
+            return
+        line = _progress_line(done, text, total, now - started) if running else ""
+        width = max(terminal.columns() - 1, 1)  # a character in the last column may begin a new row
+        out.write(f"\r{line[:width]:<{width}}\r")
         out.flush()
 
     return show
 
 
-def format_record(record: Record) -> str:
-    """A record as one line: losses and metrics with four decimals, and the time.
+def _progress_line(done: int, text: str, total: int, seconds: float) -> str:
+    """How far a loop is, how fast, and how long it takes."""
+    if not done:
+        return f"step 0/{total}"
+    rate = done / max(seconds, 1e-9)
+    left = round((total - done) / rate)
+    remaining = f"{left // 60}:{left % 60:02d} left" if done < total else f"total {seconds:.1f} s"
+    return f"step {done}/{total}  {text}  {rate:.1f} steps/s  {remaining}"
+
+
+def format_record(record: Record, before: Record | None = None, head: str = "") -> str:
+    """A record as a line: losses and metrics with four decimals, and the time; longer lines than the terminal's wrap.
+
+    Args:
+        record: ``{"epoch": ..., "seconds": ..., name: number}``, with the seconds since the start.
+        before: the record before, for the time between the two.
+        head: what the line begins with.
 
     Raises:
         TypeError, ValueError: the record is not a dict with ``seconds``, or has something else than numbers.
 
     Example:
-        >>> format_record({"epoch": 1, "seconds": 2.0, "train_loss": 0.25, "train_accuracy": 0.9})
-        'train loss 0.2500, train accuracy 0.9000; 2.0 s'
+        >>> first = {"epoch": 1, "seconds": 2.0, "train_loss": 0.25}
+        >>> format_record(first)
+        'train loss 0.2500; total 2.0 s'
+        >>> format_record({"epoch": 2, "seconds": 3.5, "train_loss": 0.125}, first, "epoch 2/9:")
+        'epoch 2/9: train loss 0.1250; epoch 1.5 s, total 3.5 s'
     """
+    _check_record(record, "seconds")
+    found = {name: checks.real("format_record", str(name), value) for name, value in record.items()}
+    times = [f"total {found['seconds']:.1f} s"]
+    if before is not None:
+        epochs, seconds = (
+            found[name] - checks.real("format_record", name, before[name])
+            for name in ("epoch", "seconds")
+            if _check_record(record, name) and _check_record(before, name)
+        )
+        times.insert(0, f"{'epoch' if epochs == 1 else f'{epochs:g} epochs'} {seconds:.1f} s,")
+    return _line(head, _scores(found, ";"), times)
+
+
+def _check_record(record: Any, name: str) -> bool:
+    """True, or an error if this is no record with a number of this name."""
     if not isinstance(record, Mapping):
         raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
-    if "seconds" not in record:
-        raise ValueError(f"format_record: expected a record of fit with 'seconds', got one with {[*record]}")
-    record = {name: checks.real("format_record", str(name), value) for name, value in record.items()}
-    words = [
-        f"{name.replace('_', ' ')} {value:.4f}"
+    if name not in record:
+        raise ValueError(f"format_record: expected a record of fit with {name!r}, got one with {[*record]}")
+    return True
+
+
+def _best_line(result: Fit, epochs: int) -> str:
+    """Which of the epochs was the best, for the end of a run."""
+    best, (metric, _) = result.best, result.criterion
+    returned = "" if result.by is None else ", whose parameters are returned"
+    head = f"best epoch {best['epoch']}/{epochs} by {metric.replace('_', ' ')}{returned}:"
+    evaluated = {name: best[name] for name in best if name.startswith(("train_", "validation_"))}
+    return _line("", head.split(" "), _scores(evaluated, ""))
+
+
+def _scores(record: Record, end: str) -> list[str]:
+    """The losses and metrics in a record, each with a comma but for the last one."""
+    scores = [
+        f"{str(name).replace('_', ' ')} {value:.4f}"
         for name, value in record.items()
         if name not in ("epoch", "step", "seconds")
     ]
-    return ", ".join(words) + f"; {record['seconds']:.1f} s"
+    return [f"{score}," for score in scores[:-1]] + [f"{score}{end}" for score in scores[-1:]]
+
+
+def _line(head: str, *parts: Sequence[str]) -> str:
+    """Words after a head, in lines that fit the terminal; those after the first begin below the first word."""
+    indent = len(head) + 1 if head else 4
+    return terminal.wrapped([head, *(word for part in parts for word in part)], indent)
 
 
 def _parts(train: Data, validation: Data | None, validation_split: float, rng: Key) -> dict[str, Data]:

@@ -57,7 +57,7 @@ class Loop:
         run: where the loop starts.
         history: the records before that.
         seconds: how long the run has been going on before that.
-        chosen: what a finished run has returned already, if that is not its last state.
+        chosen: what ``fit`` returns if the run does not go on from there.
     """
 
     layer: Layer
@@ -223,7 +223,7 @@ class Loop:
         run = self.run if run is None else run
         if self.store is not None and run is not self.saved:
             ended = run.stopped or run.step == self.steps * self.epochs
-            result = self.decision.result if ended and self.decision.result.params is not run.params else None
+            result = self.decision.result if ended else None
             seconds = time.perf_counter() - self.started
             history = self.history[: run.records]
             save_run(self.store.path, self.store.fingerprint, run, history, seconds, self.steps, result)

@@ -6,29 +6,99 @@ evaluation to the next, so that it is saved and resumed with everything else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from funcnn import notebook
 from funcnn.aliases import Params, Tree
 from funcnn.recorded import Call, made, spelled
 from funcnn.training.evaluate import Record, called
 
 __all__ = [
-    "Callback", "Decision", "Fit", "Follower", "NonFiniteLossError", "Run", "Saved", "as_callbacks", "decide",
+    "Callback", "Decision", "Fit", "Follower", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks", "decide",
     "first_states",
 ]  # fmt: skip
 
 
-class Fit(NamedTuple):
-    """What ``fit`` returns: the parameters, the optimizer's state, and a record for each evaluated epoch."""
+Mode: TypeAlias = Literal["min", "max"]
+"""Whether lower or higher is better."""
+
+
+class _Fit(NamedTuple):
+    """The three that a ``Fit`` is unpacked to."""
 
     params: Params
     opt_state: Tree
     history: list[Record]
+
+
+class Fit(_Fit):
+    """What ``fit`` returns: ``params, opt_state, history = fit(...)``; in a notebook it shows its curves.
+
+    Args:
+        params: the parameters.
+        opt_state: the optimizer's state.
+        history: a record for each evaluated epoch.
+        by: the metric whose best epoch a callback has chosen for the parameters, and its mode: ``("validation_loss",
+            "min")``; None if they are those of the last step.
+
+    Example:
+        >>> result = Fit({}, {}, [{"epoch": 0, "train_loss": 0.3}, {"epoch": 1, "train_loss": 0.1}])
+        >>> result.best
+        {'epoch': 1, 'train_loss': 0.1}
+        >>> result
+        <Fit: epoch 1, best epoch 1 by train loss 0.1000>
+    """
+
+    by: tuple[str, Mode] | None = None
+
+    def __new__(cls, params: Params, opt_state: Tree, history: list[Record], by: tuple[str, Mode] | None = None) -> Fit:
+        """Make the tuple of three, with ``by`` beside it."""
+        self = super().__new__(cls, params, opt_state, history)
+        self.by = by
+        return self
+
+    def _replace(self, **changes: Any) -> Fit:
+        return Fit(**(self._asdict() | {"by": self.by} | changes))
+
+    @property
+    def criterion(self) -> tuple[str, Mode]:
+        """By which metric an epoch is the best: ``by``, or the lowest validation loss, or else training loss."""
+        if self.by is not None:
+            return self.by
+        validated = any("validation_loss" in record for record in self.history)
+        return "validation_loss" if validated else "train_loss", "min"
+
+    @property
+    def best(self) -> Record:
+        """The record of the best epoch, the first of equal ones; empty if none has a number of the metric."""
+        metric, mode = self.criterion
+        scored = [record for record in self.history if not math.isnan(record.get(metric, math.nan))]
+        return (min if mode == "min" else max)(scored, key=itemgetter(metric), default={})
+
+    def __repr__(self) -> str:
+        best, metric = self.best, self.criterion[0]
+        if not best:
+            return "<Fit: not evaluated>"
+        last = self.history[-1]
+        time = f", total {last['seconds']:.1f} s" if "seconds" in last else ""
+        return (
+            f"<Fit: epoch {last.get('epoch')}{time}, best epoch {best.get('epoch')} by {metric.replace('_', ' ')} "
+            f"{best[metric]:.4f}>"
+        )
+
+    def _repr_html_(self) -> str:
+        line = notebook.preformatted(repr(self))
+        if not self.best:
+            return line
+        png = notebook.png(notebook.plotted("curves.all_curves", self.history))
+        return f'{line}<img src="data:image/png;base64,{png}" alt="learning curves">'
 
 
 class Decision(NamedTuple):
@@ -135,7 +205,7 @@ class Saved(NamedTuple):
         run: its state.
         history: its records.
         seconds: how long it has been going on.
-        result: what ``fit`` has returned, if the run has ended and that was not its last state.
+        result: what ``fit`` returns if the run does not go on.
     """
 
     run: Run

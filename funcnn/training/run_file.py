@@ -71,17 +71,18 @@ def save_run(
         history: the records that its callbacks have been given.
         seconds: how long it has run.
         steps: the number of steps in an epoch.
-        result: what ``fit`` returns, if the run has ended and that is not its last state.
+        result: what ``fit`` returns, if the run has ended.
     """
     epoch, step_in_epoch = divmod(run.step, steps)
     about = {
         "version": VERSION, "fingerprint": dict(fingerprint), "step": run.step, "epoch": epoch,
         "step_in_epoch": step_in_epoch, "seconds": seconds, "stopped": run.stopped, "history": list(history),
+        "by": None if result is None else result.by,
     }  # fmt: skip
     states = {str(number): state for number, state in enumerate(run.states) if state is not None}
     about["states"] = [*states]
     parts = {"params": run.params, "opt_state": run.opt_state, "callbacks": states}
-    if result is not None:
+    if result is not None and result.params is not run.params:
         parts["result"] = {"params": result.params, "opt_state": result.opt_state}
 
     def write() -> None:
@@ -119,9 +120,9 @@ def load_run(
             f"fit: {path} holds another run, which differs in {'; '.join(differences)}. "
             "Call fit with the arguments of that run, or leave out resume to start a new one"
         )
-    history, kept = about["history"], saved.get("result")
-    result = None if kept is None else Fit(kept["params"], kept["opt_state"], history)
-    for part, found_part in {"": saved, "result/": kept or {}}.items():
+    history, by, kept = about["history"], about.get("by"), saved.get("result", saved)
+    result = Fit(kept["params"], kept["opt_state"], history, by and (by[0], by[1]))
+    for part, found_part in {"": saved, "result/": saved.get("result", {})}.items():
         for name, like in {"params": params, "opt_state": opt_state}.items():
             if name in found_part and like is not None:
                 _check_part(path, part + name, found_part[name], like)
@@ -178,6 +179,9 @@ def _about(path: Path, saved: Tree) -> dict[str, Any]:
         wrong.append("opt_state, of the run or of its result")
     if not wrong and not all(isinstance(item, dict) and {"epoch", "step"} <= item.keys() for item in about["history"]):
         wrong.append("history")
+    by = about.get("by") or ["loss", "min"]
+    if not (isinstance(by, list) and len(by) == 2 and isinstance(by[0], str) and by[1] in ("min", "max")):
+        wrong.append("by")
     if wrong:
         raise ValueError(f"{path} is damaged or holds no run: it lacks {', '.join(wrong)}, or they have another type")
     found: dict[str, Any] = about

@@ -1,0 +1,35 @@
+"""Text that fits the terminal: its width, and words that are wrapped into lines of this width.
+
+Whatever is printed in lines or tables asks here; where the width is not known, as in a pipe, it is 80 columns.
+"""
+
+import shutil
+import textwrap
+from collections.abc import Iterable
+
+__all__ = ["columns", "wrapped"]
+
+
+def columns() -> int:
+    """The width of the terminal in characters, or that in the environment variable ``COLUMNS``; 80 if unknown."""
+    return max(shutil.get_terminal_size().columns, 1)
+
+
+def wrapped(words: Iterable[str], indent: int = 0, width: int | None = None) -> str:
+    """Words with a space between them, in lines that fit; one with spaces in it is broken only if it is too long.
+
+    Args:
+        words: the texts; those that are empty are left out.
+        indent: the number of spaces before each line but the first; a quarter of the width at most.
+        width: the number of columns; that of the terminal by default.
+
+    Example:
+        >>> print(wrapped(["epoch 1/3", "train loss 0.2500,", "validation loss 0.5000"], indent=2, width=30))
+        epoch 1/3 train loss 0.2500,
+          validation loss 0.5000
+    """
+    width = columns() if width is None else width
+    indent = min(indent, width // 4)
+    whole = (word.replace(" ", "\xa0") if len(word) <= width - indent else word for word in words if word)
+    lines = textwrap.wrap(" ".join(whole), width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return "\n".join(lines).replace("\xa0", " ")
