@@ -318,7 +318,8 @@ def test_s0_24_each_epoch_is_reported_once_under_its_number(
     result = fn.fit(
         model, params, fn.sgd(0.1), data, fn.mean_squared_error, epochs=4, batch_size=4, evaluate_every=evaluate_every
     )
-    printed = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    *lines, _ = capsys.readouterr().out.splitlines()
+    printed = [line.split()[1] for line in lines]
     assert [record["epoch"] for record in result.history] == list(range(0, 5, evaluate_every))
     assert printed == [f"{epoch}/4" for epoch in range(0, 5, evaluate_every)]
     # The last record is that of the returned parameters.

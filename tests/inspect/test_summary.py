@@ -35,7 +35,8 @@ def test_a_small_network_by_hand() -> None:
     assert (found.parameters, found.measured, found.multiply_adds, found.nbytes) == (243, 8, 2496, 4 * 251)
 
 
-def test_it_prints_as_a_table() -> None:
+def test_it_prints_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "101")
     assert str(table(SMALL, (8, 8, 2))).splitlines() == [
         "path          layer                                   input      output     parameters  multiply-adds",
         "-----------------------------------------------------------------------------------------------------",
@@ -49,6 +50,57 @@ def test_it_prints_as_a_table() -> None:
         "total                                                                              243          2,496",
         "243 learned parameters, and 8 measured ones; 1,004 bytes",
     ]
+
+
+def test_long_texts_are_wrapped_where_the_terminal_is_narrower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    model = fn.serial(
+        fn.serial(fn.conv2d(4, 3, padding="same", groups=2)), fn.named("a_head_with_a_long_name", fn.relu)
+    )
+    assert str(table(model, (8, 8, 2))).splitlines() == [
+        "path            layer            input      output     parameters  multiply-adds",
+        "--------------------------------------------------------------------------------",
+        "serial_0/       conv2d(4, 3,     8 x 8 x 2  8 x 8 x 4          40          2,304",
+        "conv2d_0        padding='same',",
+        "                groups=2)",
+        "a_head_with_a_  relu             8 x 8 x 4  8 x 8 x 4           0              0",
+        "long_name",
+        "--------------------------------------------------------------------------------",
+        "total                                                          40          2,304",
+        "40 learned parameters; 160 bytes",
+    ]
+
+
+def test_a_narrow_terminal_shows_paragraphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    model = fn.serial(fn.serial(fn.conv2d(4, 3, padding="same", groups=2)), fn.relu)
+    assert str(table(model, (8, 8, 2))).splitlines() == [
+        "serial_0/conv2d_0",
+        "  conv2d(4, 3, padding='same', groups=2)",
+        "  8 x 8 x 2 -> 8 x 8 x 4; 40 parameters,",
+        "  2,304 multiply-adds",
+        "relu_0",
+        "  relu",
+        "  8 x 8 x 4 -> 8 x 8 x 4; 0 parameters,",
+        "  0 multiply-adds",
+        "total",
+        "  40 parameters, 2,304 multiply-adds",
+        "40 learned parameters; 160 bytes",
+    ]
+
+
+DEEP = fn.serial(*[fn.residual(fn.named("block_" * 9, fn.serial(fn.dense(5, activation="relu")))) for _ in range(60)])
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+@pytest.mark.usefixtures("colours")
+def test_tables_fit_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for model, shape in ((SMALL, (8, 8, 2)), (DEEP, (5,))):
+        found = table(model, shape)
+        for text in (str(found), shown(found, io.StringIO()), shown(found, Terminal())):
+            plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+            assert max(map(len, plain.splitlines())) <= width
 
 
 @pytest.mark.parametrize(
@@ -192,7 +244,8 @@ def shown(found: fn.Summary, stream: Any) -> str:
 
 
 @pytest.mark.usefixtures("colours")
-def test_a_terminal_shows_a_colour_for_each_family_a_bold_total_and_a_legend() -> None:
+def test_a_terminal_shows_a_colour_for_each_family_a_bold_total_and_a_legend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     found = table(SMALL, (8, 8, 2))
     *lines, legend = shown(found, Terminal()).splitlines()
     assert [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines] == str(found).splitlines()

@@ -489,17 +489,25 @@ def test_calibration_uses_examples_from_the_whole_data_set() -> None:
 # --- fit: its output -------------------------------------------------------------------------------------------------
 
 
-def test_one_line_for_each_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_line_for_each_evaluation_and_one_for_the_best_epoch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
     result = fit(epochs=2, verbose=True, metrics=ACCURACY)
     out, err = capsys.readouterr()
+    scores = [f"train loss {r['train_loss']:.4f}, train accuracy {r['train_accuracy']:.4f}" for r in result.history]
+    totals = [record["seconds"] for record in result.history]
+    times = [
+        f"total {totals[0]:.1f} s",
+        f"epoch {totals[1] - totals[0]:.1f} s, total {totals[1]:.1f} s",
+        f"epoch {totals[2] - totals[1]:.1f} s, total {totals[2]:.1f} s",
+    ]
+    best = int(np.argmin([record["train_loss"] for record in result.history]))
     assert out.splitlines() == [
-        f"epoch {record['epoch']}/2  train loss {record['train_loss']:.4f}, "
-        f"train accuracy {record['train_accuracy']:.4f}; {record['seconds']:.1f} s"
-        for record in result.history
+        *(f"epoch {epoch}/2  {scores[epoch]}; {times[epoch]}" for epoch in range(3)),
+        f"best epoch {best}/2 by train loss: {scores[best]}",
     ]
     assert err == ""
-    fit()
-    assert capsys.readouterr().out == ""
 
 
 class Terminal(io.StringIO):
@@ -580,8 +588,13 @@ def test_on_a_terminal_only_the_lines_of_the_epochs_remain(monkeypatch: pytest.M
 
     result = fit(MODEL, PARAMS, fn.Optimizer(fn.sgd(0.1).init, sgd_that_takes_time), epochs=2, verbose=True)
     assert "step 7/8" in terminal.getvalue()
-    lines = [f"epoch {r['epoch']}/2  train loss {r['train_loss']:.4f}; {r['seconds']:.1f} s" for r in result.history]
-    assert terminal.screen() == [*lines, ""]
+    losses = [f"{record['train_loss']:.4f}" for record in result.history]
+    times = ["total 0.0 s", "epoch 0.0 s, total 0.0 s", "epoch 0.0 s, total 0.0 s"]  # the clock of the loop is real
+    assert terminal.screen() == [
+        *(f"epoch {epoch}/2  train loss {losses[epoch]}; {times[epoch]}" for epoch in range(3)),
+        f"best epoch 2/2 by train loss: train loss {losses[2]}",
+        "",
+    ]
 
 
 # --- fit: stopping and resuming --------------------------------------------------------------------------------------
