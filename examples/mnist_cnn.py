@@ -73,12 +73,12 @@ def learn(params, train, validation, options, checkpoint, run, saved):
         params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
         return params, opt_state, loss
 
-    def record(epoch, seconds):
+    def record(epoch, seconds, before=None):
         scores = {"epoch": epoch, "seconds": seconds}
         for name, data in (("train", train), ("validation", validation)):
             found = fn.evaluate(model, params, data, fn.softmax_cross_entropy, metrics)
             scores |= {f"{name}_{key}": value for key, value in found.items()}
-        print(f"epoch {epoch}/{options.epochs}  {fn.format_record(scores)}", flush=True)
+        print(fn.format_record(scores, before, head=f"epoch {epoch}/{options.epochs} "), flush=True)
         return scores
 
     if saved is None:
@@ -94,7 +94,8 @@ def learn(params, train, validation, options, checkpoint, run, saved):
         params, opt_state, loss = train_step(params, opt_state, x, labels, rng=(options.seed, 4, step))
         show(step + 1 - start, f"loss {loss:.4f}")
         if (step + 1) % steps == 0:
-            history.append(record((step + 1) // steps, before + time.perf_counter() - started))
+            seconds = before + time.perf_counter() - started
+            history.append(record((step + 1) // steps, seconds, history[-1]))
             texts = {"history": as_text(history), "run": as_text(run)}
             fn.save(checkpoint, {"params": params, "opt_state": opt_state, **texts})
     return params, history, history[-1]["seconds"]

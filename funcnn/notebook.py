@@ -49,7 +49,7 @@ def live() -> Callable[[Mapping[str, str]], None]:
 
 def preformatted(text: str) -> str:
     """Text as HTML, with its line breaks and spaces."""
-    return f"<pre>{html.escape(text)}</pre>"
+    return f'<pre style="font-family:monospace">{html.escape(text)}</pre>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str], note: str, numbers: int) -> str:

@@ -3,11 +3,12 @@
 Whatever is printed in lines or tables asks here; where the width is not known, as in a pipe, it is 80 columns.
 """
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable
 
-__all__ = ["columns", "wrapped"]
+__all__ = ["broken", "columns", "wrapped"]
 
 
 def columns() -> int:
@@ -33,3 +34,23 @@ def wrapped(words: Iterable[str], indent: int = 0, width: int | None = None) -> 
     whole = (word.replace(" ", "\xa0") if len(word) <= width - indent else word for word in words if word)
     lines = textwrap.wrap(" ".join(whole), width, subsequent_indent=" " * indent, break_on_hyphens=False)
     return "\n".join(lines).replace("\xa0", " ")
+
+
+def broken(text: str, width: int) -> list[str]:
+    """A path or a call in lines that fit: they end where a name or an argument does, or at an underscore, or anywhere.
+
+    Example:
+        >>> broken("stem/conv2d_0/w", 12)
+        ['stem/', 'conv2d_0/w']
+        >>> broken("conv2d(8, 3, padding='same')", 16)
+        ['conv2d(8, 3,', "padding='same')"]
+    """
+    lines = [""]
+    for word in re.findall(r"[^ /=(]*[ /=(]|[^ /=(]+", text):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+        while len(lines[-1].rstrip()) > width:
+            end = lines[-1].rfind("_", 0, width) + 1 or width
+            lines[-1:] = [lines[-1][:end], lines[-1][end:]]
+    return [line.rstrip() for line in lines]

@@ -17,7 +17,7 @@ import funcnn as fn
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # The examples import the funcnn that is tested here, installed or not.
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
 FILES = {"training.npz", "digits.npz", "learning_curves.png", "accuracy.png", "confusion_matrix.png"}
 # Large batches, for speed: these tests need no good accuracy.
 OPTIONS = ["--epochs", "2", "--batch", "256"]

@@ -285,7 +285,7 @@ def _widths(rows: Sequence[tuple[str, ...]], room: int) -> list[int]:
 
 def _lines(cells: tuple[str, ...], widths: list[int], paint: Callable[[str, str], str], style: str) -> list[str]:
     """A row as lines: text to the left, counts to the right, and the layer in its style."""
-    columns = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    columns = [terminal.broken(cell, width) for cell, width in zip(cells, widths, strict=True)]
     lines = []
     for parts in zip_longest(*columns, fillvalue=""):
         *texts, parameters, multiply_adds = (
@@ -304,18 +304,5 @@ def _paragraph(cells: tuple[str, ...], paint: Callable[[str, str], str], style: 
     width = max(terminal.columns() - 2, 1)
     counts = [f"{parameters} parameters,", f"{multiply_adds} multiply-adds"]
     about = terminal.wrapped([x, f"-> {y};" if x else "", *counts], width=width).split("\n")
-    lines = [*(paint(line, style) for line in _wrapped(layer, width) if line), *about]
-    return "\n".join([*_wrapped(path, width + 2), *("  " + line for line in lines)])
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Text in lines that fit, which end where a name or an argument does, or, if it is longer, at an underscore."""
-    lines = [""]
-    for word in re.findall(r"[^ /=(]*[ /=(]|[^ /=(]+", text):
-        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
-            lines.append("")
-        lines[-1] += word
-        while len(lines[-1].rstrip()) > width:
-            end = lines[-1].rfind("_", 0, width) + 1 or width
-            lines[-1:] = [lines[-1][:end], lines[-1][end:]]
-    return [line.rstrip() for line in lines]
+    lines = [*(paint(line, style) for line in terminal.broken(layer, width) if line), *about]
+    return "\n".join([*terminal.broken(path, width + 2), *("  " + line for line in lines)])

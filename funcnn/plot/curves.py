@@ -82,7 +82,7 @@ def all_curves(history: Records, metrics: Sequence[str] = ()) -> "Figure":
     rows, columns = -(-len(names) // 3), min(len(names), 3)
     figure = Figure(figsize=(4.8 * columns, 3.3 * rows), layout="compressed")
     for number, metric in enumerate(names, start=1):
-        learning_curves(history, metric, figure.add_subplot(rows, columns, number)).set_title("")
+        learning_curves(history, metric, figure.add_subplot(rows, columns, number)).set_title("", loc="left")
     return figure
 
 

@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+from funcnn import terminal
 
 __all__ = ["Finding", "Report", "must_return", "verdict"]
 
@@ -27,7 +30,10 @@ class Finding:
 
     def __str__(self) -> str:
         verdict = "ok" if self.passed else "FAILED"
-        return f"  {self.law:<10} {self.subject:<44} {self.error:9.1e} of {self.tolerance:7.1e}  {verdict}"
+        room = max(10, min(38, terminal.columns() - 42))
+        first, *more = terminal.broken(self.subject, room)
+        line = f"  {self.law:<10} {first:<{room}} {self.error:9.1e} of {self.tolerance:7.1e}  {verdict}"
+        return "\n".join([line, *(f"{'':13}{part}" for part in more)])
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,12 @@ class Report:
         """The largest error of a derivative, over all paths."""
         return max((f.error for f in self.findings if f.law == "adjoint"), default=0.0)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def __str__(self) -> str:
-        return "\n".join([self.subject, *(str(finding) for finding in self.findings)])
+        title = terminal.wrapped(self.subject.split(" "), 2)
+        return "\n".join([title, *(str(finding) for finding in self.findings)])
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_fit import MODEL, PARAMS, fit, same_bits
 
 import funcnn as fn
-from tests.training.test_fit import MODEL, PARAMS, fit, same_bits
 
 
 def test_without_verbose_nothing_is_printed_also_no_warning(capsys: pytest.CaptureFixture[str]) -> None:

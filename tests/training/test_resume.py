@@ -31,6 +31,7 @@ def assert_same(result: fn.Fit, expected: fn.Fit) -> None:
     assert same_bits(result.params, expected.params)
     assert same_bits(result.opt_state, expected.opt_state)
     assert timeless(result.history) == timeless(expected.history)
+    assert result.by == expected.by
 
 
 def loss_that_raises(error: BaseException, call: int) -> Callable[..., Any]:
@@ -297,6 +298,17 @@ def test_what_is_no_run_is_not_resumed(tmp_path: Path) -> None:
         fit(resume=path)
     path.write_bytes(b"PK")
     with pytest.raises(ValueError, match="is not a checkpoint: it is cut short"):
+        fit(resume=path)
+
+
+@pytest.mark.parametrize("by", ["loss", ["loss"], ["loss", "least"], [1, "min"], 3])
+def test_a_run_that_names_no_metric_as_that_of_its_best_epoch_is_damaged(by: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    fit(checkpoint=path, epochs=1)
+    saved = fn.load(path)
+    about = json.loads(saved["run"].tobytes()) | {"by": by}
+    fn.save(path, saved | {"run": np.frombuffer(json.dumps(about).encode(), np.uint8)})
+    with pytest.raises(ValueError, match=r"is damaged or holds no run: it lacks by"):
         fit(resume=path)
 
 
