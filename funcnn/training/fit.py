@@ -261,26 +261,21 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
         >>> format_record({"epoch": 2, "seconds": 3.5, "train_loss": 0.125}, first, "epoch 2/9:")
         'epoch 2/9: train loss 0.1250; epoch 1.5 s, total 3.5 s'
     """
-    _check_record(record, "seconds")
-    found = {name: checks.real("format_record", str(name), value) for name, value in record.items()}
-    times = [f"total {found['seconds']:.1f} s"]
+    times = [f"total {_number(record, 'seconds'):.1f} s"]
     if before is not None:
-        epochs, seconds = (
-            found[name] - checks.real("format_record", name, before[name])
-            for name in ("epoch", "seconds")
-            if _check_record(record, name) and _check_record(before, name)
-        )
+        epochs, seconds = (_number(record, name) - _number(before, name) for name in ("epoch", "seconds"))
         times.insert(0, f"{'epoch' if epochs == 1 else f'{epochs:g} epochs'} {seconds:.1f} s,")
-    return _line(head, _scores(found, ";"), times)
+    scores = {str(name): _number(record, name) for name in record}
+    return _line(head, _scores(scores, ";"), times)
 
 
-def _check_record(record: Any, name: str) -> bool:
-    """True, or an error if this is no record with a number of this name."""
+def _number(record: Any, name: str) -> float:
+    """A number in a record, or an error if it is none or there is none."""
     if not isinstance(record, Mapping):
         raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
     if name not in record:
         raise ValueError(f"format_record: expected a record of fit with {name!r}, got one with {[*record]}")
-    return True
+    return checks.real("format_record", str(name), record[name])
 
 
 def _best_line(result: Fit, epochs: int) -> str:
@@ -295,7 +290,7 @@ def _best_line(result: Fit, epochs: int) -> str:
 def _scores(record: Record, end: str) -> list[str]:
     """The losses and metrics in a record, each with a comma but for the last one."""
     scores = [
-        f"{str(name).replace('_', ' ')} {value:.4f}"
+        f"{name.replace('_', ' ')} {value:.4f}"
         for name, value in record.items()
         if name not in ("epoch", "step", "seconds")
     ]

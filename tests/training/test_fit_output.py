@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_a_fit_is_three_and_prints_as_one_line() -> None:
     chosen = fn.Fit({}, {}, history[:1], ("train_loss", "max"))
     for again in (copy.copy(chosen), pickle.loads(pickle.dumps(chosen)), chosen._replace(params={})):
         assert (again, again.by) == (chosen, ("train_loss", "max"))
+
+
+def test_what_a_callback_puts_into_a_record_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(verbose=True, callbacks=[lambda record, result: record.update(note="a text")])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"best epoch \d/2 by train loss: train loss \d\.\d{4}", last)
+
+
+def test_a_record_before_must_be_one_too() -> None:
+    record = {"epoch": 3, "seconds": 2.0, "train_loss": 0.5}
+    assert fn.format_record(record, {"epoch": 1, "seconds": 1.5}) == "train loss 0.5000; 2 epochs 0.5 s, total 2.0 s"
+    with pytest.raises(TypeError, match="format_record: expected a record of fit, a dict of numbers, got 3"):
+        fn.format_record(record, 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="format_record: expected a record of fit with 'epoch', got one with"):
+        fn.format_record(record, {"seconds": 1.0})
