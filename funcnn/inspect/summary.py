@@ -158,7 +158,8 @@ class Summary:
         """The table, with ``paint(text, style)`` for what may have a colour."""
         cells = self._cells()
         widths = _widths([HEAD, *cells], terminal.columns())
-        styles = [self._styles()[row.family] for row in self.rows]
+        of_family = self._styles()
+        styles = [of_family[row.family] for row in self.rows]
         note = terminal.wrapped(self._note().split(" "))
         if not widths:
             paragraphs = [_paragraph(row, paint, style) for row, style in zip(cells[:-1], styles, strict=True)]

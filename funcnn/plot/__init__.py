@@ -1,8 +1,9 @@
 """Plots of data, of training, and of the parameters and activations of a model, on new axes or on axes that you pass.
 
 Every function returns the axes: ``ax.figure.savefig("plot.png")`` saves the plot, and ``ax`` can be changed in any way.
-New axes belong to a figure of their own, which pyplot does not know: it needs no screen and need not be closed. A new
-plot is one function with an argument ``ax``, in the file of its family, and one row in the table of ``test_plot.py``.
+New axes belong to a figure of their own, which pyplot does not know: it needs no screen and need not be closed. In a
+notebook, axes that are the last line of a cell show their picture. A new plot is one function with an argument ``ax``,
+in the file of its family, and one row in the table of ``test_plot.py``.
 """
 
 from funcnn.plot.confusion import confusion_matrix as confusion_matrix
