@@ -106,7 +106,7 @@ def test_what_a_callback_puts_into_a_record_is_not_printed(capsys: pytest.Captur
 def test_a_record_before_must_be_one_too() -> None:
     record = {"epoch": 3, "seconds": 2.0, "train_loss": 0.5}
     assert fn.format_record(record, {"epoch": 1, "seconds": 1.5}) == "train loss 0.5000; 2 epochs 0.5 s, total 2.0 s"
-    with pytest.raises(TypeError, match="format_record: expected a record of fit, a dict of numbers, got 3"):
+    with pytest.raises(TypeError, match="format_record: expected a record of fit, a dict of numbers, got a int"):
         fn.format_record(record, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="format_record: expected a record of fit with 'epoch', got one with"):
         fn.format_record(record, {"seconds": 1.0})
