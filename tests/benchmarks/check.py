@@ -16,7 +16,7 @@ from tests.benchmarks.sides import BY_HAND, JAX, SETTINGS, SKLEARN, Setting
 from tests.benchmarks.workloads import WORKLOADS, Workload, batch_of, inputs, tensors, without_dropout
 
 LIMIT = 1e-4
-"""Of a relative difference: float32 rounds. Without batch norm it is below 1e-5, with it below 3e-5."""
+"""Of a relative difference: float32 rounds, which makes at most 3e-5 in any row but those below."""
 
 LIMITS = {"resnet8": 2e-3}
 """Of rows in which rounding flips some decisions of relu: two settings of PyTorch differ by 1e-3 there."""
