@@ -171,10 +171,15 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         v = np.multiply(state["v"], rho, out=new_state["v"])
         v += scaled_square(g, 1 - rho, out=u)
-        np.sqrt((state["d"] + eps) / (v + eps), out=u)
+        np.add(state["d"], eps, out=u)
+        temporary = v + eps
+        u /= temporary
+        np.sqrt(u, out=u)
         u *= g
         d = np.multiply(state["d"], rho, out=new_state["d"])
-        d += (1 - rho) * u * u
+        np.multiply(u, 1 - rho, out=temporary)
+        temporary *= u
+        d += temporary
 
     return lift(kind, rule, slots=("v", "d"), in_place=True)
 

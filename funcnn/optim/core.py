@@ -148,6 +148,8 @@ def lift(
         rule: ``rule(g, state, p, hyper, u, new_state)``, elementwise in the gradient ``g``, the parameter ``p`` and the
             arrays in ``state``, none of which it may change. It writes the update to ``u`` and the next update's
             state to the arrays in ``new_state``; ``hyper`` holds the step (from 0) and the rates, as Python numbers.
+            Where an array in ``new_state`` is the update, as a momentum is, it may return that instead of a copy in
+            ``u``.
         slots: the names of the arrays in ``state`` and ``new_state``, which are like the parameter and zero at first;
             or ``{name: start}``, where ``start(p)`` is the first array for a parameter, of any shape that follows from
             that of ``p``. Unless every start is ``np.zeros_like`` or ``np.ones_like``, the rule need not be

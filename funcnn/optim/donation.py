@@ -39,9 +39,11 @@ def check_donated(leaves: Sequence[Sequence[Any]], written: Sequence[int], name:
             if leaf is None or g is None:
                 continue
             flags = leaf.flags
+            if flags.carray:  # writeable, without gaps: the usual case in one look
+                continue
             if not flags.writeable:
                 raise ValueError(f"{name((number, i))} is read-only, so it cannot be donated; use a copy")
-            if not flags.c_contiguous and _overlaps_itself(leaf):
+            if _overlaps_itself(leaf):
                 raise ValueError(f"{name((number, i))} overlaps itself, so it cannot be donated; use a copy")
     for one, other in _sharing(leaves, written):
         if any(number in written and leaves[1][i] is not None for number, i in (one, other)):
@@ -56,12 +58,18 @@ def copied_where_shared(leaves: Sequence[Any], written: Sequence[Any]) -> list[A
 
 def _sharing(leaves: Sequence[Sequence[Any]], written: Collection[int]) -> Iterator[tuple[Place, Place]]:
     """The pairs of places whose arrays share memory, one of them in a tree that is written."""
+    to_write: list[int | None] = []
+    to_read: set[int | None] = set()
+    for number, column in enumerate(leaves):
+        owners = [id(leaf) if leaf.base is None else _owner(leaf) for leaf in column if isinstance(leaf, ndarray)]
+        (to_write.extend if number in written else to_read.update)(owners)
+    if None not in to_read and None not in to_write and len({*to_write, *to_read}) == len(to_write) + len(to_read):
+        return  # as nearly always: each array that is written is in memory of its own
     groups: dict[int | None, list[tuple[Place, Array]]] = {}
     for number, column in enumerate(leaves):
         for i, leaf in enumerate(column):
             if isinstance(leaf, ndarray):
-                owner = id(leaf) if leaf.base is None else _owner(leaf)
-                groups.setdefault(owner, []).append(((number, i), leaf))
+                groups.setdefault(_owner(leaf), []).append(((number, i), leaf))
     if None in groups:
         groups = {None: [place for group in groups.values() for place in group]}
     for group in groups.values():

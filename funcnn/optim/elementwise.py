@@ -6,11 +6,10 @@ with a slot that is not like the parameter goes leaf by leaf, in the same pass.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, repeat
-from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,17 +25,21 @@ __all__ = ["ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "run_fus
 Slots: TypeAlias = dict[str, Array]
 Rule: TypeAlias = Callable[[Array, Slots, Array, Hyper, Array, Slots], Any]
 """``rule(g, state, p, hyper, u, new_state)`` reads ``g``, ``state`` and ``p``, and writes all of ``u`` and
-``new_state``."""
+``new_state``; or it returns the array in ``new_state`` that is the update, and ``u`` does not matter."""
 
 BLOCK_SIZE = 128 * 1024
-"""Elements in a block. A rule like Adam's reads and writes six blocks of 512 KB: more than the second-level cache, but
-with fewer calls, after each of which two threads may have to wait for each other."""
+"""Elements in a block. A rule like Adam's reads and writes five blocks of 512 KB: more than the second-level cache, but
+with fewer calls, after each of which two threads may have to wait for each other. Half of it is slower on two threads,
+by a tenth to a half, and no faster on one."""
 
 BLOCKS_PER_TASK = 2
 """Blocks that a thread works on before it takes the next task."""
 
 SMALL_PARAMETER_MAX = 4 * 1024
 """Elements of the largest parameter that is grouped with others: up to here a call costs as much as its arithmetic."""
+
+GROUP_MAX = 16
+"""Parameters in a group: what a rule like Adam's reads and writes for them fits into the second-level cache."""
 
 SERIAL_MAX_SIZE = 1024 * 1024
 """Elements up to which one thread is as fast as two, which would wait for each other between short blocks."""
@@ -61,11 +64,13 @@ class ElementwiseRule:
         spec: the specification.
         rule: the rule.
         in_place: whether the rule gives the same bits if ``new_state`` is ``state``.
+        overwrites: whether it gives the same bits if ``u`` is ``g``.
     """
 
     spec: StateSpec
     rule: Rule
     in_place: bool = False
+    overwrites: bool = False
 
 
 class Step(NamedTuple):
@@ -77,21 +82,12 @@ class Step(NamedTuple):
     chosen: Sequence[bool] | None = None
 
 
-class Task(NamedTuple):
-    """Steps for one parameter, or for several small ones in a row, as flat arrays.
-
-    A parameter with a rule that is not elementwise keeps its shape, and is a single block: ``whole``.
-    """
+class Fused(NamedTuple):
+    """The steps for a parameter, the trees that they write, and whether they may run on any part of it."""
 
     steps: Sequence[Step]
-    old: Columns
-    new: Columns
-    donate: bool
-    whole: bool
-    places: Sequence[int]
-    """Where the parameters are among the leaves."""
-    aside: Sequence[int]
-    """The trees whose donated leaves get their new elements at the end, from the memory in which they are joined."""
+    written: Sequence[int]
+    flat: bool
 
 
 def _add(update: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
@@ -112,121 +108,144 @@ def run_fused(leaves: Leaves, steps: Sequence[Step], donate: bool) -> None:
             place of the gradient, or if it is ``ADD``, that of the parameter.
         donate: write into the given slots, and into the parameters if the last step is ``ADD``.
     """
-    result = P if steps and steps[-1] is ADD else G
-    tasks = [make_task(leaves, places, active, result, donate) for places, active in groups(leaves, steps)]
-    run_all(tasks)
-    for task in tasks:
-        for n in task.aside:
-            column = leaves[n]
-            for i, part in _parts(task.new[n], leaves[P], task.places):
-                column[i][...] = part
-
-
-def groups(leaves: Leaves, steps: Sequence[Step]) -> Iterator[tuple[list[int], Sequence[Step]]]:
-    """The places of parameters that go together and the steps for them: a large one alone, small ones grouped."""
     rows: Iterable[Any] = repeat(None)
     if any(step.chosen is not None for step in steps):
         rows = zip(*[repeat(True) if step.chosen is None else step.chosen for step in steps], strict=False)
-    active: dict[Any, tuple[Sequence[Step], bool]] = {}
+    fused: dict[Any, Fused] = {}
     small: dict[Any, list[int]] = {}
+    tasks: list[Callable[[], None]] = []
+    total = 0
     for i, (p, g, row) in enumerate(zip(leaves[P], leaves[G], rows, strict=False)):
-        if g is None or not p.size:
+        if g is None or not (size := p.size):
             continue
-        if row not in active:
-            chosen = steps if row is None else list(compress(steps, row))
-            active[row] = chosen, all(step.work.spec.elementwise for step in chosen)
-        chosen, elementwise = active[row]
-        if elementwise and chosen and p.size < SMALL_PARAMETER_MAX:
+        if row not in fused:
+            fused[row] = fused_steps(steps if row is None else list(compress(steps, row)))
+        chosen = fused[row]
+        if not chosen.steps:
+            continue
+        total += size
+        if chosen.flat and size < SMALL_PARAMETER_MAX:
             small.setdefault((row, p.dtype.char), []).append(i)
-        elif chosen:
-            yield [i], chosen
+        else:
+            tasks += tasks_of(leaves, i, chosen, donate)
     for (row, _), places in small.items():
-        yield places, active[row][0]
-
-
-def make_task(leaves: Leaves, places: list[int], steps: Sequence[Step], result: int, donate: bool) -> Task:
-    """Join the leaves at these places, and put the arrays that the steps will write in their place."""
-    slots = [place for step in steps for _, place in step.slots]
-    whole = not all(step.work.spec.elementwise for step in steps)
-    if len(places) == 1:
-        old = {n: leaves[n][places[0]] for n in (P, G, *slots)}
-        if not whole:
-            old = {n: leaf.reshape(-1) for n, leaf in old.items()}
+        for first in range(0, len(places), GROUP_MAX):
+            group, chosen = places[first : first + GROUP_MAX], fused[row]
+            if len(group) > 1:
+                tasks.append(partial(run_joined, leaves, group, chosen, donate))
+            else:
+                tasks += tasks_of(leaves, group[0], chosen, donate)
+    if total > SERIAL_MAX_SIZE:
+        threads.run(tasks)
     else:
-        pick = itemgetter(*places)
-        old = {n: np.concatenate(pick(leaves[n]), axis=None) for n in (P, G, *slots)}
-    new, aside = {}, []
-    for n in (result, *slots):
-        column = leaves[n]
+        for task in tasks:
+            task()
+
+
+def fused_steps(steps: Sequence[Step]) -> Fused:
+    """The steps for a parameter, with what follows from them."""
+    result = P if steps and steps[-1] is ADD else G
+    slots = [number for step in steps for _, number in step.slots]
+    return Fused(steps, [result, *slots], all(step.work.spec.elementwise for step in steps))
+
+
+def tasks_of(leaves: Leaves, i: int, chosen: Fused, donate: bool) -> list[Callable[[], None]]:
+    """What has to be called for one parameter; new arrays are in the place of the old ones then."""
+    steps, written, flat = chosen
+    if flat and donate and not all(leaves[n][i].flags.c_contiguous for n in written if n != G):
+        return [partial(run_joined, leaves, [i], chosen, donate)]  # gaps: it has no flat view
+    old: Columns = {n: leaves[n][i].reshape(-1) if flat else leaves[n][i] for n in (P, G, *written)}
+    new: Columns = {}
+    for n in written:
         if donate and n != G:
             # A block reads its parameters for the last time when the last step writes them.
             new[n] = old[n]
-            if not whole and (len(places) > 1 or not column[places[0]].flags.c_contiguous):
-                aside.append(n)
-            continue
-        new[n] = new_array(old[n].shape, old[n].dtype)
-        for i, part in [(places[0], new[n])] if whole else _parts(new[n], leaves[P], places):
-            column[i] = part
-    return Task(steps, old, new, donate, whole, places, aside)
+        else:
+            leaves[n][i] = array = new_array(leaves[n][i].shape, old[n].dtype)
+            new[n] = array.reshape(-1) if flat else array
+    if not flat:
+        return [partial(run_block, steps, old, new, donate)]
+    size, part = old[P].size, BLOCKS_PER_TASK * BLOCK_SIZE
+    return [partial(run_blocks, steps, old, new, donate, start, start + part) for start in range(0, size, part)]
 
 
-def _parts(joined: Array, params: list[Any], places: Sequence[int]) -> Iterator[tuple[int, Array]]:
-    """The part of a flat array that belongs to each of the parameters, in its shape."""
-    end = 0
-    for i in places:
-        p = params[i]
-        begin, end = end, end + p.size
-        yield i, joined[begin:end] if p.ndim == 1 else joined[begin:end].reshape(p.shape)
+def run_joined(leaves: Leaves, places: list[int], chosen: Fused, donate: bool) -> None:
+    """Run the steps on a copy of several parameters in a row, and distribute what it has become."""
+    steps, written, _ = chosen
+    old: Columns = {n: np.concatenate([leaves[n][i] for i in places], axis=None) for n in (P, G, *written)}
+    size = old[P].size
+    new = old if written[0] == P else old | {G: new_array((size,), old[G].dtype)}
+    run_blocks(steps, old, new, True, 0, size)
+    for n in written:
+        column, joined, end = leaves[n], new[n], 0
+        for i in places:
+            leaf = column[i]
+            begin, end = end, end + leaf.size
+            part = joined[begin:end] if leaf.ndim == 1 else joined[begin:end].reshape(leaf.shape)
+            if donate and n != G:
+                leaf[...] = part
+            else:
+                column[i] = part.copy()  # in memory of its own, so that it can be donated without a search
 
 
-def run_all(tasks: Sequence[Task]) -> None:
-    """Run the tasks, in several threads if there is enough to do."""
-    if sum(task.old[P].size for task in tasks) <= SERIAL_MAX_SIZE:
-        for task in tasks:
-            run_part(task, 0, task.old[P].size)
-    else:
-        part = BLOCKS_PER_TASK * BLOCK_SIZE
-        parts = [(task, start) for task in tasks for start in range(0, 1 if task.whole else task.old[P].size, part)]
-        threads.run([partial(run_part, task, start, start + part) for task, start in parts])
-
-
-def run_part(task: Task, start: int, stop: int) -> None:
-    """Apply the steps to a part of the arrays, block by block."""
-    size = task.old[P].size
-    if size <= BLOCK_SIZE or task.whole:
-        run_block(task.steps, task.old, task.new, task.donate)
+def run_blocks(steps: Sequence[Step], old: Columns, new: Columns, donate: bool, start: int, stop: int) -> None:
+    """Apply the steps to a part of flat arrays, block by block."""
+    size = old[P].size
+    if size <= BLOCK_SIZE:
+        run_block(steps, old, new, donate)
         return
     for first in range(start, min(stop, size), BLOCK_SIZE):
         block = slice(first, first + BLOCK_SIZE)
-        old, new = ({n: array[block] for n, array in columns.items()} for columns in (task.old, task.new))
-        run_block(task.steps, old, new, task.donate)
+        own_old, own_new = ({n: array[block] for n, array in columns.items()} for columns in (old, new))
+        run_block(steps, own_old, own_new, donate)
 
 
 def run_block(steps: Sequence[Step], old: Columns, new: Columns, donate: bool) -> None:
     """Apply the steps to one block of each array."""
-    p, g = old[P], old[G]
-    free: Array | None = None
+    p, g, last = old[P], old[G], steps[-1]
+    held: Array | None = None  # the scratch array that g is, if it is one
+    scratch: list[Array] = []  # others, which nothing reads any more
     for step in steps:
-        if step is not steps[-1]:
-            u = new_array(p.shape, p.dtype) if free is None else free
-        else:
+        if step is last:
             u = new[P] if step is ADD else new[G]
-        state = {slot: old[place] for slot, place in step.slots}
-        new_state = {slot: new[place] for slot, place in step.slots}
+        elif held is not None and step.work.overwrites:
+            u = held
+        else:
+            u = scratch.pop() if scratch else new_array(p.shape, p.dtype)
+        state: Slots = {}
+        new_state: Slots = {}
+        for slot, place in step.slots:
+            state[slot], new_state[slot] = old[place], new[place]
         aside = donate and not step.work.in_place
         if aside:
             new_state = {slot: new_array(array.shape, array.dtype) for slot, array in state.items()}
-        returned = step.work.rule(g, state, p, step.hyper, u, new_state)
-        if returned is not None and returned is not u:
-            # Its update would be lost, and whatever was in the memory of u would be the update.
-            raise TypeError(
-                f"{step.work.spec.kind}: a rule writes its update to u and returns nothing, got "
-                f"{checks.what(returned)}; use u[...] = update, or out=u"
-            )
+        update = step.work.rule(g, state, p, step.hyper, u, new_state)
         if aside:
             for slot, array in new_state.items():
                 state[slot][...] = array
-        g, free = u, None if g is old[G] else g
+        if held is not None and held is not u:
+            scratch.append(held)
+        if update is None or update is u:
+            g = held = u
+        else:
+            _check_returned(step.work, update, u, new_state)
+            g, held = update, None
+            scratch.append(u)
+    if g is not u:
+        u[...] = g
+
+
+def _check_returned(work: ElementwiseRule, update: Any, u: Array, new_state: Slots) -> None:
+    """Raise if what a rule returns is an array that it has not written to.
+
+    Its update would be lost, and whatever was in the memory of ``u`` would be the update.
+    """
+    returned = any(update is array for array in new_state.values())
+    if not returned or (update.shape, update.dtype) != (u.shape, u.dtype):
+        raise TypeError(
+            f"{work.spec.kind}: a rule writes its update to u and returns nothing, or returns the array of new_state "
+            f"that is the update, got {checks.what(update)}; use u[...] = update, or out=u"
+        )
 
 
 def new_array(shape: tuple[int, ...], dtype: Any) -> Array:

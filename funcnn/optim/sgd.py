@@ -4,10 +4,11 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots
+from funcnn.optim.core import Optimizer, assembled, chain, lift
+from funcnn.optim.elementwise import ElementwiseRule, Slots
+from funcnn.optim.pipeline import Part
 from funcnn.optim.schedules import Schedule
-from funcnn.optim.state import Hyper
+from funcnn.optim.state import Hyper, state_spec
 from funcnn.recorded import recorded
 
 __all__ = ["add_momentum", "scale_by_rate", "sgd"]
@@ -40,7 +41,8 @@ def scale_by_rate(rate: float | Schedule) -> Optimizer:
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         np.multiply(g, -hyper["rate"], out=u)
 
-    return lift("scale_by_rate", rule, rates={"rate": rate}, counts=True, in_place=True)
+    spec = state_spec("scale_by_rate", rates={"rate": rate}, counts=True)
+    return assembled("scale_by_rate", [Part(ElementwiseRule(spec, rule, in_place=True, overwrites=True))])
 
 
 @recorded
@@ -71,14 +73,13 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
     """
     nesterov = checks.flag("add_momentum", "nesterov", nesterov)
 
-    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> Array:
         m = np.multiply(state["m"], hyper["momentum"], out=new_state["m"])
         m += g
-        if nesterov:
-            np.multiply(m, hyper["momentum"], out=u)
-            u += g
-        else:
-            u[...] = m
+        if not nesterov:
+            return m
+        np.multiply(m, hyper["momentum"], out=u)
+        return np.add(u, g, out=u)
 
     return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum}, in_place=True)
 

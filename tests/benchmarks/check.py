@@ -15,11 +15,11 @@ from tests.benchmarks.driver import takes_part
 from tests.benchmarks.sides import BY_HAND, JAX, SETTINGS, SKLEARN, Setting
 from tests.benchmarks.workloads import WORKLOADS, Workload, batch_of, inputs, tensors, without_dropout
 
-LIMIT = 2e-3
-"""Of a relative difference: float32 rounds, and rounding flips some decisions of relu and pooling.
+LIMIT = 1e-4
+"""Of a relative difference: float32 rounds, which makes at most 3e-5 in any row but those below."""
 
-Between two settings of PyTorch the gradients of the residual network differ by 1e-3.
-"""
+LIMITS = {"resnet8": 2e-3}
+"""Of rows in which rounding flips some decisions of relu: two settings of PyTorch differ by 1e-3 there."""
 
 FLOOR = 1e-3
 """A gradient is compared relative to its norm, or to this fraction of the largest norm of all if that is larger.
@@ -74,8 +74,9 @@ def check(names: list[str], peers: list[str]) -> bool:
         for peer in peers:
             if takes_part(peer, workload):
                 difference = max(differences(workload, peer))
-                good &= difference < LIMIT
-                verdict = "the same" if difference < LIMIT else f"DIFFERENT, more than {LIMIT}"
+                limit = LIMITS.get(workload.name, LIMIT)
+                good &= difference < limit
+                verdict = "the same" if difference < limit else f"DIFFERENT, more than {limit}"
                 print(f"{workload.name:<24} {peer:<14} {difference:.1e}  {verdict}", flush=True)
     return good
 

@@ -69,6 +69,17 @@ CHAINS: dict[str, Optimizer] = OPTIMIZERS | {
     "partition in a chain": chain(
         partition({"*e": scale_by_adam(), "*": chain(clip_by_global_norm(0.5), add_momentum(0.9))}), scale_by_rate(0.1)
     ),
+    "many in a row": chain(
+        scale_by_adam(),
+        clip_by_value(0.5),
+        add_decayed_weights(0.1, _in_turns),
+        scale_by_rate(0.7),
+        add_momentum(0.9),
+        add_decayed_weights(0.3, _in_turns),
+        clip_by_value(0.4),
+        add_momentum(0.5, nesterov=True),
+        scale_by_adam(),
+    ),
     "factored": chain(add_momentum(0.9), factored(), scale_by_rate(0.1)),
 }
 every_chain = pytest.mark.parametrize("optimizer", CHAINS.values(), ids=CHAINS)

@@ -30,6 +30,38 @@ def test_what_a_callback_was_given_stays_what_it_was() -> None:
     assert len(owners) == len(leaves)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        fn.sgd(0.1),
+        fn.sgd(0.1, 0.9),
+        fn.chain(fn.clip_by_global_norm(0.5), fn.adamw(1e-2)),
+        fn.partition(
+            {"dense_0/*": fn.rmsprop(1e-2), "*": fn.chain(fn.masked(fn.add_momentum(0.5), "*/w"), fn.sgd(0.1))}
+        ),
+    ],
+)
+def test_callbacks_that_keep_parameters_keep_those_of_a_run_that_never_donates(
+    optimizer: fn.Optimizer, count: int
+) -> None:
+    def run(pair: Any) -> tuple[list[Any], fn.Fit]:
+        kept: list[Any] = []
+        best = fn.callbacks.early_stopping("train_loss", patience=9)
+        watch = [lambda record, result: kept.append({"p": result.params, "s": result.opt_state}), best]
+        return kept, fit(MODEL, PARAMS, pair, epochs=4, callbacks=watch)
+
+    assert optimizer.donates
+    with fn.use_threads(count):
+        kept, end = run(optimizer)
+        expected, expected_end = run(
+            (optimizer.init, lambda grads, state, params: optimizer.update(grads, state, params))
+        )
+    assert len(kept) == len(expected)
+    assert all(same_bits(one, other) for one, other in zip(kept, expected, strict=True))
+    assert same_bits(end.params, expected_end.params)
+
+
 def test_later_steps_write_into_the_arrays_of_the_first() -> None:
     inside: list[Any] = []
 
