@@ -27,8 +27,7 @@ def frozen(layer: Any) -> Layer:
 
     Dropout inside drops nothing, and batch norm uses what was measured. The gradients of its parameters are None, which
     optimizers leave alone, ``calibrate`` leaves it alone, and the backward pass stops before the first layer that is
-    learned. So batch norm inside must have been measured before. A part of it, ``layer["dense_0"]`` or ``layer[:2]``, is
-    frozen too.
+    learned. So batch norm inside must have been measured before. A part of it, such as ``layer[:2]``, is frozen too.
 
     Args:
         layer: a layer or a pair.
