@@ -22,7 +22,8 @@ def measured_elsewhere() -> Any:
 
 
 @pytest.mark.parametrize(
-    "optimizer", [fn.adamw(0.1), fn.sgd(0.1, momentum=0.9), fn.chain(fn.clip_by_value(1.0), fn.adam(0.1))]
+    "optimizer",
+    [fn.adamw(0.1), fn.sgd(0.1, momentum=0.9, weight_decay=0.1), fn.chain(fn.clip_by_value(1.0), fn.adam(0.1))],
 )
 def test_fit_leaves_every_bit_of_a_frozen_layer(optimizer: Any) -> None:
     model = fn.serial(
