@@ -28,6 +28,7 @@ INSIDE = (
     "funcnn.kernels",
     "funcnn.layers.weights",
     "funcnn.losses.targets",
+    "funcnn.metrics.averages",
     "funcnn.metrics.inputs",
     "funcnn.optim.donation",
     "funcnn.optim.elementwise",

@@ -78,8 +78,8 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599, equation 3; 15 bins as in
         their table 1.
     """
-    predictions, _ = _predictions("calibration_error", y, labels, weights, of_class_1=False)
-    return mean_gap(binned("calibration_error", *predictions, bins))
+    chosen, _ = predictions("calibration_error", y, labels, weights, of_class_1=False)
+    return mean_gap(binned("calibration_error", *chosen, bins))
 
 
 class CalibrationCurve(NamedTuple):
@@ -117,12 +117,12 @@ def calibration_curve(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Niculescu-Mizil & Caruana (2005), Predicting good probabilities with supervised learning, section 4; Guo et al.
         (2017), arXiv 1706.04599, figure 1, for several classes.
     """
-    predictions, exponent = _predictions("calibration_curve", y, labels, weights, of_class_1=True)
-    curve = binned("calibration_curve", *predictions, bins)
+    chosen, exponent = predictions("calibration_curve", y, labels, weights, of_class_1=True)
+    curve = binned("calibration_curve", *chosen, bins)
     return curve._replace(weight=np.ldexp(curve.weight, exponent))
 
 
-def _predictions(
+def predictions(
     kind: str, y: Array, labels: Array, weights: Array | None, of_class_1: bool
 ) -> tuple[tuple[Array, Array, Array], int]:
     """The probability of each prediction, whether it came true, its weight in units of a power of 2; the exponent."""
