@@ -40,6 +40,7 @@ INSIDE = (
     "funcnn.selection",
     "funcnn.shapes",
     "funcnn.signals",
+    "funcnn.testing.compare",
     "funcnn.testing.laws",
     "funcnn.testing.report",
     "funcnn.training.interrupts",

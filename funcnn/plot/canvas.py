@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLUE", "COLOURS", "DASHES", "SKY_BLUE", "VERMILLION", "axes_for", "centred", "check_names", "counted",
-    "displayable", "diverging", "finite", "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text", "tile",
+    "displayable", "diverging", "finite", "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text",
+    "tile",
 ]  # fmt: skip
 
 # Colours that people with any kind of colour vision can distinguish, without the yellow, which is too pale for lines.
