@@ -97,6 +97,7 @@ def test_texts_stay_inside_their_cells(classes: int) -> None:
     [
         (MATRIX[:2], None, ValueError, r"shape \(classes, classes\), got shape \(2, 3\)"),
         (np.zeros((0, 0), int), None, ValueError, r"got shape \(0, 0\)"),
+        (np.ones((3, 2, 2), int), None, ValueError, r"got shape \(3, 2, 2\); draw one label, matrix\[0\]"),
         (MATRIX > 0, None, TypeError, "expected counts, integers or floats, got bool"),
         (MATRIX / np.array([[1], [1], [np.nan]]), None, ValueError, "NaN or infinite numbers in the counts"),
         (-MATRIX, None, ValueError, "not negative, got -10"),
