@@ -266,6 +266,7 @@ MISUSE: list[Row] = [
      "is undefined: class 1 has no example"),
     ([metrics.roc_curve], {"y": P, "labels": [1, 1, 1]}, ValueError, "is undefined: class 1 has all examples"),
     ([metrics.calibration_curve], {"bins": 0}, ValueError, "bins must be a whole number >= 1, got 0"),
+    ([metrics.calibration_curve], {"bins": 10**9}, ValueError, "bins must be at most 1000000, got 1000000000"),
     ([metrics.calibration_curve], {"y": 3 * P}, ValueError, "expected probabilities in [0, 1], got values from"),
     ([metrics.r2], {"y": P[:1], "target": P[:1]}, ValueError, "r2 is undefined for fewer than two examples"),
     ([metrics.r2], {"y": P, "target": P, "weights": [0, 1, 0]}, ValueError, "r2 is undefined for fewer than two"),
