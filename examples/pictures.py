@@ -60,6 +60,9 @@ def main(options):
     write("norms", fn.plot.norms(gradients))
     write("update_norms", fn.plot.norms(updates, "update"))
     write("confusion_matrix", fn.plot.confusion_matrix(fn.metrics.confusion_matrix(logits, labels)))
+    write("roc_curve", fn.plot.roc_curve(fn.predict(fn.softmax, {}, logits), labels))
+    write("precision_recall_curve", fn.plot.precision_recall_curve(fn.predict(fn.softmax, {}, logits), labels))
+    write("calibration_curve", fn.plot.calibration_curve(fn.predict(fn.softmax, {}, logits), labels))
     wrong, right = (np.flatnonzero(found)[:8] for found in (predicted != labels, predicted == labels))
     shown = np.sort(np.concatenate([wrong, right]))
     write("image_grid", fn.plot.image_grid(images[shown], labels[shown], predicted[shown]))
@@ -80,6 +83,10 @@ def main(options):
     result = train_quietly(linear, train, fn.softmax_cross_entropy, 5, options.seed, fn.adamw(1e-3, 0.1))
     write("dense_weights", fn.plot.dense_weights(result.params["dense_0"]["w"], (28, 28)))
     write("accuracy_curves", fn.plot.learning_curves(result.history, "accuracy"))
+
+    decays = np.logspace(-3, 1, 5)
+    losses = cross_validated(linear, tuple(part[:300] for part in train), decays, options.seed)
+    write("validation_curve", fn.plot.validation_curve(decays, *losses, "weight decay"))
 
     x, classes = fn.datasets.moons(300, noise=0.15, rng=options.seed)
     targets = classes.reshape(-1, 1).astype(np.float32)
@@ -104,6 +111,17 @@ def learn(params, train, epochs, rng):
             gradients.append({"step": step, **fn.tree.norms(grads)})
             updates.append({"step": step, **fn.tree.norms(update)})
     return params, gradients, updates
+
+
+def cross_validated(model, data, decays, seed):
+    """The losses of four folds, (decays, folds), on their training and on their validation data."""
+    params, loss, losses = model.init(data[0].shape[1:], rng=seed), fn.softmax_cross_entropy, []
+    for decay in decays:
+        optimizer = fn.adamw(1e-2, weight_decay=decay)
+        for fold in fn.k_fold(data, 4, rng=seed):
+            result = fn.fit(model, params, optimizer, fold[0], loss, 30, validation=fold[1], verbose=False)
+            losses.append([result.history[-1][f"{part}_loss"] for part in ("train", "validation")])
+    return np.array(losses).reshape(len(decays), -1, 2).transpose(2, 0, 1)
 
 
 def train_quietly(model, data, loss, epochs, seed, optimizer):

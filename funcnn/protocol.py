@@ -23,6 +23,7 @@ from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, made
 from funcnn.rng import check_rng
+from funcnn.selection import selected
 from funcnn.tree import below
 
 __all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
@@ -54,6 +55,7 @@ class Layer:
         call: the recorded call that made it.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
         multiply_adds: ``multiply_adds(params, x, y) -> int``, how many products are added up to make y of x.
+        chain_of: ``chain_of(children) -> layer``, the chain of some of the children; chains only.
 
     Example:
         >>> import funcnn as fn
@@ -72,6 +74,7 @@ class Layer:
     call: Call | None = None
     measure: Callable[[Params, Array], Params] | None = None
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
+    chain_of: Callable[[Mapping[str, Layer]], Layer] | None = None
 
     def __post_init__(self) -> None:
         checks.function("a layer", "init", self.init)
@@ -87,6 +90,15 @@ class Layer:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
 
+    def __getitem__(self, which: str | int | slice) -> Layer:
+        """A layer inside: ``model["encoder/conv2d_0"]``, ``model[0]``, or a part of a chain, ``model[:3]``.
+
+        Names stay, so ``params["encoder"]`` are the parameters of ``model["encoder"]``, and those of a slice are the
+        entries of its children; ``fn.part`` returns both.
+        """
+        found: Layer = selected(self, which, self.kind)
+        return found
+
     def __repr__(self) -> str:
         return self.spelling() if self.name is None else f"named({self.name!r}, {self.spelling()})"
 
@@ -100,6 +112,12 @@ class Layer:
         ready = getattr(sys.modules["funcnn"], self.kind, None)
         replaced = isinstance(ready, Layer) and ready.apply is not self.apply
         return f"<a {self.kind} with another apply>" if replaced else self.kind
+
+    @property
+    def around(self) -> Callable[[Layer, Any], Layer] | None:
+        """``around(part, which)``: the layer that a child or a slice becomes, frozen for example; None if it stays."""
+        found: Callable[[Layer, Any], Layer] | None = declared(self.apply, "around")
+        return found
 
     @property
     def arguments(self) -> Mapping[str, Any]:

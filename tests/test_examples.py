@@ -185,6 +185,12 @@ def test_two_heads_learn_together() -> None:
     assert odd > 96
 
 
+def test_transfer_helps_and_leaves_the_frozen_layers_alone() -> None:
+    scratch, transferred, bits = run("transfer.py").splitlines()
+    assert percentages(transferred)[0] > max(70, percentages(scratch)[0] + 1)
+    assert bits == "the frozen layers have the bits of before: True"
+
+
 @pytest.mark.parametrize("example", ["two_inputs.py", "two_heads.py"])
 def test_an_example_of_trees_is_short(example: str) -> None:
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 40

@@ -18,7 +18,7 @@ FLOORS = [
     {"aliases", "signals"},
     {"checks", "notebook", "terminal"},
     {"tree", "rng", "recorded"},
-    {"contract"},
+    {"contract", "selection"},
     {"shapes", "cores"},
     {"protocol"},
     {"engine", "initializers"},

@@ -22,7 +22,11 @@ OF_DECISIONS = [
     metrics.accuracy, metrics.error_rate, metrics.balanced_accuracy, metrics.confusion_matrix, metrics.precision,
     metrics.recall, metrics.f1, metrics.matthews_correlation,
 ]  # fmt: skip
+OF_LABELS = [
+    metrics.precision, metrics.recall, metrics.f1, metrics.confusion_matrix, metrics.roc_auc, metrics.average_precision,
+]  # fmt: skip
 OF_PROBABILITIES = [metrics.log_loss, metrics.calibration_error, metrics.roc_auc, metrics.average_precision]
+REGRESSION = [metrics.mae, metrics.rmse, metrics.r2]
 CLASSES = [*OF_DECISIONS, *OF_PROBABILITIES, partial(metrics.top_k_accuracy, k=1)]
 
 Functions = list[Callable[..., Any]]
@@ -98,7 +102,7 @@ MISUSE: list[Row] = [
      "expected probabilities in [0, 1], got values from 0.4 to 1.6; for logits use "),
     # Weights.
     *[
-        ([*BY_ELEMENT, *BY_ROW, *CLASSES, metrics.r2], {"weights": weights}, error, words)
+        ([*BY_ELEMENT, *BY_ROW, *CLASSES, *REGRESSION], {"weights": weights}, error, words)
         for weights, error, words in [
             ("abc", TypeError, "expected weights as numbers, got an array of <U3"),
             ({0: 1.0, 1: 2.0}, TypeError, "expected weights as an array of numbers"),
@@ -203,9 +207,9 @@ MISUSE: list[Row] = [
             (3, ValueError, "expected k from 1 to the number of classes, 2, got 3"),
         ]
     ],
-    # Numbers of r2.
+    # Numbers of a regression.
     *[
-        ([metrics.r2], {"y": y, "target": target}, error, words)
+        (REGRESSION, {"y": y, "target": target}, error, words)
         for y, target, error, words in [
             (P, None, TypeError, "expected targets as an array of numbers"),
             (None, P, TypeError, "expected predictions as an array of numbers"),
@@ -221,6 +225,49 @@ MISUSE: list[Row] = [
             (P, P * np.inf, ValueError, "the targets contain NaN or infinity"),
         ]
     ],
+    *[(REGRESSION, {"y": P, "target": P, "average": average}, ValueError,
+       'expected average to be "uniform" or None, got')
+      for average in ("macro", True, 1, ["uniform"], np.array(["uniform"]), len)],
+    # Several labels of each example.
+    *[
+        (OF_LABELS, {"y": y, "labels": labels, "multilabel": True}, error, words)
+        for y, labels, error, words in [
+            (P, LABELS, ValueError, "expected scores and targets of one shape (n, labels), with at least one example; "
+                                    "got (3,) and (3,)"),
+            (Y, LABELS, ValueError, "got (3, 2) and (3,)"),
+            (Y, Y[:, :1], ValueError, "got (3, 2) and (3, 1)"),
+            (Y[:0], Y[:0], ValueError, "got (0, 2) and (0, 2)"),
+            (Y, Y, ValueError, "targets 0 and 1 with multilabel=True: 1 where an example has a label, got 0.2"),
+            (Y, Y.astype(str), TypeError, "expected targets 0 and 1, got an array of <U"),
+            (Y * np.nan, Y > 0.5, ValueError, "the scores contain NaN"),
+            (MASKED, Y > 0.5, TypeError, "got MaskedArray"),
+            (None, Y > 0.5, TypeError, "expected scores as an array of numbers"),
+        ]
+    ],
+    *[(OF_LABELS, {"multilabel": flag}, TypeError, "multilabel must be True or False, got")
+      for flag in (1, "yes", None)],
+    ([*OF_LABELS[:4]], {"y": 9 * Y, "labels": Y > 0.5, "multilabel": True}, ValueError,
+     "scores of shape (n, labels) are taken for probabilities, and for a label above 0.5; got values from 1.8 to 7.2; "
+     "for logits give threshold=0"),
+    ([metrics.confusion_matrix], {"labels": Y > 0.5, "classes": 2, "multilabel": True}, ValueError,
+     "classes=2 is for classes, not for labels; leave it out"),
+    (OF_LABELS, {"labels": [[1, 1], [0, 0], [0, 1]]}, ValueError, "give multilabel=True to precision, recall, f1"),
+    ([metrics.roc_auc], {"y": Y, "labels": [[1, 1], [1, 0], [1, 1]], "multilabel": True}, ValueError,
+     "roc_auc is undefined: label 0 has all examples"),
+    *[
+        ([metrics.roc_auc, metrics.average_precision], {"average": average}, ValueError,
+         'expected average to be "macro", "micro", "weighted" or None, got')
+        for average in ("mean", 1, True)
+    ],
+    # Curves.
+    ([metrics.roc_curve, metrics.precision_recall_curve], {"y": Y}, ValueError,
+     "expected one score for each example, of shape (n,) or (n, 1), got shape (3, 2); take one class, "),
+    ([metrics.roc_curve, metrics.precision_recall_curve], {"y": P, "labels": [0, 0, 0]}, ValueError,
+     "is undefined: class 1 has no example"),
+    ([metrics.roc_curve], {"y": P, "labels": [1, 1, 1]}, ValueError, "is undefined: class 1 has all examples"),
+    ([metrics.calibration_curve], {"bins": 0}, ValueError, "bins must be a whole number >= 1, got 0"),
+    ([metrics.calibration_curve], {"bins": 10**9}, ValueError, "bins must be at most 1000000, got 1000000000"),
+    ([metrics.calibration_curve], {"y": 3 * P}, ValueError, "expected probabilities in [0, 1], got values from"),
     ([metrics.r2], {"y": P[:1], "target": P[:1]}, ValueError, "r2 is undefined for fewer than two examples"),
     ([metrics.r2], {"y": P, "target": P, "weights": [0, 1, 0]}, ValueError, "r2 is undefined for fewer than two"),
     ([metrics.roc_auc], {"y": P, "labels": [1, 1, 1]}, ValueError, "roc_auc is undefined: class 1 has all examples"),
@@ -256,7 +303,8 @@ def good(function: Any) -> dict[str, Any]:
     """Arguments that are right."""
     if function is fn.class_weights:
         return {}
-    by_class = function in CLASSES or function is metrics.top_k_accuracy
+    curves = (metrics.roc_curve, metrics.precision_recall_curve, metrics.calibration_curve)
+    by_class = function in (*CLASSES, metrics.top_k_accuracy, *curves)
     return {"y": Y, "labels": LABELS} if by_class else {"y": Y, "target": Y}
 
 
@@ -310,7 +358,7 @@ def test_a_keyword_that_does_not_exist_is_not_swallowed() -> None:
     for function in [*BY_ELEMENT, *BY_ROW]:
         with pytest.raises(TypeError, match=rf"{name_of(function)}\(\) got an unexpected keyword argument 'reduction'"):
             function(Y, Y, reduction="sum")
-    for function in [*CLASSES, metrics.r2]:
+    for function in [*CLASSES, *REGRESSION]:
         with pytest.raises(TypeError, match=rf"{name_of(function)}\(\) got an unexpected keyword argument 'normalize'"):
             function(Y, LABELS, normalize=True)
 

@@ -7,6 +7,7 @@ wiring runs, forward and backward, is in ``wiring.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -17,7 +18,7 @@ from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
 from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, as_layer, layer
+from funcnn.protocol import Layer, as_layer, layer, named
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
@@ -49,7 +50,7 @@ def serial(*layers: Any) -> Layer:
         ((5, 2), (5, 3))
     """
     children = name_children(layers)
-    return wired("serial", children, chain(children))
+    return replace(wired("serial", children, chain(children)), chain_of=_chain_of)
 
 
 @layer
@@ -190,7 +191,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         if len(set(inputs[name])) < len(inputs[name]):
             raise ValueError(f"graph: node {name!r} names an input twice, {inputs[name]}; put an identity between")
     wiring = tuple((name, inputs[name]) for name in _in_order(inputs, output))
-    return wired("graph", children, wiring)
+    return replace(wired("graph", children, wiring), chain_of=_chain_of if wiring == chain(children) else None)
 
 
 def repeat(layer: Any, times: int) -> Layer:
@@ -212,6 +213,15 @@ def repeat(layer: Any, times: int) -> Layer:
         serial(dense(4, activation=relu), dense(4, activation=relu), dense(4, activation=relu))
     """
     return serial(*[layer] * checks.size("repeat", "times", times))
+
+
+def _chain_of(children: Mapping[str, Layer]) -> Layer:
+    """The ``serial`` of children under the names that they have."""
+    plain = serial(*children.values())
+    if [*plain.children] == [*children]:
+        return plain
+    # Counted from the start of the part, a name would be another.
+    return serial(*(named(name, child) for name, child in children.items()))
 
 
 def _branches(kind: str, layers: tuple[Any, ...], merge: Merge) -> Layer:

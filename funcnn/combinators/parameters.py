@@ -5,7 +5,7 @@ They are transparent: parameters, paths and children are those of the layer insi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -27,7 +27,7 @@ def frozen(layer: Any) -> Layer:
 
     Dropout inside drops nothing, and batch norm uses what was measured. The gradients of its parameters are None, which
     optimizers leave alone, ``calibrate`` leaves it alone, and the backward pass stops before the first layer that is
-    learned.
+    learned. So batch norm inside must have been measured before. A part of it, such as ``layer[:2]``, is frozen too.
 
     Args:
         layer: a layer or a pair.
@@ -55,7 +55,7 @@ def frozen(layer: Any) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "frozen", is_frozen=True)
+    return _around(inner, forward, "frozen", lambda part, which: frozen(part), is_frozen=True)
 
 
 @layer
@@ -92,7 +92,7 @@ def remat(layer: Any) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "remat", measure=inner.measure)
+    return _around(inner, forward, "remat", lambda part, which: remat(part), measure=inner.measure)
 
 
 @layer
@@ -186,7 +186,21 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "tied", init=init, expand=expand, ties=pairs)
+    def around(part: Layer, which: Any) -> Layer:
+        kept = dict(_inside(pairs, which))
+        return tied(part, kept, transpose) if kept else part
+
+    return _around(inner, forward, "tied", around, init=init, expand=expand, ties=pairs)
+
+
+def _inside(ties: Mapping[str, str], which: str | Collection[str]) -> Iterator[tuple[str, str]]:
+    """The ties within one child, with paths inside of that, or within some children."""
+    for target, source in ties.items():
+        if not isinstance(which, str):
+            if {target.split("/")[0], source.split("/")[0]} <= {*which}:
+                yield target, source
+        elif target.startswith(f"{which}/") and source.startswith(f"{which}/"):
+            yield target.removeprefix(f"{which}/"), source.removeprefix(f"{which}/")
 
 
 def chained(ties: Mapping[str, str]) -> bool:
@@ -249,6 +263,7 @@ def _around(
     inner: Layer,
     forward: Forward,
     kind: str,
+    around: Callable[[Layer, Any], Layer],
     *,
     init: Any = None,
     measure: Any = None,
@@ -257,7 +272,9 @@ def _around(
     ties: Mapping[str, str] | None = None,
 ) -> Layer:
     """A layer around another one, with its parameters and children, and with what that declares of itself."""
+    inside = inner.around
     apply: Any = microbatched(forward, kind)
+    apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
     apply.frozen = is_frozen or declared(inner.apply, "frozen")
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}
     expansions = [one for one in (expand, declared(inner.apply, "expand")) if one is not None]
@@ -270,4 +287,5 @@ def _around(
         wiring=inner.wiring,
         measure=measure,
         multiply_adds=inner.multiply_adds,
+        chain_of=inner.chain_of,
     )

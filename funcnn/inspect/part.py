@@ -7,30 +7,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from funcnn import tree
 from funcnn.aliases import Params
-from funcnn.combinators import serial
 from funcnn.combinators.parameters import expanded
-from funcnn.combinators.wiring import chain
 from funcnn.contract import params_dict
-from funcnn.protocol import Layer, as_layer, named
+from funcnn.protocol import Layer, as_layer, declared
+from funcnn.selection import selected, selected_names
+from funcnn.tree import is_below
 
 __all__ = ["part"]
 
 
-def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]:
+def part(model: Any, params: Params, which: str | int | slice) -> tuple[Layer, Params]:
     """A layer inside a model, or some layers of a ``serial`` model, with their parameters.
+
+    ``model[which]`` is the same layer without the parameters. A part of a frozen layer is frozen, one of ``remat`` is
+    computed again too, and of ``tied`` those ties are kept whose two ends are in the part.
 
     Args:
         model: a layer or a pair.
         params: its parameters.
-        which: the path of a layer, ``"encoder"`` or ``"residual_0/conv2d_1"``; or a slice of the children of a model
-            whose children are one after the other, ``slice(5)`` for the first five.
+        which: the path of a layer, ``"encoder"`` or ``"residual_0/conv2d_1"``; its place among the children, 0 for the
+            first and -1 for the last; or a slice of the children of a model whose children are one after the other,
+            ``slice(5)`` for the first five.
 
     Returns:
         ``(model, params)``. Names stay, so the parameters keep their paths.
 
     Raises:
-        TypeError: ``which`` is neither a path nor a slice.
+        TypeError: ``which`` is neither a path nor a whole number nor a slice.
         ValueError: there is no such layer, or the slice is one of a model that is not a chain, or it is empty.
 
     Example:
@@ -45,30 +50,24 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
     """
     layer = as_layer(model)
     params_dict("part", params)
-    if isinstance(which, str):
-        return _at(layer, params, which)
-    if not isinstance(which, slice):
-        raise TypeError(f"part: expected the path of a layer or a slice, got {which!r}")
-    if layer.wiring != chain(layer.children):
-        raise ValueError(f"part: a slice needs layers one after the other, and {layer.kind} is wired otherwise")
-    names = list(layer.children)[which]
-    if not names:
-        raise ValueError(f"part: {which} takes none of the {len(layer.children)} layers {[*layer.children]}")
-    full = expanded(layer, params)
-    children = {name: layer.children[name] for name in names}
-    plain = serial(*children.values())
-    if [*plain.children] != names:  # counted from the start of the part, a name would be another
-        plain = serial(*(named(name, child) for name, child in children.items()))
-    return plain, {name: full[name] for name in names if name in full}
-
-
-def _at(layer: Layer, params: Params, path: str) -> tuple[Layer, Params]:
-    """The layer at a path, and its parameters."""
-    for number, name in enumerate(path.split("/")):
-        if name not in layer.children:
-            above = "/".join(path.split("/")[:number])
-            raise ValueError(
-                f"part: there is no layer {path!r}; {above or 'the model'} has {[*layer.children] or 'no children'}"
-            )
-        layer, params = layer.children[name], expanded(layer, params).get(name, {})
+    found: Layer = selected(layer, which, "part")
+    if isinstance(which, slice):
+        full = expanded(layer, params)
+        own = {name: full[name] for name in found.children if name in full}
+        return found, _without_targets(found, own)
+    path = which if isinstance(which, str) else selected_names(layer, which, "part")[0]
+    for name in path.split("/"):
+        params, layer = expanded(layer, params).get(name, {}), layer[name]
+        params = _without_targets(layer, params)
     return layer, params
+
+
+def _without_targets(layer: Layer, params: Params) -> Params:
+    """The parameters of a layer without those that it takes from others of its own."""
+    targets = declared(layer.apply, "ties") or {}
+    flat = tree.flatten(params) if targets else {}
+    if not any(is_below(path, target) for path in flat for target in targets):
+        return params
+    kept = {path: leaf for path, leaf in flat.items() if not any(is_below(path, target) for target in targets)}
+    own: Params = tree.unflatten(kept)
+    return own

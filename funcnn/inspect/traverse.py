@@ -22,7 +22,7 @@ from funcnn.tree import below, is_below
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
 
-PARAMETERS_DECLARED = ("frozen", "ties", "expand")
+PARAMETERS_DECLARED = ("frozen", "ties", "expand", "around")
 """What a layer declares of its parameters, which holds whatever is wrapped around it."""
 
 

@@ -131,7 +131,8 @@ def _check_measured(mean: Array, var: Array) -> None:
     if np.isnan(mean).any() or np.isnan(var).any():
         raise ValueError(
             "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
-            "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train)"
+            "params = fn.calibrate(model, params, x) with some training examples (or pass rng to train); a frozen "
+            "layer is calibrated before it is frozen"
         )
     if (var < 0).any():
         raise contract.OtherParameters(f"batch_norm: a variance is not negative, got {var.min()} in var")

@@ -15,11 +15,12 @@ from funcnn.metrics.classification import (
     recall,
     top_k_accuracy,
 )
-from funcnn.metrics.probability import calibration_error, log_loss
-from funcnn.metrics.ranking import average_precision, roc_auc
-from funcnn.metrics.regression import r2
+from funcnn.metrics.probability import calibration_curve, calibration_error, log_loss
+from funcnn.metrics.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
+from funcnn.metrics.regression import mae, r2, rmse
 
 __all__ = [
-    "accuracy", "average_precision", "balanced_accuracy", "calibration_error", "confusion_matrix", "error_rate", "f1",
-    "log_loss", "matthews_correlation", "precision", "r2", "recall", "roc_auc", "top_k_accuracy",
+    "accuracy", "average_precision", "balanced_accuracy", "calibration_curve", "calibration_error", "confusion_matrix",
+    "error_rate", "f1", "log_loss", "mae", "matthews_correlation", "precision", "precision_recall_curve", "r2",
+    "recall", "rmse", "roc_auc", "roc_curve", "top_k_accuracy",
 ]  # fmt: skip

@@ -3,13 +3,14 @@
 Nearly all of them follow from the confusion matrix; they differ in how much the mistakes of rare classes count.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcnn import notebook
+from funcnn import checks, notebook
 from funcnn.aliases import Array
-from funcnn.metrics.inputs import examples, predicted_classes
+from funcnn.metrics.averages import Average, average_of, check_average
+from funcnn.metrics.inputs import examples, labelled_examples, predicted_classes, predicted_labels
 
 __all__ = [
     "accuracy",
@@ -22,8 +23,6 @@ __all__ = [
     "recall",
     "top_k_accuracy",
 ]
-
-Average: TypeAlias = Literal["macro", "micro", "weighted"]
 
 
 def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
@@ -159,6 +158,7 @@ def confusion_matrix(
     *,
     threshold: float | None = None,
     weights: Array | None = None,
+    multilabel: bool = False,
 ) -> Array:
     """C_tp = the number of examples of class t that were predicted as class p.
 
@@ -166,13 +166,16 @@ def confusion_matrix(
         y, labels, threshold, weights: as in ``accuracy``.
         classes: the size of the matrix; by default the number of scores, and 2 for one score. Pass more if the data
             have classes for which the model has no score.
+        multilabel: as in ``precision``.
 
     Returns:
         int64 counts of shape (classes, classes): a row for each true class, a column for each predicted one; with
-        weights, float64 sums of them. In a notebook it shows itself as ``plot.confusion_matrix``.
+        weights, float64 sums of them. In a notebook it shows itself as ``plot.confusion_matrix``. With ``multilabel``,
+        a matrix of 2 x 2 for each label, (labels, 2, 2): first those without the label, then those with it.
 
     Raises:
-        TypeError, ValueError: as ``accuracy``; or ``classes`` is smaller than the number of scores.
+        TypeError, ValueError: as ``accuracy``; ``classes`` is smaller than the number of scores, or is given with
+            ``multilabel``.
 
     Example:
         >>> confusion_matrix(np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0]))
@@ -182,9 +185,14 @@ def confusion_matrix(
     Reference:
         Stehman, Selecting and interpreting measures of thematic classification accuracy (1997), table 1.
     """
-    matrix, exponent = _matrix_and_exponent("confusion_matrix", y, labels, threshold, weights, classes)
+    if checks.flag("confusion_matrix", "multilabel", multilabel):
+        if classes is not None:
+            raise ValueError(f"confusion_matrix: {classes=} is for classes, not for labels; leave it out")
+        matrix, exponent = _matrices_of_labels("confusion_matrix", y, labels, threshold, weights)
+    else:
+        matrix, exponent = _matrix_and_exponent("confusion_matrix", y, labels, threshold, weights, classes)
     counts = matrix.astype(np.int64) if weights is None else np.ldexp(matrix, exponent)
-    return notebook.show_as_plot(counts, "confusion.confusion_matrix")
+    return counts if multilabel else notebook.show_as_plot(counts, "confusion.confusion_matrix")
 
 
 def precision(
@@ -194,6 +202,7 @@ def precision(
     *,
     threshold: float | None = None,
     weights: Array | None = None,
+    multilabel: bool = False,
 ) -> Any:
     """The fraction of the examples predicted as a class that are of it: P_c = C_cc / Σ_t C_tc.
 
@@ -204,9 +213,13 @@ def precision(
         average: "macro", the mean over the classes that occur as true or as predicted ones; "weighted", their mean
             weighted by the number of examples of each; "micro", over all examples at once, which is the accuracy; None,
             no average. For a binary classification, the precision of class 1 is element ``[1]`` with None.
+        multilabel: an example may have any number of labels: y holds a score for each label and ``labels`` zeros and
+            ones, both of shape (n, labels). A label is predicted where its score is above the threshold, and the
+            labels take the place of the classes; "micro" is over all labels at once.
 
     Returns:
-        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+        A number from 0 to 1, NaN if no label occurs; for None float64 of shape (classes,), NaN for classes that do
+        not occur.
 
     Raises:
         TypeError, ValueError: as ``accuracy``; or there is no such average.
@@ -215,12 +228,14 @@ def precision(
         >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
         >>> precision(y, labels), precision(y, labels, average=None)
         (0.75, array([1. , 0.5]))
+        >>> precision(y, np.array([[1, 1], [1, 0], [0, 1]]), average=None, multilabel=True)
+        array([1., 1.])
 
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    matrix = _weighted_matrix("precision", y, labels, threshold, weights)
-    return _averaged("precision", matrix.diagonal(), matrix.sum(axis=0), matrix, average)
+    found = _counts("precision", y, labels, average, threshold, weights, multilabel)
+    return _averaged(found.hits, found.predicted, found, average)
 
 
 def recall(
@@ -230,6 +245,7 @@ def recall(
     *,
     threshold: float | None = None,
     weights: Array | None = None,
+    multilabel: bool = False,
 ) -> Any:
     """The fraction of the examples of a class that were predicted as it: R_c = C_cc / Σ_p C_cp.
 
@@ -237,10 +253,11 @@ def recall(
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
-        average: as in ``precision``.
+        average, multilabel: as in ``precision``.
 
     Returns:
-        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+        A number from 0 to 1, NaN if no label occurs; for None float64 of shape (classes,), NaN for classes that do
+        not occur.
 
     Raises:
         TypeError, ValueError: as ``precision``.
@@ -253,8 +270,8 @@ def recall(
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    matrix = _weighted_matrix("recall", y, labels, threshold, weights)
-    return _averaged("recall", matrix.diagonal(), matrix.sum(axis=1), matrix, average)
+    found = _counts("recall", y, labels, average, threshold, weights, multilabel)
+    return _averaged(found.hits, found.true, found, average)
 
 
 def f1(
@@ -264,15 +281,18 @@ def f1(
     *,
     threshold: float | None = None,
     weights: Array | None = None,
+    multilabel: bool = False,
 ) -> Any:
     """The harmonic mean of precision and recall: F_c = 2 C_cc / (Σ_t C_tc + Σ_p C_cp).
 
     Args:
         y, labels, threshold, weights: as in ``accuracy``.
-        average: as in ``precision``; "macro" is the mean of the classes' F, not the F of mean precision and recall.
+        average, multilabel: as in ``precision``; "macro" is the mean of the classes' F, not the F of mean precision and
+            recall.
 
     Returns:
-        A number from 0 to 1; for None float64 of shape (classes,), NaN for classes that do not occur.
+        A number from 0 to 1, NaN if no label occurs; for None float64 of shape (classes,), NaN for classes that do
+        not occur.
 
     Raises:
         TypeError, ValueError: as ``precision``.
@@ -286,8 +306,8 @@ def f1(
         van Rijsbergen, Information Retrieval (1979), chapter 7, with equal weight on both; Opitz & Burst, Macro F1
         and Macro F1 (2019), on the two ways to average.
     """
-    matrix = _weighted_matrix("f1", y, labels, threshold, weights)
-    return _averaged("f1", 2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), matrix, average)
+    found = _counts("f1", y, labels, average, threshold, weights, multilabel)
+    return _averaged(2 * found.hits, found.true + found.predicted, found, average)
 
 
 def matthews_correlation(
@@ -333,15 +353,40 @@ def _matrix_and_exponent(
     return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size), exponent
 
 
-def _averaged(kind: str, hits: Array, out_of: Array, matrix: Array, average: Average | None) -> Any:
+def _matrices_of_labels(
+    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None
+) -> tuple[Array, int]:
+    """The confusion matrix of each label, (labels, 2, 2), in units of a power of 2, and its exponent."""
+    scores, true, w, exponent = labelled_examples(kind, y, labels, weights)
+    predicted = predicted_labels(kind, scores, threshold)
+    cells = [[w @ (t & p) for p in (~predicted, predicted)] for t in (~true, true)]
+    return np.moveaxis(np.array(cells), 2, 0), exponent
+
+
+class Counts(NamedTuple):
+    """For each class or label: how many examples are rightly predicted as it, are of it, and are predicted as it."""
+
+    hits: Array
+    true: Array
+    predicted: Array
+
+
+def _counts(
+    kind: str, y: Array, labels: Array, average: Any, threshold: float | None, weights: Array | None, multilabel: bool
+) -> Counts:
+    """What precision and recall are the quotients of; the average is checked first."""
+    check_average(kind, average)
+    if checks.flag(kind, "multilabel", multilabel):
+        matrices, _ = _matrices_of_labels(kind, y, labels, threshold, weights)
+        return Counts(matrices[:, 1, 1], matrices[:, 1].sum(axis=1), matrices[:, :, 1].sum(axis=1))
+    matrix = _weighted_matrix(kind, y, labels, threshold, weights)
+    return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
+
+
+def _averaged(hits: Array, out_of: Array, counts: Counts, average: Average | None) -> Any:
     """The quotients hits / out_of of all classes, 0 where both are 0; or their average over the classes that occur."""
-    if average is not None and (not isinstance(average, str) or average not in ("macro", "micro", "weighted")):
-        raise ValueError(f'{kind}: expected average to be "macro", "micro", "weighted" or None, got {average!r}')
+    occurs = counts.true + counts.predicted > 0
     if average == "micro":
-        return float(hits.sum() / out_of.sum())
-    true = matrix.sum(axis=1)
-    occurs = true + matrix.sum(axis=0) > 0
+        hits, out_of, occurs = hits.sum(keepdims=True), out_of.sum(keepdims=True), np.array([occurs.any()])
     quotients = np.divide(hits, out_of, out=np.where(occurs, 0.0, np.nan), where=out_of > 0)
-    if average is None:
-        return quotients
-    return float(np.average(quotients[occurs], weights=true[occurs] if average == "weighted" else None))
+    return average_of(quotients, counts.true, average, occurs)

@@ -1,6 +1,7 @@
 """The arguments of metrics: scores of all classes or one score for class 1, the true classes, and weights.
 
 One score for each example, as the output of a single sigmoid, is an array (n,) or (n, 1); these functions return (n,).
+With ``multilabel`` an example may have any number of labels: scores and targets are arrays (n, labels).
 An example of weight 0 counts as none, so it is removed before anything is looked at: its scores may be NaN, and its
 label any number.
 """
@@ -13,7 +14,10 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.losses.targets import from_one_hot
 
-__all__ = ["Examples", "check_probabilities", "examples", "numbers", "predicted_classes", "relative_weights"]
+__all__ = [
+    "Examples", "LabelledExamples", "check_probabilities", "columns", "examples", "labelled_examples", "numbers",
+    "predicted_classes", "predicted_labels", "relative_weights",
+]  # fmt: skip
 
 
 class Examples(NamedTuple):
@@ -32,6 +36,21 @@ class Examples(NamedTuple):
     weights: Array
     exponent: int
     classes: int
+
+
+class LabelledExamples(NamedTuple):
+    """The examples that count, of which each may have several labels.
+
+    Args:
+        scores: (n, labels).
+        true: whether an example has a label, bool of shape (n, labels).
+        weights, exponent: as in ``Examples``.
+    """
+
+    scores: Array
+    true: Array
+    weights: Array
+    exponent: int
 
 
 def examples(kind: str, y: Any, labels: Any, weights: Any, classes: int | None = None) -> Examples:
@@ -54,11 +73,49 @@ def examples(kind: str, y: Any, labels: Any, weights: Any, classes: int | None =
         raise ValueError(f"{kind}: classes={classes} is less than the {scored} scores of each example")
     targets = _targets(kind, labels, scores, size)
     w, exponent, counts = relative_weights(kind, weights, len(scores))
-    scores = scores[counts]
-    if np.isnan(scores).any():
-        raise ValueError(f"{kind}: the scores contain NaN, which predicts no class; has training diverged?")
-    read = _zeros_and_ones if scores.ndim == 1 else _classes
+    scores = _without_nan(kind, scores[counts])
+    read = _zero_or_one if scores.ndim == 1 else _classes
     return Examples(scores, read(kind, targets[counts], size), w, exponent, size)
+
+
+def labelled_examples(kind: str, y: Any, labels: Any, weights: Any) -> LabelledExamples:
+    """Read and validate the arguments of a metric of labels; scores and targets have the shape (n, labels)."""
+    scores, targets = numbers(kind, y, "scores"), checks.array(kind, labels, "labels")
+    if scores.ndim != 2 or 0 in scores.shape or targets.shape != scores.shape:
+        raise ValueError(
+            f"{kind}: with multilabel=True, expected scores and targets of one shape (n, labels), with at least one "
+            f"example; got {scores.shape} and {targets.shape}"
+        )
+    w, exponent, counts = relative_weights(kind, weights, len(scores))
+    true = _zeros_and_ones(kind, targets[counts], "with multilabel=True: 1 where an example has a label")
+    return LabelledExamples(_without_nan(kind, scores[counts]), true == 1, w, exponent)
+
+
+def columns(
+    kind: str, y: Any, labels: Any, weights: Any, multilabel: bool, probabilities: bool = False
+) -> tuple[dict[int, tuple[Array, Array]], Array]:
+    """The scores of each class beside whether an example is of it, by its number; and the weights of the examples.
+
+    Of one score for each example, that is class 1 alone; of several classes, each is compared with all others.
+
+    Args:
+        kind, y, labels, weights: as in ``examples``.
+        multilabel: whether y and labels are those of ``labelled_examples``.
+        probabilities: whether scores must be probabilities even where any number would do.
+    """
+    if checks.flag(kind, "multilabel", multilabel):
+        labelled = labelled_examples(kind, y, labels, weights)
+        if probabilities:
+            _check_range(kind, labelled.scores)
+        pairs = zip(labelled.scores.T, labelled.true.T, strict=True)
+        return dict(enumerate(pairs)), labelled.weights
+    scores, true, w, *_ = examples(kind, y, labels, weights)
+    if scores.ndim == 2:
+        scores = check_probabilities(kind, scores)
+    elif probabilities:
+        _check_range(kind, scores)
+    by_class = {1: scores} if scores.ndim == 1 else dict(enumerate(scores.T))
+    return {c: (score, true == c) for c, score in by_class.items()}, w
 
 
 def relative_weights(kind: str, weights: Any, n: int) -> tuple[Array, int, Any]:
@@ -79,6 +136,13 @@ def numbers(kind: str, value: Any, name: str) -> Array:
     if array.dtype.kind == "f":
         checks.float_dtype(f"{kind}, {name}", array.dtype)
     return array
+
+
+def _without_nan(kind: str, scores: Array) -> Array:
+    """The scores, or an error if one of them predicts nothing."""
+    if np.isnan(scores).any():
+        raise ValueError(f"{kind}: the scores contain NaN, which predicts no class; has training diverged?")
+    return scores
 
 
 def _scores(kind: str, y: Any) -> Array:
@@ -115,32 +179,45 @@ def _classes(kind: str, targets: Array, classes: int) -> Array:
     if targets.ndim == 2:
         found = from_one_hot(targets) if targets.dtype.kind in "fiub" else None
         if found is None:
-            raise ValueError(f"{kind}: expected one-hot labels: a single 1 in each row and 0 elsewhere")
+            raise ValueError(
+                f"{kind}: expected one-hot labels: a single 1 in each row and 0 elsewhere; if an example may have "
+                "several labels, give multilabel=True to precision, recall, f1, confusion_matrix, roc_auc or "
+                "average_precision"
+            )
         targets = found
     return checks.labels(targets, classes, kind)
 
 
-def _zeros_and_ones(kind: str, targets: Array, classes: int) -> Array:
-    """The targets of a binary classification; they may be of any numeric type, since a loss may take them too."""
+def _zero_or_one(kind: str, targets: Array, classes: int) -> Array:
+    """The targets of a binary classification, as classes of shape (n,)."""
+    hint = "for one score for each example"
+    more = "; for more classes the model needs one output for each"
+    return _zeros_and_ones(kind, targets, hint, more).reshape(len(targets))
+
+
+def _zeros_and_ones(kind: str, targets: Array, hint: str, more: str = "") -> Array:
+    """Targets that are 0 or 1 as int64; they may be of any numeric type, since a loss may take them too."""
     if targets.dtype.kind not in "fiub":
         raise TypeError(f"{kind}: expected targets 0 and 1, got an array of {targets.dtype}")
     other = targets[~np.isin(targets, (0, 1))]
     if other.size:
+        raise ValueError(f"{kind}: expected targets 0 and 1 {hint}, got {other[0]}{more}")
+    return targets.astype(np.int64)
+
+
+def _check_range(kind: str, p: Array) -> None:
+    """Raise if scores are not probabilities."""
+    if p.min() < 0 or p.max() > 1:
         raise ValueError(
-            f"{kind}: expected targets 0 and 1 for one score for each example, got {other[0]}; "
-            "for more classes the model needs one output for each"
+            f"{kind}: expected probabilities in [0, 1], got values from {p.min()} to {p.max()}; "
+            "for logits apply fn.softmax first, or fn.sigmoid if there is one for each example or label"
         )
-    return targets.reshape(len(targets)).astype(np.int64)
 
 
 def check_probabilities(kind: str, p: Array) -> Array:
     """Checked scores as the probabilities of all classes, floats (n, classes); a single one is that of class 1."""
     p = p if p.dtype.kind == "f" else p.astype(np.float64)
-    if p.min() < 0 or p.max() > 1:
-        raise ValueError(
-            f"{kind}: expected probabilities in [0, 1], got values from {p.min()} to {p.max()}; "
-            "for logits apply fn.softmax first, or fn.sigmoid if there is one for each example"
-        )
+    _check_range(kind, p)
     if p.ndim == 1:
         p = np.stack([1 - p, p], axis=1)
     sums = p.sum(axis=1)
@@ -162,10 +239,16 @@ def predicted_classes(kind: str, y: Array, threshold: float | None) -> Array:
             )
         highest: Array = y.argmax(axis=1)
         return highest
+    return predicted_labels(kind, y, threshold).astype(np.int64)
+
+
+def predicted_labels(kind: str, y: Array, threshold: float | None) -> Array:
+    """Whether each score of shape (n,) or (n, labels) is above the threshold."""
     if threshold is None and (y.min() < 0 or y.max() > 1):
+        shape, what = ("(n,) or (n, 1)", "class 1") if y.ndim == 1 else ("(n, labels)", "a label")
         raise ValueError(
-            f"{kind}: scores of shape (n,) or (n, 1) are taken for probabilities, and for class 1 above 0.5; "
+            f"{kind}: scores of shape {shape} are taken for probabilities, and for {what} above 0.5; "
             f"got values from {y.min()} to {y.max()}; for logits give threshold=0"
         )
     above: Array = y > (0.5 if threshold is None else checks.number(kind, "threshold", threshold))
-    return above.astype(np.int64)
+    return above

@@ -3,6 +3,8 @@
 A calibrated model is right in 80 % of the cases to which it gives a probability of 0.8.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from funcnn import checks
@@ -10,7 +12,7 @@ from funcnn.aliases import Array
 from funcnn.losses.classification import categorical_cross_entropy
 from funcnn.metrics.inputs import check_probabilities, examples
 
-__all__ = ["calibration_error", "log_loss"]
+__all__ = ["calibration_curve", "calibration_error", "log_loss"]
 
 MAX_BINS = 1_000_000
 """More are of no use: there would be an example or none in each, and their edges take memory."""
@@ -76,13 +78,74 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599, equation 3; 15 bins as in
         their table 1.
     """
-    bins = checks.size("calibration_error", "bins", bins)
+    chosen, _ = predictions("calibration_error", y, labels, weights, of_class_1=False)
+    return mean_gap(binned("calibration_error", *chosen, bins))
+
+
+class CalibrationCurve(NamedTuple):
+    """The mean probability in each bin that has examples, how often it came true, and the weight of its examples."""
+
+    confidence: Array
+    accuracy: Array
+    weight: Array
+
+
+def calibration_curve(y: Array, labels: Array, bins: int = 15, *, weights: Array | None = None) -> CalibrationCurve:
+    """How often predictions of each probability come true: accuracy over confidence, in bins of equal widths.
+
+    For several classes, the confidence of a prediction is its highest probability, as in ``calibration_error``, and it
+    comes true if that class is the true one. One probability for each example is that of class 1.
+
+    Args:
+        y, labels, weights: as in ``log_loss``. Of several labels take one, ``y[:, 2]`` and ``labels[:, 2]``;
+            ``plot.calibration_curve`` draws all.
+        bins: the number of bins, as in ``calibration_error``.
+
+    Returns:
+        ``(confidence, accuracy, weight)``, each of shape (bins with examples,): the mean probability in each bin, the
+        fraction that came true, and the sum of the weights, which are 1 by default.
+
+    Raises:
+        TypeError, ValueError: as ``calibration_error``.
+
+    Example:
+        >>> curve = calibration_curve(np.array([0.1, 0.2, 0.7, 0.9]), np.array([0, 1, 1, 1]), bins=2)
+        >>> curve.confidence.round(2), curve.accuracy
+        (array([0.15, 0.8 ]), array([0.5, 1. ]))
+
+    Reference:
+        Niculescu-Mizil & Caruana (2005), Predicting good probabilities with supervised learning, section 4; Guo et al.
+        (2017), arXiv 1706.04599, figure 1, for several classes.
+    """
+    chosen, exponent = predictions("calibration_curve", y, labels, weights, of_class_1=True)
+    curve = binned("calibration_curve", *chosen, bins)
+    return curve._replace(weight=np.ldexp(curve.weight, exponent))
+
+
+def predictions(
+    kind: str, y: Array, labels: Array, weights: Array | None, of_class_1: bool
+) -> tuple[tuple[Array, Array, Array], int]:
+    """The probability of each prediction, whether it came true, its weight in units of a power of 2; the exponent."""
+    scores, true, w, exponent, _ = examples(kind, y, labels, weights)
+    p = check_probabilities(kind, scores)
+    if of_class_1 and scores.ndim == 1:
+        return (p[:, 1], true == 1, w), exponent
+    return (p.max(axis=1), p.argmax(axis=1) == true, w), exponent
+
+
+def binned(kind: str, confidence: Array, right: Array, w: Array, bins: int) -> CalibrationCurve:
+    """The means of all bins that have examples."""
+    bins = checks.size(kind, "bins", bins)
     if bins > MAX_BINS:
-        raise ValueError(f"calibration_error: bins must be at most {MAX_BINS}, got {bins}; 15 are usual")
-    scores, true, w, *_ = examples("calibration_error", y, labels, weights)
-    p = check_probabilities("calibration_error", scores)
-    confidence = p.max(axis=1)
-    surplus = w * ((p.argmax(axis=1) == true) - confidence.astype(np.float64))
+        raise ValueError(f"{kind}: bins must be at most {MAX_BINS}, got {bins}; 15 are usual")
     # The edges are rounded as the confidences are: 0.8 in float32 is more than 0.8.
-    edges = np.linspace(0, 1, bins + 1)[1:-1].astype(p.dtype)
-    return float(np.abs(np.bincount(np.searchsorted(edges, confidence), surplus)).sum() / w.sum())
+    edges = np.linspace(0, 1, bins + 1)[1:-1].astype(confidence.dtype)
+    bin_of = np.searchsorted(edges, confidence)
+    sums = [np.bincount(bin_of, w * part) for part in (1.0, confidence.astype(np.float64), right)]
+    weight, confidences, hits = (part[sums[0] > 0] for part in sums)
+    return CalibrationCurve(confidences / weight, hits / weight, weight)
+
+
+def mean_gap(curve: CalibrationCurve) -> float:
+    """Σ weight · |accuracy - confidence| / Σ weight."""
+    return float(curve.weight @ np.abs(curve.accuracy - curve.confidence) / curve.weight.sum())

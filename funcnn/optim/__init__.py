@@ -11,7 +11,7 @@ A new optimizer, Lion for instance, is one rule of four lines given to ``lift``,
 ``tests/optim/optimizer_table.py``, which holds it to all laws.
 """
 
-from funcnn.optim.adam import adam, adamax, adamw, add_decayed_weights, scale_by_adam, scale_by_adamax
+from funcnn.optim.adam import adam, adamax, adamw, scale_by_adam, scale_by_adamax
 from funcnn.optim.adaptive import adadelta, adagrad, rmsprop, scale_by_adadelta, scale_by_adagrad, scale_by_rmsprop
 from funcnn.optim.clip import clip_by_global_norm, clip_by_value
 from funcnn.optim.core import (
@@ -34,7 +34,7 @@ from funcnn.optim.schedules import (
     linear_warmup,
     step_decay,
 )
-from funcnn.optim.sgd import add_momentum, scale_by_rate, sgd
+from funcnn.optim.sgd import add_decayed_weights, add_momentum, scale_by_rate, sgd
 from funcnn.optim.wrappers import masked, partition
 
 __all__ = [

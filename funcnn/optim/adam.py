@@ -7,17 +7,17 @@ import math
 
 import numpy as np
 
-from funcnn import checks, tree
-from funcnn.aliases import Array, Tree
+from funcnn import checks
+from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
 from funcnn.optim.elementwise import Slots, scaled_square
 from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Schedule
-from funcnn.optim.sgd import scale_by_rate
+from funcnn.optim.sgd import add_decayed_weights, scale_by_rate
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
 
-__all__ = ["adam", "adamax", "adamw", "add_decayed_weights", "scale_by_adam", "scale_by_adamax"]
+__all__ = ["adam", "adamax", "adamw", "scale_by_adam", "scale_by_adamax"]
 
 
 @recorded
@@ -93,41 +93,6 @@ def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float 
         That of ``scale_by_adam``.
     """
     return chain(scale_by_adam(b1, b2, eps), scale_by_rate(rate))
-
-
-@recorded
-def add_decayed_weights(weight_decay: float | Schedule, mask: Mask | None = None) -> Optimizer:
-    """u = g + weight_decay · p.
-
-    Args:
-        weight_decay: the factor of the weights that is added, a number or a schedule.
-        mask: which parameters decay, as for ``masked``; by default those with two axes or more, so that biases, scales
-            and shifts are spared.
-
-    Returns:
-        The transform.
-
-    Raises:
-        TypeError: ``weight_decay`` is neither a number nor a schedule.
-        ValueError: ``weight_decay`` is negative or not finite.
-
-    Example:
-        >>> params = {"w": np.ones((1, 2)), "b": np.ones(2)}
-        >>> grads = {"w": np.zeros((1, 2)), "b": np.zeros(2)}
-        >>> init, update = add_decayed_weights(0.01)
-        >>> update(grads, init(params), params)[0]
-        {'w': array([[0.01, 0.01]]), 'b': array([0., 0.])}
-
-    Reference:
-        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
-    """
-
-    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-        np.multiply(p, hyper["weight_decay"], out=u)
-        u += g
-
-    rates = {"weight_decay": weight_decay}
-    return lift("add_decayed_weights", rule, rates=rates, mask=_has_two_axes if mask is None else mask, in_place=True)
 
 
 @recorded
@@ -239,8 +204,3 @@ def adamax(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: floa
         That of ``scale_by_adamax``.
     """
     return chain(scale_by_adamax(b1, b2, eps), scale_by_rate(rate))
-
-
-def _has_two_axes(params: Tree) -> Tree:
-    """Which parameters are weights: biases, scales and shifts have one axis."""
-    return tree.map(lambda p: np.ndim(p) >= 2, params)

@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from funcnn import checks
-from funcnn.aliases import Array
+from funcnn import checks, tree
+from funcnn.aliases import Array, Tree
 from funcnn.optim.core import Optimizer, assembled, chain, lift
 from funcnn.optim.elementwise import ElementwiseRule, Slots
+from funcnn.optim.masks import Mask
 from funcnn.optim.pipeline import Part
 from funcnn.optim.schedules import Schedule
 from funcnn.optim.state import Hyper, state_spec
 from funcnn.recorded import recorded
 
-__all__ = ["add_momentum", "scale_by_rate", "sgd"]
+__all__ = ["add_decayed_weights", "add_momentum", "scale_by_rate", "sgd"]
 
 
 @recorded
@@ -85,19 +86,57 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
 
 
 @recorded
-def sgd(rate: float | Schedule, momentum: float | Schedule = 0.0, nesterov: bool = False) -> Optimizer:
-    """p = p - rate · m,  m = momentum · m + g: stochastic gradient descent.
+def add_decayed_weights(weight_decay: float | Schedule, mask: Mask | None = None) -> Optimizer:
+    """u = g + weight_decay · p.
+
+    Args:
+        weight_decay: the factor of the weights that is added, a number or a schedule.
+        mask: which parameters decay, as for ``masked``; by default those with two axes or more, so that biases, scales
+            and shifts are spared.
+
+    Returns:
+        The transform.
+
+    Raises:
+        TypeError: ``weight_decay`` is neither a number nor a schedule.
+        ValueError: ``weight_decay`` is negative or not finite.
+
+    Example:
+        >>> params = {"w": np.ones((1, 2)), "b": np.ones(2)}
+        >>> grads = {"w": np.zeros((1, 2)), "b": np.zeros(2)}
+        >>> init, update = add_decayed_weights(0.01)
+        >>> update(grads, init(params), params)[0]
+        {'w': array([[0.01, 0.01]]), 'b': array([0., 0.])}
+
+    Reference:
+        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+    """
+    return _decayed(weight_decay, _has_two_axes if mask is None else mask)
+
+
+@recorded
+def sgd(
+    rate: float | Schedule,
+    momentum: float | Schedule = 0.0,
+    nesterov: bool = False,
+    weight_decay: float | Schedule = 0.0,
+) -> Optimizer:
+    """p = p - rate · m,  m = momentum · m + g + weight_decay · p: stochastic gradient descent.
 
     Args:
         rate: the learning rate, a number or a schedule.
         momentum: the factor of earlier gradients; see ``add_momentum``.
         nesterov: look ahead; see ``add_momentum``.
+        weight_decay: the factor of the parameters that is added to their gradients, before the momentum, as in
+            PyTorch: the gradient of the penalty weight_decay / 2 · |p|². All parameters decay;
+            ``chain(add_decayed_weights(1e-4), sgd(0.1))`` spares biases, scales and shifts.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError, ValueError: as ``add_momentum`` and ``scale_by_rate``; or ``nesterov`` is asked for without momentum.
+        TypeError, ValueError: as ``add_momentum``, ``add_decayed_weights`` and ``scale_by_rate``; or ``nesterov`` is
+            asked for without momentum.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -106,11 +145,28 @@ def sgd(rate: float | Schedule, momentum: float | Schedule = 0.0, nesterov: bool
         {'w': array([-0.2])}
 
     Reference:
-        That of ``add_momentum``.
+        That of ``add_momentum``; Krogh & Hertz (1991), A simple weight decay can improve generalization, eq. 1.
     """
     nesterov = checks.flag("sgd", "nesterov", nesterov)
+    decays = callable(weight_decay) or checks.rate("sgd", "weight_decay", weight_decay) > 0
+    decay = [_decayed(weight_decay, None)] if decays else []
     if not callable(momentum) and checks.rate("add_momentum", "momentum", momentum) == 0.0:
         if nesterov:
             raise ValueError("sgd: nesterov looks ahead along the momentum, got momentum=0; try momentum=0.9")
-        return chain(scale_by_rate(rate))
-    return chain(add_momentum(momentum, nesterov), scale_by_rate(rate))
+        return chain(*decay, scale_by_rate(rate))
+    return chain(*decay, add_momentum(momentum, nesterov), scale_by_rate(rate))
+
+
+def _decayed(weight_decay: float | Schedule, mask: Mask | None) -> Optimizer:
+    """The transform that adds decayed weights, those of a mask or all."""
+
+    def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
+        np.multiply(p, hyper["weight_decay"], out=u)
+        u += g
+
+    return lift("add_decayed_weights", rule, rates={"weight_decay": weight_decay}, mask=mask, in_place=True)
+
+
+def _has_two_axes(params: Tree) -> Tree:
+    """Which parameters are weights: biases, scales and shifts have one axis."""
+    return tree.map(lambda p: np.ndim(p) >= 2, params)

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "BLUE", "COLOURS", "SKY_BLUE", "VERMILLION", "axes_for", "centred", "check_names", "counted", "displayable",
-    "diverging", "finite", "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text", "tile",
+    "BLUE", "COLOURS", "DASHES", "SKY_BLUE", "VERMILLION", "axes_for", "centred", "check_names", "counted",
+    "displayable", "diverging", "finite", "frame", "legend", "new_axes", "numbers", "outline", "plain", "shape_text",
+    "tile",
 ]  # fmt: skip
 
 # Colours that people with any kind of colour vision can distinguish, without the yellow, which is too pale for lines.
 # Reference: Okabe and Ito, Color universal design (2008).
 BLUE, SKY_BLUE, VERMILLION = "#0072B2", "#56B4E9", "#D55E00"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY_BLUE, "#000000")
+DASHES = ("-", "--", ":", "-.")
 
 
 def new_axes(width: float, height: float) -> "Axes":

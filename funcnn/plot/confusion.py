@@ -82,7 +82,10 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
 def _check_counts(matrix: Array) -> Array:
     """The counts as float64, or an error if they are not those of a confusion matrix."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError(f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}")
+        hint = "; draw one label, matrix[0]" if matrix.ndim == 3 else ""
+        raise ValueError(
+            f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}{hint}"
+        )
     if matrix.dtype.kind == "b":
         raise TypeError("confusion_matrix: expected counts, integers or floats, got bool")
     counts = finite("confusion_matrix", matrix, "counts")

@@ -1,23 +1,25 @@
-"""Curves over time: a metric by epoch, and the norm of each gradient or update by step.
+"""Curves over time, a metric by epoch and the norm of each gradient or update by step; and over a hyper-parameter.
 
 Curves differ in dashes and markers too, so that they can be distinguished without colours.
 """
 
 import math
-import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from funcnn import checks
-from funcnn.plot.canvas import BLUE, COLOURS, VERMILLION, axes_for, legend, plain
+from funcnn.aliases import Array
+from funcnn.plot.canvas import BLUE, COLOURS, DASHES, VERMILLION, axes_for, finite, legend, numbers, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["learning_curves", "norms"]
+__all__ = ["learning_curves", "norms", "validation_curve"]
 
-DASHES = ("-", "--", ":", "-.")
 MARKERS = ("", "o", "s", "^", "D")
 
 Records: TypeAlias = Iterable[Mapping[str, float | str]]
@@ -84,6 +86,86 @@ def all_curves(history: Records, metrics: Sequence[str] = ()) -> "Figure":
     for number, metric in enumerate(names, start=1):
         learning_curves(history, metric, figure.add_subplot(rows, columns, number)).set_title("", loc="left")
     return figure
+
+
+def validation_curve(
+    values: Any,
+    train: Any,
+    validation: Any,
+    parameter: str = "hyper-parameter",
+    metric: str = "loss",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """One metric on the training and on the validation data, by the value of a hyper-parameter.
+
+    Where both are bad the model is too rigid; where only the validation is bad it is too free. Between them is the
+    value to take.
+
+    Args:
+        values: the values of the hyper-parameter, numbers of shape (values,), in any order. The axis is logarithmic if
+            all are above zero and the largest is a hundred times the smallest or more.
+        train: the metric of each on the training data, of shape (values,); or (values, runs), such as those of the
+            folds of ``k_fold``: their mean is drawn, and a band from the lowest to the highest.
+        validation: the same on the validation data.
+        parameter: the name of the hyper-parameter, ``"learning rate"`` for example.
+        metric: the name of the metric.
+        ax: where to draw; new axes by default.
+
+    Returns:
+        The axes. The curves have gaps where a metric is NaN or infinite, as that of a run that diverged.
+
+    Raises:
+        TypeError: something is not an array of numbers, a name is not a string, or ``ax`` is something else than axes.
+        ValueError: the shapes do not fit, there is no value, or a value is not finite.
+
+    Example:
+        >>> ax = validation_curve([1e-4, 1e-3, 1e-2], [0.9, 0.3, 0.1], [0.95, 0.4, 0.6], "learning rate")
+        >>> ax.get_xscale(), ax.get_xlabel()
+        ('log', 'learning rate')
+    """
+    x = finite("validation_curve", values, "values")
+    if x.ndim != 1 or not x.size:
+        raise ValueError(f"validation_curve: expected values of shape (values,), at least one, got shape {x.shape}")
+    for name, word in (("parameter", parameter), ("metric", metric)):
+        if not isinstance(word, str):
+            raise TypeError(f"validation_curve: expected {name} as a string, got {checks.what(word)}")
+    parts = {"train": _runs(train, "train", len(x)), "validation": _runs(validation, "validation", len(x))}
+
+    ax = axes_for("validation_curve", ax, 6.4, 4.4)
+    order = np.argsort(x, kind="stable")
+    for (part, runs), colour, style in zip(parts.items(), (BLUE, VERMILLION), ("o-", "s--"), strict=True):
+        middle = _mean(runs)
+        label = _with_gaps(part, [(0.0, mean) for mean in middle.tolist()])
+        ax.plot(x[order], middle[order], style, color=colour, label=label, markersize=4)
+        if runs.shape[1] > 1:
+            low, high = (np.where(np.isnan(middle), np.nan, edge(runs, axis=1)) for edge in (np.min, np.max))
+            ax.fill_between(x[order], low[order], high[order], color=colour, alpha=0.2, linewidth=0)
+    if x.min() > 0 and x.max() / 100 >= x.min():
+        ax.set_xscale("log")
+    ax.set_xlabel(plain(parameter))
+    ax.set_ylabel(plain(metric.replace("_", " ")))
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
+    ax.set_title("Validation curve", loc="left", pad=24)
+    return ax
+
+
+def _runs(scores: Any, name: str, values: int) -> Array:
+    """The metric of each run as float64 of shape (values, runs), NaN where it is not finite."""
+    found = numbers("validation_curve", scores, name).astype(np.float64)
+    if found.ndim not in (1, 2) or len(found) != values or not found.size:
+        raise ValueError(
+            f"validation_curve: expected {name} of shape ({values},) or ({values}, runs), one row for each value, got "
+            f"shape {found.shape}"
+        )
+    found[~np.isfinite(found)] = np.nan
+    return found.reshape(values, -1)
+
+
+def _mean(runs: Array) -> Array:
+    """The mean of each row, of which no sum overflows."""
+    mean: Array = (runs / runs.shape[1]).sum(axis=1)
+    return mean
 
 
 def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
@@ -181,7 +263,7 @@ def _number(kind: str, place: int, name: str, value: Any) -> float:
             return float(value)
         except ValueError:
             raise ValueError(f"{kind}: record {place} has {value!r} as {name!r}, which is not a number") from None
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, Real) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:

@@ -1,7 +1,8 @@
 """The checker of layers: a layer's ``vjp_fn`` must be the derivative of its output, and the layer must obey every law.
 
 ``laws.py`` has one function for each law, ``report.py`` what is printed, ``table.py`` every layer of the library. A new
-law is one function there. ``python -m funcnn.testing`` prints the report of every layer.
+law is one function there. ``losses.py``, ``optimizers.py`` and ``metrics.py`` check those in the same way.
+``python -m funcnn.testing`` prints the report of every layer.
 """
 
 import math
@@ -18,10 +19,16 @@ from funcnn.protocol import Layer, as_layer, declared, per_example
 from funcnn.rng import as_key, fold, generator
 from funcnn.shapes import checked, specs
 from funcnn.testing.laws import Case, adjoint, batches, float32_is_close, laws, one_function, params_are_plain
+from funcnn.testing.losses import check_loss
+from funcnn.testing.metrics import check_metric
+from funcnn.testing.optimizers import check_optimizer
 from funcnn.testing.report import Finding, Report, verdict
 from funcnn.testing.table import table_of_layers
 
-__all__ = ["Finding", "Report", "check_layer", "check_vjp", "microbatches", "random_batch", "table_of_layers"]
+__all__ = [
+    "Finding", "Report", "check_layer", "check_loss", "check_metric", "check_optimizer", "check_vjp", "microbatches",
+    "random_batch", "table_of_layers",
+]  # fmt: skip
 
 
 def check_vjp(

@@ -6,7 +6,6 @@ and outputs are arrays or trees of arrays; integers and booleans have no gradien
 """
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import join, microbatches, output
 from funcnn.protocol import Layer, Vjp, declared, named
 from funcnn.rng import fold, generator
+from funcnn.testing.compare import differing, distance, dtype_of, floats, part, read_only, unlike
 from funcnn.testing.report import Finding, must_return
 from funcnn.tree import is_below
 
@@ -91,20 +91,20 @@ def _adjoint_error(case: Case, subject: str, gradient: Array, tangent: Array, dy
 
     ahead, behind = moved(step * tangent), moved(-step * tangent)
     claimed = float(np.vdot(gradient, tangent))
-    measured = sum(float(np.vdot(d, (a - b) / (2 * step))) for d, a, b in _floats(dy, ahead, behind))
-    length = math.sqrt(sum(float(np.vdot(d, d)) for (d,) in _floats(dy)))
+    measured = sum(float(np.vdot(d, (a - b) / (2 * step))) for d, a, b in floats(dy, ahead, behind))
+    length = math.sqrt(sum(float(np.vdot(d, d)) for (d,) in floats(dy)))
     size = max(float(np.linalg.norm(gradient)), abs(measured), MIN_GRADIENT * length)
     return abs(measured - claimed) / size if size else 0.0
 
 
 def laws(case: Case) -> list[Finding]:
     """Laws 2 to 5, memory order and ``input_grad``: each error is a count of what is wrong, or a difference."""
-    case = case._replace(params=tree.map(_read_only, case.params), x=tree.map(_read_only, case.x))
+    case = case._replace(params=tree.map(read_only, case.params), x=tree.map(read_only, case.x))
     layer, params, x, rng, mode = case
     before = tree.map(np.copy, _point(params, x))
     with must_return("pure", mode):
         y, vjp_fn = case.run()
-        dy = tree.map(_read_only, _cotangent(y, generator(fold(0, "dy"))))
+        dy = tree.map(read_only, _cotangent(y, generator(fold(0, "dy"))))
         first = tree.map(np.copy, _point(*vjp_fn(dy)))
         again, again_vjp = case.run()
     with must_return("reentrant", mode), ThreadPoolExecutor(1) as pool:
@@ -119,7 +119,7 @@ def laws(case: Case) -> list[Finding]:
         )
         _, dx_strided = strided_vjp(dy)
     dtypes = {np.asarray(leaf).dtype for leaf in tree.leaves(x) if np.asarray(leaf).dtype.kind == "f"}
-    other_dtypes = sum(leaf.dtype not in dtypes for (leaf,) in _floats(y)) if dtypes else 0
+    other_dtypes = sum(leaf.dtype not in dtypes for (leaf,) in floats(y)) if dtypes else 0
     close = 1e-12 if np.dtype(np.float64) in dtypes else 1e-5
     expected = case.gradients()
 
@@ -127,13 +127,13 @@ def laws(case: Case) -> list[Finding]:
         return Finding(law, mode, max(errors), tolerance)
 
     return [
-        finding("pure", _differing(before, _point(params, x)), _differing({"y": y}, {"y": again})),
-        finding("pure", _differing(first, _point(*again_vjp(dy)))),
-        finding("reentrant", _differing(first, here), _differing(first, elsewhere)),
-        finding("shape", _unlike(expected, first, np.shape)),
-        finding("dtype", _unlike(expected, first, _dtype), float(other_dtypes)),
-        finding("input_grad", float(nothing is not None), _differing(first["params"], without)),
-        finding("order", _distance(y, y_strided), _distance(first["x"], dx_strided), tolerance=close),
+        finding("pure", differing(before, _point(params, x)), differing({"y": y}, {"y": again})),
+        finding("pure", differing(first, _point(*again_vjp(dy)))),
+        finding("reentrant", differing(first, here), differing(first, elsewhere)),
+        finding("shape", unlike(expected, first, np.shape)),
+        finding("dtype", unlike(expected, first, dtype_of), float(other_dtypes)),
+        finding("input_grad", float(nothing is not None), differing(first["params"], without)),
+        finding("order", distance(y, y_strided), distance(first["x"], dx_strided), tolerance=close),
     ]
 
 
@@ -142,15 +142,15 @@ def batches(case: Case, key: Rng) -> list[Finding]:
     layer, params, x, _, _ = case
     with must_return("batch", "one by one"):
         n = len(tree.leaves(x)[0])
-        singles = join([layer.apply(params, _part(x, slice(i, i + 1)))[0] for i in range(n)])
-    findings = [Finding("batch", "equals singles", _distance(layer.apply(params, x)[0], singles), 1e-12)]
+        singles = join([layer.apply(params, part(x, slice(i, i + 1)))[0] for i in range(n)])
+    findings = [Finding("batch", "equals singles", distance(layer.apply(params, x)[0], singles), 1e-12)]
     for size in (0, 1):
         for mode, rng in (("training", key), ("predicting", None)):
-            own = Case(layer, params, _part(x, slice(size)), rng, mode)
+            own = Case(layer, params, part(x, slice(size)), rng, mode)
             with must_return("batch", f"of {size} {mode}"):
                 y, vjp_fn = own.run()
                 ones = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
-                wrong = _unlike(own.gradients(), _point(*vjp_fn(ones)), np.shape)
+                wrong = unlike(own.gradients(), _point(*vjp_fn(ones)), np.shape)
                 wrong += sum(len(leaf) != size for leaf in tree.leaves(y))
             findings.append(Finding("batch", f"of {size} {mode}", wrong, 0.0))
     return findings
@@ -166,10 +166,10 @@ def one_function(layer: Layer, params: Params, x: Tree, key: Rng) -> list[Findin
             dy = _cotangent(y, generator(fold(0, "dy")))
             alone = {"y": y, **_point(*vjp_fn(dy))}
             y, vjp_fn = inside.apply(own, x, rng)
-            findings.append(Finding("one", f"{mode} in serial", _differing(alone, _joint(y, *vjp_fn(dy))), 0.0))
+            findings.append(Finding("one", f"{mode} in serial", differing(alone, _joint(y, *vjp_fn(dy))), 0.0))
         if rng is None:
             with microbatches(None):
-                error = _differing({"y": alone["y"]}, {"y": output(inside, own, x)})
+                error = differing({"y": alone["y"]}, {"y": output(inside, own, x)})
             findings.append(Finding("one", "predict is apply", error, 0.0))
         elif _draws(layer, params, x, key):
             continue  # what is drawn follows the cut
@@ -177,7 +177,7 @@ def one_function(layer: Layer, params: Params, x: Tree, key: Rng) -> list[Findin
             with must_return("one", f"{mode} in microbatches of {examples}"), microbatches(examples):
                 y, vjp_fn = inside.apply(own, x, rng)
                 cut = _joint(y, *vjp_fn(dy))
-            findings.append(Finding("one", f"{mode} in microbatches of {examples}", _distance(alone, cut), 1e-10))
+            findings.append(Finding("one", f"{mode} in microbatches of {examples}", distance(alone, cut), 1e-10))
     if declared(layer.apply, "per_example"):
         findings += [_others_do_not_matter(layer, params, x, rng) for rng in (key, None)]
     return findings
@@ -191,7 +191,7 @@ def _joint(y: Tree, grads: Params, dx: Tree) -> Tree:
 def _draws(layer: Layer, params: Params, x: Tree, key: Rng) -> bool:
     """Whether the layer draws random numbers."""
     one, other = (layer.apply(params, x, fold(key, word))[0] for word in ("a", "b"))
-    return bool(_differing({"y": one}, {"y": other}))
+    return bool(differing({"y": one}, {"y": other}))
 
 
 def _others_do_not_matter(layer: Layer, params: Params, x: Tree, rng: Rng | None) -> Finding:
@@ -208,9 +208,9 @@ def _others_do_not_matter(layer: Layer, params: Params, x: Tree, rng: Rng | None
         y, vjp_fn = case.run()
         dy = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
         _, dx = vjp_fn(dy if case is cases[0] else tree.map(others_changed, dy))
-        found.append(_part({"y": y, "dx": dx}, slice(1)))
+        found.append(part({"y": y, "dx": dx}, slice(1)))
     mode = "predicting" if rng is None else "training"
-    return Finding("one", f"per_example {mode}", _distance(*found), 1e-12)
+    return Finding("one", f"per_example {mode}", distance(*found), 1e-12)
 
 
 def float32_is_close(case: Case, case32: Case) -> Finding:
@@ -219,7 +219,7 @@ def float32_is_close(case: Case, case32: Case) -> Finding:
     (y, vjp_fn), (y32, vjp32) = exact.run(), case32.run()
     dy = tree.cast(_cotangent(y, generator(fold(0, "dy"))), np.float32)
     one, other = ({"y": y, **_point(*vjp_fn(tree.cast(dy, np.float64)))}, {"y": y32, **_point(*vjp32(dy))})
-    return Finding("dtype", f"float32 is close, {case.mode}", _distance(one, other), FLOAT32_TOLERANCE)
+    return Finding("dtype", f"float32 is close, {case.mode}", distance(one, other), FLOAT32_TOLERANCE)
 
 
 def params_are_plain(params: Any) -> Finding:
@@ -239,72 +239,8 @@ def _point(params: Tree, x: Tree) -> Tree:
     return {"params": params, "x": x if x is None or isinstance(x, dict) else np.asarray(x)}
 
 
-def _part(x: Tree, examples: slice) -> Tree:
-    """Some examples of a batch."""
-    return tree.map(lambda leaf: leaf[examples], x)
-
-
 def _cotangent(y: Tree, random: np.random.Generator) -> Tree:
     """A random ``dy``: like y, with None where there is no gradient."""
     return tree.map(
         lambda leaf: random.standard_normal(leaf.shape).astype(leaf.dtype) if leaf.dtype.kind == "f" else None, y
     )
-
-
-def _floats(*trees: Tree) -> list[tuple[Any, ...]]:
-    """The float leaves of trees of one structure, side by side."""
-    columns = zip(*(tree.flatten(one).values() for one in trees), strict=True)
-    return [leaves for leaves in columns if all(leaf is not None and leaf.dtype.kind == "f" for leaf in leaves)]
-
-
-def _read_only(array: Array) -> Array:
-    """A copy that cannot be written to."""
-    copy = np.array(array)
-    copy.setflags(write=False)
-    return copy
-
-
-def _dtype(leaf: Any) -> str:
-    return str(np.asarray(leaf).dtype)
-
-
-def _unlike(expected: dict[str, Any], got: Tree, what: Callable[[Any], Any]) -> float:
-    """How many leaves are missing, extra, or differ in shape or dtype, or in being None."""
-    found = tree.flatten(got)
-    wrong = len(expected.keys() ^ found.keys())
-    for path in expected.keys() & found.keys():
-        a, b = expected[path], found[path]
-        wrong += (a is None) != (b is None) or (a is not None and what(a) != what(b))
-    return float(wrong)
-
-
-def _differing(expected: Tree, got: Tree) -> float:
-    """How many leaves differ in any bit."""
-    a, b = tree.flatten(expected), tree.flatten(got)
-    wrong = len(a.keys() ^ b.keys())
-    for path in a.keys() & b.keys():
-        one, other = a[path], b[path]
-        if one is None or other is None:
-            wrong += one is not other
-        else:
-            wrong += not np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
-    return float(wrong)
-
-
-def _distance(one: Tree, other: Tree) -> float:
-    """The largest difference of any leaf, relative to its largest element (at least 1)."""
-    a, b = tree.flatten({"of": one}), tree.flatten({"of": other})
-    if a.keys() != b.keys():
-        return math.inf
-    return max((_leaf_distance(a[path], b[path]) for path in a), default=0.0)
-
-
-def _leaf_distance(a: Any, b: Any) -> float:
-    """The same of two arrays."""
-    if a is None or b is None:
-        return 0.0 if a is b else math.inf
-    if a.shape != b.shape:
-        return math.inf
-    if a.dtype.kind != "f":
-        return 0.0 if np.array_equal(a, b) else math.inf
-    return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a))))) if a.size else 0.0

@@ -1,17 +1,17 @@
-"""A report on a layer: for each law what was checked, how far it was missed, and how far is allowed.
+"""A report on a layer, a loss, an optimizer or a metric: for each law what was checked, and how far it was missed.
 
 It prints as a table. A report with a failure is raised as an ``AssertionError`` that shows the table.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from funcnn import terminal
 
-__all__ = ["Finding", "Report", "must_return", "verdict"]
+__all__ = ["Finding", "Report", "must_raise", "must_return", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings on one layer; prints as a table."""
+    """All findings on one thing; prints as a table."""
 
     subject: str
     findings: tuple[Finding, ...]
@@ -69,6 +69,15 @@ def must_return(law: str, subject: str) -> Iterator[None]:
     except Exception as error:
         finding = Finding(law, f"{subject}: {error!r}", math.inf, 0.0)
         raise AssertionError(f"a law of the contract is broken\n{finding}") from error
+
+
+def must_raise(law: str, subject: str, call: Callable[[], Any]) -> Finding:
+    """Where a law demands an error, of an argument that is wrong: a ValueError or a TypeError."""
+    try:
+        call()
+    except (ValueError, TypeError):
+        return Finding(law, f"{subject} raises an error", 0.0, 0.0)
+    return Finding(law, f"{subject} raises no error", math.inf, 0.0)
 
 
 def verdict(report: Report) -> Report:

@@ -173,7 +173,7 @@ def test_a_part_of_a_model_is_a_model() -> None:
         ("decoder", ValueError, r"part: there is no layer 'decoder'; the model has \['dense_0', 'add_0'\]"),
         ("dense_0/x", ValueError, "part: there is no layer 'dense_0/x'; dense_0 has no children"),
         (slice(5, 9), ValueError, "takes none of the 2 layers"),
-        (3, TypeError, "part: expected the path of a layer or a slice, got 3"),
+        (3, ValueError, "part: there is no layer 3; the model has 2 layers"),
     ],
 )
 def test_parts_that_do_not_exist_raise(which: Any, error: type[Exception], message: str) -> None:

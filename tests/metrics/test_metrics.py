@@ -10,16 +10,21 @@ from funcnn.metrics import (
     accuracy,
     average_precision,
     balanced_accuracy,
+    calibration_curve,
     calibration_error,
     confusion_matrix,
     error_rate,
     f1,
     log_loss,
+    mae,
     matthews_correlation,
     precision,
+    precision_recall_curve,
     r2,
     recall,
+    rmse,
     roc_auc,
+    roc_curve,
     top_k_accuracy,
 )
 
@@ -40,6 +45,7 @@ DECISIONS: list[Callable[..., Any]] = [
     matthews_correlation,
 ]
 PROBABILITIES: list[Callable[..., Any]] = [roc_auc, average_precision, log_loss, calibration_error]
+REGRESSION: list[Callable[..., Any]] = [mae, rmse, r2]
 
 
 def top_2_accuracy(y: Array, labels: Array, *, weights: Array | None = None) -> float:
@@ -50,7 +56,8 @@ CLASSIFICATION = [*DECISIONS, top_2_accuracy, *PROBABILITIES]
 
 
 def test_every_metric_is_in_a_table_of_these_tests() -> None:
-    tested = {metric.__name__ for metric in [*DECISIONS, *PROBABILITIES, top_k_accuracy, r2]}
+    curves = [roc_curve, precision_recall_curve, calibration_curve]  # in test_curves.py
+    tested = {metric.__name__ for metric in [*DECISIONS, *PROBABILITIES, *REGRESSION, *curves, top_k_accuracy]}
     assert tested == set(metrics.__all__)
 
 
@@ -222,11 +229,11 @@ def test_one_hot_labels_are_equivalent(metric: Callable[..., Any], dtype: type) 
     np.testing.assert_array_equal(metric(SCORES, one_hot), metric(SCORES, LABELS))
 
 
-@pytest.mark.parametrize("metric", [*CLASSIFICATION, r2])
+@pytest.mark.parametrize("metric", [*CLASSIFICATION, *REGRESSION])
 def test_an_integer_weight_equals_repeating_the_example(metric: Callable[..., Any]) -> None:
     rng = np.random.default_rng(0)
     y, labels = rng.dirichlet(np.ones(3), 12), np.arange(12) % 3
-    target: Array = np.eye(3)[labels] if metric is r2 else labels
+    target: Array = np.eye(3)[labels] if metric in REGRESSION else labels
     times = np.arange(12) * 5 % 4
     for array in (y, target, times):
         array.flags.writeable = False
@@ -291,7 +298,7 @@ def test_invalid_targets_of_one_score_raise(
         metric(PROBABILITY, labels)
 
 
-@pytest.mark.parametrize("metric", [*CLASSIFICATION, r2])
+@pytest.mark.parametrize("metric", [*CLASSIFICATION, *REGRESSION])
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -303,7 +310,7 @@ def test_invalid_targets_of_one_score_raise(
     ],
 )
 def test_invalid_weights_raise(metric: Callable[..., Any], weights: Array, message: str) -> None:
-    target = np.ones((4, 3)) if metric is r2 else LABELS
+    target = np.ones((4, 3)) if metric in REGRESSION else LABELS
     with pytest.raises(ValueError, match=message):
         metric(SCORES, target, weights=weights)
 

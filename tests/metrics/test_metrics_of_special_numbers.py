@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,14 @@ SEVERAL: list[Callable[..., Any]] = [
 ]  # fmt: skip
 CASES = [(metric, SCORES, LABELS) for metric in SEVERAL]
 CASES += [(metric, PROBABILITY, TARGET) for metric in SEVERAL[:-1]]
-CASES += [(metrics.r2, PROBABILITY, SCORES[:, 0]), (metrics.r2, SCORES, SCORES[::-1])]
+REGRESSION = (metrics.mae, metrics.rmse, metrics.r2)
+CASES += [(metric, PROBABILITY, SCORES[:, 0]) for metric in REGRESSION]
+CASES += [(metric, SCORES, SCORES[::-1]) for metric in REGRESSION]
+# Each example has any number of labels.
+CASES += [
+    (partial(metric, multilabel=True, average=None), SCORES, (SCORES > 0.25).astype(int))
+    for metric in (metrics.precision, metrics.recall, metrics.f1, metrics.roc_auc, metrics.average_precision)
+]
 every_metric = pytest.mark.parametrize(("metric", "y", "target"), CASES)
 
 
@@ -50,7 +58,7 @@ def test_an_example_of_weight_0_counts_as_none_whatever_it_is(
     for labels in (missing, missing.astype(float)) if y.ndim == 1 else (missing,):
         found = metric(poisoned, labels, weights=[*WEIGHTS, 0, 0])
         np.testing.assert_allclose(found, expected, rtol=1e-15)
-    if metric is metrics.r2 and math.isfinite(bad):
+    if metric in REGRESSION and math.isfinite(bad):
         return  # any finite numbers are targets
     with pytest.raises((ValueError, TypeError)):
         metric(poisoned, missing, weights=[*WEIGHTS, 0, 1])
@@ -175,3 +183,26 @@ def test_r2_of_the_largest_smallest_and_far_numbers_is_exact(y: list[float], tar
 
 def test_r2_without_a_lower_bound() -> None:
     assert metrics.r2(np.array([1e300, 0]), np.array([0, 1e-10])) == -INF
+
+
+@pytest.mark.parametrize(("y", "target"), R2)
+def test_mae_and_rmse_of_the_largest_smallest_and_far_numbers_are_exact(y: list[float], target: list[float]) -> None:
+    errors = [abs(Fraction(a) - Fraction(b)) for a, b in zip(y, target, strict=True)]
+    mean = sum(errors) / len(errors)
+    square = math.sqrt(sum((error / max(errors)) ** 2 for error in errors) / len(errors))
+    expected = float(mean) if mean < Fraction(1.7e308) else INF
+    assert metrics.mae(np.array(y), np.array(target)) == pytest.approx(expected, rel=1e-12)
+    expected = square * float(max(errors)) if max(errors) < Fraction(1.7e308) else INF
+    assert metrics.rmse(np.array(y), np.array(target)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_regression_per_output_has_the_shape_of_an_example() -> None:
+    y, target = np.arange(12.0).reshape(3, 2, 2), np.zeros((3, 2, 2))
+    target[:, 0] = y[:, 0] + 1
+    assert metrics.mae(y, target, average=None).tolist() == [[1, 1], [6, 7]]
+    assert metrics.mae(y, target) == 15 / 4
+    np.testing.assert_allclose(
+        metrics.rmse(y, target, None), [[1, 1], np.sqrt([(4 + 36 + 100) / 3, (9 + 49 + 121) / 3])]
+    )
+    assert metrics.r2(y, target, None)[1].tolist() == [0, 0]
+    assert metrics.mae(np.array([1.0, 2.0]), np.array([2.0, 4.0]), None).shape == ()

@@ -54,6 +54,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "sgd, momentum": sgd(0.1, momentum=0.9),
     "sgd, scheduled momentum": sgd(0.1, momentum=linear_warmup(0.9, 5)),
     "sgd, nesterov": sgd(0.1, momentum=0.9, nesterov=True),
+    "sgd, weight decay": sgd(0.1, weight_decay=0.3),
+    "sgd, scheduled weight decay": sgd(0.1, momentum=0.9, weight_decay=cosine_decay(0.3, 9)),
     "adam": adam(0.1),
     "adamw": adamw(0.1),
     "adamw, all decay": adamw(linear_warmup(0.1, 4), weight_decay=cosine_decay(0.1, 9), decay_mask=everywhere),

@@ -45,3 +45,17 @@ def test_s2_2_biases_learn_at_the_rate_of_weights_whatever_the_batch() -> None:
 def test_nesterov_without_momentum() -> None:
     with pytest.raises(ValueError, match="got momentum=0; try momentum=0.9".replace(".", r"\.")):
         sgd(0.1, nesterov=True)
+
+
+def test_weight_decay_is_added_before_the_momentum_and_to_biases_too() -> None:
+    params, grads = {"b": np.array([2.0]), "w": np.array([[4.0]])}, {"b": np.array([1.0]), "w": np.array([[0.0]])}
+    optimizer = sgd(0.1, momentum=0.5, weight_decay=0.25)
+    state = optimizer.init(params)
+    params, state = optimizer.step(grads, state, params)
+    # m = g + p / 4
+    np.testing.assert_allclose([params["b"][0], params["w"][0, 0]], [2 - 0.1 * 1.5, 4 - 0.1 * 1])
+    params, state = optimizer.step(grads, state, params)
+    np.testing.assert_allclose(params["w"][0, 0], 3.9 - 0.1 * (0.5 * 1 + 3.9 / 4))
+    # Without decay nothing is added to the chain, and its state has the names of before.
+    assert list(sgd(0.1, weight_decay=0).init(params)) == ["scale_by_rate"]
+    assert repr(sgd(0.1, weight_decay=1e-4)) == "sgd(0.1, weight_decay=0.0001)"

@@ -18,6 +18,7 @@ HISTORY = [{"epoch": 0, "train_loss": 1.0}]
 GREY = np.ones((3, 4, 5))
 POINTS = np.array([[0.0, 1.0], [2.0, 3.0]])
 CLASSES = np.array([0, 1])
+P, SCORES = np.array([0.9, 0.2, 0.6]), np.array([[0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
 DENSE_PARAMS = fn.dense(2).init((3,), 0)
 PLANE = fn.dense(3)
 PLANE_PARAMS = PLANE.init((2,), 0)
@@ -35,6 +36,64 @@ MISUSE: list[tuple[Callable[[Axes], Any], type[Exception], str]] = [
         ValueError,
         "learning_curves: record 0 has a 'epoch' that is too large for a float",
     ),
+    (lambda ax: plot.roc_curve(P, np.array([1, 1, 1]), ax=ax), ValueError, "roc_curve is undefined: class 1 has all"),
+    (
+        lambda ax: plot.roc_curve(SCORES, np.ones((3, 2)), ["a", "b"], multilabel=True, ax=ax),
+        ValueError,
+        "roc_curve is undefined: a has all examples, b has all examples; it compares",
+    ),
+    (
+        lambda ax: plot.precision_recall_curve(P, np.zeros(3), ax=ax),
+        ValueError,
+        "precision_recall_curve is undefined: class 1 has no example",
+    ),
+    (lambda ax: plot.roc_curve(3 * SCORES, [1, 0, 1], ax=ax), ValueError, "roc_curve: expected probabilities in [0"),
+    (lambda ax: plot.roc_curve(SCORES, np.eye(3)[:, :2], multilabel=2, ax=ax), TypeError, "multilabel must be True or"),
+    (lambda ax: plot.roc_curve(P, [1, 0, 1], ["a"], ax=ax), ValueError, "roc_curve: expected 2 class names, one for"),
+    (lambda ax: plot.roc_curve(P, [1, 0, 1], "ab", ax=ax), TypeError, "roc_curve: expected class names as a list"),
+    (lambda ax: plot.roc_curve(P, [1, 0], ax=ax), ValueError, "roc_curve: expected targets of shape (3,) or (3, 1)"),
+    (lambda ax: plot.roc_curve(P, [1, 0, 1], weights=[1, 1], ax=ax), ValueError, "roc_curve: expected weights of"),
+    (lambda ax: plot.roc_curve(None, [1, 0, 1], ax=ax), TypeError, "roc_curve: expected scores as an array of numbers"),
+    (lambda ax: plot.calibration_curve(3 * P, [1, 0, 1], ax=ax), ValueError, "calibration_curve: expected probabilit"),
+    (lambda ax: plot.calibration_curve(P, [1, 0, 1], bins=0, ax=ax), ValueError, "calibration_curve: bins must be a"),
+    (
+        lambda ax: plot.calibration_curve(9 * SCORES, np.eye(3)[:, :2], multilabel=True, ax=ax),
+        ValueError,
+        "calibration_curve: expected probabilities in [0, 1], got values from",
+    ),
+    (
+        lambda ax: plot.calibration_curve(SCORES, [1, 0, 1], ["a", "b"], ax=ax),
+        ValueError,
+        "calibration_curve: of several classes there is one curve, that of the highest probability; leave out",
+    ),
+    (lambda ax: plot.validation_curve([], [], [], ax=ax), ValueError, "validation_curve: expected values of shape"),
+    (lambda ax: plot.validation_curve(3, [1], [1], ax=ax), ValueError, "validation_curve: expected values of shape"),
+    (
+        lambda ax: plot.validation_curve([1, np.nan], [1, 2], [1, 2], ax=ax),
+        ValueError,
+        "NaN or infinite numbers in the",
+    ),
+    (lambda ax: plot.validation_curve(["a"], [1], [1], ax=ax), TypeError, "validation_curve: expected values of numb"),
+    (
+        lambda ax: plot.validation_curve([1, 2], [1, 2], [1], ax=ax),
+        ValueError,
+        "validation_curve: expected validation of shape (2,) or (2, runs), one row for each value, got shape (1,)",
+    ),
+    (
+        lambda ax: plot.validation_curve([1], [[[1]]], [1], ax=ax),
+        ValueError,
+        "validation_curve: expected train of",
+    ),
+    (
+        lambda ax: plot.validation_curve([1], None, [1], ax=ax),
+        TypeError,
+        "validation_curve: expected train as",
+    ),
+    (lambda ax: plot.validation_curve([1], [1], [1], 5, ax=ax), TypeError, "expected parameter as a string, got a int"),
+    (lambda ax: plot.validation_curve([1], [1], [1], "x", None, ax=ax), TypeError, "expected metric as a string, got"),
+    (lambda ax: plot.roc_curve(P, [1, 0, 1], ax=5), TypeError, "roc_curve: expected ax as plain matplotlib axes"),
+    (lambda ax: plot.calibration_curve(P, [1, 0, 1], ax=5), TypeError, "calibration_curve: expected ax as plain"),
+    (lambda ax: plot.validation_curve([1], [1], [1], ax=5), TypeError, "validation_curve: expected ax as plain"),
     (lambda ax: plot.learning_curves(None, ax=ax), TypeError, "learning_curves: expected a list of dicts of"),
     (lambda ax: plot.learning_curves("abc", ax=ax), TypeError, "learning_curves: expected a list of dicts of"),
     (lambda ax: plot.learning_curves({"train_loss": [1, 2]}, ax=ax), TypeError, "learning_curves: expected a list"),

@@ -97,6 +97,7 @@ def test_texts_stay_inside_their_cells(classes: int) -> None:
     [
         (MATRIX[:2], None, ValueError, r"shape \(classes, classes\), got shape \(2, 3\)"),
         (np.zeros((0, 0), int), None, ValueError, r"got shape \(0, 0\)"),
+        (np.ones((3, 2, 2), int), None, ValueError, r"got shape \(3, 2, 2\); draw one label, matrix\[0\]"),
         (MATRIX > 0, None, TypeError, "expected counts, integers or floats, got bool"),
         (MATRIX / np.array([[1], [1], [np.nan]]), None, ValueError, "NaN or infinite numbers in the counts"),
         (-MATRIX, None, ValueError, "not negative, got -10"),
@@ -154,9 +155,20 @@ LINEAR = fn.dense(3)
 RECORDS = [{"dense_0/w": 1.0, "residual_0/conv2d_0/b": 0.1}, {"dense_0/w": 0.5, "residual_0/conv2d_0/b": 0.2}]
 NAMES = ["aeroplane", "automobile", "ship"]
 
+SCORES = read_only(RNG.random((30, 3)))
+PROBABILITIES = read_only(SCORES / SCORES.sum(axis=1, keepdims=True))
+LABELS = read_only((SCORES + RNG.random((30, 3)) > 1).astype(int))
+
 PICTURES: dict[str, Callable[..., Axes]] = {
     "learning_curves": partial(plot.learning_curves, HISTORY),
     "norms": partial(plot.norms, RECORDS),
+    "validation_curve": partial(plot.validation_curve, [0.1, 0.001, 0.01], [0.1, 0.3, 0.2], read_only(SCORES[:3])),
+    "validation_curve of one": partial(plot.validation_curve, [16], [0.5], [[0.7]], "units", "accuracy"),
+    "roc_curve": partial(plot.roc_curve, PROBABILITIES, CLASSES, NAMES),
+    "roc_curve of one score": partial(plot.roc_curve, SCORES[:, 0], LABELS[:, :1]),
+    "precision_recall_curve": partial(plot.precision_recall_curve, SCORES, LABELS, NAMES, multilabel=True),
+    "calibration_curve": partial(plot.calibration_curve, PROBABILITIES, CLASSES),
+    "calibration_curve of labels": partial(plot.calibration_curve, SCORES, LABELS, NAMES, bins=5, multilabel=True),
     "confusion_matrix": partial(plot.confusion_matrix, read_only(MATRIX)),
     "image_grid": partial(plot.image_grid, IMAGES, CLASSES[:11], read_only(CLASSES[1:12]), NAMES),
     "image_grid of one": partial(plot.image_grid, IMAGES[:1], CLASSES[:1]),

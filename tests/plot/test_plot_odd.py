@@ -38,7 +38,22 @@ def written(ax: Axes) -> list[str]:
     return [words for words, _ in drawn]
 
 
+SCORES, LABELS = RNG.random((9, len(NAMES))), np.eye(9, len(NAMES), dtype=int)
+
 NAMED: dict[str, Any] = {
+    "validation_curve": (lambda: plot.validation_curve([1], [2], [3], "$x_{$", "$y_{$"), ["$x_{$", "$y {$"]),
+    "roc_curve": (
+        lambda: plot.roc_curve(SCORES, LABELS, NAMES, multilabel=True),
+        [f"{name} (area {fn.metrics.roc_auc(SCORES[:, c], LABELS[:, c]):.3f})" for c, name in enumerate(NAMES)],
+    ),
+    "precision_recall_curve": (
+        lambda: plot.precision_recall_curve(SCORES, 0 * LABELS + (CLASSES == 0), NAMES, multilabel=True),
+        ["US$ to CA$ (average precision 1.000)", *(f"{name} (no example)" for name in NAMES[1:])],
+    ),
+    "calibration_curve": (
+        lambda: plot.calibration_curve(0 * SCORES, LABELS, NAMES, multilabel=True),
+        [f"{name} (error 0.111)" for name in NAMES],
+    ),
     "learning_curves": (lambda: plot.learning_curves([{"epoch": 0, "train_$x^{$": 1.0}], "$x^{$"), ["$x^{$"]),
     "norms": (lambda: plot.norms([dict.fromkeys(NAMES, 1.0)], "$g$"), [*NAMES, "$g$ norm", "Norms of the $g$s"]),
     "confusion_matrix": (lambda: plot.confusion_matrix(np.eye(len(NAMES), dtype=int), NAMES), NAMES * 2),

@@ -184,16 +184,132 @@ def test_calibration_error_from_the_calibration_curve(batch: tuple[Array, Array,
     assert_close(ours.calibration_error(y, labels, bins), expected)
 
 
+@st.composite
+def labelled(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
+    """Scores and targets of several labels, among them labels that nobody has or that all have."""
+    n, labels = draw(st.integers(1, 20)), draw(st.integers(1, 4))
+    y = draw(arrays(np.float64, (n, labels), elements=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])))
+    return y, draw(arrays(np.int64, (n, labels), elements=st.integers(0, 1))), draw(weights(n))
+
+
+@unhurried
+@given(labelled())
+def test_decisions_of_several_labels(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn import metrics as theirs
+
+    y, target, w = batch
+    predicted = (y > 0.5).astype(int)
+    matrices = theirs.multilabel_confusion_matrix(target, predicted, sample_weight=w) if y.shape[1] > 1 else None
+    found = ours.confusion_matrix(y, target, weights=w, multilabel=True)
+    if matrices is not None:  # to scikit-learn, one column is a problem of two classes
+        np.testing.assert_array_equal(found, matrices)
+    for label in range(y.shape[1]):
+        alone = theirs.confusion_matrix(target[:, label], predicted[:, label], labels=[0, 1], sample_weight=w)
+        np.testing.assert_array_equal(found[label], alone)
+    occurs = (target | predicted).any(axis=0)
+    for name in ("precision", "recall", "f1"):
+        metric, score = getattr(ours, name), getattr(theirs, f"{name}_score")
+        alone = [score(t, p, zero_division=0, sample_weight=w) for t, p in zip(target.T, predicted.T, strict=True)]
+        assert_close(metric(y, target, None, weights=w, multilabel=True), np.where(occurs, alone, np.nan))
+        if not occurs.any():
+            assert np.isnan(metric(y, target, weights=w, multilabel=True))
+            continue
+        # Ours leaves out labels that nobody has and that are predicted for nobody.
+        if occurs.sum() > 1:
+            for average in ("macro", "micro", "weighted"):
+                expected = score(
+                    target[:, occurs], predicted[:, occurs], average=average, zero_division=0, sample_weight=w
+                )
+                assert_close(metric(y, target, average, weights=w, multilabel=True), expected)
+
+
+@unhurried
+@given(labelled())
+def test_rankings_of_several_labels(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn import metrics as theirs
+
+    y, target, w = batch
+    for ours_of, score in (
+        (ours.roc_auc, theirs.roc_auc_score),
+        (ours.average_precision, theirs.average_precision_score),
+    ):
+        some, all_have = target.any(axis=0), target.all(axis=0) & (ours_of is ours.roc_auc)
+        defined = some & ~all_have
+        alone = [
+            score(t, column, sample_weight=w) if known else np.nan
+            for t, column, known in zip(target.T, y.T, defined, strict=True)
+        ]
+        # Rankings depend on no scale.
+        assert_close(ours_of(8 * y - 3, target, None, weights=w, multilabel=True), alone)
+        if defined.all() and y.shape[1] > 1:
+            for average in ("macro", "micro", "weighted"):
+                expected = score(target, y, average=average, sample_weight=w)
+                assert_close(ours_of(y, target, average, weights=w, multilabel=True), expected)
+        elif not defined.all():
+            with pytest.raises(ValueError, match="is undefined: label"):
+                ours_of(y, target, weights=w, multilabel=True)
+
+
+@unhurried
+@given(probabilities())
+def test_averages_over_classes_of_ranking_metrics(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    y, labels, w = batch
+    one_hot = np.eye(y.shape[1], dtype=int)[labels]
+    assume(one_hot.any(axis=0).all())
+    for average in ("macro", "micro", "weighted", None):
+        expected = roc_auc_score(labels, y, multi_class="ovr", average=average, sample_weight=w)
+        assert_close(ours.roc_auc(y, labels, average, weights=w), expected)
+        expected = average_precision_score(one_hot, y, average=average, sample_weight=w)
+        assert_close(ours.average_precision(y, labels, average, weights=w), expected)
+
+
+@unhurried
+@given(one_scored())
+def test_curves(batch: tuple[Array, Array, Array | None]) -> None:
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    y, target, w = batch
+    assume(target.any())
+    expected = precision_recall_curve(target[:, 0], y[:, 0], sample_weight=w)
+    for found, theirs in zip(ours.precision_recall_curve(y, target, weights=w), expected, strict=True):
+        assert_close(found, theirs)
+    assume(not target.all())
+    expected = roc_curve(target[:, 0], y[:, 0], sample_weight=w, drop_intermediate=False)
+    for found, theirs in zip(ours.roc_curve(y[:, 0], target, weights=w), expected, strict=True):
+        assert_close(found, theirs)
+
+
+@unhurried
+@given(one_scored(), st.integers(1, 20))
+def test_calibration_curve_of_two_classes(batch: tuple[Array, Array, Array | None], bins: int) -> None:
+    from sklearn.calibration import calibration_curve
+
+    y, target, _ = batch
+    accuracy, confidence = calibration_curve(target[:, 0], y[:, 0], n_bins=bins)
+    found = ours.calibration_curve(y, target, bins)
+    assert_close(found.accuracy, accuracy)
+    assert_close(found.confidence, confidence)
+    assert found.weight.sum() == len(y)
+
+
 @unhurried
 @given(st.data(), st.integers(2, 20), st.integers(1, 3))
-def test_r2(data: st.DataObject, n: int, outputs: int) -> None:
-    from sklearn.metrics import r2_score
+def test_regression(data: st.DataObject, n: int, outputs: int) -> None:
+    from sklearn import metrics as theirs
 
     # Few values whose sums are exact, so that constant columns occur, and scikit-learn recognizes them.
     y, target = (data.draw(arrays(np.float32, (n, outputs), elements=st.sampled_from([-1, 0, 0.5, 3]))) for _ in "yt")
     w = data.draw(weights(n))
-    expected = r2_score(target.astype(np.float64), y.astype(np.float64), sample_weight=w)
-    assert_close(ours.r2(y, target, weights=w), expected)
+    for metric, score in (
+        (ours.r2, theirs.r2_score),
+        (ours.mae, theirs.mean_absolute_error),
+        (ours.rmse, theirs.root_mean_squared_error),
+    ):
+        for average, multioutput in (("uniform", "uniform_average"), (None, "raw_values")):
+            expected = score(target.astype(np.float64), y.astype(np.float64), sample_weight=w, multioutput=multioutput)
+            assert_close(metric(y, target, average, weights=w), expected)
 
 
 @pytest.mark.parametrize("metric", [ours.roc_auc, ours.average_precision])

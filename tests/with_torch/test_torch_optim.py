@@ -23,6 +23,12 @@ def _everywhere(params: Any) -> Any:
         (optim.sgd(RATE), "SGD", {}),
         (optim.sgd(RATE, momentum=0.9), "SGD", {"momentum": 0.9}),
         (optim.sgd(RATE, momentum=0.9, nesterov=True), "SGD", {"momentum": 0.9, "nesterov": True}),
+        (optim.sgd(RATE, weight_decay=0.3), "SGD", {"weight_decay": 0.3}),
+        (
+            optim.sgd(RATE, momentum=0.9, nesterov=True, weight_decay=0.3),
+            "SGD",
+            {"momentum": 0.9, "nesterov": True, "weight_decay": 0.3},
+        ),
         (optim.adam(RATE), "Adam", {}),
         (optim.adam(RATE, b1=0.8, b2=0.95, eps=1e-3), "Adam", {"betas": (0.8, 0.95), "eps": 1e-3}),
         (optim.adamw(RATE, decay_mask=_everywhere), "AdamW", {}),
