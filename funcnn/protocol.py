@@ -21,7 +21,7 @@ import numpy as np
 from funcnn import checks, contract, notebook, shapes
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
-from funcnn.recorded import Call, arguments_of, made
+from funcnn.recorded import Call, arguments_of, changed_field, function_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.tree import below
 
@@ -54,6 +54,7 @@ class Layer:
         call: the recorded call that made it.
         measure: ``measure(params, x) -> params`` for a layer that ``calibrate`` must show its input to.
         multiply_adds: ``multiply_adds(params, x, y) -> int``, how many products are added up to make y of x.
+        docstring: what ``help`` shows for it: the docstring of its constructor.
 
     Example:
         >>> import funcnn as fn
@@ -72,6 +73,7 @@ class Layer:
     call: Call | None = None
     measure: Callable[[Params, Array], Params] | None = None
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
+    docstring: str | None = None
 
     def __post_init__(self) -> None:
         checks.function("a layer", "init", self.init)
@@ -83,6 +85,7 @@ class Layer:
         if declared(apply, "forward") is None and declared(apply, "inside") is None:
             apply = _with_own_blas_threads(apply)
         object.__setattr__(self, "apply", apply)
+        with_docstring(self, self.docstring)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
@@ -95,11 +98,16 @@ class Layer:
 
     def spelling(self) -> str:
         """The call that made the layer, without a name of its own."""
+        if changed := self.changed():
+            return f"<a {self.kind} with another {changed}>"
+        return self.kind if self.call is None else repr(self.call)
+
+    def changed(self) -> str:
+        """The field that is not what its call made, or not that of the ready layer of its kind; empty if none."""
         if self.call is not None:
-            return repr(self.call) if self.call.made is self.apply else f"<a {self.kind} with another apply>"
+            return self.call.changed(self)
         ready = getattr(sys.modules["funcnn"], self.kind, None)
-        replaced = isinstance(ready, Layer) and ready.apply is not self.apply
-        return f"<a {self.kind} with another apply>" if replaced else self.kind
+        return changed_field(self, function_fields(ready)) if isinstance(ready, Layer) else ""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -113,9 +121,10 @@ class Layer:
 
     def recorded_call(self, path: str = "") -> Call | None:
         """The record, or an error if it is that of another ``apply``: what would be saved is not what computes."""
-        if self.call is not None and self.call.made is not self.apply:
+        if self.call is not None and (changed := self.changed()):
+            maker = self.call.constructor.__name__
             raise ValueError(
-                f"layer {path or self.kind}: its apply is not the one that {self.kind} made, so the recorded call does "
+                f"layer {path or self.kind}: its {changed} is not the one that {maker} made, so the recorded call does "
                 "not describe it; write a constructor of your own, decorated with @fn.layer"
             )
         return self.call
@@ -131,8 +140,10 @@ class Layer:
                 if isinstance(child, Layer):
                     child.reduced(below(path, name))
             return _make, (call.constructor, dict(call.arguments), self.name)
-        ready = getattr(sys.modules["funcnn"], self.kind, None)
-        if not isinstance(ready, Layer) or ready.apply is not self.apply:
+        remake = declared(self.apply, "remake")
+        if remake is not None:
+            return _make, (*remake, self.name)
+        if not isinstance(getattr(sys.modules["funcnn"], self.kind, None), Layer) or self.changed():
             raise TypeError(
                 f"layer {path or self.kind}: it has no recorded call, so it cannot be pickled or copied; write a "
                 "function that returns the pair, decorate it with @fn.layer, and build the model with that"
@@ -214,7 +225,9 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid and result.children else None
-        return replace(result, kind=constructor.__name__, call=Call(own(), arguments, result.apply, inner=inner))
+        fields = function_fields(result) | {"kind": constructor.__name__}
+        call = Call(own(), arguments, result.apply, inner=inner, fields=fields)
+        return replace(result, kind=constructor.__name__, call=call, docstring=constructor.__doc__ or result.docstring)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
@@ -328,7 +341,7 @@ def stateless(
 
     Args:
         kind: the layer's kind.
-        forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``.
+        forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``; its docstring is that of the layer.
         floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
 
     Returns:
@@ -352,7 +365,7 @@ def stateless(
         return y, vjp_fn
 
     apply.is_stateless = True  # type: ignore[attr-defined]
-    return Layer(no_params, apply, kind=kind)
+    return Layer(no_params, apply, kind=kind, docstring=forward.__doc__)
 
 
 def add_path(error: Exception, name: str, x: Any) -> None:

@@ -6,6 +6,7 @@ it in its field ``call``; a function that was made by another is wrapped so that
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -14,10 +15,14 @@ import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "written"]
+import numpy as np
+
+__all__ = ["Call", "Recorded", "is_default", "made", "public_name", "ready", "recorded", "spelled", "written"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +40,7 @@ class Call:
         made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
         keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
+        fields: what else it made: the fields of a layer or an optimizer, which ``replace`` may change.
     """
 
     constructor: Callable[..., Any]
@@ -42,9 +48,15 @@ class Call:
     made: Any = None
     keywords: Collection[str] = ()
     inner: Call | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"{self.constructor.__name__}({', '.join(written(self.constructor, self.arguments, self.keywords))})"
+        arguments = ", ".join(written(self.constructor, self.arguments, self.keywords))
+        return f"{public_name(self.constructor)}({arguments})"
+
+    def changed(self, thing: Any) -> str:
+        """The field of a thing that is no longer what the call made, ``"init"``; empty if there is none."""
+        return changed_field(thing, self.fields)
 
     def parts(self) -> tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]:
         """The arguments of ``made``, which makes the same once more."""
@@ -65,25 +77,32 @@ def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords
 
 
 class Recorded:
-    """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback."""
+    """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback.
 
-    def __init__(self, function: Callable[..., Any], call: Call) -> None:
+    One without a call is found by its name, see ``ready``.
+    """
+
+    def __init__(self, function: Callable[..., Any], call: Call | None) -> None:
         functools.update_wrapper(self, function)
         self.function, self.call = function, call
+        if call is not None:
+            self.__name__ = call.constructor.__name__
+            self.__doc__ = function.__doc__ or call.constructor.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return repr(self.call)
+        return public_name(self) if self.call is None else repr(self.call)
 
     def __reduce__(self) -> Any:
-        module = sys.modules.get(self.__module__)
-        for name, thing in list(vars(module).items()) if module else []:
-            if thing is self:  # a global of its module, like ``he_normal``, is found by its name
-                return name
-        return made, self.call.parts()
+        return self.__name__ if self.call is None else (made, self.call.parts())
+
+
+def ready(function: Callable[..., R]) -> Callable[..., R]:
+    """Let a function of the library that needs no options, such as ``he_normal``, print as its name."""
+    return Recorded(function, None)
 
 
 def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
@@ -103,10 +122,29 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(own(), arguments, result, tuple(kwargs)))
-        return replace(result, call=Call(own(), arguments, result.update, tuple(kwargs)))
+        call = Call(own(), arguments, result.update, tuple(kwargs), fields=function_fields(result))
+        return with_docstring(replace(result, call=call), constructor.__doc__)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
+
+
+def function_fields(thing: Any) -> dict[str, Any]:
+    """The fields of a dataclass that say what it computes: all but how it is called and described."""
+    described = ("name", "call", "docstring")
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init and f.name not in described}
+
+
+def changed_field(thing: Any, made: Mapping[str, Any]) -> str:
+    """The first field of a thing that is not the one that was made; empty if there is none."""
+    return next((name for name, value in made.items() if getattr(thing, name) != value), "")
+
+
+def with_docstring(thing: R, text: str | None) -> R:
+    """A frozen dataclass whose ``help`` is this text, and not that of its class."""
+    if text:
+        object.__setattr__(thing, "__doc__", text)
+    return thing
 
 
 def arguments_of(
@@ -168,6 +206,36 @@ def spelled(value: Any) -> str:
     if type(value) in (list, tuple):
         items = ", ".join(spelled(item) for item in value)
         return f"[{items}]" if type(value) is list else f"({items}{',' if len(value) == 1 else ''})"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    return value.__name__ if inspect.isfunction(value) else repr(value)
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return f"{public_name(type(value))}('{float(value)}')"
+    if isinstance(value, PathLike):
+        return repr(fspath(value))
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if inspect.isroutine(value) or isinstance(value, type | np.ufunc):
+        return public_name(value)
+    return f"np.{value!r}" if isinstance(value, np.dtype) else repr(value)
+
+
+def _array(value: np.ndarray[Any, Any]) -> str:
+    """A small array as one would write it, and what a large one is."""
+    if value.size > 8:
+        return f"<{value.dtype} array of shape {value.shape}>"
+    dtype = "" if value.dtype in (float, int, bool) else f", {str(value.dtype)!r}"
+    return f"np.array({spelled(value.tolist())}{dtype})"
+
+
+def public_name(thing: Any) -> str:
+    """The name under which ``funcnn`` has a thing, ``dense`` or ``initializers.constant``; else its own name."""
+    name: str = thing.__name__
+    module, package = str(getattr(thing, "__module__", "")), sys.modules["funcnn"]
+    if module.partition(".")[0] == "numpy" and getattr(np, name, None) is thing:
+        return f"np.{name}"
+    if isinstance(thing, np.ufunc):
+        return f"np.{name}"
+    if module.startswith("funcnn.") and vars(package).get(name) is not thing:
+        for area in getattr(package, "__all__", ()):
+            found = vars(package).get(area)
+            if isinstance(found, ModuleType) and vars(found).get(name) is thing:
+                return f"{area}.{name}"
+    return name

@@ -237,7 +237,7 @@ class _Writer:
         for name, public in _public().items():
             if public is function:
                 return {"function": name}
-        if isinstance(function, Recorded):
+        if isinstance(function, Recorded) and function.call is not None:
             constructor = function.call.constructor
             name = constructor.__name__
             self.claim(name, constructor, path)

@@ -156,10 +156,13 @@ class Callback:
         return verdict
 
     def __repr__(self) -> str:
-        return f"the pair of {spelled(self.update)}" if self.call is None else repr(self.call)
+        if self.call is None:
+            return f"the pair of {spelled(self.update)}"
+        changed = self.call.changed(self)
+        return f"<{self.call!r} with another {changed}>" if changed else repr(self.call)
 
     def __reduce__(self) -> Any:
-        if self.call is None:
+        if self.call is None or self.call.changed(self):
             raise TypeError(
                 f"{self!r} has no recorded call that describes it, so it cannot be pickled or copied; write a function "
                 "that returns it, decorate it with @funcnn.recorded.recorded, and call that"
