@@ -7,8 +7,7 @@ the variance of the weights so that signals keep their size in the forward pass,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,8 +21,20 @@ __all__ = [
     "lecun_uniform", "normal", "ones", "uniform", "variance_scaling", "zeros",
 ]  # fmt: skip
 
-Initializer: TypeAlias = Callable[[Shape, Rng, int, int], Array]
-"""``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the numbers of inputs and outputs of a unit."""
+
+class Initializer(Protocol):
+    """The type ``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the inputs and outputs of a unit.
+
+    Example:
+        >>> def tiny(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        ...     return np.full(shape, 1e-3, np.float32)
+        >>> draw: Initializer = tiny
+        >>> draw((2,), 0, 1, 1)
+        array([0.001, 0.001], dtype=float32)
+    """
+
+    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int, /) -> Array:
+        """The initial weights."""
 
 
 @recorded

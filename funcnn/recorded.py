@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-__all__ = ["Call", "Recorded", "is_default", "made", "public_name", "ready", "recorded", "spelled", "written"]
+__all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "written"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +41,12 @@ class Call:
         keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
         fields: what else it made: the fields of a layer or an optimizer, which ``replace`` may change.
+
+    Example:
+        >>> import funcnn as fn
+        >>> call = fn.dense(10, activation=fn.relu).call
+        >>> call, call.arguments["units"]
+        (dense(10, activation=relu), 10)
     """
 
     constructor: Callable[..., Any]
@@ -64,7 +70,21 @@ class Call:
 
 
 def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
-    """What a constructor makes of arguments that are given by name, as a record has them."""
+    """What a constructor makes of arguments that are given by name, as a record has them.
+
+    Args:
+        constructor: a function.
+        arguments: its arguments by name, those of ``*args`` and ``**kwargs`` too.
+        keywords: the names of those to pass by keyword.
+
+    Returns:
+        What the call returns.
+
+    Example:
+        >>> import funcnn as fn
+        >>> made(fn.serial, {"layers": (fn.dense(2), fn.relu)})
+        serial(dense(2), relu)
+    """
     signature = inspect.signature(constructor)
     variadic = {p.kind for p in signature.parameters.values() if p.kind in VARIADIC and arguments.get(p.name)}
     if keywords and not variadic:
@@ -80,6 +100,12 @@ class Recorded:
     """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback.
 
     One without a call is found by its name, see ``ready``.
+
+    Example:
+        >>> import funcnn as fn
+        >>> rate = fn.cosine_decay(0.1, steps=100)
+        >>> isinstance(rate, Recorded), rate, rate.call.arguments["steps"]
+        (True, cosine_decay(0.1, steps=100), 100)
     """
 
     def __init__(self, function: Callable[..., Any], call: Call | None) -> None:
@@ -113,6 +139,13 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
     Returns:
         The same function, whose results print as the call and can be pickled.
+
+    Example:
+        >>> @recorded
+        ... def halved(rate: float, every: int = 10):
+        ...     return lambda step: rate * 0.5 ** (step // every)
+        >>> halved(0.1, every=5)
+        halved(0.1, every=5)
     """
     signature = inspect.signature(constructor)
 
@@ -170,7 +203,21 @@ def snapshot(value: Any) -> Any:
 def written(
     constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()
 ) -> Iterator[str]:
-    """The arguments of a call as one would write them: options with their keyword, the first argument without."""
+    """The arguments of a call as one would write them: options with their keyword, the first argument without.
+
+    Args:
+        constructor: the function that was called.
+        arguments: its arguments by name.
+        keywords: the names of those that were given by keyword.
+
+    Returns:
+        An iterator of texts, without the arguments that are the defaults.
+
+    Example:
+        >>> import funcnn as fn
+        >>> list(written(fn.dense, {"units": 10, "bias": False, "activation": None}))
+        ['10', 'bias=False']
+    """
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
     by_keyword |= {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
@@ -190,7 +237,20 @@ def written(
 
 
 def is_default(value: Any, parameter: inspect.Parameter) -> bool:
-    """Whether the call without this argument is the same."""
+    """Whether the call without this argument is the same.
+
+    Args:
+        value: the argument.
+        parameter: its parameter in the signature.
+
+    Returns:
+        A bool; 1 and True are not the same, nor are 0.0 and -0.0.
+
+    Example:
+        >>> bias = inspect.Parameter("bias", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=True)
+        >>> is_default(True, bias), is_default(1, bias)
+        (True, False)
+    """
     if parameter.kind in VARIADIC:
         return not value
     default = parameter.default
@@ -200,7 +260,19 @@ def is_default(value: Any, parameter: inspect.Parameter) -> bool:
 
 
 def spelled(value: Any) -> str:
-    """An argument as one would write it."""
+    """An argument as one would write it.
+
+    Args:
+        value: anything; a large array prints as its dtype and shape.
+
+    Returns:
+        A text, which gives an equal value with the names of funcnn and ``np``, where there is one.
+
+    Example:
+        >>> import funcnn as fn
+        >>> spelled((1, float("inf"), fn.relu, np.sin, fn.initializers.ones))
+        "(1, float('inf'), relu, np.sin, initializers.ones)"
+    """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{spelled(key)}: {spelled(item)}" for key, item in value.items()) + "}"
     if type(value) in (list, tuple):

@@ -5,14 +5,15 @@ The part comes with its own parameters; both are the same objects as in the whol
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from funcnn.aliases import Params
-from funcnn.combinators import serial
+from funcnn.combinators import frozen, serial
 from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import chain
 from funcnn.contract import params_dict
-from funcnn.protocol import Layer, as_layer, named
+from funcnn.protocol import Layer, as_layer, declared, named
 
 __all__ = ["part"]
 
@@ -27,7 +28,8 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
             whose children are one after the other, ``slice(5)`` for the first five.
 
     Returns:
-        ``(model, params)``. Names stay, so the parameters keep their paths.
+        ``(model, params)``. Names stay, so the parameters keep their paths. What is frozen in the whole is frozen in
+        the part.
 
     Raises:
         TypeError: ``which`` is neither a path nor a slice.
@@ -59,16 +61,22 @@ def part(model: Any, params: Params, which: str | slice) -> tuple[Layer, Params]
     plain = serial(*children.values())
     if [*plain.children] != names:  # counted from the start of the part, a name would be another
         plain = serial(*(named(name, child) for name, child in children.items()))
+    if declared(layer.apply, "frozen"):
+        plain = frozen(plain)
     return plain, {name: full[name] for name in names if name in full}
 
 
 def _at(layer: Layer, params: Params, path: str) -> tuple[Layer, Params]:
     """The layer at a path, and its parameters."""
+    inside_frozen = False
     for number, name in enumerate(path.split("/")):
         if name not in layer.children:
             above = "/".join(path.split("/")[:number])
             raise ValueError(
                 f"part: there is no layer {path!r}; {above or 'the model'} has {[*layer.children] or 'no children'}"
             )
+        inside_frozen |= bool(declared(layer.apply, "frozen"))
         layer, params = layer.children[name], expanded(layer, params).get(name, {})
+    if inside_frozen and not declared(layer.apply, "frozen"):
+        layer = replace(frozen(replace(layer, name=None)), name=layer.name)
     return layer, params

@@ -4,6 +4,8 @@ The text is the recorded calls of the layers: names and plain values. A name mea
 the reader passes, so that reading a file runs no code from it.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import math

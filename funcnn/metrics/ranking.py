@@ -3,6 +3,8 @@
 They need scores, not decisions: of hard decisions, the area under the ROC curve is the balanced accuracy.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

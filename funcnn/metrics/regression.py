@@ -3,6 +3,8 @@
 Unlike a mean squared error it has no unit, so that it can be compared between data sets.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn.aliases import Array

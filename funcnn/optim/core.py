@@ -4,6 +4,8 @@ A rule is written for one array and lifted to trees here, once. ``chain`` passes
 its gradients, so that every known optimizer is a chain of two or three.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -112,7 +114,7 @@ class Optimizer:
         return pipeline is not None and pipeline.donates
 
     @property
-    def transforms(self) -> tuple["Optimizer", ...]:
+    def transforms(self) -> tuple[Optimizer, ...]:
         """The transforms, if it is a chain."""
         pipeline = _own_pipeline(self)
         return () if pipeline is None else pipeline.transforms

@@ -4,6 +4,8 @@
 law is one function there. ``python -m funcnn.testing`` prints the report of every layer.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -4,6 +4,8 @@ A step is a pure function of (parameters, optimizer state, batch, key), and ``fi
 record. Where you need another loop, write it with ``value_and_grad``, ``batches`` and ``evaluate``.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 import time
@@ -250,6 +252,12 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
         record: ``{"epoch": ..., "seconds": ..., name: number}``, with the seconds since the start.
         before: the record before, for the time between the two.
         head: what the line begins with.
+
+    Args:
+        record: one of ``Fit.history``.
+
+    Returns:
+        The line.
 
     Raises:
         TypeError, ValueError: the record is not a dict with ``seconds``, or has something else than numbers.

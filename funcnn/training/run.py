@@ -102,7 +102,14 @@ class Fit(_Fit):
 
 
 class Decision(NamedTuple):
-    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here."""
+    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here.
+
+    Example:
+        >>> def first_epoch_only(record, result):
+        ...     return Decision(stop=True, result=result)
+        >>> first_epoch_only({"epoch": 1}, Fit({}, {}, [])).stop
+        True
+    """
 
     stop: bool
     result: Fit
@@ -171,7 +178,13 @@ class Callback:
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation."""
+    """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation.
+
+    Example:
+        >>> error = NonFiniteLossError("the loss is nan at step 3", Fit({"w": np.ones(2)}, {}, []))
+        >>> error.result.params
+        {'w': array([1., 1.])}
+    """
 
     def __init__(self, message: str, result: Fit) -> None:
         super().__init__(message)
