@@ -140,9 +140,6 @@ class Layer:
                 if isinstance(child, Layer):
                     child.reduced(below(path, name))
             return _make, (call.constructor, dict(call.arguments), self.name)
-        remake = declared(self.apply, "remake")
-        if remake is not None:
-            return _make, (*remake, self.name)
         if not isinstance(getattr(sys.modules["funcnn"], self.kind, None), Layer) or self.changed():
             raise TypeError(
                 f"layer {path or self.kind}: it has no recorded call, so it cannot be pickled or copied; write a "

@@ -40,7 +40,7 @@ class Call:
         made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
         keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
-        fields: what else it made: the fields of a layer or an optimizer, which ``replace`` may change.
+        fields: the functions of the layer or the optimizer that it made, by name; ``replace`` may change them.
 
     Example:
         >>> import funcnn as fn
@@ -163,9 +163,10 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
 
 def function_fields(thing: Any) -> dict[str, Any]:
-    """The fields of a dataclass that say what it computes: all but how it is called and described."""
+    """The fields of a dataclass that are functions, or may be: what it computes, and not how it is described."""
     described = ("name", "call", "docstring")
-    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init and f.name not in described}
+    values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.name not in described}
+    return {name: value for name, value in values.items() if value is None or callable(value)}
 
 
 def changed_field(thing: Any, made: Mapping[str, Any]) -> str:

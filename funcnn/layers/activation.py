@@ -85,9 +85,7 @@ def elementwise(
             return checks.returned_number(returned, found)
         return checks.returned_array(returned, found, y.shape, found.dtype if found.dtype.kind == "b" else y.dtype)
 
-    made = _row(name, function, checked_derivative, docstring=elementwise.__doc__)
-    made.apply.remake = elementwise, {"forward": forward, "derivative": derivative, "name": name}  # type: ignore[attr-defined]
-    return made
+    return _row(name, function, checked_derivative, docstring=elementwise.__doc__)
 
 
 def _row(
