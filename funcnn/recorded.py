@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -26,6 +26,7 @@ __all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "wri
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -126,9 +127,9 @@ class Recorded:
         return self.__name__ if self.call is None else (made, self.call.parts())
 
 
-def ready(function: Callable[..., R]) -> Callable[..., R]:
+def ready(function: F) -> F:
     """Let a function of the library that needs no options, such as ``he_normal``, print as its name."""
-    return Recorded(function, None)
+    return cast(F, Recorded(function, None))
 
 
 def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
