@@ -75,7 +75,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         __all__ += [_area] if _area else _names
         _listed = ", ".join(f"{_area}.{name}" if _area else name for name in _names)
         _text = fill(_listed, 80, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-        __doc__ = f"{__doc__}\n{_title}\n{_text}\n"
+        __doc__ = f"{__doc__ or ''}\n{_title}\n{_text}\n"
     for _module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "funcnn"]:
         if hasattr(_module, "__all__"):  # so that completion offers what users call, and no imports
             _module.__dir__ = partial(sorted, _module.__all__)

@@ -21,7 +21,7 @@ import numpy as np
 from funcnn import checks, contract, notebook, shapes
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
-from funcnn.recorded import Call, arguments_of, changed_field, function_fields, made, with_docstring
+from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.tree import below
 
@@ -107,7 +107,7 @@ class Layer:
         if self.call is not None:
             return self.call.changed(self)
         ready = getattr(sys.modules["funcnn"], self.kind, None)
-        return changed_field(self, function_fields(ready)) if isinstance(ready, Layer) else ""
+        return changed_field(self, computing_fields(ready)) if isinstance(ready, Layer) else ""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -222,8 +222,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid and result.children else None
-        fields = function_fields(result) | {"kind": constructor.__name__}
-        call = Call(own(), arguments, result.apply, inner=inner, fields=fields)
+        call = Call(own(), arguments, result.apply, inner=inner, fields=computing_fields(result))
         return replace(result, kind=constructor.__name__, call=call, docstring=constructor.__doc__ or result.docstring)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive

@@ -41,7 +41,8 @@ class Call:
         made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
         keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
-        fields: the functions of the layer or the optimizer that it made, by name; ``replace`` may change them.
+        fields: the fields of the layer or the optimizer that it made, its functions and children; ``replace`` may
+            change them.
 
     Example:
         >>> import funcnn as fn
@@ -156,18 +157,17 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(own(), arguments, result, tuple(kwargs)))
-        call = Call(own(), arguments, result.update, tuple(kwargs), fields=function_fields(result))
+        call = Call(own(), arguments, result.update, tuple(kwargs), fields=computing_fields(result))
         return with_docstring(replace(result, call=call), constructor.__doc__)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
 
 
-def function_fields(thing: Any) -> dict[str, Any]:
-    """The fields of a dataclass that are functions, or may be: what it computes, and not how it is described."""
-    described = ("name", "call", "docstring")
-    values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.name not in described}
-    return {name: value for name, value in values.items() if value is None or callable(value)}
+def computing_fields(thing: Any) -> dict[str, Any]:
+    """The fields of a dataclass that say what it computes, such as its functions, and not how it is described."""
+    described = ("name", "kind", "call", "docstring")
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init and f.name not in described}
 
 
 def changed_field(thing: Any, made: Mapping[str, Any]) -> str:

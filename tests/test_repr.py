@@ -178,6 +178,7 @@ def test_a_model_with_another_head_prints_it(model: fn.Layer, text: str) -> None
         (replace(fn.dense(3), apply=lambda params, x: None), "<a dense with another apply>"),
         (replace(fn.batch_norm(), measure=lambda params, x: params), "<a batch_norm with another measure>"),
         (fn.named("bend", replace(fn.relu, init=lambda shape, rng: {})), "named('bend', <a relu with another init>)"),
+        (replace(fn.serial(fn.relu), children={"relu_0": fn.tanh}), "<a serial with another children>"),
         (fn.serial(replace(fn.dense(3), init=lambda shape, rng: {})), "serial(<a dense with another init>)"),
         (
             replace(fn.callbacks.early_stopping("loss", 2), end=print),
