@@ -7,6 +7,7 @@ the variance of the weights so that signals keep their size in the forward pass,
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -247,7 +248,7 @@ def _uniform(shape: Shape, rng: Rng, low: float, high: float) -> Array:
 _he_normal = variance_scaling(2.0, "in", "normal")
 
 
-@ready
+@partial(ready, like=_he_normal)
 def he_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ N(0, 2 / fan_in), for relu.
 
@@ -280,7 +281,7 @@ def he_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 _he_uniform = variance_scaling(2.0, "in", "uniform")
 
 
-@ready
+@partial(ready, like=_he_uniform)
 def he_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ U[-a, a) with a = sqrt(6 / fan_in), for relu.
 
@@ -313,7 +314,7 @@ def he_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 _glorot_normal = variance_scaling(1.0, "average", "normal")
 
 
-@ready
+@partial(ready, like=_glorot_normal)
 def glorot_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ N(0, 2 / (fan_in + fan_out)), for tanh.
 
@@ -346,7 +347,7 @@ def glorot_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 _glorot_uniform = variance_scaling(1.0, "average", "uniform")
 
 
-@ready
+@partial(ready, like=_glorot_uniform)
 def glorot_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ U[-a, a) with a = sqrt(6 / (fan_in + fan_out)), for tanh.
 
@@ -379,7 +380,7 @@ def glorot_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 _lecun_normal = variance_scaling(1.0, "in", "normal")
 
 
-@ready
+@partial(ready, like=_lecun_normal)
 def lecun_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ N(0, 1 / fan_in), for a linear layer.
 
@@ -412,7 +413,7 @@ def lecun_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 _lecun_uniform = variance_scaling(1.0, "in", "uniform")
 
 
-@ready
+@partial(ready, like=_lecun_uniform)
 def lecun_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w ~ U[-a, a) with a = sqrt(3 / fan_in), for a linear layer.
 

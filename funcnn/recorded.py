@@ -101,8 +101,6 @@ def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords
 class Recorded:
     """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback.
 
-    One without a call is found by its name, see ``ready``.
-
     Example:
         >>> import funcnn as fn
         >>> rate = fn.cosine_decay(0.1, steps=100)
@@ -110,12 +108,11 @@ class Recorded:
         (True, cosine_decay(0.1, steps=100), 100)
     """
 
-    def __init__(self, function: Callable[..., Any], call: Call | None) -> None:
+    def __init__(self, function: Callable[..., Any], call: Call | None, is_ready: bool = False) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.call = function, call
-        if call is not None:
-            self.__name__ = call.constructor.__name__
-            self.__doc__ = function.__doc__ or call.constructor.__doc__
+        self.function, self.call, self.is_ready = function, call, is_ready
+        if call is not None and not is_ready:
+            self.__name__, self.__doc__ = call.constructor.__name__, function.__doc__ or call.constructor.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -125,12 +122,12 @@ class Recorded:
         return public_name(self) if self.call is None else repr(self.call)
 
     def __reduce__(self) -> Any:
-        return self.__name__ if self.call is None else (made, self.call.parts())
+        return self.__name__ if self.is_ready or self.call is None else (made, self.call.parts())
 
 
-def ready(function: F) -> F:
-    """Let a function of the library that needs no options, such as ``he_normal``, print as its name."""
-    return cast(F, Recorded(function, None))
+def ready(function: F, like: Any = None) -> F:
+    """A function of the library that is found by its name; it prints as that, or as the call that made ``like``."""
+    return cast(F, Recorded(function, like and like.call, is_ready=True))
 
 
 def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
@@ -265,7 +262,7 @@ def spelled(value: Any) -> str:
     """An argument as one would write it.
 
     Args:
-        value: anything; a large array prints as its dtype and shape.
+        value: anything; of a large array only dtype and shape are written.
 
     Returns:
         A text, which gives an equal value with the names of funcnn and ``np``, where there is one.
@@ -292,8 +289,8 @@ def spelled(value: Any) -> str:
 
 
 def _array(value: np.ndarray[Any, Any]) -> str:
-    """A small array as one would write it, and what a large one is."""
-    if value.size > 8:
+    """A small array of numbers as one would write it; of any other its dtype and shape."""
+    if type(value) is not np.ndarray or value.dtype.kind not in "biuf" or not 0 < value.size <= 8:
         return f"<{value.dtype} array of shape {value.shape}>"
     dtype = "" if value.dtype in (float, int, bool) else f", {str(value.dtype)!r}"
     return f"np.array({spelled(value.tolist())}{dtype})"

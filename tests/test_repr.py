@@ -142,8 +142,10 @@ def test_an_argument_is_spelled_so_that_it_can_be_evaluated(value: Any, text: st
     assert spelled(eval(text, dict(NAMES))) == text
 
 
-def test_a_large_array_is_not_printed() -> None:
+def test_a_large_or_odd_array_is_not_printed() -> None:
     assert spelled(np.zeros((300, 2), np.float32)) == "<float32 array of shape (300, 2)>"
+    assert spelled(np.zeros((0, 3))) == "<float64 array of shape (0, 3)>"
+    assert spelled(np.array(["2020-01-01"], "datetime64[D]")) == "<datetime64[D] array of shape (1,)>"
 
 
 @fn.layer
