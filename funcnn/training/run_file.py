@@ -211,10 +211,9 @@ def _text(value: Any) -> str:
 def _plain(text: str) -> str:
     """A text without the addresses of objects, and without what earlier versions printed in another way.
 
-    They wrote the names of callbacks and initializers without their modules, and paths with their type.
+    They wrote the names of callbacks and initializers without their modules.
     """
-    text = re.sub(r" at 0x[0-9a-fA-F]+|\b(?:callbacks|initializers)\.(?=\w)", "", text)
-    return re.sub(r"\b\w*Path\(('[^']*')\)", r"\1", text)
+    return re.sub(r" at 0x[0-9a-fA-F]+|\b(?:callbacks|initializers)\.(?=\w)", "", text)
 
 
 def _callback(callback: Callback) -> str:

@@ -275,10 +275,10 @@ def test_a_run_is_resumed_whose_file_has_the_texts_of_an_earlier_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = fn.serial(fn.dense(3, w_init=fn.initializers.uniform(-1, 1), b_init=fn.initializers.ones))
-    run = {"model": model, "params": model.init((4,), 0), "callbacks": [fn.callbacks.checkpoints(tmp_path / "best")]}
+    run = {"model": model, "params": model.init((4,), 0), "callbacks": [fn.callbacks.early_stopping("train_loss", 9)]}
     earlier = {
         "model": "serial(dense(3, w_init=uniform(-1, 1), b_init=ones))",
-        "callbacks with a state": f"checkpoints({tmp_path / 'best'!r})",
+        "callbacks with a state": "early_stopping('train_loss', 9)",
     }
     path = tmp_path / "run.npz"
     write = loop.save_run
