@@ -6,6 +6,8 @@ time, and a call that needs another number waits for all that came before it. He
 another one, and no call waits for ever.
 """
 
+from __future__ import annotations
+
 import operator
 import os
 import threading

@@ -4,15 +4,17 @@ A unit that sums n inputs multiplies their variance by n times the variance of i
 the variance of the weights so that signals keep their size in the forward pass, and gradients in the backward pass.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Rng, Shape
-from funcnn.recorded import recorded
+from funcnn.recorded import ready, recorded
 from funcnn.rng import generator
 
 __all__ = [
@@ -20,13 +22,35 @@ __all__ = [
     "lecun_uniform", "normal", "ones", "uniform", "variance_scaling", "zeros",
 ]  # fmt: skip
 
-Initializer: TypeAlias = Callable[[Shape, Rng, int, int], Array]
-"""``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the numbers of inputs and outputs of a unit."""
+
+class Initializer(Protocol):
+    """The type ``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the inputs and outputs of a unit.
+
+    Example:
+        >>> def tiny(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+        ...     return np.full(shape, 1e-3, np.float32)
+        >>> draw: Initializer = tiny
+        >>> draw((2,), 0, 1, 1)
+        array([0.001, 0.001], dtype=float32)
+    """
+
+    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int, /) -> Array:
+        """The initial weights."""
 
 
 @recorded
 def constant(value: float) -> Initializer:
     """w = value.
+
+    Args:
+        value: the value of every element, finite.
+
+    Returns:
+        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: ``value`` is not finite.
 
     Example:
         >>> constant(0.5)((2,), 0, 1, 1)
@@ -36,8 +60,22 @@ def constant(value: float) -> Initializer:
     return lambda shape, rng, fan_in, fan_out: np.full(_checked(shape), value, np.float32)
 
 
+@ready
 def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w = 0, the usual initial value of a bias.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: not used.
+        fan_in: the number of inputs of a unit, not used.
+        fan_out: the number of outputs of a unit, not used.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints.
+        ValueError: a size is negative.
 
     Example:
         >>> zeros((2,), 0, 1, 1)
@@ -46,8 +84,22 @@ def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     return np.zeros(_checked(shape), np.float32)
 
 
+@ready
 def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
     """w = 1, the usual initial value of a scale.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: not used.
+        fan_in: the number of inputs of a unit, not used.
+        fan_out: the number of outputs of a unit, not used.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints.
+        ValueError: a size is negative.
 
     Example:
         >>> ones((2,), 0, 1, 1)
@@ -60,6 +112,16 @@ def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
 def normal(std: float = 0.01) -> Initializer:
     """w ~ N(0, std^2) with a given standard deviation, independent of the size of the layer.
 
+    Args:
+        std: the standard deviation, ``>= 0``; 0.01 by default.
+
+    Returns:
+        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: ``std`` is negative or not finite.
+
     Example:
         >>> normal(0.1)((3, 2), 0, 3, 2).dtype
         dtype('float32')
@@ -71,6 +133,17 @@ def normal(std: float = 0.01) -> Initializer:
 @recorded
 def uniform(low: float, high: float) -> Initializer:
     """w ~ U[low, high) with given bounds, independent of the size of the layer.
+
+    Args:
+        low: the lowest value.
+        high: the bound that no value reaches.
+
+    Returns:
+        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
+
+    Raises:
+        TypeError: an argument is not a number.
+        ValueError: a bound is not finite, or ``low`` is above ``high``.
 
     Example:
         >>> bool((abs(uniform(-0.5, 0.5)((3, 2), 0, 3, 2)) <= 0.5).all())
@@ -172,9 +245,199 @@ def _uniform(shape: Shape, rng: Rng, low: float, high: float) -> Array:
     return drawn.astype(np.float32)
 
 
-he_normal = variance_scaling(2.0, "in", "normal")
-he_uniform = variance_scaling(2.0, "in", "uniform")
-glorot_normal = variance_scaling(1.0, "average", "normal")
-glorot_uniform = variance_scaling(1.0, "average", "uniform")
-lecun_normal = variance_scaling(1.0, "in", "normal")
-lecun_uniform = variance_scaling(1.0, "in", "uniform")
+_he_normal = variance_scaling(2.0, "in", "normal")
+
+
+@partial(ready, like=_he_normal)
+def he_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ N(0, 2 / fan_in), for relu.
+
+    This keeps the variance of the signal; it is the default of the layers with weights.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = he_normal((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (2 / 500) - 1) < 0.05)
+        True
+
+    Reference:
+        He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, equation 10.
+    """
+    return _he_normal(shape, rng, fan_in, fan_out)
+
+
+_he_uniform = variance_scaling(2.0, "in", "uniform")
+
+
+@partial(ready, like=_he_uniform)
+def he_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ U[-a, a) with a = sqrt(6 / fan_in), for relu.
+
+    Var(w) = 2 / fan_in keeps the variance of the signal.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = he_uniform((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (2 / 500) - 1) < 0.05)
+        True
+
+    Reference:
+        He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers", arXiv 1502.01852, equation 10.
+    """
+    return _he_uniform(shape, rng, fan_in, fan_out)
+
+
+_glorot_normal = variance_scaling(1.0, "average", "normal")
+
+
+@partial(ready, like=_glorot_normal)
+def glorot_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ N(0, 2 / (fan_in + fan_out)), for tanh.
+
+    This is a compromise between the variance of the signal and that of the gradient.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = glorot_normal((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (2 / 600) - 1) < 0.05)
+        True
+
+    Reference:
+        Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", equation 12.
+    """
+    return _glorot_normal(shape, rng, fan_in, fan_out)
+
+
+_glorot_uniform = variance_scaling(1.0, "average", "uniform")
+
+
+@partial(ready, like=_glorot_uniform)
+def glorot_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ U[-a, a) with a = sqrt(6 / (fan_in + fan_out)), for tanh.
+
+    Var(w) = 2 / (fan_in + fan_out) is a compromise between the signal and the gradient.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = glorot_uniform((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (2 / 600) - 1) < 0.05)
+        True
+
+    Reference:
+        Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", equation 16.
+    """
+    return _glorot_uniform(shape, rng, fan_in, fan_out)
+
+
+_lecun_normal = variance_scaling(1.0, "in", "normal")
+
+
+@partial(ready, like=_lecun_normal)
+def lecun_normal(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ N(0, 1 / fan_in), for a linear layer.
+
+    This keeps the variance of the signal.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = lecun_normal((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (1 / 500) - 1) < 0.05)
+        True
+
+    Reference:
+        LeCun, Bottou, Orr & Müller 1998, "Efficient backprop", section 4.6.
+    """
+    return _lecun_normal(shape, rng, fan_in, fan_out)
+
+
+_lecun_uniform = variance_scaling(1.0, "in", "uniform")
+
+
+@partial(ready, like=_lecun_uniform)
+def lecun_uniform(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
+    """w ~ U[-a, a) with a = sqrt(3 / fan_in), for a linear layer.
+
+    Var(w) = 1 / fan_in keeps the variance of the signal.
+
+    Args:
+        shape: the shape of the array, (inputs, outputs) for ``dense``.
+        rng: the key.
+        fan_in: the number of inputs of a unit.
+        fan_out: the number of outputs of a unit.
+
+    Returns:
+        A float32 array of this shape.
+
+    Raises:
+        TypeError: ``shape`` is not a tuple of ints, or ``rng`` is not a key.
+        ValueError: a size is negative, or a fan is not a whole number.
+
+    Example:
+        >>> w = lecun_uniform((500, 100), 0, 500, 100)
+        >>> bool(abs(w.var() / (1 / 500) - 1) < 0.05)
+        True
+
+    Reference:
+        LeCun, Bottou, Orr & Müller 1998, "Efficient backprop", section 4.6.
+    """
+    return _lecun_uniform(shape, rng, fan_in, fan_out)

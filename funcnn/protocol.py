@@ -21,7 +21,7 @@ import numpy as np
 from funcnn import checks, contract, notebook, shapes
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.cores import blas_threads, is_small, with_blas_threads
-from funcnn.recorded import Call, arguments_of, made
+from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.selection import selected
 from funcnn.tree import below
@@ -86,6 +86,9 @@ class Layer:
         if declared(apply, "forward") is None and declared(apply, "inside") is None:
             apply = _with_own_blas_threads(apply)
         object.__setattr__(self, "apply", apply)
+        # ``help`` shows the docstring of the constructor, or of the function of a layer that is ready.
+        text = None if self.call is None else self.call.constructor.__doc__
+        with_docstring(self, text or declared(apply, "docstring"))
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.apply))
@@ -107,11 +110,16 @@ class Layer:
 
     def spelling(self) -> str:
         """The call that made the layer, without a name of its own."""
+        if changed := self.changed():
+            return f"<a {self.kind} with another {changed}>"
+        return self.kind if self.call is None else repr(self.call)
+
+    def changed(self) -> str:
+        """The field that is not what its call made, or not that of the ready layer of its kind; empty if none."""
         if self.call is not None:
-            return repr(self.call) if self.call.made is self.apply else f"<a {self.kind} with another apply>"
+            return self.call.changed(self)
         ready = getattr(sys.modules["funcnn"], self.kind, None)
-        replaced = isinstance(ready, Layer) and ready.apply is not self.apply
-        return f"<a {self.kind} with another apply>" if replaced else self.kind
+        return changed_field(self, computing_fields(ready)) if isinstance(ready, Layer) else ""
 
     @property
     def around(self) -> Callable[[Layer, Any], Layer] | None:
@@ -131,9 +139,10 @@ class Layer:
 
     def recorded_call(self, path: str = "") -> Call | None:
         """The record, or an error if it is that of another ``apply``: what would be saved is not what computes."""
-        if self.call is not None and self.call.made is not self.apply:
+        if self.call is not None and (changed := self.changed()):
+            maker = self.call.constructor.__name__
             raise ValueError(
-                f"layer {path or self.kind}: its apply is not the one that {self.kind} made, so the recorded call does "
+                f"layer {path or self.kind}: its {changed} is not the one that {maker} made, so the recorded call does "
                 "not describe it; write a constructor of your own, decorated with @fn.layer"
             )
         return self.call
@@ -149,8 +158,7 @@ class Layer:
                 if isinstance(child, Layer):
                     child.reduced(below(path, name))
             return _make, (call.constructor, dict(call.arguments), self.name)
-        ready = getattr(sys.modules["funcnn"], self.kind, None)
-        if not isinstance(ready, Layer) or ready.apply is not self.apply:
+        if not isinstance(getattr(sys.modules["funcnn"], self.kind, None), Layer) or self.changed():
             raise TypeError(
                 f"layer {path or self.kind}: it has no recorded call, so it cannot be pickled or copied; write a "
                 "function that returns the pair, decorate it with @fn.layer, and build the model with that"
@@ -232,7 +240,8 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid and result.children else None
-        return replace(result, kind=constructor.__name__, call=Call(own(), arguments, result.apply, inner=inner))
+        call = Call(own(), arguments, result.apply, inner=inner, fields=computing_fields(result))
+        return replace(result, kind=constructor.__name__, call=call)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
@@ -346,7 +355,7 @@ def stateless(
 
     Args:
         kind: the layer's kind.
-        forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``.
+        forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``; its docstring is that of the layer.
         floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
 
     Returns:
@@ -369,7 +378,7 @@ def stateless(
 
         return y, vjp_fn
 
-    apply.is_stateless = True  # type: ignore[attr-defined]
+    apply.is_stateless, apply.docstring = True, forward.__doc__  # type: ignore[attr-defined]
     return Layer(no_params, apply, kind=kind)
 
 

@@ -6,6 +6,7 @@ it in its field ``call``; a function that was made by another is wrapped so that
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -14,13 +15,18 @@ import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
 
 __all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "written"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -35,6 +41,14 @@ class Call:
         made: the function that it made: a layer's ``apply``, an optimizer's ``update``, a schedule.
         keywords: the names of those that were given by keyword.
         inner: the record of the combinator that a user's constructor returned, if it put layers together.
+        fields: the fields of the layer or the optimizer that it made, its functions and children; ``replace`` may
+            change them.
+
+    Example:
+        >>> import funcnn as fn
+        >>> call = fn.dense(10, activation=fn.relu).call
+        >>> call, call.arguments["units"]
+        (dense(10, activation=relu), 10)
     """
 
     constructor: Callable[..., Any]
@@ -42,9 +56,15 @@ class Call:
     made: Any = None
     keywords: Collection[str] = ()
     inner: Call | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"{self.constructor.__name__}({', '.join(written(self.constructor, self.arguments, self.keywords))})"
+        arguments = ", ".join(written(self.constructor, self.arguments, self.keywords))
+        return f"{public_name(self.constructor)}({arguments})"
+
+    def changed(self, thing: Any) -> str:
+        """The field of a thing that is no longer what the call made, ``"init"``; empty if there is none."""
+        return changed_field(thing, self.fields)
 
     def parts(self) -> tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]:
         """The arguments of ``made``, which makes the same once more."""
@@ -52,7 +72,21 @@ class Call:
 
 
 def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
-    """What a constructor makes of arguments that are given by name, as a record has them."""
+    """What a constructor makes of arguments that are given by name, as a record has them.
+
+    Args:
+        constructor: a function.
+        arguments: its arguments by name, those of ``*args`` and ``**kwargs`` too.
+        keywords: the names of those to pass by keyword.
+
+    Returns:
+        What the call returns.
+
+    Example:
+        >>> import funcnn as fn
+        >>> made(fn.serial, {"layers": (fn.dense(2), fn.relu)})
+        serial(dense(2), relu)
+    """
     signature = inspect.signature(constructor)
     variadic = {p.kind for p in signature.parameters.values() if p.kind in VARIADIC and arguments.get(p.name)}
     if keywords and not variadic:
@@ -65,25 +99,35 @@ def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords
 
 
 class Recorded:
-    """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback."""
+    """A function that knows the call that made it: an initializer, a schedule, a loss with options, a callback.
 
-    def __init__(self, function: Callable[..., Any], call: Call) -> None:
+    Example:
+        >>> import funcnn as fn
+        >>> rate = fn.cosine_decay(0.1, steps=100)
+        >>> isinstance(rate, Recorded), rate, rate.call.arguments["steps"]
+        (True, cosine_decay(0.1, steps=100), 100)
+    """
+
+    def __init__(self, function: Callable[..., Any], call: Call | None, is_ready: bool = False) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.call = function, call
+        self.function, self.call, self.is_ready = function, call, is_ready
+        if call is not None and not is_ready:
+            self.__name__, self.__doc__ = call.constructor.__name__, function.__doc__ or call.constructor.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return repr(self.call)
+        return public_name(self) if self.call is None else repr(self.call)
 
     def __reduce__(self) -> Any:
-        module = sys.modules.get(self.__module__)
-        for name, thing in list(vars(module).items()) if module else []:
-            if thing is self:  # a global of its module, like ``he_normal``, is found by its name
-                return name
-        return made, self.call.parts()
+        return self.__name__ if self.is_ready or self.call is None else (made, self.call.parts())
+
+
+def ready(function: F, like: Any = None) -> F:
+    """A function of the library that is found by its name; it prints as that, or as the call that made ``like``."""
+    return cast(F, Recorded(function, like and like.call, is_ready=True))
 
 
 def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
@@ -94,6 +138,13 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
 
     Returns:
         The same function, whose results print as the call and can be pickled.
+
+    Example:
+        >>> @recorded
+        ... def halved(rate: float, every: int = 10):
+        ...     return lambda step: rate * 0.5 ** (step // every)
+        >>> halved(0.1, every=5)
+        halved(0.1, every=5)
     """
     signature = inspect.signature(constructor)
 
@@ -103,10 +154,29 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
         result: Any = constructor(*args, **kwargs)
         if inspect.isfunction(result) or isinstance(result, Recorded):
             return Recorded(result, Call(own(), arguments, result, tuple(kwargs)))
-        return replace(result, call=Call(own(), arguments, result.update, tuple(kwargs)))
+        call = Call(own(), arguments, result.update, tuple(kwargs), fields=computing_fields(result))
+        return with_docstring(replace(result, call=call), constructor.__doc__)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
     return build
+
+
+def computing_fields(thing: Any) -> dict[str, Any]:
+    """The fields of a dataclass that say what it computes, such as its functions, and not how it is described."""
+    described = ("name", "kind", "call")
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init and f.name not in described}
+
+
+def changed_field(thing: Any, made: Mapping[str, Any]) -> str:
+    """The first field of a thing that is not the one that was made; empty if there is none."""
+    return next((name for name, value in made.items() if getattr(thing, name) != value), "")
+
+
+def with_docstring(thing: R, text: str | None) -> R:
+    """A frozen dataclass whose ``help`` is this text, and not that of its class."""
+    if text:
+        object.__setattr__(thing, "__doc__", text)
+    return thing
 
 
 def arguments_of(
@@ -132,7 +202,21 @@ def snapshot(value: Any) -> Any:
 def written(
     constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()
 ) -> Iterator[str]:
-    """The arguments of a call as one would write them: options with their keyword, the first argument without."""
+    """The arguments of a call as one would write them: options with their keyword, the first argument without.
+
+    Args:
+        constructor: the function that was called.
+        arguments: its arguments by name.
+        keywords: the names of those that were given by keyword.
+
+    Returns:
+        An iterator of texts, without the arguments that are the defaults.
+
+    Example:
+        >>> import funcnn as fn
+        >>> list(written(fn.dense, {"units": 10, "bias": False, "activation": None}))
+        ['10', 'bias=False']
+    """
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
     by_keyword |= {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
@@ -152,7 +236,20 @@ def written(
 
 
 def is_default(value: Any, parameter: inspect.Parameter) -> bool:
-    """Whether the call without this argument is the same."""
+    """Whether the call without this argument is the same.
+
+    Args:
+        value: the argument.
+        parameter: its parameter in the signature.
+
+    Returns:
+        A bool; 1 and True are not the same, nor are 0.0 and -0.0.
+
+    Example:
+        >>> bias = inspect.Parameter("bias", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=True)
+        >>> is_default(True, bias), is_default(1, bias)
+        (True, False)
+    """
     if parameter.kind in VARIADIC:
         return not value
     default = parameter.default
@@ -162,12 +259,54 @@ def is_default(value: Any, parameter: inspect.Parameter) -> bool:
 
 
 def spelled(value: Any) -> str:
-    """An argument as one would write it."""
+    """An argument as one would write it.
+
+    Args:
+        value: anything; of a large array only dtype and shape are written.
+
+    Returns:
+        A text, which gives an equal value with the names of funcnn and ``np``, where there is one.
+
+    Example:
+        >>> import funcnn as fn
+        >>> spelled((1, float("inf"), fn.relu, np.sin, fn.initializers.ones))
+        "(1, float('inf'), relu, np.sin, initializers.ones)"
+    """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{spelled(key)}: {spelled(item)}" for key, item in value.items()) + "}"
     if type(value) in (list, tuple):
         items = ", ".join(spelled(item) for item in value)
         return f"[{items}]" if type(value) is list else f"({items}{',' if len(value) == 1 else ''})"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    return value.__name__ if inspect.isfunction(value) else repr(value)
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return f"{public_name(type(value))}('{float(value)}')"
+    if isinstance(value, PathLike):
+        return repr(fspath(value))
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    if inspect.isroutine(value) or isinstance(value, type | np.ufunc):
+        return public_name(value)
+    return f"np.{value!r}" if isinstance(value, np.dtype) else repr(value)
+
+
+def _array(value: np.ndarray[Any, Any]) -> str:
+    """A small array of numbers as one would write it; of any other its dtype and shape."""
+    if type(value) is not np.ndarray or value.dtype.kind not in "biuf" or not 0 < value.size <= 8:
+        return f"<{value.dtype} array of shape {value.shape}>"
+    dtype = "" if value.dtype in (float, int, bool) else f", {str(value.dtype)!r}"
+    return f"np.array({spelled(value.tolist())}{dtype})"
+
+
+def public_name(thing: Any) -> str:
+    """The name under which ``funcnn`` has a thing, ``dense`` or ``initializers.constant``; else its own name."""
+    name: str = thing.__name__
+    module, package = str(getattr(thing, "__module__", "")), sys.modules["funcnn"]
+    if module.partition(".")[0] == "numpy" and getattr(np, name, None) is thing:
+        return f"np.{name}"
+    if isinstance(thing, np.ufunc):
+        return f"np.{name}"
+    if module.startswith("funcnn.") and vars(package).get(name) is not thing:
+        for area in getattr(package, "__all__", ()):
+            found = vars(package).get(area)
+            if isinstance(found, ModuleType) and vars(found).get(name) is thing:
+                return f"{area}.{name}"
+    return name

@@ -4,6 +4,8 @@
 gives the same numbers, hence a run can be resumed at any step, in any thread.
 """
 
+from __future__ import annotations
+
 import operator
 from typing import Any
 from zlib import crc32

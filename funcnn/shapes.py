@@ -17,7 +17,13 @@ __all__ = ["Spec", "checked", "probe", "spec", "specs"]
 
 
 class Spec(tuple[int, ...]):
-    """The shape of one example with its dtype: a tuple, and ``spec.dtype``."""
+    """The shape of one example with its dtype: a tuple, and ``spec.dtype``; ``spec`` makes one.
+
+    Example:
+        >>> tokens = spec((20,), int)
+        >>> tokens == (20,), tokens.dtype
+        (True, dtype('int64'))
+    """
 
     dtype: np.dtype[Any]
 

@@ -5,6 +5,8 @@ trees; a leaf is named by its path, ``stem/conv2d_0/w``, in every message, mask 
 gradient of an integer, boolean or frozen array.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable
 from itertools import repeat

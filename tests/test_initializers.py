@@ -85,11 +85,12 @@ def test_numbers_out_of_range_raise(call: Callable[[], Initializer], message: st
 @pytest.mark.parametrize(
     ("initializer", "text"),
     [
-        (initializers.constant(0.5), "constant(0.5)"),
-        (initializers.normal(), "normal()"),
-        (initializers.normal(std=0.1), "normal(std=0.1)"),
-        (initializers.uniform(-1, 1), "uniform(-1, 1)"),
-        (initializers.he_normal, "variance_scaling(2.0, 'in', 'normal')"),
+        (initializers.constant(0.5), "initializers.constant(0.5)"),
+        (initializers.normal(), "initializers.normal()"),
+        (initializers.normal(std=0.1), "initializers.normal(std=0.1)"),
+        (initializers.uniform(-1, 1), "initializers.uniform(-1, 1)"),
+        (initializers.he_normal, "initializers.variance_scaling(2.0, 'in', 'normal')"),
+        (initializers.zeros, "initializers.zeros"),
     ],
 )
 def test_an_initializer_prints_as_its_call_and_survives_pickle_and_copy(initializer: Initializer, text: str) -> None:

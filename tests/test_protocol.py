@@ -85,7 +85,10 @@ def test_a_constructor_that_was_not_called_raises_with_the_fix() -> None:
     [
         (fn.dense(4), "dense(4)"),
         (fn.dense(units=4, bias=True), "dense(4)"),
-        (fn.dense(4, activation=fn.relu, w_init=fn.initializers.zeros), "dense(4, activation=relu, w_init=zeros)"),
+        (
+            fn.dense(4, activation=fn.relu, w_init=fn.initializers.zeros),
+            "dense(4, activation=relu, w_init=initializers.zeros)",
+        ),
         (fn.conv2d(8, (3, 1), padding="same"), "conv2d(8, (3, 1), padding='same')"),
         (fn.leaky_relu(), "leaky_relu()"),
         (fn.serial(fn.dense(1), fn.relu), "serial(dense(1), relu)"),

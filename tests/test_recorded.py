@@ -81,8 +81,8 @@ CALLS = [
     (lambda: schedule(0.1, steps=int("10"), final=float("0.0")), "schedule(0.1)"),
     (lambda: schedule(0.1, final=-0.0), "schedule(0.1, final=-0.0)"),
     (lambda: schedule(0.1, True), "schedule(0.1, steps=True)"),
-    (lambda: initializers.uniform(-1, 1), "uniform(-1, 1)"),
-    (lambda: initializers.uniform(low=-1, high=1), "uniform(-1, high=1)"),
+    (lambda: initializers.uniform(-1, 1), "initializers.uniform(-1, 1)"),
+    (lambda: initializers.uniform(low=-1, high=1), "initializers.uniform(-1, high=1)"),
 ]
 MADE = pytest.mark.parametrize(("make", "text"), CALLS, ids=[text for _, text in CALLS])
 

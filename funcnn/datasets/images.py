@@ -3,6 +3,8 @@
 They are resized to one size and stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from pathlib import Path

@@ -3,6 +3,8 @@
 The pixels stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 import zlib

@@ -3,6 +3,8 @@
 Statistics are measured on the training data alone, and applied to all other data without change.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,6 +3,8 @@
 Each is a pair ``(x, labels)`` in random order, float32 and int64; the same key gives the same set.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn import checks

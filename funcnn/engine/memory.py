@@ -12,6 +12,8 @@ is deleted, so no interrupt can come there and be lost: a weak reference with th
 its callback, the ``append`` of a ``deque``. What is free for some seconds is returned to the system.
 """
 
+from __future__ import annotations
+
 import ctypes
 import math
 import threading
@@ -53,7 +55,7 @@ class _PooledBuffer:
     """Owns the memory of an array: NumPy keeps it alive as the ``base`` of the array and of all views."""
 
     __slots__ = ("__array_interface__", "__weakref__", "memory", "when_deleted")
-    when_deleted: "_FreeMemory"
+    when_deleted: _FreeMemory
 
     def __init__(self, memory: bytearray, address: int, shape: Sequence[int], typestr: str) -> None:
         self.memory = memory

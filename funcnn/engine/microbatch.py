@@ -202,6 +202,9 @@ def microbatches(examples: int | None) -> Iterator[None]:
     Args:
         examples: the number of examples in each, ``>= 1``; None to cut nothing.
 
+    Returns:
+        A context manager, for the calling thread only.
+
     Example:
         >>> with microbatches(2):
         ...     [len(part) for part in cut(np.zeros((5, 3)))]

@@ -22,7 +22,18 @@ __all__ = ["NonFiniteError", "debug_nonfinite"]
 
 
 class NonFiniteError(FloatingPointError):
-    """A layer made NaN or infinity of finite values; ``path`` is that of the layer, ``""`` for the model itself."""
+    """A layer made NaN or infinity of finite values; ``path`` is that of the layer, ``""`` for the model itself.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> model = fn.serial(fn.relu, fn.elementwise(lambda x: x / 0, lambda x, y: 1, name="broken"))
+        >>> with np.errstate(all="ignore"):
+        ...     try:
+        ...         debug_nonfinite(model).apply({}, np.ones((1, 2)))
+        ...     except NonFiniteError as error:
+        ...         print(error.path)
+        broken_0
+    """
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)

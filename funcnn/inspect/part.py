@@ -32,7 +32,8 @@ def part(model: Any, params: Params, which: str | int | slice) -> tuple[Layer, P
             ``slice(5)`` for the first five.
 
     Returns:
-        ``(model, params)``. Names stay, so the parameters keep their paths.
+        ``(model, params)``. Names stay, so the parameters keep their paths. What is frozen in the whole is frozen in
+        the part.
 
     Raises:
         TypeError: ``which`` is neither a path nor a whole number nor a slice.

@@ -3,6 +3,8 @@
 Everything is read off one run over a single example of zeros, so the table cannot disagree with the model.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import sys
@@ -44,6 +46,13 @@ class Row:
 
     Its parameters are those that are learned here; tied ones count where their source is.
     Its family is the name of the file that it is in, ``"conv"`` or ``"pool"``; a user's layer is ``"own"``.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = fn.serial(fn.dense(4), fn.relu)
+        >>> row = summary(model, model.init((3,), rng=0), (3,)).rows[0]
+        >>> row.path, row.output_shape, row.parameters, row.family
+        ('dense_0', (4,), 16, 'dense')
     """
 
     path: str

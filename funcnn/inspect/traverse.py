@@ -28,7 +28,21 @@ PARAMETERS_DECLARED = ("frozen", "ties", "expand", "around")
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """The input and the output of one layer; the root has the path ``""``."""
+    """The input and the output of one layer; the root has the path ``""``.
+
+    Args:
+        path: the layer's, ``"residual_0/conv2d_1"``.
+        layer: the layer itself.
+        params: its parameters.
+        x: its input.
+        y: its output.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> visit = trace(fn.serial(fn.relu), {}, np.array([[-1.0, 2.0]]))[0]
+        >>> visit.path, visit.y
+        ('relu_0', array([[0., 2.]]))
+    """
 
     path: str
     layer: Layer

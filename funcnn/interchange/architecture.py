@@ -4,6 +4,8 @@ The text is the recorded calls of the layers: names and plain values. A name mea
 the reader passes, so that reading a file runs no code from it.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import math
@@ -237,7 +239,7 @@ class _Writer:
         for name, public in _public().items():
             if public is function:
                 return {"function": name}
-        if isinstance(function, Recorded):
+        if isinstance(function, Recorded) and function.call is not None:
             constructor = function.call.constructor
             name = constructor.__name__
             self.claim(name, constructor, path)

@@ -5,6 +5,8 @@ Nothing in it can run code, ``np.load`` reads it too, and the file appears under
 a reader finds the old tree or the new one, never a part of each.
 """
 
+from __future__ import annotations
+
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -39,6 +41,9 @@ def save(path: str | Path, tree: Tree) -> None:
             left behind is removed.
         tree: nested dicts of NumPy arrays or scalars, of booleans, integers, floats or complex numbers. Dtype, memory
             order and every bit are kept; a NumPy scalar becomes an array without axes.
+
+    Returns:
+        None; the file is complete then.
 
     Raises:
         TypeError: a leaf is something else; the message names its path, and nothing has been written.
@@ -98,6 +103,9 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
         path: where to, as for ``save``.
         model: a layer; layers of your own as ``to_json`` says.
         params: its parameters, with the statistics that ``calibrate`` measured.
+
+    Returns:
+        None; the file is complete then.
 
     Raises:
         ValueError: the architecture cannot be written, or the parameters are those of another model; nothing has been

@@ -85,7 +85,7 @@ def elementwise(
             return checks.returned_number(returned, found)
         return checks.returned_array(returned, found, y.shape, found.dtype if found.dtype.kind == "b" else y.dtype)
 
-    return _row(name, function, checked_derivative)
+    return _row(name, function, checked_derivative, docstring=elementwise.__doc__)
 
 
 def _row(
@@ -94,13 +94,15 @@ def _row(
     derivative: Callable[[Array, Array], Array],
     in_place: bool = False,
     constants: tuple[float, ...] = (),
+    docstring: str | None = None,
 ) -> Layer:
-    """The layer of one row."""
+    """The layer of one row, with the docstring of its function."""
 
     def forward(x: Array) -> tuple[Array, Pull]:
         y = function(x)
         return y, lambda dy: _times(dy, derivative(x, y), empty_like(y))
 
+    forward.__doc__ = docstring or function.__doc__
     made = stateless(kind, forward)
     made.apply.nonlinearity = Nonlinearity(function, derivative, in_place, constants)  # type: ignore[attr-defined]
     return made
@@ -115,10 +117,87 @@ def _times(dy: Array, derivative: Any, out: Array) -> Array:
 
 
 def _relu(x: Array, out: Array | None = None) -> Array:
+    """y = max(x, 0);  dx = dy where x > 0, else 0.
+
+    It is ready, without arguments: ``fn.relu``, or ``activation="relu"`` in another layer.
+
+    Args:
+        x: floats of any shape, (batch, ...).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.relu.apply({}, np.array([[-1.0, 2.0]]))
+        >>> y
+        array([[0., 2.]])
+        >>> vjp_fn(np.ones_like(y))[1]
+        array([[0., 1.]])
+
+    Reference:
+        Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
+    """
     return np.maximum(x, 0, out=empty_like(x) if out is None else out)
 
 
+def _sigmoid(x: Array, out: Array | None = None) -> Array:
+    """y = 1 / (1 + e^-x);  dx = dy * y (1 - y).
+
+    It is ready, without arguments: ``fn.sigmoid``, or ``activation="sigmoid"`` in another layer.
+    For training, end the model with logits and use ``sigmoid_cross_entropy``, which contains it.
+
+    Args:
+        x: floats of any shape, (batch, ...).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.sigmoid.apply({}, np.array([[0.0, 1000.0]]))
+        >>> y
+        array([[0.5, 1. ]])
+        >>> vjp_fn(np.ones_like(y))[1]
+        array([[0.25, 0.  ]])
+
+    Reference:
+        Bishop 2006, "Pattern Recognition and Machine Learning", eq. 4.59 and 4.88.
+    """
+    return stable.sigmoid(x, out)
+
+
 def _tanh(x: Array, out: Array | None = None) -> Array:
+    """y = tanh(x);  dx = dy * (1 - y^2).
+
+    It is ready, without arguments: ``fn.tanh``, or ``activation="tanh"`` in another layer.
+
+    Args:
+        x: floats of any shape, (batch, ...).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.tanh.apply({}, np.array([[0.0, 100.0]]))
+        >>> y
+        array([[0., 1.]])
+        >>> vjp_fn(np.ones_like(y))[1]
+        array([[1., 0.]])
+
+    Reference:
+        LeCun, Bottou, Orr & Müller 1998, "Efficient backprop", section 4.4.
+    """
     return np.tanh(x, out=empty_like(x) if out is None else out)
 
 
@@ -127,6 +206,30 @@ SIGMOID_ENDS = 1000
 
 
 def _swish(x: Array, out: Array | None = None) -> Array:
+    """y = x sigmoid(x), also called SiLU;  dx = dy * (s + y (1 - s)) with s = sigmoid(x).
+
+    It is ready, without arguments: ``fn.swish``, or ``activation="swish"`` in another layer.
+
+    Args:
+        x: floats of any shape, (batch, ...).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.swish.apply({}, np.array([[0.0, 100.0]]))
+        >>> y
+        array([[  0., 100.]])
+        >>> vjp_fn(np.ones_like(y))[1]
+        array([[0.5, 1. ]])
+
+    Reference:
+        Ramachandran, Zoph & Le 2017, "Searching for activation functions", arXiv 1710.05941.
+    """
     s = stable.sigmoid(x)
     return np.multiply(np.maximum(x, -SIGMOID_ENDS), s, out=out)
 
@@ -145,16 +248,9 @@ def _relu_derivative(x: Array, y: Array) -> Array:
 
 
 relu = _row("relu", _relu, _relu_derivative, in_place=True)
-"""y = max(x, 0);  dx = dy where x > 0, else 0."""
-
-sigmoid = _row("sigmoid", stable.sigmoid, lambda x, y: y * (1 - y), in_place=True)
-"""y = 1 / (1 + e^-x);  dx = dy * y (1 - y)."""
-
+sigmoid = _row("sigmoid", _sigmoid, lambda x, y: y * (1 - y), in_place=True)
 tanh = _row("tanh", _tanh, lambda x, y: 1 - y * y, in_place=True)
-"""y = tanh(x);  dx = dy * (1 - y^2)."""
-
 swish = _row("swish", _swish, _swish_derivative)
-"""y = x sigmoid(x), also called SiLU (Ramachandran et al. 2017, arXiv 1710.05941)."""
 
 
 @layer
@@ -204,9 +300,25 @@ def leaky_relu(slope: float = 0.01) -> Layer:
 def _softmax(x: Array) -> tuple[Array, Pull]:
     """y_i = e^x_i / sum_j e^x_j over the last axis;  dx = y * (dy - <y, dy>).
 
+    It is ready, without arguments: ``fn.softmax``, or ``activation="softmax"`` in another layer.
+    For training, end the model with logits and use ``softmax_cross_entropy``, which contains it.
+
+    Args:
+        x: floats of shape (batch, ..., classes).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
     Example:
-        >>> _softmax(np.array([[1000.0, 1000.0]]))[0]
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.softmax.apply({}, np.array([[1000.0, 1000.0]]))
+        >>> y
         array([[0.5, 0.5]])
+        >>> vjp_fn(np.array([[1.0, 0.0]]))[1]
+        array([[ 0.25, -0.25]])
 
     Reference:
         Bridle 1990; the product with the Jacobian diag(y) - y y^T takes one inner product, no matrix.
@@ -224,22 +336,58 @@ def _softmax(x: Array) -> tuple[Array, Pull]:
 def _log_softmax(x: Array) -> tuple[Array, Pull]:
     """y_i = x_i - log sum_j e^x_j over the last axis;  dx = dy - softmax(x) * sum(dy).
 
+    It is ready, without arguments: ``fn.log_softmax``, or ``activation="log_softmax"`` in another layer.
+
+    Args:
+        x: floats of shape (batch, ..., classes).
+
+    Returns:
+        A layer without parameters; its y is like x.
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
     Example:
-        >>> _log_softmax(np.array([[1000.0, 0.0]]))[0]
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.log_softmax.apply({}, np.array([[1000.0, 0.0]]))
+        >>> y
         array([[    0., -1000.]])
+        >>> vjp_fn(np.array([[0.0, 1.0]]))[1]
+        array([[-1.,  1.]])
+
+    Reference:
+        Bishop 2006, "Pattern Recognition and Machine Learning", eq. 4.104, its logarithm.
     """
     y = stable.log_softmax(x)
     return y, lambda dy: dy - np.exp(y) * dy.sum(-1, keepdims=True)
 
 
+def _identity(x: Any) -> tuple[Any, Pull]:
+    """y = x;  dx = dy.
+
+    It is the branch of a combinator that changes nothing: ``fn.add(fn.identity, fn.dense(3))``.
+
+    Args:
+        x: an array or a tree of arrays of any numbers.
+
+    Returns:
+        A layer without parameters; its y is x itself.
+
+    Raises:
+        TypeError: from ``apply``, x is no tree of plain arrays.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.identity.apply({}, np.array([[-1.0, 2.0]]))
+        >>> y
+        array([[-1.,  2.]])
+    """
+    return x, _same
+
+
 softmax = stateless("softmax", _softmax)
-"""y_i = e^x_i / sum_j e^x_j over the last axis."""
-
 log_softmax = stateless("log_softmax", _log_softmax)
-"""y_i = x_i - log sum_j e^x_j over the last axis."""
-
-identity = stateless("identity", lambda x: (x, lambda dy: dy), floats=False)
-"""y = x."""
+identity = stateless("identity", _identity, floats=False)
 
 
 def as_activation(kind: str, activation: Any) -> Layer:

@@ -61,17 +61,35 @@ MAX_PIXELS_TO_ADD = 256
 """Pixels up to which a sum in float32 is precise: NumPy adds them one after the other."""
 
 
-def _global_avg_pool(kind: str, axes: Axes) -> Layer:
-    """Global average pooling over any number of axes.
+GLOBAL_AVG_POOL = """y[n, c] = the mean of channel c over the whole {whole};  dx = dy / pixels, everywhere.
+
+    It is ready, without arguments: ``fn.{kind}``. The {whole} may be of any size; it comes before the last ``dense``.
+
+    Args:
+        x: floats of shape (batch, {axes}, channels).
+
+    Returns:
+        A layer without parameters, from (batch, {axes}, channels) to (batch, channels).
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        ValueError: from ``apply``, x has another number of axes, or no pixels.
 
     Example:
-        >>> y, _ = global_avg_pool2d.apply({}, np.ones((2, 4, 4, 3)))
-        >>> y.shape
-        (2, 3)
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.{kind}.apply({{}}, np.arange(4.0).reshape({example}))
+        >>> y
+        array([[1., 2.]])
+        >>> vjp_fn(np.ones_like(y))[1].ravel()
+        array([0.5, 0.5, 0.5, 0.5])
 
     Reference:
         Lin, Chen & Yan 2014, "Network in network", arXiv 1312.4400, section 3.2.
     """
+
+
+def _global_avg_pool(kind: str, axes: Axes, whole: str, names: str) -> Layer:
+    """Global average pooling over any number of axes; ``names`` are those of the axes of a whole, an image."""
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
@@ -88,17 +106,14 @@ def _global_avg_pool(kind: str, axes: Axes) -> Layer:
         y = y.astype(x.dtype, copy=False)
         return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
 
+    example = (1, *[1] * (len(axes) - 1), 2, 2)
+    forward.__doc__ = GLOBAL_AVG_POOL.format(kind=kind, whole=whole, axes=names, example=str(example)[1:-1])
     return stateless(kind, forward)
 
 
-global_avg_pool1d = _global_avg_pool("global_avg_pool1d", LINE)
-"""y[n, c] = the mean of channel c over the whole series;  dx = dy / width, everywhere."""
-
-global_avg_pool2d = _global_avg_pool("global_avg_pool2d", FLAT)
-"""y[n, c] = the mean of channel c over the whole image;  dx = dy / (height * width), everywhere."""
-
-global_avg_pool3d = _global_avg_pool("global_avg_pool3d", SOLID)
-"""y[n, c] = the mean of channel c over the whole volume;  dx = dy / (depth * height * width), everywhere."""
+global_avg_pool1d = _global_avg_pool("global_avg_pool1d", LINE, "series", "width")
+global_avg_pool2d = _global_avg_pool("global_avg_pool2d", FLAT, "image", "height, width")
+global_avg_pool3d = _global_avg_pool("global_avg_pool3d", SOLID, "volume", "depth, height, width")
 
 
 @layer

@@ -22,8 +22,30 @@ def _reshaped(x: Array, shape: Shape) -> tuple[Array, Pull]:
     return x.reshape(len(x), *shape), lambda dy: dy.reshape(x.shape)
 
 
-flatten = stateless("flatten", lambda x: _reshaped(x, (math.prod(x.shape[1:]),)))
-"""y = x as (batch, everything else);  dx = dy in the shape of x."""
+def _flatten(x: Array) -> tuple[Array, Pull]:
+    """y = x as (batch, everything else);  dx = dy in the shape of x.
+
+    It stands between the images of a convolution and the vectors of ``dense``.
+
+    Args:
+        x: floats of shape (batch, ...).
+
+    Returns:
+        A layer without parameters, from (batch, ...) to (batch, elements of one example).
+
+    Raises:
+        TypeError: from ``apply``, x is no plain array of float32 or float64.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> y, vjp_fn = fn.flatten.apply({}, np.zeros((5, 4, 4, 3)))
+        >>> y.shape, vjp_fn(y)[1].shape
+        ((5, 48), (5, 4, 4, 3))
+    """
+    return _reshaped(x, (math.prod(x.shape[1:]),))
+
+
+flatten = stateless("flatten", _flatten)
 
 
 @layer

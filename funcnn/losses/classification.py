@@ -5,6 +5,8 @@ clip nothing. With weights w, the mean of the losses l is Σ w l / Σ w, over th
 stands beside a weight of 0, a missing target or NaN, counts nothing.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

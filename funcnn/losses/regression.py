@@ -4,6 +4,8 @@ With weights w, the mean of the losses l is Σ w l / Σ w, over the losses with 
 weight of 0, a missing target or NaN, counts nothing.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from funcnn.aliases import Array

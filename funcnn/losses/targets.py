@@ -4,6 +4,8 @@ A target says what an example should be, and a weight how much that example coun
 two, one of weight 0 as none.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias

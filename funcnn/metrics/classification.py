@@ -3,6 +3,8 @@
 Nearly all of them follow from the confusion matrix; they differ in how much the mistakes of rare classes count.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -3,6 +3,8 @@
 A calibrated model is right in 80 % of the cases to which it gives a probability of 0.8.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -4,6 +4,8 @@ They need scores, not decisions: of hard decisions, the area under the ROC curve
 what the number sums up.
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

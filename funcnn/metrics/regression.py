@@ -4,6 +4,8 @@
 all metrics they take predictions first, then targets: ``r2`` of swapped arguments is another number.
 """
 
+from __future__ import annotations
+
 from typing import Any, Literal, TypeAlias
 
 import numpy as np

@@ -3,6 +3,8 @@
 The mean smooths the direction, and the division gives every weight a step size of its own.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """RMSprop, AdaGrad and AdaDelta: the gradient, divided by the root of a sum or a mean of earlier squares."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn import checks

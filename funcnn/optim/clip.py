@@ -1,5 +1,7 @@
 """Clipping: the limits of each element of a gradient, or of the norm of all gradients together."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -4,6 +4,8 @@ A rule is written for one array and lifted to trees here, once. ``chain`` passes
 its gradients, so that every known optimizer is a chain of two or three.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -112,7 +114,7 @@ class Optimizer:
         return pipeline is not None and pipeline.donates
 
     @property
-    def transforms(self) -> tuple["Optimizer", ...]:
+    def transforms(self) -> tuple[Optimizer, ...]:
         """The transforms, if it is a chain."""
         pipeline = _own_pipeline(self)
         return () if pipeline is None else pipeline.transforms
@@ -120,15 +122,16 @@ class Optimizer:
     def __repr__(self) -> str:
         if self.call is None:
             return self.kind
-        return repr(self.call) if self.call.made is self.update else f"<{self.call!r} with another update>"
+        changed = self.call.changed(self)
+        return f"<{self.call!r} with another {changed}>" if changed else repr(self.call)
 
     def __reduce__(self) -> Any:
-        if self.call is None or self.call.made is not self.update:
+        if self.call is None or self.call.changed(self):
             raise TypeError(
                 f"the optimizer {self!r} has no recorded call that describes it, so it cannot be pickled or copied; "
                 "write a function that returns it, decorate it with @funcnn.recorded.recorded, and call that"
             )
-        return made, (self.call.constructor, dict(self.call.arguments))
+        return made, self.call.parts()
 
 
 def lift(

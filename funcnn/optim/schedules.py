@@ -3,6 +3,8 @@
 A learning rate usually warms up, stays and decays. Wherever an optimizer takes a rate, a schedule may stand.
 """
 
+from __future__ import annotations
+
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
 """Stochastic gradient descent: steps against the gradient, or against a fading sum of all gradients."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn import checks, tree

@@ -1,5 +1,7 @@
 """Optimizers for some of the parameters: ``masked`` restricts one, ``partition`` gives each parameter its own."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from funcnn import checks

@@ -6,19 +6,17 @@ notebook, axes that are the last line of a cell show their picture. A new plot i
 in the file of its family, and one row in the table of ``test_plot.py``.
 """
 
-from funcnn.plot.confusion import confusion_matrix as confusion_matrix
-from funcnn.plot.curves import learning_curves as learning_curves
-from funcnn.plot.curves import norms as norms
-from funcnn.plot.curves import validation_curve as validation_curve
-from funcnn.plot.diagram import diagram as diagram
-from funcnn.plot.images import filtered_image as filtered_image
-from funcnn.plot.images import heat_map as heat_map
-from funcnn.plot.images import image_grid as image_grid
-from funcnn.plot.inside import feature_maps as feature_maps
-from funcnn.plot.points import decision_boundary as decision_boundary
-from funcnn.plot.points import scatter as scatter
-from funcnn.plot.scores import calibration_curve as calibration_curve
-from funcnn.plot.scores import precision_recall_curve as precision_recall_curve
-from funcnn.plot.scores import roc_curve as roc_curve
-from funcnn.plot.weights import dense_weights as dense_weights
-from funcnn.plot.weights import filters as filters
+from funcnn.plot.confusion import confusion_matrix
+from funcnn.plot.curves import learning_curves, norms, validation_curve
+from funcnn.plot.diagram import diagram
+from funcnn.plot.images import filtered_image, heat_map, image_grid
+from funcnn.plot.inside import feature_maps
+from funcnn.plot.points import decision_boundary, scatter
+from funcnn.plot.scores import calibration_curve, precision_recall_curve, roc_curve
+from funcnn.plot.weights import dense_weights, filters
+
+__all__ = [
+    "calibration_curve", "confusion_matrix", "decision_boundary", "dense_weights", "diagram", "feature_maps",
+    "filtered_image", "filters", "heat_map", "image_grid", "learning_curves", "norms", "precision_recall_curve",
+    "roc_curve", "scatter", "validation_curve",
+]  # fmt: skip

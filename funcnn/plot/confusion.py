@@ -3,6 +3,8 @@
 The counts show how many examples there are, and their fractions of the row how each class was predicted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["confusion_matrix"]
 
 
-def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     r"""A confusion matrix as a grid: in each cell the count, and its fraction of the examples of that true class.
 
     Args:

@@ -3,6 +3,8 @@
 Curves differ in dashes and markers too, so that they can be distinguished without colours.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -26,7 +28,7 @@ Records: TypeAlias = Iterable[Mapping[str, float | str]]
 """A dict of numbers for each epoch or step; numbers as text, as ``csv.DictReader`` reads them from a log, will do."""
 
 
-def learning_curves(history: Records, metric: str = "loss", ax: "Axes | None" = None) -> "Axes":
+def learning_curves(history: Records, metric: str = "loss", ax: Axes | None = None) -> Axes:
     """One metric on the training and on the validation data, by epoch.
 
     Args:
@@ -76,7 +78,7 @@ def learning_curves(history: Records, metric: str = "loss", ax: "Axes | None" = 
     return ax
 
 
-def all_curves(history: Records, metrics: Sequence[str] = ()) -> "Figure":
+def all_curves(history: Records, metrics: Sequence[str] = ()) -> Figure:
     """The learning curves of several metrics, by default of all, beside and below each other in a figure of its own."""
     from matplotlib.figure import Figure
 
@@ -94,8 +96,8 @@ def validation_curve(
     validation: Any,
     parameter: str = "hyper-parameter",
     metric: str = "loss",
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """One metric on the training and on the validation data, by the value of a hyper-parameter.
 
     Where both are bad the model is too rigid; where only the validation is bad it is too free. Between them is the
@@ -168,7 +170,7 @@ def _mean(runs: Array) -> Array:
     return mean
 
 
-def norms(records: Records, quantity: str = "gradient", ax: "Axes | None" = None) -> "Axes":
+def norms(records: Records, quantity: str = "gradient", ax: Axes | None = None) -> Axes:
     """The norm of each parameter's gradient or update, by step, on a logarithmic scale.
 
     It shows vanishing and exploding gradients before they affect the loss.

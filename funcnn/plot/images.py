@@ -3,6 +3,8 @@
 A wrong prediction is marked by a frame and a cross as well as by colour.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -38,8 +40,8 @@ def image_grid(
     predicted: Array | None = None,
     class_names: Sequence[str] | None = None,
     columns: int = 8,
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """Images side by side, each with its true and its predicted class.
 
     Args:
@@ -112,7 +114,7 @@ def image_grid(
     return ax
 
 
-def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
+def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Axes:
     """The importance of each part of an image, drawn over the image: of ``saliency``, ``grad_cam`` or a map of yours.
 
     Args:
@@ -162,7 +164,7 @@ def heat_map(image: Array, heat: Array, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def filtered_image(image: Array, kernels: Mapping[str, Array], ax: "Axes | None" = None) -> "Axes":
+def filtered_image(image: Array, kernels: Mapping[str, Array], ax: Axes | None = None) -> Axes:
     """An image and the output of each of several filters, for example a Sobel filter beside a learned one.
 
     Args:

@@ -3,6 +3,8 @@
 A model with two inputs can be shown as a whole: its predictions everywhere, not only where there are data.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ GRID_POINTS = 200
 """The number of points along each side of the grid on which a model predicts."""
 
 
-def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """Points in the plane, with a colour and a marker for each class.
 
     Args:
@@ -81,8 +83,8 @@ def decision_boundary(
     labels: Array,
     class_names: Sequence[str] | None = None,
     threshold: float = 0.0,
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """The predictions of a model around the data: a region for each class, and the boundaries between them.
 
     Args:

@@ -3,6 +3,8 @@
 Each class or label is a curve of its own; where one has no examples, the legend says so.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +32,8 @@ def roc_curve(
     *,
     weights: Array | None = None,
     multilabel: bool = False,
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """The ROC curve of each class: the true positive rate over the false positive rate, with the area in the legend.
 
     Args:
@@ -67,8 +69,8 @@ def precision_recall_curve(
     *,
     weights: Array | None = None,
     multilabel: bool = False,
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """The precision of each class over its recall, with the average precision, the area below, in the legend.
 
     Args:
@@ -100,8 +102,8 @@ def calibration_curve(
     *,
     weights: Array | None = None,
     multilabel: bool = False,
-    ax: "Axes | None" = None,
-) -> "Axes":
+    ax: Axes | None = None,
+) -> Axes:
     """The reliability diagram: how often predictions came true, over the probability that the model gave them.
 
     Args:
@@ -164,8 +166,8 @@ def _rankings(
     class_names: Sequence[str] | None,
     weights: Array | None,
     multilabel: bool,
-    ax: "Axes | None",
-) -> "Axes":
+    ax: Axes | None,
+) -> Axes:
     """The curve of each class, with its metric in the legend."""
     found, w = columns(kind, y, labels, weights, multilabel)
     counts = {c: ranking.counts_by_threshold(*pair, w)[:2] for c, pair in found.items()}
@@ -201,7 +203,7 @@ def _names(kind: str, class_names: Any, classes: Iterable[int], multilabel: bool
     return {c: f"{word} {name}" for c, name in names.items()} if class_names is None else names
 
 
-def _line(ax: "Axes", number: int, x: Any, y: Any, drawstyle: Any = "default") -> Any:
+def _line(ax: Axes, number: int, x: Any, y: Any, drawstyle: Any = "default") -> Any:
     """A line that can be distinguished from the others without colours."""
     colour, dashes = COLOURS[number % len(COLOURS)], DASHES[sum(divmod(number, len(COLOURS))) % len(DASHES)]
     (line,) = ax.plot(x, y, dashes, color=colour, drawstyle=drawstyle, linewidth=1.5)
@@ -218,7 +220,7 @@ def _height(curves: Any) -> float:
     return max(4.4, 0.22 * len(curves) + 1.2)
 
 
-def _finish(ax: "Axes", entries: list[tuple[Any, str]]) -> None:
+def _finish(ax: Axes, entries: list[tuple[Any, str]]) -> None:
     """The limits of both axes, a little more than 0 to 1, and the legend beside the plot, where it covers no curve."""
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.grid(alpha=0.3)

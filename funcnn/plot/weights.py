@@ -3,6 +3,8 @@
 Blue is negative, white is zero and vermillion is positive; all weights of a layer have the same scale.
 """
 
+from __future__ import annotations
+
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["dense_weights", "filters"]
 
 
-def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
+def filters(w: Array, ax: Axes | None = None) -> Axes:
     """The kernels of a convolution: a column for each filter, a row for each input channel.
 
     Args:
@@ -51,7 +53,7 @@ def filters(w: Array, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None) -> "Axes":
+def dense_weights(w: Array, shape: Shape | None = None, ax: Axes | None = None) -> Axes:
     """The weights of a dense layer: as one matrix, or as an image for each unit.
 
     Args:
@@ -117,7 +119,7 @@ def dense_weights(w: Array, shape: Shape | None = None, ax: "Axes | None" = None
     return ax
 
 
-def _tiles(ax: "Axes", shown: list[tuple[Array, Any, Any]], rows: int, columns: int, limit: Any) -> None:
+def _tiles(ax: Axes, shown: list[tuple[Array, Any, Any]], rows: int, columns: int, limit: Any) -> None:
     """Draw each ``(kernel, row, column)`` in its place, and the common scale."""
     for kernel, row, column in shown:
         picture = tile(ax, kernel, column, row, cmap=diverging(), vmin=-limit, vmax=limit)

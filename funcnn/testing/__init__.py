@@ -5,6 +5,8 @@ law is one function there. ``losses.py``, ``optimizers.py`` and ``metrics.py`` c
 ``python -m funcnn.testing`` prints the report of every layer.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import replace

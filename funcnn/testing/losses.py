@@ -3,6 +3,8 @@
 A direction v tells a wrong gradient from a right one: ``<dy, v>`` must be the difference of the value along it.
 """
 
+from __future__ import annotations
+
 import inspect
 import math
 import warnings

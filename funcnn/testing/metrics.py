@@ -3,6 +3,8 @@
 ``fit`` and ``evaluate`` record what it returns, so that it must be one number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

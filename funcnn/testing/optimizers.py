@@ -3,6 +3,8 @@
 State is a value: whoever keeps it, copies it or saves it may go on from there, with the same bits.
 """
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Callable
 from pathlib import Path

@@ -3,6 +3,8 @@
 It prints as a table. A report with a failure is raised as an ``AssertionError`` that shows the table.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,12 @@ __all__ = ["Finding", "Report", "must_raise", "must_return", "verdict"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One law, on what it was checked, how far it was missed and how far is allowed."""
+    """One law, on what it was checked, how far it was missed and how far is allowed.
+
+    Example:
+        >>> Finding("adjoint", "x", error=1e-9, tolerance=1e-6).passed
+        True
+    """
 
     law: str
     subject: str
@@ -38,7 +45,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings on one thing; prints as a table."""
+    """All findings on one thing; prints as a table.
+
+    Example:
+        >>> report = Report("dense(4) on (3,)", (Finding("adjoint", "x", 1e-9, 1e-6),))
+        >>> report.passed, report.largest_error
+        (True, 1e-09)
+    """
 
     subject: str
     findings: tuple[Finding, ...]

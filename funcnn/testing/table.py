@@ -3,6 +3,8 @@
 The tests run through it, and so does ``python -m funcnn.testing``.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from funcnn import combinators, layers
@@ -15,6 +17,9 @@ __all__ = ["table_of_layers"]
 
 def table_of_layers() -> list[tuple[Layer, Tree]]:
     """Every layer and combinator of the library, in all its variants, with an input shape: the rows of the tests.
+
+    Returns:
+        ``[(layer, shape)]``, with shapes as ``init`` takes them.
 
     Example:
         >>> len(table_of_layers()) > 30

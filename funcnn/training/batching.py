@@ -4,6 +4,8 @@ The order depends only on a key and the number of the epoch, so a run can be res
 an array, or a nested dict of arrays, all with one example per index.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias

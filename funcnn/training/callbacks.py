@@ -5,6 +5,8 @@ A callback is any function of the record and of the ``Fit`` so far, such as
 something is a pair ``(init, update)``, a ``Callback``: ``fit`` keeps its state, and saves it with the run.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import math

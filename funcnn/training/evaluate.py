@@ -4,6 +4,8 @@ The loss and the metrics are computed over the outputs of all examples at once; 
 be another number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias, overload
 

@@ -4,6 +4,8 @@ A step is a pure function of (parameters, optimizer state, batch, key), and ``fi
 record. Where you need another loop, write it with ``value_and_grad``, ``batches`` and ``evaluate``.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 import time
@@ -153,10 +155,9 @@ def fit(
     first = saved.run.step
     show = progress(steps * epochs - first) if verbose else None
 
-    def report(record: Record) -> None:
+    def report(record: Record, before: Record | None) -> None:
         if show is not None:
             show(0, "")
-            before = loop.history[-1] if loop.history else None
             print(format_record(record, before, f"epoch {record['epoch']}/{epochs} "), flush=True)
 
     # NumPy need not warn of an overflow: if it matters, it becomes an error of fit.
@@ -250,6 +251,12 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
         record: ``{"epoch": ..., "seconds": ..., name: number}``, with the seconds since the start.
         before: the record before, for the time between the two.
         head: what the line begins with.
+
+    Args:
+        record: one of ``Fit.history``.
+
+    Returns:
+        The line.
 
     Raises:
         TypeError, ValueError: the record is not a dict with ``seconds``, or has something else than numbers.

@@ -52,7 +52,7 @@ class Loop:
         layer, optimizer, loss, metrics, parts, key, batch_size, epochs, evaluate_every, callbacks: as given to ``fit``,
             checked; ``parts`` are the training data and perhaps validation data, by name.
         store: where to save the run.
-        report: called with each record before its callbacks.
+        report: called with each record and the one before it, before the callbacks.
         deferral: surrounds what Ctrl-C may not interrupt.
         run: where the loop starts.
         history: the records before that.
@@ -71,7 +71,7 @@ class Loop:
     evaluate_every: int
     callbacks: Sequence[Any]
     store: Store | None
-    report: Callable[[Record], None]
+    report: Callable[[Record, Record | None], None]
     deferral: Deferral
     run: Run
     history: list[Record]
@@ -149,7 +149,7 @@ class Loop:
             raise self.diverged(f"{error} after epoch {epoch}", None, self.predicted(run.params)) from None
         if path := next((path for path in self.nonfinite_state() if path not in self.undefined), ""):
             raise self.diverged(f"{path} in the optimizer state is not finite after epoch {epoch}", None)
-        self.report(record)
+        self.report(record, self.history[-1] if self.history else None)
         self.history.append(record | _rate(run.opt_state))
         self.good, self.good_step = Fit(params, run.opt_state, self.history), run.step
         self.decision, stopped = decide(self.callbacks, self.states, self.good)

@@ -102,7 +102,14 @@ class Fit(_Fit):
 
 
 class Decision(NamedTuple):
-    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here."""
+    """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here.
+
+    Example:
+        >>> def first_epoch_only(record, result):
+        ...     return Decision(stop=True, result=result)
+        >>> first_epoch_only({"epoch": 1}, Fit({}, {}, [])).stop
+        True
+    """
 
     stop: bool
     result: Fit
@@ -156,10 +163,13 @@ class Callback:
         return verdict
 
     def __repr__(self) -> str:
-        return f"the pair of {spelled(self.update)}" if self.call is None else repr(self.call)
+        if self.call is None:
+            return f"the pair of {spelled(self.update)}"
+        changed = self.call.changed(self)
+        return f"<{self.call!r} with another {changed}>" if changed else repr(self.call)
 
     def __reduce__(self) -> Any:
-        if self.call is None:
+        if self.call is None or self.call.changed(self):
             raise TypeError(
                 f"{self!r} has no recorded call that describes it, so it cannot be pickled or copied; write a function "
                 "that returns it, decorate it with @funcnn.recorded.recorded, and call that"
@@ -168,7 +178,13 @@ class Callback:
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation."""
+    """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation.
+
+    Example:
+        >>> error = NonFiniteLossError("the loss is nan at step 3", Fit({"w": np.ones(2)}, {}, []))
+        >>> error.result.params
+        {'w': array([1., 1.])}
+    """
 
     def __init__(self, message: str, result: Fit) -> None:
         super().__init__(message)

@@ -109,7 +109,7 @@ def load_run(
     except FileNotFoundError:
         raise FileNotFoundError(f"fit: there is no run to resume, no file {path}; leave out resume to start") from None
     about = _about(path, saved)
-    found = about["fingerprint"]
+    found = {name: _plain(str(text)) for name, text in about["fingerprint"].items()}
     differences = [
         f"{name}: {found.get(name, 'none')} there, {fingerprint.get(name, 'none')} here"
         for name in {**fingerprint, **found}
@@ -201,11 +201,19 @@ def _as_number(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """What something is, the same in each process: without the addresses of objects."""
+    """What something is, the same in each process and version of funcnn."""
     text = spelled(value)
     if isinstance(value, Optimizer) and value.call is None:
         text = f"{text} of {spelled(value.update)}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """A text without the addresses of objects, and without what earlier versions printed in another way.
+
+    They wrote the names of callbacks and initializers without their modules.
+    """
+    return re.sub(r" at 0x[0-9a-fA-F]+|\b(?:callbacks|initializers)\.(?=\w)", "", text)
 
 
 def _callback(callback: Callback) -> str:

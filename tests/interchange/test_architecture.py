@@ -399,7 +399,7 @@ def test_version_1_had_another_name_for_the_standard_deviation() -> None:
     graph = {"layer": "graph", "arguments": {"nodes": {"dict": {"a": [dense, "input"]}}, "output": "a"}}
     for model in (dense, layers(dense, layers(dense)), graph):
         again = fn.from_json(old(model))
-        assert repr(again).count("w_init=normal(std=0.5)") == json.dumps(model).count("deviation")
+        assert repr(again).count("w_init=initializers.normal(std=0.5)") == json.dumps(model).count("deviation")
         assert '"version": 2' in fn.to_json(again)
         with pytest.raises(ValueError, match=r"normal takes no \['deviation'\], it takes \['std'\]"):
             fn.from_json(old(model, version=2))

@@ -128,9 +128,9 @@ def _nested(inner: Any, grads: Any, state: Any, params: Any) -> Any:
 @pytest.mark.parametrize(
     ("callback", "text"),
     [
-        (early_stopping("validation_loss", 2), "early_stopping('validation_loss', 2)"),
-        (checkpoints("run", metric="train_loss"), "checkpoints('run', metric='train_loss')"),
-        (csv_log("log.csv"), "csv_log('log.csv')"),
+        (early_stopping("validation_loss", 2), "callbacks.early_stopping('validation_loss', 2)"),
+        (checkpoints("run", metric="train_loss"), "callbacks.checkpoints('run', metric='train_loss')"),
+        (csv_log("log.csv"), "callbacks.csv_log('log.csv')"),
     ],
 )
 def test_a_callback_prints_as_its_call_and_survives_pickle(callback: Any, text: str) -> None:

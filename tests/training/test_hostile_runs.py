@@ -79,8 +79,8 @@ def without(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("states", "message"),
     [
-        ({}, "the state of the callback early_stopping.* is missing"),
-        ({"0": np.ones(2)}, "the state of the callback early_stopping.* must be a dict, got a ndarray"),
+        ({}, "the state of the callback callbacks\\.early_stopping.* is missing"),
+        ({"0": np.ones(2)}, "the state of the callback callbacks\\.early_stopping.* must be a dict, got a ndarray"),
         ({"0": {}}, "early_stopping.*, since is missing"),
         ({"0": without("since")}, "early_stopping.*, since is missing"),
         ({"0": without("lowest")}, "early_stopping.*, lowest is missing"),

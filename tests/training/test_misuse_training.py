@@ -108,7 +108,7 @@ ROWS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("loss by name there", lambda: evaluate(loss="mse"), TypeError, "evaluate: loss: expected a function, got 'mse'"),
     # fit
     ("fit by name", lambda: fit(loss="mse"), TypeError, "fit: loss: expected a function, got 'mse'"),
-    ("fit a metric", lambda: fit(loss=fn.metrics.accuracy), TypeError, r"the loss accuracy must return a pair"),
+    ("fit a metric", lambda: fit(loss=fn.metrics.accuracy), TypeError, r"the loss metrics.accuracy must return a pair"),
     ("fit sgd", lambda: fit(optimizer=fn.sgd), TypeError, "fit: expected an optimizer such as"),
     ("fit by a text", lambda: fit(optimizer="adam"), TypeError, "fit: expected an optimizer such as .* got 'adam'"),
     ("fit three", lambda: fit(train=(X, LABELS, X)), TypeError, "fit: expected data as a tuple .* got a tuple of 3"),

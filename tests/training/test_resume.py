@@ -271,6 +271,22 @@ def test_another_run_is_not_resumed(tmp_path: Path, changes: Any, message: str) 
     assert path.read_bytes() == before
 
 
+def test_a_run_is_resumed_whose_file_has_the_texts_of_an_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fn.serial(fn.dense(3, w_init=fn.initializers.uniform(-1, 1), b_init=fn.initializers.ones))
+    run = {"model": model, "params": model.init((4,), 0), "callbacks": [fn.callbacks.early_stopping("train_loss", 9)]}
+    earlier = {
+        "model": "serial(dense(3, w_init=uniform(-1, 1), b_init=ones))",
+        "callbacks with a state": "early_stopping('train_loss', 9)",
+    }
+    path = tmp_path / "run.npz"
+    write = loop.save_run
+    monkeypatch.setattr(loop, "save_run", lambda path, about, *rest: write(path, about | earlier, *rest))
+    fit(checkpoint=path, epochs=1, **run)
+    assert len(fit(resume=path, epochs=2, **run).history) == 3
+
+
 def test_every_difference_is_named_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     fit(checkpoint=path, epochs=1)
