@@ -42,6 +42,7 @@ from funcnn.protocol import *  # noqa: F403
 from funcnn.shapes import Spec as Spec
 from funcnn.shapes import spec as spec
 from funcnn.shapes import specs as specs
+from funcnn.spellings import explain_names as _explain_names
 from funcnn.training import *  # noqa: F403
 from funcnn.training import callbacks as callbacks
 
@@ -79,3 +80,5 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
     for _module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "funcnn"]:
         if hasattr(_module, "__all__"):  # so that completion offers what users call, and no imports
             _module.__dir__ = partial(sorted, _module.__all__)
+
+_explain_names(__name__)

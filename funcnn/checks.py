@@ -16,15 +16,21 @@ from typing import Any
 
 import numpy as np
 
+from funcnn import spellings
 from funcnn.aliases import Array, Shape
+from funcnn.wording import cast, shown, uncalled, what
 
 __all__ = [
-    "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array", "float_dtype",
-    "fraction", "function", "images", "is_iterable", "labels", "nonnegative", "number", "path", "plain", "positive",
-    "prefix", "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes",
-    "steps", "weights", "what",
+    "PLAIN", "accepts", "array", "axes", "cast", "channels", "dtype", "example_shape", "flag", "float_array",
+    "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable", "labels",
+    "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate", "real",
+    "returned_array", "returned_number", "returned_pair", "shown", "size", "sizes", "steps", "uncalled", "weights",
+    "what",
 ]  # fmt: skip
 
+
+NUMBERED = "names, labels = np.unique(labels, return_inverse=True)"
+"""How to number classes that are given by name."""
 
 PLAIN = (np.ndarray, np.memmap)
 """The types of arrays that are plain data. A mask, a matrix or a record means something else, which would be lost."""
@@ -45,9 +51,9 @@ def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
     number = _index(value)
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f" >= {least}"
-        raise ValueError(f"{prefix(kind)}{name} must be a whole number{bound}, got {value!r}")
+        raise ValueError(f"{prefix(kind)}{name} must be a whole number{bound}, got {shown(value)}")
     if number > sys.maxsize:
-        raise ValueError(f"{prefix(kind)}{name} must be at most {sys.maxsize}, got {value!r}")
+        raise ValueError(f"{prefix(kind)}{name} must be at most {sys.maxsize}, got {shown(value)}")
     return number
 
 
@@ -63,7 +69,7 @@ def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "
     if len(found) != len(axes) or any(n is None or n < 1 for n in found):
         many = "pair" if len(axes) == 2 else "tuple"
         raise ValueError(
-            f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {value!r}"
+            f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {shown(value)}"
         )
     return tuple(n for n in found if n is not None)
 
@@ -72,7 +78,7 @@ def steps(kind: str, name: str, value: Any) -> int:
     """A number of steps: an integer of at least 1."""
     number = _index(value)
     if number is None:
-        raise TypeError(f"{prefix(kind)}{name}: expected an int, a number of steps, got {value!r}; use int(...)")
+        raise TypeError(f"{prefix(kind)}{name}: expected an int, a number of steps, got {shown(value)}; use int(...)")
     if number < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected at least 1 step, got {value}")
     return number
@@ -81,7 +87,7 @@ def steps(kind: str, name: str, value: Any) -> int:
 def real(kind: str, name: str, value: Any) -> float:
     """Any real number as a Python float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {value!r}")
+        raise TypeError(f"{prefix(kind)}{name}: expected a number, got {shown(value)}")
     try:
         return float(value)
     except OverflowError:  # a whole number that no float can hold
@@ -96,7 +102,7 @@ def flag(kind: str, name: str, value: Any) -> bool:
         True
     """
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{prefix(kind)}{name} must be True or False, got {value!r}")
+        raise TypeError(f"{prefix(kind)}{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -104,7 +110,7 @@ def number(kind: str, name: str, value: Any) -> float:
     """A finite number as a Python float, so that float32 arrays times it stay float32."""
     found = real(kind, name, value)
     if not math.isfinite(found):
-        raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {value!r}")
+        raise ValueError(f"{prefix(kind)}{name} must be a finite number, got {shown(value)}")
     return found
 
 
@@ -135,7 +141,7 @@ def proper_fraction(kind: str, name: str, value: Any) -> float:
     """A number in (0, 1), as a Python float."""
     found = real(kind, name, value)
     if not 0 < found < 1:
-        raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {value!r}")
+        raise ValueError(f"{prefix(kind)}{name} must lie between 0 and 1, got {shown(value)}")
     return found
 
 
@@ -143,7 +149,7 @@ def nonnegative(kind: str, name: str, value: Any) -> float:
     """A finite number ``>= 0`` that is not a rate, as a Python float."""
     found = real(kind, name, value)
     if not 0 <= found < math.inf:
-        raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {value!r}")
+        raise ValueError(f"{prefix(kind)}{name} must be a number >= 0, got {shown(value)}")
     return found
 
 
@@ -162,14 +168,37 @@ def function(kind: str, name: str, value: Any, takes: str = "") -> Callable[...,
         0.5
     """
     expected = f"{prefix(kind)}{name}: expected a function" + (f" of ({takes})" if takes else "")
-    if not callable(value):
-        raise TypeError(f"{expected}, got {value!r}")
+    if not is_function(value) or spellings.is_foreign(value):
+        write = spellings.name(value)
+        raise TypeError(f"{expected}, got {shown(value)}" + (f"; write {write}" if write else ""))
     found: Callable[..., Any] = value
     if takes and not accepts(found, takes.split(", ")):
-        own = getattr(value, "__name__", repr(value))
+        own = getattr(value, "__name__", shown(value))
         hint = f"; if it makes such a function, call it: {own}(...)" if own.isidentifier() else ""
         raise TypeError(f"{expected}, got {own}, which takes other arguments{hint}")
+    if is_constructor(value):
+        raise TypeError(f"{expected}, got {value.__name__}, which makes one{uncalled(value)}")
     return found
+
+
+def is_function(value: Any) -> bool:
+    """Whether something is to be called; a layer is not, its ``__call__`` only raises an error that says so."""
+    return callable(value) and not getattr(type(value).__call__, "only_raises", False)
+
+
+def not_a_layer(value: Any) -> str:
+    """The end of a message about a value that stands where a layer is meant."""
+    if isinstance(value, dict):
+        return "; is it model and params in the wrong order?"
+    if hasattr(value, "__array__"):
+        return "; arrays are given to apply(params, x)"
+    write = spellings.name(value)
+    return f"; write {write}" if write else uncalled(value)
+
+
+def is_constructor(value: Any) -> bool:
+    """Whether this is a constructor of the library, such as ``early_stopping``, that was not called."""
+    return getattr(value, "is_constructor", False) is True
 
 
 def accepts(function: Callable[..., Any], arguments: Sequence[str]) -> bool:
@@ -201,7 +230,7 @@ def path(kind: str, value: Any, name: str = "path") -> Path:
         '.npz'
     """
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise TypeError(f"{prefix(kind)}{name}: expected a str or a Path, got {value!r}")
+        raise TypeError(f"{prefix(kind)}{name}: expected a str or a Path, got {shown(value)}")
     text = os.fspath(value)
     try:
         os.fsencode(text)
@@ -209,7 +238,7 @@ def path(kind: str, value: Any, name: str = "path") -> Path:
         text = text.encode("ascii", "backslashreplace").decode()
         raise ValueError(f"{prefix(kind)}{name}: no file can be called {text!r}; use other characters") from None
     if not text or "\0" in text:
-        raise ValueError(f"{prefix(kind)}{name}: expected the name of a file or folder, got {text!r}")
+        raise ValueError(f"{prefix(kind)}{name}: expected the name of a file or folder, got {shown(text)}")
     return Path(text)
 
 
@@ -218,9 +247,10 @@ def example_shape(kind: str, shape: Any) -> Shape:
     found = [_index(n) for n in shape] if isinstance(shape, tuple | list) else [None]
     if any(n is None or n < 0 for n in found):
         batch = "; leave the batch axis out" if isinstance(shape, tuple) and shape[:1] in ((None,), (-1,)) else ""
-        raise TypeError(
-            f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1), got {shape!r}{batch}"
-        )
+        expected = f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1)"
+        if isinstance(shape, np.ndarray) and shape.ndim > 1:
+            batch = "; use fn.specs(x), or x.shape[1:]"
+        raise TypeError(f"{expected}, got {shown(shape)}{batch}")
     return tuple(n for n in found if n is not None)
 
 
@@ -269,7 +299,11 @@ def array(kind: str, value: Any, name: str = "") -> Array:
         found: Array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{what_is}, got a ragged {type(value).__name__}; its rows have different sizes") from None
+    except (RuntimeError, TypeError):  # of a tensor that has a gradient or is not in the memory of the CPU
+        raise TypeError(f"{what_is}, got {what(value)}; use {cast(value)}") from None
     if found.dtype.kind == "O":
+        if found.size and all(isinstance(item, str) for item in found.flat):
+            raise TypeError(f"{what_is}, got {what(value)} of texts; number them: {NUMBERED}")
         raise TypeError(f"{what_is}, got {what(value)} of objects; use np.asarray(x, np.float32)")
     return found
 
@@ -287,15 +321,17 @@ def dtype(kind: str, value: Any) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype(value).newbyteorder("=")
         return found
     except (TypeError, ValueError, SyntaxError):
-        raise TypeError(f"{prefix(kind)}expected a dtype such as np.float32, got {value!r}") from None
+        raise TypeError(f"{prefix(kind)}expected a dtype such as np.float32, got {shown(value)}") from None
 
 
 def float_dtype(kind: str, dtype: np.dtype[Any], use: str = "x") -> None:
     """Raise if a dtype is not float32 or float64, of either byte order; ``use`` is what the advice casts."""
     if dtype.char in "fd":
         return
-    if dtype.kind in "iub":
+    if dtype == np.uint8:
         raise TypeError(f"{kind}: expected floats, got {dtype}; scale images first: {use}.astype(np.float32) / 255")
+    if dtype.kind in "iub":
+        raise TypeError(f"{kind}: expected floats, got {dtype}; use {use}.astype(np.float32)")
     if dtype.kind == "c":
         use += ".real"
     raise TypeError(f"{kind}: expected float32 or float64, got {dtype}; use {use}.astype(np.float32)")
@@ -305,7 +341,7 @@ def float_array(kind: str, x: Any) -> None:
     """Raise if x is not a batch of floats: integer images would train on a scale of 0 to 255."""
     if type(x) not in PLAIN:
         plain(kind, x)
-        raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use np.asarray(x, np.float32)")
+        raise TypeError(f"{kind}: expected an array, got {type(x).__name__}; use {cast(x)}")
     if x.dtype.char not in "fd":
         float_dtype(kind, x.dtype)
     if x.ndim == 0:
@@ -317,14 +353,16 @@ def images(kind: str, x: Any, axes: Sequence[str]) -> None:
     float_array(kind, x)
     if x.ndim != len(axes) + 2:
         words = ", ".join(("batch", *axes, "channels"))
-        raise ValueError(f"{kind}: expected an input of axes ({words}), got shape {x.shape}")
+        one = "; of one example, use x[None]" if x.ndim == len(axes) + 1 else ""
+        raise ValueError(f"{kind}: expected an input of axes ({words}), got shape {x.shape}{one}")
 
 
 def labels(value: Any, classes: int, kind: str = "") -> Array:
     """Class labels as int64, or an error if they are not integers in [0, classes)."""
     found = array(kind, value, "labels")
     if found.dtype.kind not in "iu":
-        raise TypeError(f"{prefix(kind)}expected integer labels, got {found.dtype}; use labels.astype(np.int64)")
+        write = f"number them: {NUMBERED}" if found.dtype.kind in "US" else "use labels.astype(np.int64)"
+        raise TypeError(f"{prefix(kind)}expected integer labels, got {found.dtype}; {write}")
     outside = found[(found < 0) | (found >= classes)]
     if outside.size:
         raise ValueError(f"{prefix(kind)}expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
@@ -400,11 +438,6 @@ def returned_array(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtyp
 def is_iterable(value: Any) -> bool:
     """Whether a value can be iterated over, which an array without axes cannot."""
     return isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and not value.ndim)
-
-
-def what(value: Any) -> str:
-    """A value in a few words, for messages."""
-    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
 def _index(value: Any) -> int | None:

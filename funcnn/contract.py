@@ -11,11 +11,15 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Tree
+from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "gradient", "gradients_like", "in_order_of", "no_params", "parameters",
-    "params_dict", "tree_of_arrays",
+    "OtherDtypes", "OtherParameters", "add_path", "gradient", "gradients_like", "in_order_of", "no_params",
+    "parameters", "params_dict", "shape_of", "tree_of_arrays",
 ]  # fmt: skip
+
+
+PATH_NOTE = "in layer "
 
 
 class OtherParameters(ValueError):
@@ -87,7 +91,8 @@ def _explain(
         if type(leaf) not in checks.PLAIN:
             plain = "a plain" if isinstance(leaf, np.ndarray) else "an"
             raise OtherDtypes(
-                f"{kind}: expected parameter {name!r} as {plain} array, got {type(leaf).__name__}; use np.asarray"
+                f"{kind}: expected parameter {name!r} as {plain} array, got {type(leaf).__name__}; "
+                f"use {cast(leaf, name, '')}"
             )
         if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
             wanted = tuple("any" if n is None else n for n in shape)
@@ -109,7 +114,8 @@ def _explain(
         )
     checks.float_array(kind, x)
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
-        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}")
+        one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
+        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
     channels = next(iter(sizes.values())) * groups
     if x.shape[-1] != channels:
         raise ValueError(
@@ -126,10 +132,8 @@ def _explain(
 def params_dict(kind: str, params: Any) -> None:
     """Raise if parameters are not a dict."""
     if not isinstance(params, dict):
-        swapped = "; is it apply(params, x)?" if isinstance(params, np.ndarray) else ""
-        raise OtherParameters(
-            f"{checks.prefix(kind)}expected a dict of parameters, got {type(params).__name__}{swapped}"
-        )
+        hint = not_parameters(params, "apply(params, x)")
+        raise OtherParameters(f"{checks.prefix(kind)}expected a dict of parameters, got {type(params).__name__}{hint}")
 
 
 def no_params(kind: str, params: Any) -> None:
@@ -181,8 +185,11 @@ def gradient(kind: str, dy: Any, y: Tree) -> None:
         raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
     if type(dy) not in checks.PLAIN:
         checks.plain(f"{kind}: vjp_fn", dy, "dy")
-        if isinstance(dy, list | tuple):
-            raise TypeError(f"{kind}: vjp_fn expects dy like y, an array, got {checks.what(dy)}; use np.asarray")
+        if isinstance(dy, list | tuple) or (hasattr(dy, "__array__") and not isinstance(dy, np.generic)):
+            write = f"use {cast(dy, 'dy', f'np.{y.dtype.name}')}"
+            if isinstance(dy, tuple) and len(dy) == 2:  # what a loss returned
+                write = "a loss returns a pair: value, dy = loss(y, target)"
+            raise TypeError(f"{kind}: vjp_fn expects dy like y, an array, got {checks.what(dy)}; {write}")
     if np.shape(dy) != y.shape:
         raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
     dtype = np.asarray(dy).dtype
@@ -211,3 +218,22 @@ def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "")
         if value.dtype.kind == "f" and np.asarray(found).dtype.char != value.dtype.char:
             dtype = np.asarray(found).dtype
             raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
+
+
+def add_path(error: Exception, name: str, x: Any) -> None:
+    """Put a child's name before the path that a passing error carries, or start that path."""
+    notes = getattr(error, "__notes__", [])
+    if notes and notes[-1].startswith(PATH_NOTE):
+        notes[-1] = f"{PATH_NOTE}{name}/{notes[-1].removeprefix(PATH_NOTE)}"
+    else:
+        error.add_note(f"{PATH_NOTE}{name}, with an input of shape {shape_of(x)}")
+
+
+def shape_of(x: Any) -> Any:
+    """The shape of an array, or the shapes of a tree of arrays; for messages, which also tell of ragged lists."""
+    if isinstance(x, dict):
+        return {name: shape_of(leaf) for name, leaf in x.items()}
+    try:
+        return tuple(np.shape(x))
+    except ValueError:
+        return checks.what(x)

@@ -23,6 +23,8 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Tree
+from funcnn.calls import explained
+from funcnn.wording import shown
 
 __all__ = ["num_threads", "use_threads"]
 
@@ -56,6 +58,7 @@ def num_threads() -> int:
 
 
 @contextmanager
+@explained
 def use_threads(count: int) -> Iterator[None]:
     """Choose the number of threads for everything called inside the ``with``, in this thread only.
 
@@ -317,7 +320,7 @@ def _checked(source: str, count: Any) -> int:
     try:
         return checks.size(source, "count", count)
     except ValueError:
-        raise ValueError(f"{source}: expected a number of threads >= 1, got {count!r}") from None
+        raise ValueError(f"{source}: expected a number of threads >= 1, got {shown(count)}") from None
 
 
 _held_during_fork: list[tuple[Any, Callable[[], Any]]] = []

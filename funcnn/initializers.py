@@ -16,6 +16,7 @@ from funcnn import checks
 from funcnn.aliases import Array, Rng, Shape
 from funcnn.recorded import ready, recorded
 from funcnn.rng import generator
+from funcnn.wording import shown
 
 __all__ = [
     "Initializer", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
@@ -181,11 +182,11 @@ def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
     """
     scale = checks.real("variance_scaling", "scale", scale)
     if not 0 < scale < math.inf:
-        raise ValueError(f"variance_scaling: scale must be positive, got {scale!r}")
+        raise ValueError(f"variance_scaling: scale must be positive, got {shown(scale)}")
     if not isinstance(fan, str) or fan not in ("in", "out", "average"):
-        raise ValueError(f"variance_scaling: fan is 'in', 'out' or 'average', got {fan!r}")
+        raise ValueError(f"variance_scaling: fan is 'in', 'out' or 'average', got {shown(fan)}")
     if not isinstance(distribution, str) or distribution not in ("normal", "uniform"):
-        raise ValueError(f"variance_scaling: distribution is 'normal' or 'uniform', got {distribution!r}")
+        raise ValueError(f"variance_scaling: distribution is 'normal' or 'uniform', got {shown(distribution)}")
 
     def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
         for name, number in (("fan_in", fan_in), ("fan_out", fan_out)):

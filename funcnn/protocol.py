@@ -14,17 +14,19 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from funcnn import checks, contract, notebook, shapes
+from funcnn import checks, contract, notebook, shapes, spellings
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.calls import explained
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.selection import selected
 from funcnn.tree import below
+from funcnn.wording import shown
 
 __all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
 
@@ -34,8 +36,6 @@ Apply: TypeAlias = Callable[..., tuple[Array, Vjp]]
 Wiring: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
-
-PATH_NOTE = "in layer "
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,6 +101,18 @@ class Layer:
         """
         found: Layer = selected(self, which, self.kind)
         return found
+
+    if not TYPE_CHECKING:  # which knows of itself that a layer is not called, and what it has
+
+        def __getattr__(self, name: str) -> Any:
+            raise spellings.no_attribute(self, name)
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Raise an error that says what to write: a layer is a pair of functions and is not called itself."""
+            ready = self.call is None and getattr(sys.modules["funcnn"], self.kind, None) is self
+            raise TypeError(spellings.not_called(self, shown(self), self.kind if ready else "", args, kwargs))
+
+        __call__.only_raises = True
 
     def __repr__(self) -> str:
         return self.spelling() if self.name is None else f"named({self.name!r}, {self.spelling()})"
@@ -228,7 +240,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     if constructor is None:
         return functools.partial(layer, per_example=per_example)
     if not inspect.isroutine(constructor) and not inspect.isclass(constructor):
-        raise TypeError(f"layer: expected a function that returns (init, apply), got {constructor!r}")
+        raise TypeError(f"layer: expected a function that returns (init, apply), got {shown(constructor)}")
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
@@ -244,6 +256,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         return replace(result, kind=constructor.__name__, call=call)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
+    build.is_constructor = True  # type: ignore[attr-defined]
     return build
 
 
@@ -268,17 +281,18 @@ def as_layer(pair: Any) -> Layer:
     if isinstance(pair, Layer):
         return pair
     if not is_pair(pair):
-        hint = f"; call it: {pair.__name__}(...)" if inspect.isfunction(pair) or inspect.isclass(pair) else ""
+        hint = checks.not_a_layer(pair)
         if isinstance(pair, list | tuple) and any(map(is_pair, pair)):
             hint = "; pass several layers one by one: serial(*layers)"
-        raise TypeError(f"a layer is a Layer or a tuple of two functions (init, apply), got {pair!r}{hint}")
+        expected = "a layer is a Layer or a tuple of two functions (init, apply)"
+        raise TypeError(f"{expected}, got {shown(pair)}{hint}")
     return Layer(*pair)
 
 
 def is_pair(value: Any) -> bool:
     """Whether a value is a layer: a ``Layer``, or a tuple of two functions."""
     return isinstance(value, Layer) or (
-        isinstance(value, tuple) and len(value) == 2 and all(callable(part) for part in value)
+        isinstance(value, tuple) and len(value) == 2 and all(map(checks.is_function, value))
     )
 
 
@@ -317,6 +331,7 @@ def given_children(layer: Layer) -> list[tuple[str, Any]]:
     return found
 
 
+@explained
 def named(name: str, layer: Any) -> Layer:
     """The layer under a name of your own, in place of kind and count.
 
@@ -336,7 +351,7 @@ def named(name: str, layer: Any) -> Layer:
         ['head']
     """
     if not isinstance(name, str) or not name or "/" in name:
-        raise ValueError(f"a layer's name is a string that is not empty and has no '/', got {name!r}")
+        raise ValueError(f"a layer's name is a string that is not empty and has no '/', got {shown(name)}")
     return replace(as_layer(layer), name=name)
 
 
@@ -382,25 +397,6 @@ def stateless(
     return Layer(no_params, apply, kind=kind)
 
 
-def add_path(error: Exception, name: str, x: Any) -> None:
-    """Put a child's name before the path that a passing error carries, or start that path."""
-    notes = getattr(error, "__notes__", [])
-    if notes and notes[-1].startswith(PATH_NOTE):
-        notes[-1] = f"{PATH_NOTE}{name}/{notes[-1].removeprefix(PATH_NOTE)}"
-    else:
-        error.add_note(f"{PATH_NOTE}{name}, with an input of shape {shape_of(x)}")
-
-
-def shape_of(x: Any) -> Any:
-    """The shape of an array, or the shapes of a tree of arrays; for messages, which also tell of ragged lists."""
-    if isinstance(x, dict):
-        return {name: shape_of(leaf) for name, leaf in x.items()}
-    try:
-        return np.shape(x)
-    except ValueError:
-        return checks.what(x)
-
-
 def _checked(apply: Callable[..., Any]) -> Apply:
     """A user's ``apply`` with ``rng`` and ``input_grad``, whose outputs and gradients are checked.
 
@@ -411,7 +407,7 @@ def _checked(apply: Callable[..., Any]) -> Apply:
     def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
         check_rng(rng)
         y, pull = checks.returned_pair("apply", run(params, x, rng), "(y, vjp_fn), an output and a function")
-        if not callable(pull):
+        if not checks.is_function(pull):
             raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(pull)}")
         checks.plain("apply", y, "the output")
         if not isinstance(y, np.ndarray | dict):

@@ -7,7 +7,6 @@ it in its field ``call``; a function that was made by another is wrapped so that
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import math
@@ -21,6 +20,8 @@ from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
+
+from funcnn.calls import misfit
 
 __all__ = ["Call", "Recorded", "is_default", "made", "recorded", "spelled", "written"]
 
@@ -158,6 +159,7 @@ def recorded(constructor: Callable[P, R]) -> Callable[P, R]:
         return with_docstring(replace(result, call=call), constructor.__doc__)
 
     own: Any = weakref.ref(build)  # a closure that refers to itself would keep its constructor's arrays alive
+    build.is_constructor = True  # type: ignore[attr-defined]
     return build
 
 
@@ -186,10 +188,7 @@ def arguments_of(
     try:
         return {**snapshot(signature.bind(*args, **kwargs).arguments)}
     except TypeError as error:
-        unknown = next((name for name in kwargs if name not in signature.parameters), "")
-        close = difflib.get_close_matches(unknown, signature.parameters, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; it takes ({', '.join(signature.parameters)})"
-        raise TypeError(f"{constructor.__name__}() {error}{hint}") from None
+        raise misfit(constructor.__name__, signature, args, kwargs) or error from None
 
 
 def snapshot(value: Any) -> Any:

@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from funcnn.aliases import Key, Rng
+from funcnn.wording import shown
 
 __all__ = ["as_key", "fold", "generator"]
 
@@ -104,13 +105,13 @@ def _checked(rng: Any) -> Key:
     """The key that an integer or a tuple of integers of any type stands for, or an error."""
     words = rng if isinstance(rng, tuple) else (rng,)
     if any(isinstance(word, bool | np.bool_) for word in words):
-        raise TypeError(f"a key is an int, a tuple of ints or a np.random.Generator, not {rng!r}")
+        raise TypeError(f"a key is an int, a tuple of ints or a np.random.Generator, not {shown(rng)}")
     try:
         key = tuple(operator.index(word) for word in words)
     except TypeError:
-        message = f"a key is an int, a tuple of ints or a np.random.Generator, not {rng!r}"
+        message = f"a key is an int, a tuple of ints or a np.random.Generator, not {shown(rng)}"
         raise TypeError(message) from None
     # Larger words would be split by SeedSequence, and two different keys could give one stream.
     if not key or not 0 <= key[0] < 2**64 or not all(0 <= word < 2**32 for word in key[1:]):
-        raise ValueError(f"a key needs a first int in [0, 2**64) and others in [0, 2**32), got {rng!r}")
+        raise ValueError(f"a key needs a first int in [0, 2**64) and others in [0, 2**32), got {shown(rng)}")
     return key

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from funcnn import checks
+from funcnn.wording import shown
 
 __all__ = ["selected", "selected_names"]
 
@@ -26,7 +27,7 @@ def selected(layer: Any, which: Any, kind: str) -> Any:
             if name not in layer.children:
                 above = "/".join(which.split("/")[:number]) or "the model"
                 inside = [*layer.children] or "no children"
-                raise ValueError(f"{kind}: there is no layer {which!r}; {above} has {inside}")
+                raise ValueError(f"{kind}: there is no layer {shown(which)}; {above} has {inside}")
             layer = _child(layer, name)
         return layer
     names = selected_names(layer, which, kind)
@@ -45,7 +46,7 @@ def selected_names(layer: Any, which: Any, kind: str) -> list[str]:
         try:
             taken = names[which]
         except TypeError:
-            raise TypeError(f"{kind}: expected a slice of whole numbers, such as [:3], got {which!r}") from None
+            raise TypeError(f"{kind}: expected a slice of whole numbers, such as [:3], got {shown(which)}") from None
         if taken:
             return taken
         raise ValueError(f"{kind}: {which} takes none of the {len(names)} layers {names}")

@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Shape, Tree
+from funcnn.calls import explained
+from funcnn.wording import shown
 
 __all__ = ["Spec", "checked", "probe", "spec", "specs"]
 
@@ -34,6 +36,7 @@ class Spec(tuple[int, ...]):
         return spec, (tuple(self), self.dtype.name)
 
 
+@explained
 def spec(shape: Shape, dtype: DTypeLike = np.float32) -> Spec:
     """The shape of one example of another dtype than float32.
 
@@ -59,6 +62,7 @@ def spec(shape: Shape, dtype: DTypeLike = np.float32) -> Spec:
     return found
 
 
+@explained
 def specs(x: Tree) -> Tree:
     """The shapes of one example, read off a batch.
 
@@ -86,7 +90,7 @@ def checked(kind: str, shape: Any) -> Tree:
     if isinstance(shape, dict):
         for name in shape:
             if not isinstance(name, str) or not name or "/" in name:
-                raise ValueError(f"{kind}: a name in a tree of shapes is a string without '/', got {name!r}")
+                raise ValueError(f"{kind}: a name in a tree of shapes is a string without '/', got {shown(name)}")
         return {name: checked(kind, leaf) for name, leaf in shape.items()}
     return shape if isinstance(shape, Spec) else checks.example_shape(kind, shape)
 

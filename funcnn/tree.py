@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from funcnn import checks
+from funcnn import checks, wording
 from funcnn.aliases import Array, Tree
 
 __all__ = [
@@ -80,7 +80,7 @@ def unflatten(flat: dict[str, Any]) -> Tree:
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         if not isinstance(path, str):
-            raise TypeError(f"tree.unflatten: paths are strings, got {path!r}")
+            raise TypeError(f"tree.unflatten: paths are strings, got {wording.shown(path)}")
         *parents, name = path.split("/")
         if not name or not all(parents):
             raise ValueError(f"tree.unflatten: a key may not be empty, got the path {path!r}")
@@ -245,7 +245,7 @@ def cast(tree: Tree, dtype: DTypeLike) -> Tree:
         dtype('float64')
     """
     if checks.dtype("tree.cast", dtype).kind != "f":
-        raise TypeError(f"tree.cast: expected a floating-point dtype, got {dtype!r}")
+        raise TypeError(f"tree.cast: expected a floating-point dtype, got {wording.shown(dtype)}")
 
     def convert(path: str, leaf: Any) -> Any:
         array = _number(f"tree.cast, {path or 'the root'}", leaf)
@@ -314,7 +314,7 @@ def norms(tree: Tree) -> dict[str, float]:
     }
 
 
-def check_parameters(params: Any, kind: str = "") -> None:
+def check_parameters(params: Any, kind: str = "", call: str = "") -> None:
     """Raise if parameters are not nested dicts of plain arrays, all of float32 or all of float64.
 
     Integers and booleans, which have no gradient, may stand beside the floats. Names are strings that can be part of a
@@ -323,6 +323,7 @@ def check_parameters(params: Any, kind: str = "") -> None:
     Args:
         params: what is given as parameters.
         kind: who asks, for messages.
+        call: how that is called, for the message about arguments in another order.
 
     Raises:
         TypeError: something is not a dict, not a plain array, or of another dtype; or float32 and float64 are mixed.
@@ -332,13 +333,15 @@ def check_parameters(params: Any, kind: str = "") -> None:
         >>> check_parameters({"dense_0": {"w": np.ones((3, 2)), "b": np.zeros(2)}})
     """
     if not isinstance(params, dict):
-        raise TypeError(f"{checks.prefix(kind)}expected a dict of parameters, got {checks.what(params)}")
+        hint = wording.not_parameters(params, call)
+        raise TypeError(f"{checks.prefix(kind)}expected a dict of parameters, got {checks.what(params)}{hint}")
     floats: dict[str, str] = {}
     for path, leaf in flatten(params).items():
         where = f"{checks.prefix(kind)}parameter {path!r}"
         if type(leaf) not in checks.PLAIN:
             checks.plain(where, leaf)
-            raise TypeError(f"{where}: expected an array, got {checks.what(leaf)}; use np.asarray")
+            use = wording.cast(leaf, path.rpartition("/")[2], "")
+            raise TypeError(f"{where}: expected an array, got {checks.what(leaf)}; use {use}")
         if leaf.dtype.kind not in "iub":
             if leaf.dtype.char not in "fd":
                 raise TypeError(
@@ -425,10 +428,10 @@ def _check_keys(path: str, node: dict[str, Any]) -> None:
     """Raise an error that names the first key that cannot be part of a path."""
     for key in node:
         if not isinstance(key, str):
-            raise TypeError(f"{path or 'the root of the tree'}: keys are strings, got {key!r}")
+            raise TypeError(f"{path or 'the root of the tree'}: keys are strings, got {wording.shown(key)}")
         if not key or "/" in key:
             where = path or "the root of the tree"
-            raise ValueError(f"{where}: a key may not be empty or contain '/', got {key!r}")
+            raise ValueError(f"{where}: a key may not be empty or contain '/', got {wording.shown(key)}")
 
 
 def _is_none(path: str, other: Tree) -> bool:
@@ -459,7 +462,8 @@ def _number(where: str, leaf: Any, kinds: str = "fiub") -> Array:
 def _check_leaf(path: str, leaf: Any) -> None:
     """Raise an error for a list or a tuple: its items would have no name in a path."""
     if isinstance(leaf, list | tuple):
-        raise TypeError(f"{path or 'the root of the tree'}: a tree is made of dicts, got a {type(leaf).__name__}")
+        where, hint = path or "the root of the tree", wording.not_parameters(leaf, "")
+        raise TypeError(f"{where}: a tree is made of dicts, got a {type(leaf).__name__}{hint}")
 
 
 def _check_same_keys(path: str, node: dict[str, Any], other: Tree) -> None:

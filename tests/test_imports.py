@@ -15,8 +15,8 @@ import funcnn
 ROOT = Path(funcnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
-    {"aliases", "signals"},
-    {"checks", "notebook", "terminal"},
+    {"aliases", "signals", "spellings", "wording"},
+    {"calls", "checks", "notebook", "terminal"},
     {"tree", "rng", "recorded"},
     {"contract", "selection"},
     {"shapes", "cores"},

@@ -4,6 +4,7 @@ The tables are ``misuse/*.txt``, one for each area. A row is ``call  !!  ErrorTy
 call only looks wrong, ``call  ==  value``; two spaces stand around the sign. Lines that begin with ``#`` are headings.
 """
 
+import re
 import traceback
 import warnings
 from pathlib import Path
@@ -13,8 +14,12 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from tests.misuse.frame import Frame
 
 LIBRARY = Path(fn.__file__).parent
+KINDS = {"TypeError": TypeError, "ValueError": ValueError, "AttributeError": AttributeError}
+PRINTED = re.compile(r"\b(array|tensor|matrix)\(|\n")
+"""What a message contains that prints an array or a tensor."""
 ROWS = [
     (file.stem, row)
     for file in sorted((Path(__file__).parent / "misuse").glob("*.txt"))
@@ -37,6 +42,13 @@ def names() -> dict[str, Any]:
         "conv_params": conv.init((6, 6, 1), 0), "norm": norm, "norm_params": norm.init((3,), 0), "model": model,
         "model_params": model.init((3,), 0), "w": w, "grads": grads, "adam": adam, "state": adam.init(w),
     }  # fmt: skip
+    history = [{"epoch": 0, "train_loss": 2.0}, {"epoch": 1, "train_loss": 1.0}]
+    found |= {
+        "frame": Frame(), "labels": np.array([0, 1, 0, 1]), "table": np.ones((4, 3), np.int64), "metrics": fn.metrics,
+        "result": fn.Fit(found["model_params"], {}, history), "history": history, "loss": fn.mean_squared_error,
+        "logits": np.array([[0.5, 1.5], [1.0, 0.0], [2.0, 0.5], [0.0, 3.0]], np.float32), "callbacks": fn.callbacks,
+        "p": np.array([0.25, 0.75, 0.5, 1.0]), "data": (x, np.zeros((4, 2), np.float32)), "plot": fn.plot,
+    }  # fmt: skip
     found["y"], found["vjp"] = dense.apply(found["params"], x)
     for value in found.values():
         for leaf in fn.tree.leaves(value) if isinstance(value, dict) else [value]:
@@ -58,9 +70,10 @@ def test_a_wrong_call_raises_what_the_table_says(area: str, row: str) -> None:
         assert eval(call, dict(NAMES)) == eval(value, dict(NAMES))
         return
     kind, _, words = expected.partition(": ")
-    with pytest.raises({"TypeError": TypeError, "ValueError": ValueError}[kind]) as caught:
+    with pytest.raises(KINDS[kind]) as caught:
         eval(call, dict(NAMES))
     assert words in str(caught.value)
+    assert not PRINTED.search(str(caught.value))
     # Not a text of Python or NumPy that passed through.
     where = Path(traceback.extract_tb(caught.value.__traceback__)[-1].filename)
     assert LIBRARY in where.parents, f"raised in {where}"

@@ -140,7 +140,7 @@ MISUSE: list[Row] = [
         ]
     ],
     *[
-        (CLASSES, {"labels": labels}, error, words)
+        (CLASSES, {"target": labels}, error, words)
         for labels, error, words in [
             (None, TypeError, "expected labels as an array of numbers"),
             (["a", "b", "a"], TypeError, "expected integer labels, got <U1"),
@@ -154,27 +154,27 @@ MISUSE: list[Row] = [
             ([[0], [0, 1], [1]], ValueError, "expected labels as an array of numbers, got a ragged list"),
         ]
     ],
-    (CLASSES[:-1], {"y": P, "labels": 2 * LABELS}, ValueError, "expected targets 0 and 1 for one score for each"),
-    (CLASSES[:-1], {"y": P, "labels": [0.5, 1, 0]}, ValueError, "expected targets 0 and 1 for one score for each"),
-    (CLASSES[:-1], {"y": P, "labels": ["0", "1", "0"]}, TypeError, "expected targets 0 and 1, got an array of <U1"),
-    (CLASSES[:-1], {"y": P, "labels": np.eye(2)}, ValueError, "expected targets of shape (3,) or (3, 1)"),
-    (CLASSES[-1:], {"y": P, "labels": LABELS}, ValueError, "expected scores of shape (n, classes), got one for each"),
-    (OF_DECISIONS, {"y": 3 * P, "labels": LABELS}, ValueError, "for logits give threshold=0"),
+    (CLASSES[:-1], {"y": P, "target": 2 * LABELS}, ValueError, "expected targets 0 and 1 for one score for each"),
+    (CLASSES[:-1], {"y": P, "target": [0.5, 1, 0]}, ValueError, "expected targets 0 and 1 for one score for each"),
+    (CLASSES[:-1], {"y": P, "target": ["0", "1", "0"]}, TypeError, "expected targets 0 and 1, got an array of <U1"),
+    (CLASSES[:-1], {"y": P, "target": np.eye(2)}, ValueError, "expected targets of shape (3,) or (3, 1)"),
+    (CLASSES[-1:], {"y": P, "target": LABELS}, ValueError, "expected scores of shape (n, classes), got one for each"),
+    (OF_DECISIONS, {"y": 3 * P, "target": LABELS}, ValueError, "for logits give threshold=0"),
     (OF_DECISIONS, {"threshold": 0}, ValueError, "threshold=0 is for one score"),
     *[
-        (OF_DECISIONS, {"y": P, "labels": LABELS, "threshold": threshold}, error, words)
+        (OF_DECISIONS, {"y": P, "target": LABELS, "threshold": threshold}, error, words)
         for threshold, error, words in [
             ("0.5", TypeError, "threshold: expected a number, got '0.5'"),
             ([0.5], TypeError, "threshold: expected a number, got [0.5]"),
-            (np.array([0.5]), TypeError, "threshold: expected a number, got array([0.5])"),
+            (np.array([0.5]), TypeError, "threshold: expected a number, got a ndarray of shape (1,)"),
             (True, TypeError, "threshold: expected a number, got True"),
             (np.nan, ValueError, "threshold must be a finite number, got nan"),
             (np.inf, ValueError, "threshold must be a finite number, got inf"),
         ]
     ],
-    (OF_PROBABILITIES[:2], {"y": 3 * P, "labels": LABELS}, ValueError, "expected probabilities in [0, 1]"),
-    (OF_PROBABILITIES, {"y": 3 * Y, "labels": LABELS}, ValueError, "expected probabilities in [0, 1]"),
-    (OF_PROBABILITIES, {"y": Y / 2, "labels": LABELS}, ValueError, "expected rows of probabilities that sum to 1"),
+    (OF_PROBABILITIES[:2], {"y": 3 * P, "target": LABELS}, ValueError, "expected probabilities in [0, 1]"),
+    (OF_PROBABILITIES, {"y": 3 * Y, "target": LABELS}, ValueError, "expected probabilities in [0, 1]"),
+    (OF_PROBABILITIES, {"y": Y / 2, "target": LABELS}, ValueError, "expected rows of probabilities that sum to 1"),
     # Options.
     *[
         ([metrics.precision, metrics.recall, metrics.f1], {"average": average}, ValueError,
@@ -230,7 +230,7 @@ MISUSE: list[Row] = [
       for average in ("macro", True, 1, ["uniform"], np.array(["uniform"]), len)],
     # Several labels of each example.
     *[
-        (OF_LABELS, {"y": y, "labels": labels, "multilabel": True}, error, words)
+        (OF_LABELS, {"y": y, "target": labels, "multilabel": True}, error, words)
         for y, labels, error, words in [
             (P, LABELS, ValueError, "expected scores and targets of one shape (n, labels), with at least one example; "
                                     "got (3,) and (3,)"),
@@ -246,13 +246,13 @@ MISUSE: list[Row] = [
     ],
     *[(OF_LABELS, {"multilabel": flag}, TypeError, "multilabel must be True or False, got")
       for flag in (1, "yes", None)],
-    ([*OF_LABELS[:4]], {"y": 9 * Y, "labels": Y > 0.5, "multilabel": True}, ValueError,
+    ([*OF_LABELS[:4]], {"y": 9 * Y, "target": Y > 0.5, "multilabel": True}, ValueError,
      "scores of shape (n, labels) are taken for probabilities, and for a label above 0.5; got values from 1.8 to 7.2; "
      "for logits give threshold=0"),
-    ([metrics.confusion_matrix], {"labels": Y > 0.5, "classes": 2, "multilabel": True}, ValueError,
+    ([metrics.confusion_matrix], {"target": Y > 0.5, "classes": 2, "multilabel": True}, ValueError,
      "classes=2 is for classes, not for labels; leave it out"),
-    (OF_LABELS, {"labels": [[1, 1], [0, 0], [0, 1]]}, ValueError, "give multilabel=True to precision, recall, f1"),
-    ([metrics.roc_auc], {"y": Y, "labels": [[1, 1], [1, 0], [1, 1]], "multilabel": True}, ValueError,
+    (OF_LABELS, {"target": [[1, 1], [0, 0], [0, 1]]}, ValueError, "give multilabel=True to precision, recall, f1"),
+    ([metrics.roc_auc], {"y": Y, "target": [[1, 1], [1, 0], [1, 1]], "multilabel": True}, ValueError,
      "roc_auc is undefined: label 0 has all examples"),
     *[
         ([metrics.roc_auc, metrics.average_precision], {"average": average}, ValueError,
@@ -262,18 +262,18 @@ MISUSE: list[Row] = [
     # Curves.
     ([metrics.roc_curve, metrics.precision_recall_curve], {"y": Y}, ValueError,
      "expected one score for each example, of shape (n,) or (n, 1), got shape (3, 2); take one class, "),
-    ([metrics.roc_curve, metrics.precision_recall_curve], {"y": P, "labels": [0, 0, 0]}, ValueError,
+    ([metrics.roc_curve, metrics.precision_recall_curve], {"y": P, "target": [0, 0, 0]}, ValueError,
      "is undefined: class 1 has no example"),
-    ([metrics.roc_curve], {"y": P, "labels": [1, 1, 1]}, ValueError, "is undefined: class 1 has all examples"),
+    ([metrics.roc_curve], {"y": P, "target": [1, 1, 1]}, ValueError, "is undefined: class 1 has all examples"),
     ([metrics.calibration_curve], {"bins": 0}, ValueError, "bins must be a whole number >= 1, got 0"),
     ([metrics.calibration_curve], {"bins": 10**9}, ValueError, "bins must be at most 1000000, got 1000000000"),
     ([metrics.calibration_curve], {"y": 3 * P}, ValueError, "expected probabilities in [0, 1], got values from"),
     ([metrics.r2], {"y": P[:1], "target": P[:1]}, ValueError, "r2 is undefined for fewer than two examples"),
     ([metrics.r2], {"y": P, "target": P, "weights": [0, 1, 0]}, ValueError, "r2 is undefined for fewer than two"),
-    ([metrics.roc_auc], {"y": P, "labels": [1, 1, 1]}, ValueError, "roc_auc is undefined: class 1 has all examples"),
-    ([metrics.roc_auc], {"y": Y, "labels": [0, 0, 0]}, ValueError, "roc_auc is undefined: class 0 has all examples"),
-    ([metrics.roc_auc], {"y": P, "labels": LABELS, "weights": [1, 0, 1]}, ValueError, "class 1 has all examples"),
-    ([metrics.average_precision], {"y": P, "labels": [0, 0, 0]}, ValueError, "class 1 has no example"),
+    ([metrics.roc_auc], {"y": P, "target": [1, 1, 1]}, ValueError, "roc_auc is undefined: class 1 has all examples"),
+    ([metrics.roc_auc], {"y": Y, "target": [0, 0, 0]}, ValueError, "roc_auc is undefined: class 0 has all examples"),
+    ([metrics.roc_auc], {"y": P, "target": LABELS, "weights": [1, 0, 1]}, ValueError, "class 1 has all examples"),
+    ([metrics.average_precision], {"y": P, "target": [0, 0, 0]}, ValueError, "class 1 has no example"),
     # Class weights.
     *[
         ([fn.class_weights], {"labels": labels, "classes": classes}, error, words)
@@ -305,7 +305,7 @@ def good(function: Any) -> dict[str, Any]:
         return {}
     curves = (metrics.roc_curve, metrics.precision_recall_curve, metrics.calibration_curve)
     by_class = function in (*CLASSES, metrics.top_k_accuracy, *curves)
-    return {"y": Y, "labels": LABELS} if by_class else {"y": Y, "target": Y}
+    return {"y": Y, "target": LABELS} if by_class else {"y": Y, "target": Y}
 
 
 @pytest.mark.parametrize(("functions", "arguments", "error", "words"), MISUSE)

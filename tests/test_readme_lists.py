@@ -16,7 +16,10 @@ README = Path(__file__).parents[1] / "README.md"
 # What these modules define is for reading and for other modules. What users need of it is exported above them, by
 # `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
 INSIDE = (
+    "funcnn.calls",
     "funcnn.checks",
+    "funcnn.spellings",
+    "funcnn.wording",
     "funcnn.contract",
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",

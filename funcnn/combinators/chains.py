@@ -14,11 +14,13 @@ from typing import Any
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
 from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
 from funcnn.protocol import Layer, as_layer, layer, named
+from funcnn.wording import shown
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
@@ -175,18 +177,20 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
         array([[0.    , 0.7616]])
     """
     if not isinstance(nodes, Mapping) or not nodes:
-        raise TypeError(f"graph: expected nodes as a dict {{name: (layer, inputs)}}, got {nodes!r}")
+        raise TypeError(f"graph: expected nodes as a dict {{name: (layer, inputs)}}, got {shown(nodes)}")
     inputs: dict[str, tuple[str, ...]] = {}
     children: dict[str, Layer] = {}
     for name, node in nodes.items():
         if not isinstance(node, tuple) or len(node) != 2:
-            raise TypeError(f"graph: node {name!r} must be a pair (layer, inputs), got {node!r}")
+            raise TypeError(f"graph: node {name!r} must be a pair (layer, inputs), got {shown(node)}")
         if not isinstance(name, str) or not name or "/" in name or name == INPUT:
-            raise ValueError(f"graph: a node's name is a string without '/' and not {INPUT!r}, got {name!r}")
+            raise ValueError(f"graph: a node's name is a string without '/' and not {shown(INPUT)}, got {shown(name)}")
         children[name] = as_layer(node[0])
         sources = (node[1],) if isinstance(node[1], str) else node[1]
         if not isinstance(sources, tuple | list) or not all(isinstance(source, str) for source in sources):
-            raise TypeError(f"graph: node {name!r} must have a name or a tuple of names as its inputs, got {sources!r}")
+            raise TypeError(
+                f"graph: node {name!r} must have a name or a tuple of names as its inputs, got {shown(sources)}"
+            )
         inputs[name] = tuple(sources)
         if len(set(inputs[name])) < len(inputs[name]):
             raise ValueError(f"graph: node {name!r} names an input twice, {inputs[name]}; put an identity between")
@@ -194,6 +198,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
     return replace(wired("graph", children, wiring), chain_of=_chain_of if wiring == chain(children) else None)
 
 
+@explained
 def repeat(layer: Any, times: int) -> Layer:
     """``serial`` of one layer several times, each with parameters of its own.
 
@@ -246,7 +251,7 @@ def _in_order(inputs: Mapping[str, tuple[str, ...]], output: str) -> list[str]:
         if not sources:
             raise ValueError(f"graph: node {name!r} has no inputs; {INPUT!r} is the graph's own")
     if not isinstance(output, str) or output not in inputs:
-        raise ValueError(f"graph: the output {output!r} is not a node; there are {list(inputs)}")
+        raise ValueError(f"graph: the output {shown(output)} is not a node; there are {list(inputs)}")
     before = {name: [source for source in sources if not _is_input(source)] for name, sources in inputs.items()}
     try:
         order = list(TopologicalSorter(before).static_order())

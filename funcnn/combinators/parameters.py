@@ -17,6 +17,7 @@ from funcnn.combinators.wiring import blank, is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
 from funcnn.protocol import Layer, as_layer, declared, layer
 from funcnn.tree import below, is_below
+from funcnn.wording import shown
 
 __all__ = ["frozen", "remat", "tied"]
 
@@ -129,10 +130,10 @@ def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
     inner, transpose = as_layer(layer), checks.flag("tied", "transpose", transpose)
     run = as_coroutine(inner)
     if not isinstance(ties, Mapping) or not all(isinstance(path, str) for pair in ties.items() for path in pair):
-        raise TypeError(f"tied: expected {{target: source}} of paths, got {ties!r}")
+        raise TypeError(f"tied: expected {{target: source}} of paths, got {shown(ties)}")
     pairs = dict(ties)
     if not pairs or chained(pairs):
-        raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {ties!r}")
+        raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {shown(ties)}")
     for target, source in pairs.items():
         if frozen_below(inner, target) != frozen_below(inner, source):
             raise ValueError(f"tied: of {target!r} and {source!r} one is frozen where the other is not; freeze both")

@@ -10,8 +10,10 @@ from typing import Any
 
 from funcnn.aliases import Tree
 from funcnn.combinators.wiring import INPUT, Merge, wired
+from funcnn.contract import shape_of
 from funcnn.engine.microbatch import filled
-from funcnn.protocol import Layer, as_layer, layer, named, shape_of, stateless
+from funcnn.protocol import Layer, as_layer, layer, named, stateless
+from funcnn.wording import shown
 
 __all__ = ["branch", "on", "parallel", "select"]
 
@@ -123,7 +125,7 @@ def select(name: str) -> Layer:
         array([[1., 1.]])
     """
     if not isinstance(name, str):
-        raise TypeError(f"select: expected the name of a leaf, got {name!r}")
+        raise TypeError(f"select: expected the name of a leaf, got {shown(name)}")
 
     def forward(x: Tree) -> tuple[Any, Any]:
         if not isinstance(x, dict) or name not in x:

@@ -18,9 +18,11 @@ import numpy as np
 
 from funcnn import contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
+from funcnn.calls import explained
+from funcnn.contract import add_path, shape_of
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
-from funcnn.protocol import Layer, Wiring, add_path, as_layer, declared, shape_of
+from funcnn.protocol import Layer, Wiring, as_layer, declared
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
 from funcnn.tree import check_parameters
@@ -155,6 +157,7 @@ def _initializer(
 ) -> Callable[[Any, Rng], Params]:
     """The ``init`` of a wiring: each child runs once on one example, so that the next one learns its shape."""
 
+    @explained
     def init(shape: Any, rng: Rng) -> Params:
         key, params = as_key(rng), {}
         x = probe(checked("init", shape))

@@ -15,10 +15,12 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Rng
+from funcnn.calls import explained
 from funcnn.interchange.files import opened
 from funcnn.rng import as_key
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.training.batching import Data, split
+from funcnn.wording import shown
 
 __all__ = ["image_folder"]
 
@@ -32,6 +34,7 @@ ALWAYS_ALLOWED, PIXELS_PER_BYTE = 2**24, 8 * 1032
 """A byte of a PNG expands to at most 1032 bytes of eight pixels each, but a uniform WebP of any size has few bytes."""
 
 
+@explained
 def image_folder(
     path: str | Path, size: int | tuple[int, int], grey: bool = False, train_ratio: float = 0.7, rng: Rng = 0
 ) -> tuple[Data, Data, list[str]]:
@@ -66,7 +69,7 @@ def image_folder(
     height, width = checks.sizes("image_folder", "size", size)
     train_ratio = checks.number("image_folder", "train_ratio", train_ratio)
     if not 0 < train_ratio <= 1:
-        raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {train_ratio!r}")
+        raise ValueError(f"image_folder: train_ratio must be above 0 and at most 1, got {shown(train_ratio)}")
     grey = checks.flag("image_folder", "grey", grey)
     rng = as_key(rng)
     pillow, classes = _pillow(), _classes(checks.path("image_folder", path))

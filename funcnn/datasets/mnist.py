@@ -16,6 +16,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.interchange.files import opened
 from funcnn.training.batching import Data
 
@@ -59,6 +60,7 @@ def digits() -> tuple[Data, Data]:
     return train, test
 
 
+@explained
 def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
     """All of MNIST: 60,000 training and 10,000 test images of handwritten digits.
 

@@ -12,12 +12,15 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.losses.targets import one_hot_rows
 from funcnn.training.batching import check_examples
+from funcnn.wording import shown
 
 __all__ = ["one_hot", "standardize", "statistics"]
 
 
+@explained
 def one_hot(labels: Array, classes: int) -> Array:
     r"""y_ic = [c = label_i]: a row for each label, with a 1 in the column of its class and 0 elsewhere.
 
@@ -44,6 +47,7 @@ def one_hot(labels: Array, classes: int) -> Array:
     return one_hot_rows(checks.labels(labels, classes, "one_hot"), classes).astype(np.float32)
 
 
+@explained
 def statistics(x: Array, axis: int | tuple[int, ...] | None = 0) -> dict[str, Array]:
     """The mean and the standard deviation of training data, for ``standardize`` to apply to these and all other data.
 
@@ -88,6 +92,7 @@ def statistics(x: Array, axis: int | tuple[int, ...] | None = 0) -> dict[str, Ar
     return {"mean": _rounded(mean, std, dtype), "std": _rounded(std, std, dtype)}
 
 
+@explained
 def standardize(x: Array, statistics: Mapping[str, Array]) -> Array:
     """y = (x - mean) / std, with the statistics of the training data.
 
@@ -128,7 +133,8 @@ def _float_dtype(kind: str, x: Array) -> np.dtype[Any]:
     """The dtype of standardized data: that of floats, and float32 for integers."""
     checks.plain(kind, x, "x")
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "iuf":
-        got = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else checks.what(x)
+        is_array = isinstance(x, np.ndarray)
+        got = f"{x.dtype} of shape {x.shape}" if is_array else f"{checks.what(x)}; use {checks.cast(x)}"
         raise TypeError(f"{kind}: expected an array of whole or floating-point numbers, got {got}")
     if x.dtype.kind == "f":
         checks.float_dtype(kind, x.dtype)
@@ -140,7 +146,8 @@ def _axes(axis: Any, x: Array) -> tuple[int, ...]:
     try:
         axes = tuple(range(x.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"statistics: axis must be None, or one or several of the {x.ndim} axes of x, each once, got {axis!r}"
+        message = f"statistics: axis must be None, or one or several of the {x.ndim} axes of x, each once, "
+        message += f"got {shown(axis)}"
         raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from None
     if 0 not in axes:
         raise ValueError(f"statistics: axis={axis} leaves out axis 0, but the statistics are over the examples")

@@ -9,6 +9,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Rng
+from funcnn.calls import explained
 from funcnn.rng import generator
 from funcnn.training.batching import Data
 
@@ -18,6 +19,7 @@ MAX_NOISE = 1e36
 """A hundredth of the largest float32: no normal number is a hundred standard deviations from its mean."""
 
 
+@explained
 def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
     """Two circles around the origin: (cos t, sin t) is class 0, 0.8 (cos t, sin t) is class 1.
 
@@ -45,6 +47,7 @@ def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
     return _shuffled("circles", [_arc(outer), 0.8 * _arc(inner)], noise, rng)
 
 
+@explained
 def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
     """Two interleaved half circles: (cos t, sin t) is class 0, (1 - cos t, 1/2 - sin t) is class 1.
 

@@ -12,13 +12,17 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params
+from funcnn.calls import explained
+from funcnn.contract import shape_of
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
-from funcnn.protocol import Layer, as_layer, shape_of
+from funcnn.protocol import Layer, as_layer
+from funcnn.wording import shown
 
 __all__ = ["grad_cam", "saliency"]
 
 
+@explained
 def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
     """dy_label / dx for each example: how the score of a class changes with each element of the input.
 
@@ -72,12 +76,13 @@ def _batch_size(kind: str, x: Any) -> int:
         checks.plain(kind, leaf, path)
         if not isinstance(leaf, np.ndarray) or not leaf.ndim:
             got = "a single number" if isinstance(leaf, np.ndarray) else checks.what(leaf)
-            raise TypeError(f"{kind}: expected {path} as an array (batch, ...), got {got}; use np.asarray(...)")
+            raise TypeError(f"{kind}: expected {path} as an array (batch, ...), got {got}; use {checks.cast(leaf)}")
     if not leaves:
         raise ValueError(f"{kind}: expected x as an array or a dict of arrays, got an empty dict")
     return len(next(iter(leaves.values())))
 
 
+@explained
 def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Array:
     """max(0, sum over k of a_k A_k) for each example: where feature maps that raise the score of a class are active.
 
@@ -112,7 +117,7 @@ def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Ar
     """
     paths = [here for here, _ in every_layer(model)]
     if not isinstance(path, str) or path not in paths:
-        raise ValueError(f"grad_cam: no layer has the path {path!r}; there are {paths}")
+        raise ValueError(f"grad_cam: no layer has the path {shown(path)}; there are {paths}")
     seen: dict[str, Array] = {}
 
     def keeping(name: str, value: Array) -> AllReduce:

@@ -15,6 +15,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params, Tree
+from funcnn.calls import explained
 from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
 from funcnn.inspect.traverse import all_ties, rebuild, untied, wrapped
@@ -24,6 +25,7 @@ from funcnn.tree import below, is_below
 __all__ = ["calibrate"]
 
 
+@explained
 def calibrate(model: Any, params: Params, x: Tree, batch_size: int | None = None) -> Params:
     """Measure what the layers of a model predict with: the mean and variance of the input of each ``batch_norm``.
 
@@ -121,7 +123,8 @@ def _examples(x: Tree) -> int:
     lengths = set()
     for path, leaf in tree.flatten(x).items():
         if not isinstance(leaf, np.ndarray) or not leaf.ndim:
-            raise TypeError(f"calibrate: expected {below('x', path)} as an array of examples, got {checks.what(leaf)}")
+            got = f"{checks.what(leaf)}; use {checks.cast(leaf)}"
+            raise TypeError(f"calibrate: expected {below('x', path)} as an array of examples, got {got}")
         checks.plain("calibrate", leaf, below("x", path))
         lengths.add(len(leaf))
     if len(lengths) > 1:

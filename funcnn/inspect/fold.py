@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Params
+from funcnn.calls import explained
 from funcnn.combinators import frozen, remat
 from funcnn.contract import OtherParameters, params_dict
 from funcnn.inspect.traverse import all_ties, every_layer, rebuild
@@ -26,6 +27,7 @@ ABSORBING = (conv1d, conv2d, conv3d, dense)
 """Layers whose weights can take up the affine map after them."""
 
 
+@explained
 def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
     """The same predictions without batch norm, for deployment.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Key, Params, Tree
+from funcnn.calls import explained
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, added, join
 from funcnn.inspect.traverse import rebuild, wrapped
 from funcnn.protocol import Layer, as_layer
@@ -40,6 +41,7 @@ class NonFiniteError(FloatingPointError):
         self.path = path
 
 
+@explained
 def debug_nonfinite(model: Any) -> Layer:
     """The same model, which raises at the first layer that makes NaN or infinity of finite values.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from funcnn import tree
 from funcnn.aliases import Params
+from funcnn.calls import explained
 from funcnn.combinators.parameters import expanded
 from funcnn.contract import params_dict
 from funcnn.protocol import Layer, as_layer, declared
@@ -18,6 +19,7 @@ from funcnn.tree import is_below
 __all__ = ["part"]
 
 
+@explained
 def part(model: Any, params: Params, which: str | int | slice) -> tuple[Layer, Params]:
     """A layer inside a model, or some layers of a ``serial`` model, with their parameters.
 

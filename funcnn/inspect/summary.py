@@ -18,12 +18,14 @@ import numpy as np
 
 from funcnn import notebook, terminal, tree
 from funcnn.aliases import Params, Tree
+from funcnn.calls import explained
 from funcnn.combinators.parameters import frozen_paths
 from funcnn.combinators.wiring import probing
 from funcnn.inspect.traverse import Visit, all_ties, trace, untied
 from funcnn.protocol import Layer, as_layer
 from funcnn.shapes import checked, probe, specs
 from funcnn.tree import below, is_below
+from funcnn.wording import shown
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -121,7 +123,7 @@ class Summary:
         """
         stream = sys.stdout if stream is None else stream
         if not callable(getattr(stream, "write", None)):
-            raise TypeError(f"show: expected stream as an open text file, such as sys.stdout, got {stream!r}")
+            raise TypeError(f"show: expected stream as an open text file, such as sys.stdout, got {shown(stream)}")
         if not _takes_colour(stream):
             print(self, file=stream)
             return
@@ -181,6 +183,7 @@ class Summary:
         return "\n".join([*top, rule, *(line for lines in middle for line in lines), rule, *total, note])
 
 
+@explained
 def summary(model: Any, params: Params, shape: Tree) -> Summary:
     """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
 
@@ -214,7 +217,7 @@ def summary(model: Any, params: Params, shape: Tree) -> Summary:
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
     shape = checked("summary", shape)
-    tree.check_parameters(params, "summary")
+    tree.check_parameters(params, "summary", "summary(model, params, shape)")
     with probing():
         visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     ties = all_ties(model)

@@ -14,6 +14,7 @@ from typing import Any
 
 from funcnn import checks
 from funcnn.aliases import Array, Key, Params, Rng
+from funcnn.calls import explained
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
 from funcnn.protocol import Layer, Place, as_layer, declared, is_same, layers_among, named
@@ -51,6 +52,7 @@ class Visit:
     y: Array
 
 
+@explained
 def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -> Layer:
     """The same model with ``change(path, layer)`` in place of each layer.
 
@@ -106,6 +108,7 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
     return replace(layer, apply=apply)
 
 
+@explained
 def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
     """Run a model and return the input and the output of each layer.
 
@@ -167,6 +170,7 @@ def _record(parts: list[list[Visit]]) -> list[None]:
     return [None] * len(parts)
 
 
+@explained
 def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dict[str, Array]:
     """The output of each layer by its path: ``outputs(model, params, x)["residual_0/conv2d_1"]`` is that of one.
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import combinators, initializers, layers
+from funcnn import checks, combinators, initializers, layers
 from funcnn.aliases import Params
+from funcnn.calls import explained
 from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import check_children
 from funcnn.contract import OtherParameters
@@ -27,6 +28,7 @@ from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below, check_parameters
+from funcnn.wording import shown, what
 
 __all__ = ["from_json", "to_json"]
 
@@ -37,6 +39,7 @@ MAX_DEPTH = 40
 FLOATS = {"float": float, "float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 
+@explained
 def to_json(model: Any) -> str:
     """The architecture of a model as JSON, one line for each layer; the parameters are not in it.
 
@@ -77,6 +80,7 @@ def to_json(model: Any) -> str:
     return f'{{\n  "format": {json.dumps(FORMAT)},\n  "version": {VERSION},\n  "model": {body}\n}}'
 
 
+@explained
 def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
     """The model whose architecture ``to_json`` wrote, with this version of funcnn or an older one.
 
@@ -109,7 +113,7 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
         raise ValueError(f'not an architecture: expected a JSON object with "format": "{FORMAT}", as to_json writes it')
     version = content.get("version")
     if type(version) is not int or version < 1:
-        raise ValueError(f"expected a version of the format, 1 to {VERSION}, got {version!r}")
+        raise ValueError(f"expected a version of the format, 1 to {VERSION}, got {shown(version)}")
     if version > VERSION:
         raise ValueError(f"format version {version} is newer than this funcnn, which reads {VERSION}; upgrade funcnn")
     _check_keys("the architecture", content, {"format", "version", "model"}, {"model"})
@@ -123,14 +127,14 @@ def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
             f"not an architecture: it is nested too deeply, with more than {MAX_DEPTH} layers inside each other"
         ) from error
     if not isinstance(model, Layer):
-        raise ValueError(f"expected the model to be a layer, got {content['model']!r}")
+        raise ValueError(f"expected the model to be a layer, got {shown(content['model'])}")
     return model
 
 
 def check_own(layers: Any) -> None:
     """Raise unless this is a dict of the user's own layers and functions by names that funcnn does not use."""
     if not isinstance(layers, Mapping) or not all(isinstance(name, str) for name in layers):
-        raise TypeError(f"layers: expected a dict {{name: constructor}} of your own layers, got {layers!r}")
+        raise TypeError(f"layers: expected a dict {{name: constructor}} of your own layers, got {shown(layers)}")
     shadowed = sorted(layers.keys() & _public().keys())
     if shadowed:
         raise ValueError(f"layers: {shadowed} are names of funcnn's own layers; give yours other names")
@@ -279,8 +283,9 @@ class _Writer:
             return {"dict": {key: self.value(item, path, paths) for key, item in value.items()}}
         if callable(value) and hasattr(value, "__name__"):
             return self.function(value, path)
+        kind = "" if isinstance(value, np.ndarray) else f", {what(value)}"
         raise ValueError(
-            f"{_where(path)} is {value!r}, a {type(value).__name__}; an architecture holds numbers, strings, tuples, "
+            f"{_where(path)} is {shown(value)}{kind}; an architecture holds numbers, strings, tuples, "
             "lists, dicts, layers and functions with a name: let the constructor take one of these and make the rest"
         )
 
@@ -334,11 +339,11 @@ class _Reader:
     def call(self, constructor: Any, nodes: Any, path: str) -> Any:
         """Call a constructor with arguments that are still JSON values."""
         name = getattr(constructor, "__name__", repr(constructor))
-        # A recorded function is wrapped too, but calling an initializer would draw an array of any size.
-        if not inspect.isfunction(constructor) or not hasattr(constructor, "__wrapped__"):
+        # A recorded function knows its call too, but calling an initializer would draw an array of any size.
+        if not inspect.isfunction(constructor) or not checks.is_constructor(constructor):
             raise ValueError(f"{_where(path)}: {name} makes no layers; pass a constructor decorated with @fn.layer")
         if not isinstance(nodes, dict):
-            raise ValueError(f"{_where(path)}: expected the arguments of {name} by name, got {nodes!r}")
+            raise ValueError(f"{_where(path)}: expected the arguments of {name} by name, got {shown(nodes)}")
         signature = inspect.signature(constructor)
         _check_keys(f"{_where(path)}: {name}", nodes, signature.parameters.keys())
         values: dict[str, Any] = {}
@@ -346,7 +351,7 @@ class _Reader:
             if parameter.name in nodes:
                 value = self.value(nodes[parameter.name], path)
                 if parameter.kind in VARIADIC and not isinstance(value, tuple | dict):
-                    raise ValueError(f"{_where(path)}: {name} takes several values for {parameter}, got {value!r}")
+                    raise ValueError(f"{_where(path)}: {name} takes several values for {parameter}, got {shown(value)}")
                 values[parameter.name] = value
         try:
             return made(constructor, values)
@@ -394,8 +399,8 @@ def _public() -> dict[str, Any]:
         public |= {
             name: thing
             for name, thing in named_things.items()
-            if isinstance(thing, Layer)
-            or hasattr(thing, "__wrapped__")
+            if isinstance(thing, Layer | Recorded)
+            or checks.is_constructor(thing)
             or (module is initializers and inspect.isfunction(thing))
         }
     return public

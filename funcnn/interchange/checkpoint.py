@@ -19,6 +19,7 @@ import numpy as np
 from funcnn import checks
 from funcnn import tree as trees
 from funcnn.aliases import Params, Tree
+from funcnn.calls import explained
 from funcnn.interchange.architecture import check_own, check_params, from_json, to_json
 from funcnn.interchange.archive import KINDS, check_name, read_members, write_members
 from funcnn.interchange.files import opened, replaced
@@ -32,6 +33,7 @@ __all__ = ["load", "load_model", "save", "save_model"]
 ARCHITECTURE = "architecture.json"
 
 
+@explained
 def save(path: str | Path, tree: Tree) -> None:
     """Write a tree of arrays to a file, all of it or nothing.
 
@@ -59,9 +61,13 @@ def save(path: str | Path, tree: Tree) -> None:
         ...     np.load(f"{folder}/model.npz")["dense_0/w"].dtype
         dtype('float32')
     """
+    if isinstance(tree, str | Path) or hasattr(tree, "init"):
+        write = "write save_model(path, model, params)" if hasattr(tree, "init") else "is it save(path, tree)?"
+        raise TypeError(f"the tree: expected a NumPy array, got {type(tree).__name__}; {write}")
     _write(checks.path("save", path), tree)
 
 
+@explained
 def load(path: str | Path, like: Tree | None = None) -> Tree:
     """Read a tree back; ``save`` and then ``load`` give the same bits.
 
@@ -96,6 +102,7 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
     return tree
 
 
+@explained
 def save_model(path: str | Path, model: Any, params: Params) -> None:
     """Write a model with its parameters to a file: ``load_model`` needs nothing else to predict.
 
@@ -128,6 +135,7 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
     _write(path, params, text)
 
 
+@explained
 def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer, Params]:
     """Read a model and its parameters back: it predicts the same bits, and training continues from there.
 

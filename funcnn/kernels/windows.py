@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 from funcnn import checks
+from funcnn.wording import shown
 
 __all__ = [
     "FLAT", "LINE", "SOLID", "Axes", "Geometry", "Padding", "Sizes", "TapRange", "Window", "as_padding", "as_window",
@@ -185,7 +186,7 @@ def as_padding(kind: str, value: Any, axes: Axes = FLAT) -> str | Padding:
     except (TypeError, ValueError):
         words = ", ".join(SIDES[axis] for axis in axes)
         expected = f"'valid', 'same' or {words if len(axes) == 1 else f'({words})'} in pixels"
-        raise ValueError(f"{kind}: unknown padding {value!r}, expected {expected}") from None
+        raise ValueError(f"{kind}: unknown padding {shown(value)}, expected {expected}") from None
     return found
 
 

@@ -6,6 +6,7 @@ every law. Array work belongs in ``kernels/``.
 """
 
 # ruff: noqa: I001, the names of a file stand side by side
+from funcnn.spellings import explain_names
 from funcnn.layers.activation import (
     elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh,
 )  # fmt: skip
@@ -26,3 +27,5 @@ __all__ = [
     "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "relu",
     "reshape", "scale_and_shift", "sigmoid", "softmax", "swish", "tanh", "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
+
+explain_names(__name__)

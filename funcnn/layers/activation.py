@@ -14,12 +14,14 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.engine.memory import empty_like
 from funcnn.kernels import softmax as stable
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.selection import select
 from funcnn.protocol import Layer, as_layer, declared, layer, stateless
 from funcnn.signals import reraise_if_of_a_handler
+from funcnn.wording import shown
 
 __all__ = [
     "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
@@ -44,6 +46,7 @@ class Nonlinearity(NamedTuple):
     constants: tuple[float, ...] = ()
 
 
+@explained
 def elementwise(
     forward: Callable[[Array], Array],
     derivative: Callable[[Array, Array], Array],
@@ -72,7 +75,7 @@ def elementwise(
         array([[1., 1.]])
     """
     if not isinstance(name, str) or not name or "/" in name:
-        raise ValueError(f"elementwise: name is a string that is not empty and has no '/', got {name!r}")
+        raise ValueError(f"elementwise: name is a string that is not empty and has no '/', got {shown(name)}")
     checks.function(name, "forward", forward, "x")
     checks.function(name, "derivative", derivative, "x, y")
 
@@ -417,7 +420,7 @@ def as_activation(kind: str, activation: Any) -> Layer:
             raise TypeError(f"{kind}: expected an activation, a layer or its name; {error}") from None
         if not _is_plain(chosen):
             raise ValueError(
-                f"{kind}: expected an activation without parameters that draws nothing, got {activation!r}, which "
+                f"{kind}: expected an activation without parameters that draws nothing, got {shown(activation)}, which "
                 f"gets neither parameters nor rng here; put it after {kind} in a serial"
             )
         return chosen
@@ -425,8 +428,8 @@ def as_activation(kind: str, activation: Any) -> Layer:
         return leaky_relu()
     known = {value.kind: value for value in globals().values() if isinstance(value, Layer)}
     if activation not in known:
-        close = difflib.get_close_matches(activation, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        close = difflib.get_close_matches(activation.lower(), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "; did you mean 'swish'?" if activation == "silu" else ""
         raise ValueError(
             f"{kind}: unknown activation {activation!r}, expected one of {sorted([*known, 'leaky_relu'])}{hint}"
         )

@@ -24,6 +24,7 @@ from funcnn.kernels.moments import (
 from funcnn.layers.activation import fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
+from funcnn.wording import shown
 
 __all__ = ["batch_norm", "scale_and_shift"]
 
@@ -67,7 +68,7 @@ def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
     """
     eps = checks.real("batch_norm", "eps", eps)
     if not 1e-12 <= eps < math.inf:
-        raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {eps!r}")
+        raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {shown(eps)}")
     activate = fuse("batch_norm", activation)
     read = contract.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
 

@@ -23,6 +23,7 @@ from funcnn.layers.activation import fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
+from funcnn.wording import shown
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -36,7 +37,7 @@ def _conv(
     if filters % groups:
         raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
     if not isinstance(pad_mode, str) or pad_mode not in ("zero", "edge"):
-        raise ValueError(f"{kind}: unknown pad_mode {pad_mode!r}, expected 'zero' or 'edge'")
+        raise ValueError(f"{kind}: unknown pad_mode {shown(pad_mode)}, expected 'zero' or 'edge'")
     window = as_window(kind, axes, kernel, stride, padding, dilation)
     activate = fuse(kind, activation)
     words = ", ".join((*axes, "channels"))

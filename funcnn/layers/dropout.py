@@ -14,6 +14,7 @@ from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
 from funcnn.rng import generator
+from funcnn.wording import shown
 
 __all__ = ["dropout"]
 
@@ -44,7 +45,7 @@ def dropout(rate: float) -> Layer:
     """
     rate = checks.real("dropout", "rate", rate)
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {rate!r}")
+        raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {shown(rate)}")
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:

@@ -17,6 +17,7 @@ from funcnn.aliases import Array, Tree
 from funcnn.kernels.selection import select
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
+from funcnn.wording import shown
 
 __all__ = ["merge"]
 
@@ -47,7 +48,7 @@ def merge(how: str, *names: str) -> Layer:
         (array([[10.]]), {'a': array([[5.]]), 'b': array([[2.]])})
     """
     if not isinstance(how, str) or how not in MERGES:
-        raise ValueError(f"merge: unknown way {how!r}, expected one of {list(MERGES)}")
+        raise ValueError(f"merge: unknown way {shown(how)}, expected one of {list(MERGES)}")
     kind = f"merge({how!r})"
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError(f"{kind}: expected the names of different inputs, got {[*names]}")

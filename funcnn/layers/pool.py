@@ -20,6 +20,7 @@ from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
+from funcnn.wording import shown
 
 __all__ = [
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
@@ -46,7 +47,7 @@ def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, paddin
     sizes = checks.sizes(kind, "window", size, axes)
     border = as_padding(kind, padding, axes)
     if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, sizes, strict=True)):
-        raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {padding!r}")
+        raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {shown(padding)}")
     steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
     window = Window(sizes, steps, (1,) * len(axes), border, checks.flag(kind, "ceil_mode", ceil_mode))
 

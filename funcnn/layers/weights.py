@@ -6,10 +6,13 @@ One place initializes them, reads and checks them, and puts their gradients toge
 from collections.abc import Callable
 from typing import NamedTuple
 
-from funcnn import checks, contract
+import numpy as np
+
+from funcnn import contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.initializers import Initializer, as_initializer
 from funcnn.rng import fold
+from funcnn.wording import shown
 
 __all__ = ["Weights", "weights"]
 
@@ -48,7 +51,10 @@ def weights(
         b_init: the initializer of ``b``.
         groups: the number of channels of the input, divided by that of ``w``.
     """
-    units, bias = shape[-1], checks.flag(kind, "bias", bias)
+    if not isinstance(bias, bool | np.bool_):
+        hint = f"activation={bias!r} is another argument" if isinstance(bias, str) else "init gets the number of inputs"
+        raise TypeError(f"{kind}: bias must be True or False, got {shown(bias)}; {hint}, so give options by keyword")
+    units, bias = shape[-1], bool(bias)
     w_init, b_init = (as_initializer(kind, name, own) for name, own in (("w_init", w_init), ("b_init", b_init)))
     read_all = contract.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
 

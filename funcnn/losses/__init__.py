@@ -1,5 +1,6 @@
 """A loss is ``loss(y, target) -> (value, dy)``: one number for a batch, and its gradient, where backpropagation starts.
 
+The order is that of metrics too, predictions first, and all take the keywords ``y``, ``target`` and ``weights``.
 There is one file for each family: ``regression`` for numbers, ``classification`` for classes; ``targets`` holds what
 they share. A new loss is one function here and one row in the table of losses in ``tests/losses``.
 """
@@ -12,6 +13,7 @@ from funcnn.losses.classification import (
 )
 from funcnn.losses.regression import mean_squared_error
 from funcnn.losses.targets import Loss, class_weights
+from funcnn.spellings import explain_names
 
 __all__ = [
     "Loss",
@@ -22,3 +24,5 @@ __all__ = [
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
 ]
+
+explain_names(__name__)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.kernels.selection import times
 from funcnn.kernels.softmax import limits, shifted_exponentials, sigmoid
 from funcnn.losses.targets import (
@@ -27,6 +28,7 @@ from funcnn.losses.targets import (
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 
+@explained
 def binary_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(-t log p - (1 - t) log(1 - p));  dy = (p - t) / (p (1 - p)) / n, with p = clip(y, eps, 1 - eps).
 
@@ -66,6 +68,7 @@ def _binary(p: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return -t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p))
 
 
+@explained
 def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(|y| |t - [y >= 0]| + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
 
@@ -104,6 +107,7 @@ def _sigmoid(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return (times(wrong, size) if careful else wrong * size) + np.log1p(np.exp(-size)), sigmoid(y) - t
 
 
+@explained
 def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(log Σ exp(y) - Σ t y);  dy = (softmax(y) - t) / n, with sums over the classes and n rows.
 
@@ -152,6 +156,7 @@ def _softmax(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return np.log(total[..., 0]) - true, dy
 
 
+@explained
 def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean(-Σ t log p);  dy = -t / p / n, with p = clip(y, eps, 1 - eps), sums over the classes and n rows.
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.losses.targets import check_prediction, mean_and_gradient, normalized_weights, target_like
 
 __all__ = ["mean_squared_error"]
 
 
+@explained
 def mean_squared_error(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
     """value = mean((y - t)²);  dy = 2 (y - t) / n, with n the number of elements.
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Shape
+from funcnn.calls import explained
 
 __all__ = [
     "Loss", "binary_target", "check_prediction", "class_target", "class_weights", "clipped_probabilities",
@@ -29,6 +30,7 @@ WIDER = {"f": np.float64, "d": np.longdouble}
 """The floats with a larger range; not every machine has such a longdouble."""
 
 
+@explained
 def class_weights(labels: Array, classes: int) -> Array:
     """w_c = n / (classes n_c), with n_c of n examples in class c: with these weights, every class counts the same.
 
@@ -58,10 +60,14 @@ def class_weights(labels: Array, classes: int) -> Array:
     classes = checks.size("class_weights", "classes", classes)
     labels = checks.array("class_weights", labels, "labels")
     if labels.ndim != 1:
-        raise ValueError(
-            f"class_weights: expected labels of shape (n,), got {labels.shape}; "
-            "use labels.ravel(), or labels.argmax(1) for one-hot rows"
-        )
+        advice = "use labels.ravel(), or labels.argmax(1) for one-hot rows"
+        if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and from_one_hot(labels) is None:
+            advice = (
+                "these rows are multi-hot, with several classes each or none; let yes and no of each label count the "
+                "same: part = labels.mean(0); sigmoid_cross_entropy(y, labels, "
+                "weights=np.where(labels, 0.5 / part, 0.5 / (1 - part)))"
+            )
+        raise ValueError(f"class_weights: expected labels of shape (n,), got {labels.shape}; {advice}")
     counts = np.bincount(checks.labels(labels, classes, "class_weights"), minlength=classes)
     if not counts.all():
         raise ValueError(
@@ -157,8 +163,12 @@ def check_prediction(kind: str, y: Array) -> None:
         return
     checks.plain(kind, y, "y, the model's output")
     if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
-        got = y.dtype if isinstance(y, np.ndarray) else type(y).__name__
-        raise TypeError(f"{kind}: expected y, the model's output, as an array of floats, got {got}")
+        got, write = type(y).__name__, f"use {checks.cast(y, 'y')}"
+        if isinstance(y, np.ndarray):
+            got, write = str(y.dtype), "a loss takes (y, target), the predictions first"
+        elif isinstance(y, tuple):
+            write = "apply returns a pair: y, vjp_fn = model.apply(params, x)"
+        raise TypeError(f"{kind}: expected y, the model's output, as an array of floats, got {got}; {write}")
     if y.ndim == 0 or y.size == 0:
         raise ValueError(
             f"{kind}: expected at least one example, got y of shape {y.shape}; a mean needs something to average"
@@ -265,5 +275,8 @@ def _numbers(kind: str, target: Any) -> Array:
     """The target as an array of numbers or booleans."""
     t = checks.array(kind, target, "target")
     if t.dtype.kind not in "fiub":
-        raise TypeError(f"{kind}: expected a target of numbers, got an array of {t.dtype}; number the classes from 0")
+        raise TypeError(
+            f"{kind}: expected a target of numbers, got an array of {t.dtype}; number the classes from 0: "
+            f"{checks.NUMBERED}"
+        )
     return t

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.wording import shown
 
 __all__ = ["Average", "average_of", "check_average"]
 
@@ -17,7 +18,7 @@ Average: TypeAlias = Literal["macro", "micro", "weighted"]
 def check_average(kind: str, average: Any) -> None:
     """Raise if there is no such average over classes."""
     if average is not None and (not isinstance(average, str) or average not in ("macro", "micro", "weighted")):
-        raise ValueError(f'{kind}: expected average to be "macro", "micro", "weighted" or None, got {average!r}')
+        raise ValueError(f'{kind}: expected average to be "macro", "micro", "weighted" or None, got {shown(average)}')
 
 
 def average_of(values: Array, sizes: Array, average: Average | None, occurs: Array) -> Any:

@@ -11,8 +11,10 @@ import numpy as np
 
 from funcnn import checks, notebook
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.metrics.averages import Average, average_of, check_average
 from funcnn.metrics.inputs import examples, labelled_examples, predicted_classes, predicted_labels
+from funcnn.wording import shown
 
 __all__ = [
     "accuracy",
@@ -27,7 +29,8 @@ __all__ = [
 ]
 
 
-def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
+@explained
+def accuracy(y: Array, target: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
     """The fraction of examples whose highest score is that of their class: mean over i of [argmax_c y_ic = label_i].
 
     With one score for each example, the predicted class is 1 if the score is above the threshold, and 0 otherwise.
@@ -35,7 +38,7 @@ def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights
     Args:
         y: scores (logits or probabilities) of shape (n, classes), where the first of equal scores counts; or one score
             for each example, of shape (n,) or (n, 1).
-        labels: integers of shape (n,), or one-hot of shape (n, classes); for one score zeros and ones of any type, of
+        target: integers of shape (n,), or one-hot of shape (n, classes); for one score zeros and ones of any type, of
             shape (n,) or (n, 1).
         threshold: for one score only. By default the scores must be probabilities, and the threshold is 0.5; for
             logits pass 0.
@@ -59,16 +62,17 @@ def accuracy(y: Array, labels: Array, *, threshold: float | None = None, weights
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), section 1.5.1: minimising the misclassification rate.
     """
-    found = examples("accuracy", y, labels, weights)
+    found = examples("accuracy", y, target, weights)
     right = predicted_classes("accuracy", found.scores, threshold) == found.true
     return float(found.weights[right].sum() / found.weights.sum())
 
 
-def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
+@explained
+def error_rate(y: Array, target: Array, *, threshold: float | None = None, weights: Array | None = None) -> float:
     """The fraction of examples whose highest score is not that of their class: 1 - accuracy.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
 
     Returns:
         A number from 0 to 1.
@@ -83,20 +87,21 @@ def error_rate(y: Array, labels: Array, *, threshold: float | None = None, weigh
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 1.78.
     """
-    found = examples("error_rate", y, labels, weights)
+    found = examples("error_rate", y, target, weights)
     wrong = predicted_classes("error_rate", found.scores, threshold) != found.true
     return float(found.weights[wrong].sum() / found.weights.sum())
 
 
+@explained
 def balanced_accuracy(
-    y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None
+    y: Array, target: Array, *, threshold: float | None = None, weights: Array | None = None
 ) -> float:
     """The accuracy within each class, averaged over the classes: mean over t of C_tt / Σ_p C_tp.
 
     Random guessing gets 1 / classes, however rare a class is. Classes without examples are left out of the mean.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
 
     Returns:
         A number from 0 to 1.
@@ -111,17 +116,18 @@ def balanced_accuracy(
     Reference:
         Brodersen et al., The balanced accuracy and its posterior distribution (2010), section II.
     """
-    matrix = _weighted_matrix("balanced_accuracy", y, labels, threshold, weights)
+    matrix = _weighted_matrix("balanced_accuracy", y, target, threshold, weights)
     true = matrix.sum(axis=1)
     return float((matrix.diagonal()[true > 0] / true[true > 0]).mean())
 
 
-def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = None) -> float:
+@explained
+def top_k_accuracy(y: Array, target: Array, k: int, *, weights: Array | None = None) -> float:
     """The fraction of examples whose class is among those of the k highest scores.
 
     Args:
         y: scores of shape (n, classes); the first of equal scores counts, so that k = 1 is ``accuracy``.
-        labels: integers of shape (n,), or one-hot of shape (n, classes).
+        target: integers of shape (n,), or one-hot of shape (n, classes).
         k: the number of guesses, from 1 to classes.
         weights: how much each example counts, of shape (n,); by default all count the same.
 
@@ -140,8 +146,8 @@ def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = N
         Russakovsky et al. (2015), ImageNet Large Scale Visual Recognition Challenge, section 4.1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise TypeError(f"top_k_accuracy: expected k as an integer, got {k!r}")
-    scores, true, w, _, classes = examples("top_k_accuracy", y, labels, weights)
+        raise TypeError(f"top_k_accuracy: expected k as an integer, got {shown(k)}")
+    scores, true, w, _, classes = examples("top_k_accuracy", y, target, weights)
     if scores.ndim == 1:
         raise ValueError(
             "top_k_accuracy: expected scores of shape (n, classes), got one for each example; use accuracy"
@@ -153,9 +159,10 @@ def top_k_accuracy(y: Array, labels: Array, k: int, *, weights: Array | None = N
     return float(w[ahead.sum(axis=1) < k].sum() / w.sum())
 
 
+@explained
 def confusion_matrix(
     y: Array,
-    labels: Array,
+    target: Array,
     classes: int | None = None,
     *,
     threshold: float | None = None,
@@ -165,7 +172,7 @@ def confusion_matrix(
     """C_tp = the number of examples of class t that were predicted as class p.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
         classes: the size of the matrix; by default the number of scores, and 2 for one score. Pass more if the data
             have classes for which the model has no score.
         multilabel: as in ``precision``.
@@ -190,16 +197,17 @@ def confusion_matrix(
     if checks.flag("confusion_matrix", "multilabel", multilabel):
         if classes is not None:
             raise ValueError(f"confusion_matrix: {classes=} is for classes, not for labels; leave it out")
-        matrix, exponent = _matrices_of_labels("confusion_matrix", y, labels, threshold, weights)
+        matrix, exponent = _matrices_of_labels("confusion_matrix", y, target, threshold, weights)
     else:
-        matrix, exponent = _matrix_and_exponent("confusion_matrix", y, labels, threshold, weights, classes)
+        matrix, exponent = _matrix_and_exponent("confusion_matrix", y, target, threshold, weights, classes)
     counts = matrix.astype(np.int64) if weights is None else np.ldexp(matrix, exponent)
     return counts if multilabel else notebook.show_as_plot(counts, "confusion.confusion_matrix")
 
 
+@explained
 def precision(
     y: Array,
-    labels: Array,
+    target: Array,
     average: Average | None = "macro",
     *,
     threshold: float | None = None,
@@ -211,11 +219,11 @@ def precision(
     A class that was never predicted has a precision of 0.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
         average: "macro", the mean over the classes that occur as true or as predicted ones; "weighted", their mean
             weighted by the number of examples of each; "micro", over all examples at once, which is the accuracy; None,
             no average. For a binary classification, the precision of class 1 is element ``[1]`` with None.
-        multilabel: an example may have any number of labels: y holds a score for each label and ``labels`` zeros and
+        multilabel: an example may have any number of labels: y holds a score for each label and ``target`` zeros and
             ones, both of shape (n, labels). A label is predicted where its score is above the threshold, and the
             labels take the place of the classes; "micro" is over all labels at once.
 
@@ -227,8 +235,8 @@ def precision(
         TypeError, ValueError: as ``accuracy``; or there is no such average.
 
     Example:
-        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
-        >>> precision(y, labels), precision(y, labels, average=None)
+        >>> y, target = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> precision(y, target), precision(y, target, average=None)
         (0.75, array([1. , 0.5]))
         >>> precision(y, np.array([[1, 1], [1, 0], [0, 1]]), average=None, multilabel=True)
         array([1., 1.])
@@ -236,13 +244,14 @@ def precision(
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    found = _counts("precision", y, labels, average, threshold, weights, multilabel)
+    found = _counts("precision", y, target, average, threshold, weights, multilabel)
     return _averaged(found.hits, found.predicted, found, average)
 
 
+@explained
 def recall(
     y: Array,
-    labels: Array,
+    target: Array,
     average: Average | None = "macro",
     *,
     threshold: float | None = None,
@@ -254,7 +263,7 @@ def recall(
     A class without examples that was predicted for others has a recall of 0. ``balanced_accuracy`` leaves it out.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
         average, multilabel: as in ``precision``.
 
     Returns:
@@ -265,20 +274,21 @@ def recall(
         TypeError, ValueError: as ``precision``.
 
     Example:
-        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
-        >>> recall(y, labels), recall(y, labels, average=None)
+        >>> y, target = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> recall(y, target), recall(y, target, average=None)
         (0.75, array([0.5, 1. ]))
 
     Reference:
         Sokolova & Lapalme, A systematic analysis of performance measures for classification tasks (2009), table 3.
     """
-    found = _counts("recall", y, labels, average, threshold, weights, multilabel)
+    found = _counts("recall", y, target, average, threshold, weights, multilabel)
     return _averaged(found.hits, found.true, found, average)
 
 
+@explained
 def f1(
     y: Array,
-    labels: Array,
+    target: Array,
     average: Average | None = "macro",
     *,
     threshold: float | None = None,
@@ -288,7 +298,7 @@ def f1(
     """The harmonic mean of precision and recall: F_c = 2 C_cc / (Σ_t C_tc + Σ_p C_cp).
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
         average, multilabel: as in ``precision``; "macro" is the mean of the classes' F, not the F of mean precision and
             recall.
 
@@ -300,25 +310,26 @@ def f1(
         TypeError, ValueError: as ``precision``.
 
     Example:
-        >>> y, labels = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
-        >>> f1(y, labels, average=None)
+        >>> y, target = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+        >>> f1(y, target, average=None)
         array([0.66666667, 0.66666667])
 
     Reference:
         van Rijsbergen, Information Retrieval (1979), chapter 7, with equal weight on both; Opitz & Burst, Macro F1
         and Macro F1 (2019), on the two ways to average.
     """
-    found = _counts("f1", y, labels, average, threshold, weights, multilabel)
+    found = _counts("f1", y, target, average, threshold, weights, multilabel)
     return _averaged(2 * found.hits, found.true + found.predicted, found, average)
 
 
+@explained
 def matthews_correlation(
-    y: Array, labels: Array, *, threshold: float | None = None, weights: Array | None = None
+    y: Array, target: Array, *, threshold: float | None = None, weights: Array | None = None
 ) -> float:
     """The correlation of predicted and true classes: cov(t, p) / sqrt(cov(t, t) cov(p, p)) over their one-hot rows.
 
     Args:
-        y, labels, threshold, weights: as in ``accuracy``.
+        y, target, threshold, weights: as in ``accuracy``.
 
     Returns:
         A number from -1 to 1: 1 if all are right, 0 for random guessing, and 0 if all true or all predicted classes are
@@ -334,32 +345,32 @@ def matthews_correlation(
     Reference:
         Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004), equation 8.
     """
-    matrix = _weighted_matrix("matthews_correlation", y, labels, threshold, weights)
+    matrix = _weighted_matrix("matthews_correlation", y, target, threshold, weights)
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     # Each product uses the sum of its own counts: if only one class occurs, the difference is exactly 0.
     spread = np.sqrt((true @ (true.sum() - true)) * (predicted @ (predicted.sum() - predicted)))
     return float((np.trace(matrix) * matrix.sum() - true @ predicted) / spread) if spread else 0.0
 
 
-def _weighted_matrix(kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None) -> Array:
+def _weighted_matrix(kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None) -> Array:
     """The confusion matrix in float64, with each example counted by its weight, in units of a power of 2."""
-    return _matrix_and_exponent(kind, y, labels, threshold, weights)[0]
+    return _matrix_and_exponent(kind, y, target, threshold, weights)[0]
 
 
 def _matrix_and_exponent(
-    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None, classes: int | None = None
+    kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None, classes: int | None = None
 ) -> tuple[Array, int]:
     """That matrix and the exponent of its unit."""
-    scores, true, w, exponent, size = examples(kind, y, labels, weights, classes)
+    scores, true, w, exponent, size = examples(kind, y, target, weights, classes)
     predicted = predicted_classes(kind, scores, threshold)
     return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size), exponent
 
 
 def _matrices_of_labels(
-    kind: str, y: Array, labels: Array, threshold: float | None, weights: Array | None
+    kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None
 ) -> tuple[Array, int]:
     """The confusion matrix of each label, (labels, 2, 2), in units of a power of 2, and its exponent."""
-    scores, true, w, exponent = labelled_examples(kind, y, labels, weights)
+    scores, true, w, exponent = labelled_examples(kind, y, target, weights)
     predicted = predicted_labels(kind, scores, threshold)
     cells = [[w @ (t & p) for p in (~predicted, predicted)] for t in (~true, true)]
     return np.moveaxis(np.array(cells), 2, 0), exponent
@@ -374,14 +385,14 @@ class Counts(NamedTuple):
 
 
 def _counts(
-    kind: str, y: Array, labels: Array, average: Any, threshold: float | None, weights: Array | None, multilabel: bool
+    kind: str, y: Array, target: Array, average: Any, threshold: float | None, weights: Array | None, multilabel: bool
 ) -> Counts:
     """What precision and recall are the quotients of; the average is checked first."""
     check_average(kind, average)
     if checks.flag(kind, "multilabel", multilabel):
-        matrices, _ = _matrices_of_labels(kind, y, labels, threshold, weights)
+        matrices, _ = _matrices_of_labels(kind, y, target, threshold, weights)
         return Counts(matrices[:, 1, 1], matrices[:, 1].sum(axis=1), matrices[:, :, 1].sum(axis=1))
-    matrix = _weighted_matrix(kind, y, labels, threshold, weights)
+    matrix = _weighted_matrix(kind, y, target, threshold, weights)
     return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
 
 

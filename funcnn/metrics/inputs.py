@@ -15,9 +15,15 @@ from funcnn.aliases import Array
 from funcnn.losses.targets import from_one_hot
 
 __all__ = [
-    "Examples", "LabelledExamples", "check_probabilities", "columns", "examples", "labelled_examples", "numbers",
-    "predicted_classes", "predicted_labels", "relative_weights",
+    "Examples", "LabelledExamples", "check_probabilities", "check_scores", "columns", "examples", "labelled_examples",
+    "numbers", "predicted_classes", "predicted_labels", "relative_weights",
 ]  # fmt: skip
+
+NOT_SCORES = "pass the output of the model, logits or probabilities, without argmax and without a threshold"
+"""What to do where predicted classes were given."""
+
+ORDER = "; a metric takes (y, target), the predictions first"
+"""What to do where the arguments seem to be in the wrong order."""
 
 
 class Examples(NamedTuple):
@@ -53,13 +59,13 @@ class LabelledExamples(NamedTuple):
     exponent: int
 
 
-def examples(kind: str, y: Any, labels: Any, weights: Any, classes: int | None = None) -> Examples:
+def examples(kind: str, y: Any, target: Any, weights: Any, classes: int | None = None) -> Examples:
     """Read and validate the arguments of a metric of classes.
 
     Args:
         kind: the name of the metric, for messages.
         y: scores of shape (n, classes); or one for each example, of shape (n,) or (n, 1).
-        labels: integers of shape (n,) or one-hot rows; for one score zeros and ones, of shape (n,) or (n, 1).
+        target: integers of shape (n,) or one-hot rows; for one score zeros and ones, of shape (n,) or (n, 1).
         weights: of shape (n,), or None.
         classes: the number of classes, if there may be more than scores.
 
@@ -71,16 +77,17 @@ def examples(kind: str, y: Any, labels: Any, weights: Any, classes: int | None =
     size = scored if classes is None else checks.size(kind, "classes", classes)
     if size < scored:
         raise ValueError(f"{kind}: classes={classes} is less than the {scored} scores of each example")
-    targets = _targets(kind, labels, scores, size)
+    targets = _targets(kind, target, scores, size)
     w, exponent, counts = relative_weights(kind, weights, len(scores))
     scores = _without_nan(kind, scores[counts])
-    read = _zero_or_one if scores.ndim == 1 else _classes
-    return Examples(scores, read(kind, targets[counts], size), w, exponent, size)
+    targets, integers = targets[counts], scores.dtype.kind in "iu"
+    true = _zero_or_one(kind, targets, integers) if scores.ndim == 1 else _classes(kind, targets, size)
+    return Examples(scores, true, w, exponent, size)
 
 
-def labelled_examples(kind: str, y: Any, labels: Any, weights: Any) -> LabelledExamples:
+def labelled_examples(kind: str, y: Any, target: Any, weights: Any) -> LabelledExamples:
     """Read and validate the arguments of a metric of labels; scores and targets have the shape (n, labels)."""
-    scores, targets = numbers(kind, y, "scores"), checks.array(kind, labels, "labels")
+    scores, targets = numbers(kind, y, "scores"), checks.array(kind, target, "labels")
     if scores.ndim != 2 or 0 in scores.shape or targets.shape != scores.shape:
         raise ValueError(
             f"{kind}: with multilabel=True, expected scores and targets of one shape (n, labels), with at least one "
@@ -92,24 +99,24 @@ def labelled_examples(kind: str, y: Any, labels: Any, weights: Any) -> LabelledE
 
 
 def columns(
-    kind: str, y: Any, labels: Any, weights: Any, multilabel: bool, probabilities: bool = False
+    kind: str, y: Any, target: Any, weights: Any, multilabel: bool, probabilities: bool = False
 ) -> tuple[dict[int, tuple[Array, Array]], Array]:
     """The scores of each class beside whether an example is of it, by its number; and the weights of the examples.
 
     Of one score for each example, that is class 1 alone; of several classes, each is compared with all others.
 
     Args:
-        kind, y, labels, weights: as in ``examples``.
-        multilabel: whether y and labels are those of ``labelled_examples``.
+        kind, y, target, weights: as in ``examples``.
+        multilabel: whether y and target are those of ``labelled_examples``.
         probabilities: whether scores must be probabilities even where any number would do.
     """
     if checks.flag(kind, "multilabel", multilabel):
-        labelled = labelled_examples(kind, y, labels, weights)
+        labelled = labelled_examples(kind, y, target, weights)
         if probabilities:
             _check_range(kind, labelled.scores)
         pairs = zip(labelled.scores.T, labelled.true.T, strict=True)
         return dict(enumerate(pairs)), labelled.weights
-    scores, true, w, *_ = examples(kind, y, labels, weights)
+    scores, true, w, *_ = examples(kind, y, target, weights)
     if scores.ndim == 2:
         scores = check_probabilities(kind, scores)
     elif probabilities:
@@ -156,14 +163,14 @@ def _scores(kind: str, y: Any) -> Array:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def _targets(kind: str, labels: Any, scores: Array, classes: int) -> Array:
+def _targets(kind: str, target: Any, scores: Array, classes: int) -> Array:
     """Labels as an array of a shape that fits to the scores."""
-    array, n = checks.array(kind, labels, "labels"), len(scores)
+    array, n = checks.array(kind, target, "labels"), len(scores)
     if scores.ndim == 1:
         if array.shape not in ((n,), (n, 1)):
             raise ValueError(
                 f"{kind}: expected targets of shape ({n},) or ({n}, 1) for one score for each of {n} examples, "
-                f"got shape {array.shape}"
+                f"got shape {array.shape}" + (ORDER if array.ndim == 2 and scores.dtype.kind in "iub" else "")
             )
     elif array.shape not in ((n,), (n, classes)):
         raise ValueError(
@@ -188,11 +195,11 @@ def _classes(kind: str, targets: Array, classes: int) -> Array:
     return checks.labels(targets, classes, kind)
 
 
-def _zero_or_one(kind: str, targets: Array, classes: int) -> Array:
-    """The targets of a binary classification, as classes of shape (n,)."""
-    hint = "for one score for each example"
-    more = "; for more classes the model needs one output for each"
-    return _zeros_and_ones(kind, targets, hint, more).reshape(len(targets))
+def _zero_or_one(kind: str, targets: Array, integers: bool) -> Array:
+    """The targets of a binary classification, as classes of shape (n,); integers as scores may be predicted classes."""
+    hint = f"for one {'integer' if integers else 'score'} for each example"
+    more = NOT_SCORES if integers else "for more classes the model needs one output for each"
+    return _zeros_and_ones(kind, targets, hint, f"; {more}").reshape(len(targets))
 
 
 def _zeros_and_ones(kind: str, targets: Array, hint: str, more: str = "") -> Array:
@@ -212,6 +219,12 @@ def _check_range(kind: str, p: Array) -> None:
             f"{kind}: expected probabilities in [0, 1], got values from {p.min()} to {p.max()}; "
             "for logits apply fn.softmax first, or fn.sigmoid if there is one for each example or label"
         )
+
+
+def check_scores(kind: str, scores: Array) -> None:
+    """Raise if scores are predicted classes, integers that are 0 and 1 only: they rank nothing."""
+    if scores.dtype.kind in "iu" and np.isin(scores, (0, 1)).all():
+        raise ValueError(f"{kind}: expected scores, got predicted classes, integers 0 and 1 only; {NOT_SCORES}")
 
 
 def check_probabilities(kind: str, p: Array) -> Array:
@@ -246,9 +259,10 @@ def predicted_labels(kind: str, y: Array, threshold: float | None) -> Array:
     """Whether each score of shape (n,) or (n, labels) is above the threshold."""
     if threshold is None and (y.min() < 0 or y.max() > 1):
         shape, what = ("(n,) or (n, 1)", "class 1") if y.ndim == 1 else ("(n, labels)", "a label")
+        advice = NOT_SCORES if y.dtype.kind in "iu" else "for logits give threshold=0"
         raise ValueError(
             f"{kind}: scores of shape {shape} are taken for probabilities, and for {what} above 0.5; "
-            f"got values from {y.min()} to {y.max()}; for logits give threshold=0"
+            f"got values from {y.min()} to {y.max()}; {advice}"
         )
     above: Array = y > (0.5 if threshold is None else checks.number(kind, "threshold", threshold))
     return above

@@ -11,6 +11,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.losses.classification import categorical_cross_entropy
 from funcnn.metrics.inputs import check_probabilities, examples
 
@@ -20,7 +21,8 @@ MAX_BINS = 1_000_000
 """More are of no use: there would be an example or none in each, and their edges take memory."""
 
 
-def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
+@explained
+def log_loss(y: Array, target: Array, *, weights: Array | None = None) -> float:
     """-mean over i of log p_i, with p_i the predicted probability of the true class of example i.
 
     Probabilities are clipped to [eps, 1 - eps] with the eps of their dtype, so that one certain mistake does not make
@@ -28,7 +30,7 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
 
     Args:
         y: probabilities of shape (n, classes); or those of class 1, of shape (n,) or (n, 1).
-        labels: integers of shape (n,), or one-hot of shape (n, classes); for one probability zeros and ones of any
+        target: integers of shape (n,), or one-hot of shape (n, classes); for one probability zeros and ones of any
             type, of shape (n,) or (n, 1).
         weights: how much each example counts, of shape (n,); by default all count the same.
 
@@ -47,12 +49,13 @@ def log_loss(y: Array, labels: Array, *, weights: Array | None = None) -> float:
     Reference:
         Bishop, Pattern Recognition and Machine Learning (2006), equation 4.108.
     """
-    found = examples("log_loss", y, labels, weights)
+    found = examples("log_loss", y, target, weights)
     p = check_probabilities("log_loss", found.scores)
     return categorical_cross_entropy(p, found.true, weights=None if weights is None else found.weights)[0]
 
 
-def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array | None = None) -> float:
+@explained
+def calibration_error(y: Array, target: Array, bins: int = 15, *, weights: Array | None = None) -> float:
     """ECE = Σ_b (n_b / n) |accuracy in b - mean confidence in b|, the expected calibration error.
 
     The confidence of a prediction is its highest probability. Bin b of B contains the n_b examples whose confidence is
@@ -60,7 +63,7 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
 
     Args:
         y: probabilities of shape (n, classes); or those of class 1, of shape (n,) or (n, 1).
-        labels: as in ``log_loss``.
+        target: as in ``log_loss``.
         bins: B, ``>= 1``. More bins hide less and need more examples; compare only results with the same number.
         weights: how much each example counts, of shape (n,); by default all count the same.
 
@@ -80,7 +83,7 @@ def calibration_error(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599, equation 3; 15 bins as in
         their table 1.
     """
-    chosen, _ = predictions("calibration_error", y, labels, weights, of_class_1=False)
+    chosen, _ = predictions("calibration_error", y, target, weights, of_class_1=False)
     return mean_gap(binned("calibration_error", *chosen, bins))
 
 
@@ -92,14 +95,15 @@ class CalibrationCurve(NamedTuple):
     weight: Array
 
 
-def calibration_curve(y: Array, labels: Array, bins: int = 15, *, weights: Array | None = None) -> CalibrationCurve:
+@explained
+def calibration_curve(y: Array, target: Array, bins: int = 15, *, weights: Array | None = None) -> CalibrationCurve:
     """How often predictions of each probability come true: accuracy over confidence, in bins of equal widths.
 
     For several classes, the confidence of a prediction is its highest probability, as in ``calibration_error``, and it
     comes true if that class is the true one. One probability for each example is that of class 1.
 
     Args:
-        y, labels, weights: as in ``log_loss``. Of several labels take one, ``y[:, 2]`` and ``labels[:, 2]``;
+        y, target, weights: as in ``log_loss``. Of several labels take one, ``y[:, 2]`` and ``target[:, 2]``;
             ``plot.calibration_curve`` draws all.
         bins: the number of bins, as in ``calibration_error``.
 
@@ -119,16 +123,16 @@ def calibration_curve(y: Array, labels: Array, bins: int = 15, *, weights: Array
         Niculescu-Mizil & Caruana (2005), Predicting good probabilities with supervised learning, section 4; Guo et al.
         (2017), arXiv 1706.04599, figure 1, for several classes.
     """
-    chosen, exponent = predictions("calibration_curve", y, labels, weights, of_class_1=True)
+    chosen, exponent = predictions("calibration_curve", y, target, weights, of_class_1=True)
     curve = binned("calibration_curve", *chosen, bins)
     return curve._replace(weight=np.ldexp(curve.weight, exponent))
 
 
 def predictions(
-    kind: str, y: Array, labels: Array, weights: Array | None, of_class_1: bool
+    kind: str, y: Array, target: Array, weights: Array | None, of_class_1: bool
 ) -> tuple[tuple[Array, Array, Array], int]:
     """The probability of each prediction, whether it came true, its weight in units of a power of 2; the exponent."""
-    scores, true, w, exponent, _ = examples(kind, y, labels, weights)
+    scores, true, w, exponent, _ = examples(kind, y, target, weights)
     p = check_probabilities(kind, scores)
     if of_class_1 and scores.ndim == 1:
         return (p[:, 1], true == 1, w), exponent

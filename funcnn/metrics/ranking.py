@@ -1,7 +1,7 @@
 """Metrics of a ranking: do the examples of a class have higher scores than the others, over all thresholds?
 
-They need scores, not decisions: of hard decisions, the area under the ROC curve is the balanced accuracy. A curve shows
-what the number sums up.
+They need scores, not decisions: predicted classes, integers that are 0 and 1 only, raise an error. Booleans do not, and
+the area under the ROC curve of such decisions is the balanced accuracy. A curve shows what the number sums up.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.metrics.averages import Average, average_of, check_average
-from funcnn.metrics.inputs import columns
+from funcnn.metrics.inputs import check_scores, columns
 
 __all__ = ["average_precision", "precision_recall_curve", "roc_auc", "roc_curve"]
 
 
+@explained
 def roc_auc(
     y: Array,
-    labels: Array,
+    target: Array,
     average: Average | None = "macro",
     *,
     weights: Array | None = None,
@@ -32,13 +34,13 @@ def roc_auc(
     Args:
         y: one score for each example, any numbers, of shape (n,) or (n, 1), higher for class 1; or probabilities of
             all classes, of shape (n, classes).
-        labels: zeros and ones of any type, of shape (n,) or (n, 1); for several classes integers of shape (n,) or
+        target: zeros and ones of any type, of shape (n,) or (n, 1); for several classes integers of shape (n,) or
             one-hot rows.
         average: "macro", the mean over the classes; "weighted", their mean weighted by the number of examples of each;
             "micro", one area of the scores of all classes together; None, no average.
         weights: how much each example counts, of shape (n,); by default all count the same.
         multilabel: an example may have any number of labels: y holds a score for each label, any numbers, and
-            ``labels`` zeros and ones, both of shape (n, labels), and the labels take the place of the classes.
+            ``target`` zeros and ones, both of shape (n, labels), and the labels take the place of the classes.
 
     Returns:
         A number from 0 to 1: 1 for a perfect ranking, 0.5 for random or equal scores; for None float64 of shape
@@ -47,8 +49,9 @@ def roc_auc(
     Raises:
         TypeError: labels of several classes are not integers, or scores or weights are not numbers.
         ValueError: the shapes do not fit, there is no example, a label is out of range, a score is NaN, several
-            scores are not probabilities, or weights are negative, not finite or all zero; there is no such average; or
-            a class has no example, or has all of them: then there is nothing to compare.
+            scores are not probabilities, the scores are predicted classes, integers 0 and 1 only, or weights are
+            negative, not finite or all zero; there is no such average; or a class has no example, or has all of them:
+            then there is nothing to compare.
 
     Example:
         >>> roc_auc(np.array([-1.2, 0.3, 0.4, 2.0]), np.array([0, 1, 0, 1]))
@@ -57,12 +60,13 @@ def roc_auc(
     Reference:
         Fawcett, An introduction to ROC analysis (2006), section 7; section 9 for several classes.
     """
-    return _over_classes("roc_auc", y, labels, average, weights, multilabel)
+    return _over_classes("roc_auc", y, target, average, weights, multilabel)
 
 
+@explained
 def average_precision(
     y: Array,
-    labels: Array,
+    target: Array,
     average: Average | None = "macro",
     *,
     weights: Array | None = None,
@@ -74,7 +78,7 @@ def average_precision(
     classes it is averaged over them, each compared with the rest.
 
     Args:
-        y, labels, average, weights, multilabel: as in ``roc_auc``.
+        y, target, average, weights, multilabel: as in ``roc_auc``.
 
     Returns:
         A number from 0 to 1: 1 for a perfect ranking; about the fraction of examples of the class for random scores.
@@ -87,14 +91,14 @@ def average_precision(
     Example:
         >>> round(average_precision(np.array([-1.2, 0.3, 0.4, 2.0]), np.array([0, 1, 0, 1])), 4)
         0.8333
-        >>> y, labels = np.array([[2.0, -1.0], [0.5, 0.1], [-3.0, 0.7]]), np.array([[1, 0], [1, 1], [0, 0]])
-        >>> average_precision(y, labels, average=None, multilabel=True)
+        >>> y, target = np.array([[2.0, -1.0], [0.5, 0.1], [-3.0, 0.7]]), np.array([[1, 0], [1, 1], [0, 0]])
+        >>> average_precision(y, target, average=None, multilabel=True)
         array([1. , 0.5])
 
     Reference:
         Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4.
     """
-    return _over_classes("average_precision", y, labels, average, weights, multilabel)
+    return _over_classes("average_precision", y, target, average, weights, multilabel)
 
 
 class RocCurve(NamedTuple):
@@ -113,13 +117,14 @@ class PrecisionRecallCurve(NamedTuple):
     thresholds: Array
 
 
-def roc_curve(y: Array, labels: Array, *, weights: Array | None = None) -> RocCurve:
+@explained
+def roc_curve(y: Array, target: Array, *, weights: Array | None = None) -> RocCurve:
     """The true positive rate over the false positive rate, at each score as the threshold.
 
     Args:
         y: one score for each example, any numbers, of shape (n,) or (n, 1), higher for class 1. Of several classes or
-            labels take one: ``roc_curve(y[:, 2], labels == 2)``; ``plot.roc_curve`` draws all.
-        labels: zeros and ones of any type, of shape (n,) or (n, 1).
+            labels take one: ``roc_curve(y[:, 2], target == 2)``; ``plot.roc_curve`` draws all.
+        target: zeros and ones of any type, of shape (n,) or (n, 1).
         weights: how much each example counts, of shape (n,); by default all count the same.
 
     Returns:
@@ -139,16 +144,17 @@ def roc_curve(y: Array, labels: Array, *, weights: Array | None = None) -> RocCu
     Reference:
         Fawcett, An introduction to ROC analysis (2006), algorithm 1.
     """
-    hits, false_alarms, thresholds = _only_column("roc_curve", y, labels, weights)
+    hits, false_alarms, thresholds = _only_column("roc_curve", y, target, weights)
     _check_defined("roc_curve", hits, false_alarms, "class 1")
     return RocCurve(*roc_points(hits, false_alarms), np.append(np.inf, thresholds))
 
 
-def precision_recall_curve(y: Array, labels: Array, *, weights: Array | None = None) -> PrecisionRecallCurve:
+@explained
+def precision_recall_curve(y: Array, target: Array, *, weights: Array | None = None) -> PrecisionRecallCurve:
     """The precision and the recall of class 1, at each score as the threshold.
 
     Args:
-        y, labels, weights: as in ``roc_curve``.
+        y, target, weights: as in ``roc_curve``.
 
     Returns:
         ``(precision, recall, thresholds)``, of shapes (points,), (points,) and (points - 1,), from the lowest threshold
@@ -167,7 +173,7 @@ def precision_recall_curve(y: Array, labels: Array, *, weights: Array | None = N
     Reference:
         Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008), section 8.4.
     """
-    hits, false_alarms, thresholds = _only_column("precision_recall_curve", y, labels, weights)
+    hits, false_alarms, thresholds = _only_column("precision_recall_curve", y, target, weights)
     _check_defined("precision_recall_curve", hits, false_alarms, "class 1")
     precision, recall = precision_recall_points(hits, false_alarms)
     return PrecisionRecallCurve(precision, recall, thresholds[::-1])
@@ -217,27 +223,29 @@ def _check_defined(kind: str, hits: Array, false_alarms: Array, name: str) -> No
         raise ValueError(f"{kind} is undefined: {name} has {lacking}{why}")
 
 
-def _only_column(kind: str, y: Array, labels: Array, weights: Array | None) -> tuple[Array, Array, Array]:
+def _only_column(kind: str, y: Array, target: Array, weights: Array | None) -> tuple[Array, Array, Array]:
     """The counts of the one score of each example."""
     if np.ndim(y) == 2 and np.shape(y)[1] > 1:
         raise ValueError(
             f"{kind}: expected one score for each example, of shape (n,) or (n, 1), got shape {np.shape(y)}; take one "
-            f"class, {kind}(y[:, c], labels == c), or draw all with plot.{kind}"
+            f"class, {kind}(y[:, c], target == c), or draw all with plot.{kind}"
         )
-    found, w = columns(kind, y, labels, weights, multilabel=False)
+    found, w = columns(kind, y, target, weights, multilabel=False)
+    check_scores(kind, found[1][0])
     return counts_by_threshold(*found[1], w)
 
 
-def _over_classes(kind: str, y: Array, labels: Array, average: Any, weights: Array | None, multilabel: bool) -> Any:
+def _over_classes(kind: str, y: Array, target: Array, average: Any, weights: Array | None, multilabel: bool) -> Any:
     """The metric of each class against all others, or of all together; or the average over the classes."""
     check_average(kind, average)
-    found, w = columns(kind, y, labels, weights, multilabel)
+    found, w = columns(kind, y, target, weights, multilabel)
     if average == "micro":
         # One class after the other.
         scores, positives = (np.concatenate(parts) for parts in zip(*found.values(), strict=True))
         found, w = {-1: (scores, positives)}, np.tile(w, len(found))
     values, sizes = [], []
     for c, (score, positive) in found.items():
+        check_scores(kind, score)
         hits, false_alarms, _ = counts_by_threshold(score, positive, w)
         if average is not None:
             name = f"{'label' if multilabel else 'class'} {c}" if c >= 0 else "the whole"

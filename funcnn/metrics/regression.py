@@ -11,13 +11,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.metrics.inputs import numbers, relative_weights
+from funcnn.wording import shown
 
 __all__ = ["mae", "r2", "rmse"]
 
 OutputAverage: TypeAlias = Literal["uniform"]
 
 
+@explained
 def mae(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """Mean absolute error: Σ |t - y| / n.
 
@@ -50,6 +53,7 @@ def mae(y: Array, target: Array, average: OutputAverage | None = "uniform", *, w
     return _over_outputs(w @ np.ldexp(error, -exponent), exponent, average, shape)
 
 
+@explained
 def rmse(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """Root mean squared error: √(Σ (t - y)² / n).
 
@@ -77,6 +81,7 @@ def rmse(y: Array, target: Array, average: OutputAverage | None = "uniform", *, 
     return _over_outputs(np.sqrt(square), exponent, average, shape)
 
 
+@explained
 def r2(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """R² = 1 - Σ (t - y)² / Σ (t - mean(t))², the coefficient of determination.
 
@@ -130,7 +135,7 @@ def _arguments(
 ) -> tuple[Array, Array, Array, tuple[int, ...]]:
     """Half the predictions and targets that count, (n, outputs), weights with a sum of 1, the shape of an example."""
     if average is not None and not (isinstance(average, str) and average == "uniform"):
-        raise ValueError(f'{kind}: expected average to be "uniform" or None, got {average!r}')
+        raise ValueError(f'{kind}: expected average to be "uniform" or None, got {shown(average)}')
     p, t = _numbers(kind, "predictions", y), _numbers(kind, "targets", target)
     if p.shape != t.shape or not p.size:
         raise ValueError(

@@ -36,6 +36,7 @@ from funcnn.optim.schedules import (
 )
 from funcnn.optim.sgd import add_decayed_weights, add_momentum, scale_by_rate, sgd
 from funcnn.optim.wrappers import masked, partition
+from funcnn.spellings import explain_names
 
 __all__ = [
     "Optimizer", "Schedule", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_momentum",
@@ -44,3 +45,5 @@ __all__ = [
     "partition", "rmsprop", "scale_by_adadelta", "scale_by_adagrad", "scale_by_adam", "scale_by_adamax",
     "scale_by_rate", "scale_by_rmsprop", "sgd", "step_decay", "transform",
 ]  # fmt: skip
+
+explain_names(__name__)

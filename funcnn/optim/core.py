@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from funcnn import checks
+from funcnn import checks, spellings
 from funcnn.aliases import Tree
+from funcnn.calls import explained
 from funcnn.optim.elementwise import ElementwiseRule, Rule
 from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Schedule
 from funcnn.optim.state import SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
+from funcnn.wording import shown
 
 __all__ = [
     "Optimizer",
@@ -71,6 +73,12 @@ class Optimizer:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.init, self.update))
 
+    if not TYPE_CHECKING:  # which knows of itself what an optimizer has
+
+        def __getattr__(self, name: str) -> Any:
+            raise spellings.no_attribute(self, name)
+
+    @explained
     def step(self, grads: Tree, state: State, params: Tree, donate: bool = False) -> tuple[Tree, State]:
         """``update`` and ``apply_updates`` in one fused pass over memory, with the same bits.
 
@@ -134,6 +142,7 @@ class Optimizer:
         return made, self.call.parts()
 
 
+@explained
 def lift(
     kind: str,
     rule: Rule,
@@ -185,6 +194,7 @@ def lift(
     return assembled(kind, [Part(work, flags=() if mask is None else (as_flags(kind, mask),))])
 
 
+@explained
 def transform(
     kind: str,
     rule: TreeRule,
@@ -297,6 +307,7 @@ def _own_pipeline(optimizer: Optimizer) -> Pipeline | None:
     return pipeline if pipeline is not None and optimizer.init == pipeline.init else None
 
 
+@explained
 def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such as adam(1e-3)") -> Optimizer:
     """The ``Optimizer`` of a bare pair ``(init, update)``; an ``Optimizer`` is returned as it is.
 
@@ -318,13 +329,13 @@ def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such a
     """
     if isinstance(pair, Optimizer):
         return pair
-    if not (isinstance(pair, tuple) and len(pair) == 2 and all(map(callable, pair))):
-        name = getattr(pair, "__name__", None)
-        hint = f"; call it: {name}(...)" if name else ""
-        raise TypeError(f"{expected}, got {pair!r}{hint}")
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(map(checks.is_function, pair))):
+        write = spellings.name(pair)
+        raise TypeError(f"{expected}, got {shown(pair)}" + (f"; write {write}" if write else checks.uncalled(pair)))
     return Optimizer(*pair)
 
 
+@explained
 def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:
     """params + updates, leaf by leaf.
 
@@ -353,6 +364,7 @@ ADDITION = Pipeline("apply_updates", (), what="an update")
 """Without parts, the step from updates to parameters."""
 
 
+@explained
 def current_step(state: State) -> int:
     """How many updates led to this state of a chain.
 
@@ -378,6 +390,7 @@ def current_step(state: State) -> int:
     return max(counts)
 
 
+@explained
 def current_rate(state: State) -> float:
     """The learning rate of the update that led to this state of a chain.
 

@@ -28,12 +28,12 @@ def as_flags(kind: str, mask: Mask) -> Flags:
     """The function that a mask stands for; its errors begin with ``kind``."""
     if isinstance(mask, str):
         return partial(_matching, kind, mask)
-    if not callable(mask) and not isinstance(mask, dict | bool | np.bool_):
+    if not checks.is_function(mask) and not isinstance(mask, dict | bool | np.bool_):
         raise TypeError(
             f"{kind}: expected a mask that is a path pattern, a tree of bools or a function of the parameters, "
             f"got {checks.what(mask)}"
         )
-    if callable(mask):
+    if checks.is_function(mask):
         checks.function(kind, "mask", mask, "params")
     own = mask if callable(mask) else snapshot(mask)
     return partial(_bools, kind, own if callable(own) else lambda params: own)

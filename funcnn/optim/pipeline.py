@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Tree
+from funcnn.calls import explained
 from funcnn.optim.donation import check_donated, copied_where_shared
 from funcnn.optim.elementwise import ADD, ElementwiseRule, G, P, Step, run_fused
 from funcnn.optim.masks import Flags, chosen, paths, pruned, spread
@@ -103,6 +104,7 @@ class Pipeline:
         """Whether each parameter is chosen, by the functions that choose."""
         return {flags: chosen(flags, params) for flags in dict.fromkeys(part.flags for part in self.parts)}
 
+    @explained
     def update(self, grads: Tree, state: Any, params: Tree, donate: bool = False) -> tuple[Tree, Any]:
         """The updates and the next state."""
         return self._run(grads, state, params, donate, adds=False)

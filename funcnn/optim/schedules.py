@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from funcnn import checks
 from funcnn.recorded import recorded
+from funcnn.wording import shown
 
 __all__ = [
     "Schedule",
@@ -178,7 +179,7 @@ def join(schedules: Sequence[float | Schedule], boundaries: Sequence[int]) -> Sc
     """
     for name, given in (("schedules", schedules), ("boundaries", boundaries)):
         if not isinstance(given, list | tuple):
-            raise TypeError(f"join: expected {name} as a list, got {given!r}")
+            raise TypeError(f"join: expected {name} as a list, got {shown(given)}")
     parts = [as_schedule(f"join: schedules[{i}]", schedule) for i, schedule in enumerate(schedules)]
     starts = [0, *(checks.steps("join", f"boundaries[{i}]", step) for i, step in enumerate(boundaries))]
     if len(parts) != len(starts):

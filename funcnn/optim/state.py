@@ -15,6 +15,7 @@ from numpy import ndarray
 from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
 from funcnn.optim.schedules import Schedule, as_schedule
+from funcnn.wording import shown
 
 __all__ = [
     "Beside",
@@ -122,7 +123,7 @@ class StateSpec:
         except TypeError:
             step = -1
         if step < 0:
-            raise ValueError(f"{self.kind}: expected the state's step as a whole number >= 0, got {given!r}")
+            raise ValueError(f"{self.kind}: expected the state's step as a whole number >= 0, got {shown(given)}")
         return step
 
     def after(self, hyper: Hyper, slots: Mapping[str, Tree]) -> State:
@@ -156,16 +157,16 @@ def state_spec(
 def check_kind(kind: Any) -> None:
     """Raise if the name of a transform cannot be a key of a state."""
     if not isinstance(kind, str) or not kind or "/" in kind:
-        raise ValueError(f"an optimizer's kind is a string that is not empty and has no '/', got {kind!r}")
+        raise ValueError(f"an optimizer's kind is a string that is not empty and has no '/', got {shown(kind)}")
 
 
 def _check_names(kind: str, slots: Any, rates: Any) -> None:
     """Raise if a transform, its slots or its rates have names that cannot be keys of a state."""
     check_kind(kind)
     if not isinstance(slots, tuple | list | Mapping):
-        raise TypeError(f"{kind}: expected slots as a tuple of names or a dict {{name: start}}, got {slots!r}")
+        raise TypeError(f"{kind}: expected slots as a tuple of names or a dict {{name: start}}, got {shown(slots)}")
     if not isinstance(rates, Mapping | None):
-        raise TypeError(f"{kind}: expected rates as a dict {{name: rate}}, got {rates!r}")
+        raise TypeError(f"{kind}: expected rates as a dict {{name: rate}}, got {shown(rates)}")
     names = [*slots, *(rates or {})]
     if not all(isinstance(name, str) and name and "/" not in name for name in names) or len({*slots}) < len(slots):
         raise ValueError(f"{kind}: expected slots and rates of different names without '/', got {names}")
@@ -205,6 +206,9 @@ def beside(params: Tree, grads: Tree, what: str) -> Beside:
     param_leaves: list[Any] = []
     grad_leaves = aligned(params, grads, param_leaves)
     if grad_leaves is None or not _alike(param_leaves, grad_leaves, grad_leaves, None):
+        if isinstance(grads, tuple):
+            write = "; a vjp_fn returns a pair: grads, dx = vjp_fn(dy)" if len(grads) == 2 else ""
+            raise TypeError(f"expected {what} for each parameter in a tree, got {checks.what(grads)}{write}")
         param_leaves = _checked(params, grads, params, "a parameter")
         grad_leaves = _checked(params, grads, grads, what)
     return Beside(params, grads, param_leaves, grad_leaves)

@@ -9,6 +9,7 @@ from funcnn.optim.core import Optimizer, Optimizers, as_optimizer, assembled, di
 from funcnn.optim.masks import Flags, Mask, as_flags, first_match
 from funcnn.optim.pipeline import Part
 from funcnn.recorded import recorded
+from funcnn.wording import shown
 
 __all__ = ["masked", "partition"]
 
@@ -81,7 +82,7 @@ def partition(optimizers: Mapping[str, Optimizers]) -> Optimizer:
         raise ValueError('partition: expected at least one optimizer, got none; use {"*": sgd(rate)} for the plainest')
     for pattern in optimizers:
         if not isinstance(pattern, str):
-            raise TypeError(f"partition: expected path patterns as keys, got {pattern!r}")
+            raise TypeError(f"partition: expected path patterns as keys, got {shown(pattern)}")
         if not pattern:
             raise ValueError('partition: expected patterns that are not empty; use "*" for all parameters')
     patterns, parts = tuple(optimizers), list[Part]()

@@ -11,6 +11,7 @@ import numpy as np
 
 from funcnn import checks, notebook
 from funcnn.aliases import Array
+from funcnn.wording import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,11 +175,13 @@ def check_names(kind: str, names: Iterable[str] | None, labels: Iterable[int], e
     if names is None:
         return {label: str(label) for label in occurring}
     if isinstance(names, str | bytes) or not checks.is_iterable(names):
-        raise TypeError(f"{kind}: expected class names as a list of strings, got {names!r}")
+        raise TypeError(f"{kind}: expected class names as a list of strings, got {shown(names)}")
     listed = list(names)
     wrong = [name for name in listed if not isinstance(name, str)]
     if wrong:
-        raise TypeError(f"{kind}: expected class names as strings, got {wrong[0]!r}; use [str(name) for name in names]")
+        raise TypeError(
+            f"{kind}: expected class names as strings, got {shown(wrong[0])}; use [str(name) for name in names]"
+        )
     classes = max(occurring, default=-1) + 1
     if len(listed) < classes or (exactly and len(listed) > classes):
         raise ValueError(f"{kind}: expected {classes} class names, one for each class, got {len(listed)}")

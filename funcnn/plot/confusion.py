@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.plot.canvas import SKY_BLUE, axes_for, check_names, finite, numbers, plain
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["confusion_matrix"]
 
 
+@explained
 def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     r"""A confusion matrix as a grid: in each cell the count, and its fraction of the examples of that true class.
 
@@ -84,9 +86,9 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
 def _check_counts(matrix: Array) -> Array:
     """The counts as float64, or an error if they are not those of a confusion matrix."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        hint = "; draw one label, matrix[0]" if matrix.ndim == 3 else ""
+        hint = "draw one label, matrix[0]" if matrix.ndim == 3 else "metrics.confusion_matrix(y, target) makes one"
         raise ValueError(
-            f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}{hint}"
+            f"confusion_matrix: expected a matrix of shape (classes, classes), got shape {matrix.shape}; {hint}"
         )
     if matrix.dtype.kind == "b":
         raise TypeError("confusion_matrix: expected counts, integers or floats, got bool")

@@ -14,7 +14,10 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.plot.canvas import BLUE, COLOURS, DASHES, VERMILLION, axes_for, finite, legend, numbers, plain
+from funcnn.training.run import Fit
+from funcnn.wording import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +31,14 @@ Records: TypeAlias = Iterable[Mapping[str, float | str]]
 """A dict of numbers for each epoch or step; numbers as text, as ``csv.DictReader`` reads them from a log, will do."""
 
 
-def learning_curves(history: Records, metric: str = "loss", ax: Axes | None = None) -> Axes:
+@explained
+def learning_curves(history: Records | Fit, metric: str = "loss", ax: Axes | None = None) -> Axes:
     """One metric on the training and on the validation data, by epoch.
 
     Args:
-        history: a dict for each epoch, with ``epoch`` and ``train_<metric>``, ``validation_<metric>`` or both, such as
-            the history of ``fit``, or the rows that ``csv.DictReader`` reads from a ``csv_log``. Each curve has the
-            epochs with its metric, and a gap where it is NaN or infinite.
+        history: what ``fit`` returned, or a dict for each epoch, with ``epoch`` and ``train_<metric>``,
+            ``validation_<metric>`` or both, such as its history or the rows that ``csv.DictReader`` reads from a
+            ``csv_log``. Each curve has the epochs with its metric, and a gap where it is NaN or infinite.
         metric: the name of the metric, ``"loss"`` or ``"accuracy"`` for example.
         ax: where to draw; new axes by default.
 
@@ -90,6 +94,7 @@ def all_curves(history: Records, metrics: Sequence[str] = ()) -> Figure:
     return figure
 
 
+@explained
 def validation_curve(
     values: Any,
     train: Any,
@@ -170,6 +175,7 @@ def _mean(runs: Array) -> Array:
     return mean
 
 
+@explained
 def norms(records: Records, quantity: str = "gradient", ax: Axes | None = None) -> Axes:
     """The norm of each parameter's gradient or update, by step, on a logarithmic scale.
 
@@ -232,7 +238,8 @@ def norms(records: Records, quantity: str = "gradient", ax: Axes | None = None) 
 
 
 def _records(kind: str, records: Any) -> list[Mapping[str, Any]]:
-    """The records as a list of dicts, or an error that says what they are instead."""
+    """The records as a list of dicts, or an error that says what they are instead; those of a ``Fit`` are its own."""
+    records = records.history if isinstance(records, Fit) else records
     listed = None if isinstance(records, Mapping | str) or not checks.is_iterable(records) else list(records)
     if listed is None or any(not isinstance(record, Mapping) for record in listed):
         raise TypeError(
@@ -242,7 +249,7 @@ def _records(kind: str, records: Any) -> list[Mapping[str, Any]]:
     for record in listed:
         for name in record:
             if not isinstance(name, str):
-                raise TypeError(f"{kind}: expected strings as the keys of a record, got {name!r}")
+                raise TypeError(f"{kind}: expected strings as the keys of a record, got {shown(name)}")
     return listed
 
 

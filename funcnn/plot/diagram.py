@@ -13,6 +13,7 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Params, Shape
+from funcnn.calls import explained
 from funcnn.combinators.wiring import INPUT, probing
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import SKY_BLUE, axes_for, plain, shape_text
@@ -52,6 +53,7 @@ class Node:
         return Box(self.inputs, max(width, 0.3), LINE_HEIGHT * len(lines) + PADDING, label)
 
 
+@explained
 def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) -> Axes:
     r"""The model as boxes and arrows, with the shape of one example on each arrow.
 
@@ -81,7 +83,7 @@ def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) ->
     """
     # Training mode, since a batch norm that is not measured yet has a shape all the same.
     shape = checked("diagram", shape)
-    tree.check_parameters(params, "diagram")
+    tree.check_parameters(params, "diagram", "diagram(model, params, shape)")
     with probing():
         visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
     root = visits[-1]

@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.layers.conv import conv2d
 from funcnn.plot.canvas import (
     VERMILLION,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["filtered_image", "heat_map", "image_grid"]
 
 
+@explained
 def image_grid(
     images: Array,
     labels: Array | None = None,
@@ -114,6 +116,7 @@ def image_grid(
     return ax
 
 
+@explained
 def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Axes:
     """The importance of each part of an image, drawn over the image: of ``saliency``, ``grad_cam`` or a map of yours.
 
@@ -164,6 +167,7 @@ def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@explained
 def filtered_image(image: Array, kernels: Mapping[str, Array], ax: Axes | None = None) -> Axes:
     """An image and the output of each of several filters, for example a Sobel filter beside a learned one.
 

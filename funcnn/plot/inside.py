@@ -12,8 +12,10 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Rng
+from funcnn.calls import explained
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import axes_for, frame, plain, shape_text, tile
+from funcnn.wording import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +26,7 @@ MAX_ROWS, MIN_ROW = 8, 64
 """A vector of more than 64 elements is drawn as an image of at most 8 rows."""
 
 
+@explained
 def feature_maps(
     model: Any,
     params: Params,
@@ -69,7 +72,7 @@ def feature_maps(
         raise ValueError(f"feature_maps: channels must be 1 or more, got {channels}")
     channels = checks.size("feature_maps", "channels", channels)
     if isinstance(paths, str) or not (paths is None or checks.is_iterable(paths)):
-        raise TypeError(f"feature_maps: expected paths as a list of paths, got {paths!r}")
+        raise TypeError(f"feature_maps: expected paths as a list of paths, got {shown(paths)}")
     x = x if isinstance(x, dict) else checks.array("feature_maps", x, "x")
     visits = trace(model, params, tree.map(lambda leaf: checks.array("feature_maps", leaf, "x")[None], x), rng)
     by_path = {visit.path: visit for visit in visits}

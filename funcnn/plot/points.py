@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Params
+from funcnn.calls import explained
 from funcnn.plot.canvas import COLOURS, axes_for, check_names, counted, finite, legend, numbers, plain
 from funcnn.training.evaluate import predict
 
@@ -28,6 +29,7 @@ GRID_POINTS = 200
 """The number of points along each side of the grid on which a model predicts."""
 
 
+@explained
 def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """Points in the plane, with a colour and a marker for each class.
 
@@ -76,6 +78,7 @@ def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, a
     return ax
 
 
+@explained
 def decision_boundary(
     model: Any,
     params: Params,

@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.metrics import probability, ranking
 from funcnn.metrics.inputs import columns
 from funcnn.plot.canvas import COLOURS, DASHES, axes_for, check_names, legend
@@ -25,6 +26,7 @@ GREY = "#767676"
 WORDS = {"roc_auc": "area", "average_precision": "average precision"}
 
 
+@explained
 def roc_curve(
     y: Array,
     labels: Array,
@@ -62,6 +64,7 @@ def roc_curve(
     return ax
 
 
+@explained
 def precision_recall_curve(
     y: Array,
     labels: Array,
@@ -94,6 +97,7 @@ def precision_recall_curve(
     return ax
 
 
+@explained
 def calibration_curve(
     y: Array,
     labels: Array,

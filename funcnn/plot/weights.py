@@ -12,6 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Shape
+from funcnn.calls import explained
 from funcnn.plot.canvas import axes_for, counted, diverging, frame, numbers, outline, tile
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["dense_weights", "filters"]
 
 
+@explained
 def filters(w: Array, ax: Axes | None = None) -> Axes:
     """The kernels of a convolution: a column for each filter, a row for each input channel.
 
@@ -53,6 +55,7 @@ def filters(w: Array, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@explained
 def dense_weights(w: Array, shape: Shape | None = None, ax: Axes | None = None) -> Axes:
     """The weights of a dense layer: as one matrix, or as an image for each unit.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Params, Rng, Tree
+from funcnn.calls import explained
 from funcnn.engine.microbatch import microbatches
 from funcnn.protocol import Layer, as_layer, declared, per_example
 from funcnn.rng import as_key, fold, generator
@@ -33,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@explained
 def check_vjp(
     apply: Callable[..., Any], params: Params, x: Tree, rng: Rng | None = None, tolerance: float = 1e-6
 ) -> Report:
@@ -69,6 +71,7 @@ def check_vjp(
     return verdict(Report("check_vjp", tuple(adjoint(case, tolerance))))
 
 
+@explained
 def check_layer(
     layer: Any, shape: Tree = None, rng: Rng = 0, batch: int = 3, tolerance: float = 1e-6, x: Tree = None
 ) -> Report:

@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Rng, Tree
+from funcnn.calls import explained
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
 
@@ -23,6 +24,7 @@ Data: TypeAlias = tuple[Tree, Tree]
 """``(x, target)``: each is an array or a nested dict of arrays, all with one example per index."""
 
 
+@explained
 def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Any]:
     """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
 
@@ -49,6 +51,8 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
         array([0, 1])
     """
     n = check_examples("batches", data if isinstance(data, tuple) else (data,))
+    if hasattr(batch_size, "__array__") and np.ndim(batch_size):
+        raise TypeError("batches: expected batch_size as a number, got an array; write batches((x, target), size)")
     batch_size = checks.size("batches", "batch_size", batch_size)
     per_epoch = math.ceil(n / batch_size)
     start, epochs = checks.size("batches", "start", start, 0), checks.size("batches", "epochs", epochs, 0)
@@ -65,6 +69,7 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
     return draw()
 
 
+@explained
 def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
     """Split the examples at random into two parts, with the same fraction of each class (a stratified split).
 
@@ -105,6 +110,7 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
     return take(data, rest), take(data, part)
 
 
+@explained
 def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
     """Split the examples for cross-validation: each example is in the validation part of exactly one fold.
 
@@ -170,7 +176,7 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
             checks.plain(kind, leaf, path)
             if not isinstance(leaf, np.ndarray) or not leaf.ndim:
                 got = "one without axes" if isinstance(leaf, np.ndarray) else f"a {type(leaf).__name__}"
-                fix = "np.stack(list(...))" if isinstance(leaf, Iterator) else "np.asarray(...)"
+                fix = checks.cast(leaf, name, "np.float32" if name == "x" else "")
                 raise TypeError(f"{kind}: expected {path} as an array with one example per index, got {got}; use {fix}")
             sizes[path] = len(leaf)
         tree.flatten({name: part})  # raises if a key could not be part of a path
@@ -194,6 +200,8 @@ def check_data(kind: str, data: Data) -> int:
         got = checks.what(data)
         if isinstance(data, list | Iterator):
             got += "; use tuple(data), or tuple(map(np.stack, zip(*data))) if these are pairs"
+        elif hasattr(data, "__array__"):
+            got += "; write (x, target)"
         raise TypeError(f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {got}")
     return check_examples(kind, data)
 

@@ -23,10 +23,15 @@ from funcnn.interchange.checkpoint import load, save
 from funcnn.interchange.files import appended, replaced
 from funcnn.recorded import recorded
 from funcnn.signals import reraise_if_of_a_handler
+from funcnn.spellings import explain_names
 from funcnn.training.evaluate import Record
 from funcnn.training.run import Callback, Decision, Fit, Mode
+from funcnn.wording import shown
 
 __all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves"]
+
+GIVE_VALIDATION = "; give fit validation=(x, target) or validation_split=0.2, and it has 'validation_loss'"
+"""What to do where a callback needs validation data."""
 
 EPOCH_FILE = re.compile(r"epoch_(\d{4,})\.npz")
 
@@ -254,21 +259,25 @@ def live_curves(*metrics: str) -> Callable[[Record, Fit], None]:
 def _name(kind: str, metric: Any) -> str:
     """The name of a metric."""
     if not isinstance(metric, str):
-        raise TypeError(f"{kind}: expected the name of a metric in the record, 'validation_loss', got {metric!r}")
+        raise TypeError(f"{kind}: expected the name of a metric in the record, 'validation_loss', got {shown(metric)}")
     return metric
 
 
 def _sign(kind: str, mode: str) -> int:
     """The factor of a metric with which lower is better."""
     if not isinstance(mode, str) or mode not in ("min", "max"):
-        raise ValueError(f"{kind}: mode must be 'min' or 'max', got {mode!r}")
+        raise ValueError(f"{kind}: mode must be 'min' or 'max', got {shown(mode)}")
     return 1 if mode == "min" else -1
 
 
 def _value(record: Record, metric: str) -> float:
     """A metric in a record."""
     if metric not in record:
-        raise ValueError(f"the record has no {metric!r}, but {', '.join(record)}")
+        hint = ""
+        if metric.startswith(("val_", "validation_")):
+            known = "validation_loss" in record
+            hint = "; did you mean 'validation_" + metric.partition("_")[2] + "'?" if known else GIVE_VALIDATION
+        raise ValueError(f"the record has no {metric!r}, but {', '.join(record)}{hint}")
     return record[metric]
 
 
@@ -331,3 +340,6 @@ def _lines(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+explain_names(__name__)

@@ -11,18 +11,26 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from funcnn import checks, contract
+from funcnn import checks, contract, spellings
 from funcnn.aliases import Params, Rng, Tree
+from funcnn.calls import explained
 from funcnn.engine.microbatch import join, output
 from funcnn.losses import Loss
 from funcnn.protocol import as_layer
 from funcnn.recorded import spelled
 from funcnn.training.batching import Data, check_data, check_examples, take
+from funcnn.wording import not_parameters, shown
 
 __all__ = ["evaluate", "predict", "value_and_grad"]
 
 Metric: TypeAlias = Callable[[Tree, Tree], float]
 """``metric(y, target) -> number``."""
+
+GRADIENT = (
+    "dy is the gradient of the value by y, an array like y: a mean of (y - target)**2 returns with it "
+    "2 * (y - target) / y.size"
+)
+"""What a loss without a gradient lacks."""
 
 Record: TypeAlias = dict[str, float]
 """The numbers of one evaluation by name."""
@@ -34,6 +42,7 @@ def value_and_grad(
 ) -> Callable[..., tuple[float, Params]]: ...
 @overload
 def value_and_grad(model: Any, loss: Loss, with_output: Literal[True]) -> Callable[..., tuple[float, Params, Tree]]: ...
+@explained
 def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callable[..., Any]:
     """The function that computes a model's loss and its gradient with respect to the parameters.
 
@@ -71,6 +80,7 @@ def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callabl
     return f
 
 
+@explained
 def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
     """The outputs y for any number of examples, computed batch by batch.
 
@@ -95,7 +105,8 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
     """
     layer = as_layer(model)
     if not isinstance(params, dict):
-        raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}")
+        hint = not_parameters(params, "predict(model, params, x)")
+        raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}{hint}")
     step = checks.size("predict", "batch_size", batch_size)
     if type(x) is np.ndarray and x.ndim and len(x) <= step:  # one batch: nothing to take apart
         return output(layer, params, x)
@@ -103,6 +114,7 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
     return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
 
 
+@explained
 def evaluate(
     model: Any,
     params: Params,
@@ -156,13 +168,16 @@ def scores(
 
 def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> Loss:
     """The same loss, but an error names it if it does not return a number and, where it is used, a gradient like y."""
-    function, name = checks.function(kind, "loss", loss), f"the loss {spelled(loss)}"
+    takes = "y, target" if checks.is_function(loss) else ""
+    function, name = checks.function(kind, "loss", loss, takes), f"the loss {spelled(loss)}"
 
     def checked(y: Tree, target: Tree) -> tuple[float, Tree]:
         returned = called(name, function, y, target)
         if not isinstance(returned, tuple) or len(returned) != 2:
-            raise TypeError(f"{name} must return a pair (value, dy), got {checks.what(returned)}")
+            raise TypeError(f"{name} must return a pair (value, dy), got {checks.what(returned)}; {GRADIENT}")
         value, dy = returned
+        if gradient and dy is None:
+            raise TypeError(f"the dy that {name} returns is None; {GRADIENT}")
         if type(value) is not float:
             value = checks.returned_number(f"the first item that {name} returns", value)
         like_y = type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype
@@ -187,11 +202,15 @@ def check_metrics(kind: str, metrics: Mapping[str, Metric] | None) -> Mapping[st
     """The metrics by name, or an error if they are not a dict of functions or one would overwrite the loss."""
     metrics = {} if metrics is None else metrics
     if not isinstance(metrics, Mapping):
-        raise TypeError(f'{kind}: expected metrics as a dict {{"accuracy": accuracy}}, got {checks.what(metrics)}')
+        first = next(iter(metrics), None) if isinstance(metrics, list | tuple | set) else metrics
+        name = first if isinstance(first, str) else getattr(first, "__name__", "accuracy")
+        write = f"{{{name!r}: {spellings.name(name) or 'fn.metrics.accuracy'}}}"
+        got = f"got {checks.what(metrics)}; write metrics={write}"
+        raise TypeError(f'{kind}: expected metrics as a dict {{"accuracy": accuracy}}, {got}')
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name:
-            raise TypeError(f"{kind}: expected the names of metrics as texts, got {name!r}")
-        checks.function(kind, f"the metric {name!r}", metric)
+            raise TypeError(f"{kind}: expected the names of metrics as texts, got {shown(name)}")
+        checks.function(kind, f"the metric {name!r}", metric, "y, target" if checks.is_function(metric) else "")
     if "loss" in metrics:
         raise ValueError(f"{kind}: a metric may not be called 'loss': the loss is recorded under that name")
     return metrics

@@ -17,6 +17,7 @@ import numpy as np
 
 from funcnn import checks, notebook, terminal, tree
 from funcnn.aliases import Key, Params, Rng, Tree
+from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
 from funcnn.optim import as_optimizer, current_step
@@ -42,6 +43,7 @@ from funcnn.training.run_file import fingerprint_of, load_run
 __all__ = ["Callback", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
 
 
+@explained
 def fit(
     model: Any,
     params: Params,
@@ -125,16 +127,17 @@ def fit(
         >>> result.history[-1]["train_loss"] < 1e-3
         True
     """
-    layer, key, followers = as_layer(model), as_key(rng), as_callbacks(callbacks)
-    checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
-    tree.check_parameters(params, "fit")
+    layer = as_layer(model)
+    tree.check_parameters(params, "fit", "fit(model, params, optimizer, (x, target), loss, epochs)")
+    optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
+    key, followers = as_key(rng), as_callbacks(callbacks)
     parts = _parts(train, validation, validation_split, key)
     verbose = checks.flag("fit", "verbose", verbose)
+    checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
     batch_size = checks.size("fit", "batch_size", batch_size)
     steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
-    optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     store, source = _files(checkpoint, every, resume)
     if store is not None or source is not None:
         fingerprint = fingerprint_of(
@@ -189,6 +192,7 @@ def fit(
             raise
 
 
+@explained
 def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
     """One line that shows the step, the speed and the remaining time of a loop; in a notebook a bar beside it.
 
@@ -244,6 +248,7 @@ def _progress_line(done: int, text: str, total: int, seconds: float) -> str:
     return f"step {done}/{total}  {text}  {rate:.1f} steps/s  {remaining}"
 
 
+@explained
 def format_record(record: Record, before: Record | None = None, head: str = "") -> str:
     """A record as a line: losses and metrics with four decimals, and the time; longer lines than the terminal's wrap.
 

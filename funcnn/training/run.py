@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from funcnn import notebook
+from funcnn import checks, notebook, spellings
 from funcnn.aliases import Params, Tree
 from funcnn.recorded import Call, made, spelled
 from funcnn.training.evaluate import Record, called
+from funcnn.wording import shown
 
 __all__ = [
     "Callback", "Decision", "Fit", "Follower", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks", "decide",
@@ -81,6 +82,11 @@ class Fit(_Fit):
         metric, mode = self.criterion
         scored = [record for record in self.history if not math.isnan(record.get(metric, math.nan))]
         return (min if mode == "min" else max)(scored, key=itemgetter(metric), default={})
+
+    if not TYPE_CHECKING:  # which knows of itself what a result has
+
+        def __getattr__(self, name: str) -> Any:
+            raise spellings.no_attribute(self, name)
 
     def __repr__(self) -> str:
         best, metric = self.best, self.criterion[0]
@@ -232,11 +238,18 @@ class Saved(NamedTuple):
 
 def as_callbacks(callbacks: Sequence[Follower]) -> tuple[Callback | Callable[[Record, Fit], Verdict], ...]:
     """The callbacks, with a ``Callback`` for each bare pair, or an error if they are none."""
-    if not isinstance(callbacks, tuple | list) or not all(_is_callback(callback) for callback in callbacks):
-        raise TypeError(
-            "fit: expected callbacks as a tuple of functions callback(record, result) or pairs (init, update), "
-            f"got {callbacks!r}"
-        )
+    expected = "fit: expected callbacks as a tuple of functions callback(record, result) or pairs (init, update)"
+    if not isinstance(callbacks, tuple | list):
+        hint = "; write callbacks=[callback]" if _is_callback(callbacks) else ""
+        if checks.is_constructor(callbacks):
+            hint = f"; write callbacks=[{spelled(callbacks)}(...)]"
+        raise TypeError(f"{expected}, got {shown(callbacks)}{hint}")
+    for callback in callbacks:
+        if checks.is_constructor(callback) or isinstance(callback, type):
+            raise TypeError(f"{expected}, got {callback.__name__}, which makes one{checks.uncalled(callback)}")
+        if not _is_callback(callback):
+            write = spellings.name(callback)
+            raise TypeError(f"{expected}, got {shown(callbacks)}" + (f"; write {write}" if write else ""))
     return tuple(Callback(*callback) if isinstance(callback, tuple) else callback for callback in callbacks)
 
 
@@ -267,7 +280,7 @@ def decide(callbacks: Sequence[Any], states: list[Any], latest: Fit) -> tuple[De
             number = next(numbers)
             returned = called(name, callback.update, states[number], record, latest)
             if not isinstance(returned, tuple) or len(returned) != 2 or isinstance(returned, Decision):
-                raise TypeError(f"fit: {name} must return a pair (state, decision), but it returned {returned!r}")
+                raise TypeError(f"fit: {name} must return a pair (state, decision), but it returned {shown(returned)}")
             states[number], verdict = returned
         else:
             verdict = called(name, callback, record, latest)
@@ -279,7 +292,8 @@ def decide(callbacks: Sequence[Any], states: list[Any], latest: Fit) -> tuple[De
 
 def _is_callback(value: Any) -> bool:
     """Whether this is a function, a ``Callback`` or a pair of functions."""
-    return callable(value) or (isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)))
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    return all(map(checks.is_function, value)) if is_pair else checks.is_function(value)
 
 
 def _decision(name: str, verdict: Any, result: Fit) -> Decision:
@@ -287,7 +301,9 @@ def _decision(name: str, verdict: Any, result: Fit) -> Decision:
     if isinstance(verdict, bool | np.bool_ | None):
         return Decision(bool(verdict), result)
     if not isinstance(verdict, Decision):
-        raise TypeError(f"fit: {name} must return True, a Decision or None, but it returned {verdict!r}")
+        raise TypeError(f"fit: {name} must return True, a Decision or None, but it returned {shown(verdict)}")
     if not isinstance(verdict.result, Fit) or not isinstance(verdict.stop, bool | np.bool_):
-        raise TypeError(f"fit: {name} must return Decision(stop, result) of a bool and a Fit, but returned {verdict!r}")
+        raise TypeError(
+            f"fit: {name} must return Decision(stop, result) of a bool and a Fit, but returned {shown(verdict)}"
+        )
     return Decision(bool(verdict.stop), verdict.result)

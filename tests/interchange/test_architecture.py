@@ -371,7 +371,7 @@ def other_snake() -> Any:
         (fn.serial(fn.dense(2, w_init=lambda *_: np.ones(2))), r"layer dense_0\.w_init is a lambda"),
         (
             fn.serial(snake(np.ones(2))),
-            r"layer snake_0\.start is array\(\[1., 1.\]\), a ndarray; an architecture holds",
+            r"layer snake_0\.start is a ndarray of shape \(2,\); an architecture holds",
         ),  # type: ignore[arg-type]
         (fn.elementwise(np.sin, lambda x, y: np.cos(x), name="relu"), "'relu' and is not funcnn's relu"),
     ],

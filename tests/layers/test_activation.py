@@ -102,5 +102,5 @@ def test_the_slope_of_leaky_relu_is_finite(slope: float) -> None:
 
 @pytest.mark.parametrize("layer", [fn.relu, fn.softmax, fn.log_softmax, fn.sigmoid], ids=repr)
 def test_integers_raise(layer: fn.Layer) -> None:
-    with pytest.raises(TypeError, match=f"{layer.kind}: expected floats, got int64; scale images first"):
+    with pytest.raises(TypeError, match=f"{layer.kind}: expected floats, got int64; use x.astype"):
         layer.apply({}, np.ones((2, 3), np.int64))

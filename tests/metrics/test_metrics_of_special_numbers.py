@@ -82,7 +82,7 @@ def test_a_weighted_confusion_matrix_is_the_exact_sum_of_weights() -> None:
     assert metrics.confusion_matrix(y, labels, weights=[0, 3, 2, 0]).tolist() == [[3, 2], [0, 0]]
     assert metrics.confusion_matrix(y, labels, 3, weights=[1, 1, 1, 1]).tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     # From (n, 1) probabilities and yes/no targets as floats, (n, 1) too.
-    columns = {"y": np.array([[0.9], [0.2], [0.6]]), "labels": np.array([[1.0], [0.0], [0.0]])}
+    columns = {"y": np.array([[0.9], [0.2], [0.6]]), "target": np.array([[1.0], [0.0], [0.0]])}
     assert metrics.confusion_matrix(**columns, weights=[0.5, 0.25, 2]).tolist() == [[0.25, 2], [0, 0.5]]
 
 
