@@ -11,13 +11,13 @@ from typing import Any
 from funcnn.aliases import Tree
 from funcnn.combinators.wiring import INPUT, Merge, wired
 from funcnn.engine.microbatch import filled
-from funcnn.protocol import Layer, as_layer, layer, named, shape_of, stateless
+from funcnn.protocol import Layer, LayerLike, as_layer, layer, named, shape_of, stateless
 
 __all__ = ["branch", "on", "parallel", "select"]
 
 
 @layer
-def parallel(**layers: Any) -> Layer:
+def parallel(**layers: LayerLike) -> Layer:
     """y = {name: f_name(x[name])}: a dict of inputs, each through its own layer.
 
     Args:
@@ -44,7 +44,7 @@ def parallel(**layers: Any) -> Layer:
 
 
 @layer
-def branch(**layers: Any) -> Layer:
+def branch(**layers: LayerLike) -> Layer:
     """y = {name: f_name(x)}: one input through several layers, a dict of outputs.
 
     Args:
@@ -70,7 +70,7 @@ def branch(**layers: Any) -> Layer:
 
 
 @layer
-def on(name: str, layer: Any) -> Layer:
+def on(name: str, layer: LayerLike) -> Layer:
     """y = x with f(x[name]) in place of x[name]: one leaf through a layer, the rest passes.
 
     Args:

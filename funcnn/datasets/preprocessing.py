@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Size
 from funcnn.losses.targets import one_hot_rows
 from funcnn.training.batching import check_examples
 
 __all__ = ["one_hot", "standardize", "statistics"]
 
 
-def one_hot(labels: Array, classes: int) -> Array:
+def one_hot(labels: Array, classes: Size) -> Array:
     r"""y_ic = [c = label_i]: a row for each label, with a 1 in the column of its class and 0 elsewhere.
 
     Args:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Rng
+from funcnn.aliases import Array, Labelled, Rng
 from funcnn.rng import generator
-from funcnn.training.batching import Data
 
 __all__ = ["circles", "moons"]
 
@@ -18,7 +17,7 @@ MAX_NOISE = 1e36
 """A hundredth of the largest float32: no normal number is a hundred standard deviations from its mean."""
 
 
-def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
+def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Labelled:
     """Two circles around the origin: (cos t, sin t) is class 0, 0.8 (cos t, sin t) is class 1.
 
     Args:
@@ -45,7 +44,7 @@ def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
     return _shuffled("circles", [_arc(outer), 0.8 * _arc(inner)], noise, rng)
 
 
-def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
+def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Labelled:
     """Two interleaved half circles: (cos t, sin t) is class 0, (1 - cos t, 1/2 - sin t) is class 1.
 
     Args:
@@ -84,7 +83,7 @@ def _arc(angle: Array) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _shuffled(kind: str, classes: list[Array], noise: float, rng: Rng) -> Data:
+def _shuffled(kind: str, classes: list[Array], noise: float, rng: Rng) -> Labelled:
     """The points of all classes in random order, with noise."""
     noise, draw = checks.nonnegative(kind, "noise", noise), generator(rng)
     if noise > MAX_NOISE:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.initializers import Initializer, as_initializer
+from funcnn.initializers import InitializerLike, as_initializer
 from funcnn.rng import fold
 
 __all__ = ["Weights", "weights"]
@@ -33,8 +33,8 @@ def weights(
     axes: str,
     shape: tuple[int | None, ...],
     bias: bool,
-    w_init: Initializer,
-    b_init: Initializer,
+    w_init: InitializerLike,
+    b_init: InitializerLike,
     groups: int = 1,
 ) -> Weights:
     """The weights of a layer.

@@ -7,9 +7,8 @@ stands beside a weight of 0, a missing target or NaN, counts nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from funcnn.aliases import Array
 from funcnn.kernels.selection import times
@@ -27,7 +26,7 @@ from funcnn.losses.targets import (
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 
-def binary_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def binary_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(-t log p - (1 - t) log(1 - p));  dy = (p - t) / (p (1 - p)) / n, with p = clip(y, eps, 1 - eps).
 
     The gradient is taken at the clipped probability, so that an output stuck at exactly 0 or 1 still learns. If the
@@ -66,7 +65,7 @@ def _binary(p: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return -t * np.log(p) - (1 - t) * np.log(1 - p), (p - t) / (p * (1 - p))
 
 
-def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def sigmoid_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(|y| |t - [y >= 0]| + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
 
     It equals ``binary_cross_entropy`` of ``sigmoid(y)``, and does not overflow: no exponent is positive.
@@ -104,7 +103,7 @@ def _sigmoid(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return (times(wrong, size) if careful else wrong * size) + np.log1p(np.exp(-size)), sigmoid(y) - t
 
 
-def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def softmax_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(log Σ exp(y) - Σ t y);  dy = (softmax(y) - t) / n, with sums over the classes and n rows.
 
     It equals ``categorical_cross_entropy`` of ``softmax(y)``, and does not overflow: no exponent is positive.
@@ -152,7 +151,7 @@ def _softmax(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
     return np.log(total[..., 0]) - true, dy
 
 
-def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def categorical_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(-Σ t log p);  dy = -t / p / n, with p = clip(y, eps, 1 - eps), sums over the classes and n rows.
 
     The gradient is taken at the clipped probability, as in ``binary_cross_entropy``. If the last layer is a softmax,

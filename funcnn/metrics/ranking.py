@@ -6,7 +6,7 @@ what the number sums up.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -17,6 +17,14 @@ from funcnn.metrics.inputs import columns
 __all__ = ["average_precision", "precision_recall_curve", "roc_auc", "roc_curve"]
 
 
+@overload
+def roc_auc(
+    y: Array, labels: Array, average: Average = "macro", *, weights: Array | None = None, multilabel: bool = False
+) -> float: ...
+@overload
+def roc_auc(
+    y: Array, labels: Array, average: None, *, weights: Array | None = None, multilabel: bool = False
+) -> Array: ...
 def roc_auc(
     y: Array,
     labels: Array,
@@ -60,6 +68,14 @@ def roc_auc(
     return _over_classes("roc_auc", y, labels, average, weights, multilabel)
 
 
+@overload
+def average_precision(
+    y: Array, labels: Array, average: Average = "macro", *, weights: Array | None = None, multilabel: bool = False
+) -> float: ...
+@overload
+def average_precision(
+    y: Array, labels: Array, average: None, *, weights: Array | None = None, multilabel: bool = False
+) -> Array: ...
 def average_precision(
     y: Array,
     labels: Array,
