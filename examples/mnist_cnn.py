@@ -34,7 +34,7 @@ def main(options):
     train, test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
     run = {
         "model": repr(model), "seed": options.seed, "batch": options.batch, "rate": options.rate,
-        "epochs": options.epochs, "data": f"{len(train[0])} images, checksum {zlib.crc32(train[0]):08x}",
+        "epochs": options.epochs, "data": f"{len(train[0])} images, checksum {zlib.crc32(train[0].data):08x}",
     }  # fmt: skip
     train, validation = fn.split(train, fraction=0.1, rng=(options.seed, 1))
     saved = resumed(out / "training.npz", run) if options.resume else None

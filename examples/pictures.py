@@ -85,8 +85,8 @@ def main(options):
     write("accuracy_curves", fn.plot.learning_curves(result.history, "accuracy"))
 
     decays = np.logspace(-3, 1, 5)
-    losses = cross_validated(linear, tuple(part[:300] for part in train), decays, options.seed)
-    write("validation_curve", fn.plot.validation_curve(decays, *losses, "weight decay"))
+    training, held_out = cross_validated(linear, tuple(part[:300] for part in train), decays, options.seed)
+    write("validation_curve", fn.plot.validation_curve(decays, training, held_out, "weight decay"))
 
     x, classes = fn.datasets.moons(300, noise=0.15, rng=options.seed)
     targets = classes.reshape(-1, 1).astype(np.float32)

@@ -18,7 +18,7 @@ from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from funcnn import combinators, inspect, interchange, layers, losses, protocol, training
+from funcnn import aliases, combinators, inspect, interchange, layers, losses, protocol, training
 from funcnn import datasets as datasets
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
@@ -28,6 +28,7 @@ from funcnn import recorded as recorded
 from funcnn import rng as rng
 from funcnn import testing as testing
 from funcnn import tree as tree
+from funcnn.aliases import *  # noqa: F403
 from funcnn.combinators import *  # noqa: F403
 from funcnn.cores import num_threads as num_threads
 from funcnn.cores import use_threads as use_threads
@@ -35,6 +36,7 @@ from funcnn.engine.memory import release_memory as release_memory
 from funcnn.inspect import *  # noqa: F403
 from funcnn.interchange import *  # noqa: F403
 from funcnn.layers import *  # noqa: F403
+from funcnn.layers.activation import Activation as Activation
 from funcnn.losses import *  # noqa: F403
 from funcnn.optim import *  # noqa: F403
 from funcnn.optim import schedules as schedules
@@ -69,6 +71,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Trees of arrays", "tree", tree.__all__),
         ("Keys of random numbers", "rng", rng.__all__),
         ("How a thing was made", "recorded", recorded.__all__),
+        ("Types, for annotations", "", [*aliases.__all__, "Activation"]),
         ("The process", "", ["num_threads", "release_memory", "use_threads"]),
     ]
     __all__ = ["optim", "schedules"]  # whose names are those of funcnn too

@@ -7,8 +7,9 @@ the variance of the weights so that signals keep their size in the forward pass,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from funcnn.rng import generator
 from funcnn.wording import shown
 
 __all__ = [
-    "Initializer", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
-    "lecun_uniform", "normal", "ones", "uniform", "variance_scaling", "zeros",
+    "Initializer", "InitializerLike", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "uniform", "variance_scaling", "zeros",
 ]  # fmt: skip
 
 
@@ -35,8 +36,12 @@ class Initializer(Protocol):
         array([0.001, 0.001], dtype=float32)
     """
 
-    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int, /) -> Array:
+    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
         """The initial weights."""
+
+
+InitializerLike: TypeAlias = Initializer | Callable[[Any, Any, Any, Any], Array]
+"""What is taken as an initializer: a function of these four, whatever their names."""
 
 
 @recorded
@@ -157,7 +162,9 @@ def uniform(low: float, high: float) -> Initializer:
 
 
 @recorded
-def variance_scaling(scale: float, fan: str, distribution: str) -> Initializer:
+def variance_scaling(
+    scale: float, fan: Literal["in", "out", "average"], distribution: Literal["normal", "uniform"]
+) -> Initializer:
     """Var(w) = scale / n, with n the number of inputs, the number of outputs, or their mean.
 
     Args:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 import numpy as np
 
 from funcnn import checks, contract, notebook, shapes, spellings
-from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, LayerVjp, Params, Rng, Shape, Vjp
 from funcnn.calls import explained
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
@@ -28,11 +28,8 @@ from funcnn.selection import selected
 from funcnn.tree import below
 from funcnn.wording import shown
 
-__all__ = ["Layer", "Vjp", "as_layer", "layer", "named"]
+__all__ = ["Apply", "Init", "Layer", "LayerLike", "Vjp", "as_layer", "layer", "named"]
 
-Vjp: TypeAlias = Callable[..., tuple[Params, Array | None]]
-Init: TypeAlias = Callable[[Shape, Rng], Params]
-Apply: TypeAlias = Callable[..., tuple[Array, Vjp]]
 Wiring: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,8 +62,8 @@ class Layer:
         (5, 3)
     """
 
-    init: Init
-    apply: Apply
+    init: LayerInit
+    apply: LayerApply
     kind: str = "layer"
     name: str | None = None
     children: Mapping[str, Layer] = field(default_factory=dict)
@@ -75,6 +72,16 @@ class Layer:
     measure: Callable[[Params, Array], Params] | None = None
     multiply_adds: Callable[[Params, Array, Array], int] | None = None
     chain_of: Callable[[Mapping[str, Layer]], Layer] | None = None
+
+    if TYPE_CHECKING:  # what is passed may have fewer keywords than what the fields hold
+
+        def __init__(
+            self, init: Callable[[Any, Any], Params], apply: Apply, kind: str = ..., name: str | None = ...,
+            children: Mapping[str, Layer] = ..., wiring: Wiring = ..., call: Call | None = ...,
+            measure: Callable[[Params, Any], Params] | None = ...,
+            multiply_adds: Callable[[Params, Any, Any], int] | None = ...,
+            chain_of: Callable[[Mapping[str, Layer]], Layer] | None = ...,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         checks.function("a layer", "init", self.init)
@@ -178,6 +185,10 @@ class Layer:
         return _ready, (self.kind, self.name)
 
 
+LayerLike: TypeAlias = Layer | tuple[Callable[[Any, Any], Params], Apply]
+"""What is taken as a layer: a ``Layer``, or the bare pair of its functions."""
+
+
 def _make(constructor: Callable[..., Any], arguments: Mapping[str, Any], name: str | None) -> Layer:
     """The layer that a recorded call makes; for ``pickle`` and ``copy``."""
     found: Layer = made(constructor, arguments)
@@ -205,9 +216,9 @@ def per_example(apply: F) -> F:
 
 
 @overload
-def layer(constructor: Callable[P, Any]) -> Callable[P, Layer]: ...
+def layer(constructor: Callable[P, LayerLike]) -> Callable[P, Layer]: ...
 @overload
-def layer(*, per_example: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Layer]]: ...
+def layer(*, per_example: bool = False) -> Callable[[Callable[P, LayerLike]], Callable[P, Layer]]: ...
 def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     """Make a function that returns a pair into a constructor of described layers.
 
@@ -246,7 +257,8 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     @functools.wraps(constructor)
     def build(*args: Any, **kwargs: Any) -> Layer:
         arguments = arguments_of(constructor, signature, args, kwargs)
-        result = as_layer(constructor(*args, **kwargs))
+        pair: Any = constructor(*args, **kwargs)
+        result = as_layer(pair)
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
         # The record of a combinator whose apply was replaced does not say what computes.
@@ -260,7 +272,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
     return build
 
 
-def as_layer(pair: Any) -> Layer:
+def as_layer(pair: LayerLike) -> Layer:
     """The ``Layer`` of a bare pair ``(init, apply)``; a ``Layer`` is returned as it is.
 
     Args:
@@ -282,7 +294,7 @@ def as_layer(pair: Any) -> Layer:
         return pair
     if not is_pair(pair):
         hint = checks.not_a_layer(pair)
-        if isinstance(pair, list | tuple) and any(map(is_pair, pair)):
+        if isinstance(pair, list | tuple) and any(is_pair(part) for part in pair):
             hint = "; pass several layers one by one: serial(*layers)"
         expected = "a layer is a Layer or a tuple of two functions (init, apply)"
         raise TypeError(f"{expected}, got {shown(pair)}{hint}")
@@ -332,7 +344,7 @@ def given_children(layer: Layer) -> list[tuple[str, Any]]:
 
 
 @explained
-def named(name: str, layer: Any) -> Layer:
+def named(name: str, layer: LayerLike) -> Layer:
     """The layer under a name of your own, in place of kind and count.
 
     Args:
@@ -397,14 +409,14 @@ def stateless(
     return Layer(no_params, apply, kind=kind)
 
 
-def _checked(apply: Callable[..., Any]) -> Apply:
+def _checked(apply: Callable[..., Any]) -> LayerApply:
     """A user's ``apply`` with ``rng`` and ``input_grad``, whose outputs and gradients are checked.
 
     The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
     """
     run, takes_rng = _with_rng(apply)
 
-    def full(params: Params, x: Array, rng: Rng | None = None) -> tuple[Any, Vjp]:
+    def full(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
         check_rng(rng)
         y, pull = checks.returned_pair("apply", run(params, x, rng), "(y, vjp_fn), an output and a function")
         if not checks.is_function(pull):
@@ -414,17 +426,17 @@ def _checked(apply: Callable[..., Any]) -> Apply:
             raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
         takes_input_grad = _takes_input_grad(pull)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             pulled = pull(dy, input_grad=input_grad) if takes_input_grad else pull(dy)
             dparams, dx = checks.returned_pair("a vjp_fn", pulled, "(dparams, dx)")
             return dparams, dx if input_grad or takes_input_grad else None
 
         return y, vjp_fn
 
-    def checked(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
+    def checked(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
         y, pull = full(params, x, rng)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             dparams, dx = pull(dy, input_grad)
             contract.gradients_like("dparams", "params", dparams, params)
             if not input_grad:
@@ -440,13 +452,13 @@ def _checked(apply: Callable[..., Any]) -> Apply:
     return checked
 
 
-def _with_own_blas_threads(apply: Apply) -> Apply:
+def _with_own_blas_threads(apply: LayerApply) -> LayerApply:
     """An ``apply`` for calls from outside of a model: BLAS has a number of threads that the input alone decides.
 
     A combinator calls the function ``inside``.
     """
 
-    def alone(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+    def alone(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
         one_thread = is_small(x)
         y, pull = with_blas_threads(blas_threads(one_thread), apply, params, x, rng)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from funcnn import checks, contract
-from funcnn.aliases import Array, Shape, Tree
+from funcnn.aliases import Array, Arrays, Shape, Tree
 from funcnn.calls import explained
 from funcnn.wording import shown
 
@@ -63,7 +63,7 @@ def spec(shape: Shape, dtype: DTypeLike = np.float32) -> Spec:
 
 
 @explained
-def specs(x: Tree) -> Tree:
+def specs(x: Arrays) -> Tree:
     """The shapes of one example, read off a batch.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from funcnn import checks, wording
-from funcnn.aliases import Array, Tree
+from funcnn.aliases import Array, Arrays, Tree
 
 __all__ = [
     "cast",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def flatten(tree: Tree) -> dict[str, Any]:
+def flatten(tree: Arrays) -> dict[str, Any]:
     """The leaves of a tree by their paths, in sorted order.
 
     Args:
@@ -95,7 +95,7 @@ def unflatten(flat: dict[str, Any]) -> Tree:
     return tree
 
 
-def leaves(tree: Tree) -> list[Any]:
+def leaves(tree: Arrays) -> list[Any]:
     """The leaves in the order of their sorted paths.
 
     Args:
@@ -114,7 +114,7 @@ def leaves(tree: Tree) -> list[Any]:
     return list(flatten(tree).values())
 
 
-def paths(tree: Tree) -> list[str]:
+def paths(tree: Arrays) -> list[str]:
     """The sorted paths of all leaves.
 
     Args:
@@ -133,7 +133,7 @@ def paths(tree: Tree) -> list[str]:
     return list(flatten(tree))
 
 
-def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+def map(f: Callable[..., Any], tree: Arrays, *others: Arrays) -> Tree:
     """Apply ``f`` to the leaves at each path of one or several trees; where one of them is None, the result is None.
 
     Args:
@@ -161,7 +161,7 @@ def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
         raise
 
 
-def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+def map_with_path(f: Callable[..., Any], tree: Arrays, *others: Arrays) -> Tree:
     """Like ``map``, for a function that takes the path as well: ``f(path, leaf, *leaves_of_the_others) -> leaf``.
 
     Args:
@@ -182,7 +182,7 @@ def map_with_path(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     return _map(checks.function("tree.map_with_path", "f", f), True, "", {"": tree}, (others,))[""]
 
 
-def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
+def ravel(tree: Arrays) -> tuple[Array, Callable[[Array], Tree]]:
     """All leaves as one vector, and the function that makes a vector a tree again.
 
     Args:
@@ -226,7 +226,7 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
     return vector, unravel
 
 
-def cast(tree: Tree, dtype: DTypeLike) -> Tree:
+def cast(tree: Arrays, dtype: DTypeLike) -> Tree:
     """The tree with its floating-point leaves in another dtype; integers, booleans and None are unchanged.
 
     Args:
@@ -254,7 +254,7 @@ def cast(tree: Tree, dtype: DTypeLike) -> Tree:
     return map_with_path(convert, tree)
 
 
-def count(tree: Tree) -> int:
+def count(tree: Arrays) -> int:
     """The number of elements of all arrays of the tree.
 
     Args:
@@ -273,7 +273,7 @@ def count(tree: Tree) -> int:
     return sum(leaf.size for leaf in _numbers("count", tree).values())
 
 
-def nbytes(tree: Tree) -> int:
+def nbytes(tree: Arrays) -> int:
     """The number of bytes of all arrays of the tree.
 
     Args:
@@ -292,7 +292,7 @@ def nbytes(tree: Tree) -> int:
     return sum(leaf.nbytes for leaf in _numbers("nbytes", tree).values())
 
 
-def norms(tree: Tree) -> dict[str, float]:
+def norms(tree: Arrays) -> dict[str, float]:
     """The Euclidean norm of each leaf by its path, such as the norms of all gradients or updates.
 
     Args:

@@ -70,19 +70,19 @@ class Experiment:
 
 
 def learn(
-    model: Any,
-    optimizer: fn.Optimizer,
-    train: Any,
-    held_out: Any,
+    model: fn.Layer,
+    optimizer: fn.OptimizerLike,
+    train: fn.Labelled,
+    held_out: fn.Labelled,
     loss: fn.Loss,
     *,
     epochs: int,
     batch_size: int,
     measure: Measure,
     reported: Result,
-    metric: Callable[..., float] = fn.metrics.accuracy,
+    metric: fn.Metric = fn.metrics.accuracy,
     on: str = "validation",
-    rng: int = 0,
+    rng: fn.Rng = 0,
 ) -> tuple[Result, fn.Fit]:
     """Train with ``fit`` and return the ``Result`` for the table: its score is that of the last epoch.
 
@@ -130,7 +130,7 @@ def digits(options: argparse.Namespace, train: int, test: int) -> Any:
     return tuple(parts)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all scripts share; a script may add its own."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
@@ -169,14 +169,14 @@ def main(system: str, experiments: Sequence[Experiment], options: argparse.Names
 def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
     """One row of the table, as data."""
     measure, theirs = experiment.measure, experiment.reported
-    both = theirs.score is not None and ours.score is not None
+    better = None if theirs.score is None or ours.score is None else measure.better(ours.score, theirs.score)
     return {
         "experiment": experiment.name,
         "measure": measure.name,
         "spec": measure.spec,
         "reported": asdict(theirs),
         "ours": asdict(ours),
-        "better": measure.better(ours.score, theirs.score) if both else None,
+        "better": better,
         "speed_up": ratio(theirs.seconds_per_epoch, ours.seconds_per_epoch),
         "sooner": ratio((theirs.epochs or 0) * (theirs.seconds_per_epoch or 0), ours.seconds_to_reach),
     }

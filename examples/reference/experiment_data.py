@@ -12,7 +12,7 @@ SHAPES = {
 }
 
 
-def disc(n, rng=0):
+def disc(n, rng: fn.Rng = 0):
     """Points of the square [-1, 1) x [-1, 1), labelled by whether they lie in a disc: [(i^2 + j^2) / pi < 0.2].
 
     The disc covers 49 % of the square, so that the classes are nearly balanced.

@@ -119,7 +119,8 @@ def beside_pytorch(options, reported):
     model, epochs = fcn(128, fn.batch_norm), 2 if options.quick else 200
     params = model.init((14, 14, 1), options.seed)
     sides = {"funcnn": funcnn_side(model, params, train, test), "PyTorch": pytorch_side(params, train, test)}
-    seconds, error = {name: [] for name in sides}, {}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    error = {}
     for epoch in range(epochs):
         batches = list(fn.batches(train, 10, rng=(options.seed, epoch)))
         for name, run_epoch in sides.items():

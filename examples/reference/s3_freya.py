@@ -42,15 +42,15 @@ def ten_runs(name, options, reported):
         )  # fmt: skip
         y = fn.predict(model, fit.params, test[0])[:, 0]
         areas.append(fn.metrics.roc_auc(y, test[1][:, 0].astype(int)))
-        scores.append(result.score)
+        scores.append(fit.history[-1]["validation_score"])
         results.append(result)
         fits.append((fit, test))
         print(f"  run {run}: balanced accuracy {scores[-1]:.4f}, ROC AUC {areas[-1]:.4f}, held out", flush=True)
     print(f"  mean of {runs} runs: balanced accuracy {np.mean(scores):.4f}, ROC AUC {np.mean(areas):.4f}")
-    draw(name, *fits[int(np.argmax(areas))], Path(options.out))
-    return Result(
-        float(np.mean(scores)), results[0].parameters, epochs, float(np.mean([r.seconds_per_epoch for r in results]))
-    )
+    fit, test = fits[int(np.argmax(areas))]
+    draw(name, fit, test, Path(options.out))
+    seconds = float(np.mean([result.seconds_per_epoch or 0.0 for result in results]))
+    return Result(float(np.mean(scores)), results[0].parameters, epochs, seconds)
 
 
 def draw(name, fit, test, out):

@@ -6,27 +6,27 @@ wiring runs, forward and backward, is in ``wiring.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from funcnn import checks
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Size
 from funcnn.calls import explained
 from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
 from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, as_layer, layer, named
+from funcnn.protocol import Layer, LayerLike, as_layer, layer, named
 from funcnn.wording import shown
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
 
 
 @layer
-def serial(*layers: Any) -> Layer:
+def serial(*layers: LayerLike) -> Layer:
     """y = f_n(... f_2(f_1(x))): the children one after the other.
 
     Args:
@@ -56,7 +56,7 @@ def serial(*layers: Any) -> Layer:
 
 
 @layer
-def residual(*layers: Any) -> Layer:
+def residual(*layers: LayerLike) -> Layer:
     """y = x + f(x): the children one after the other, and the input added to their output.
 
     Args:
@@ -96,7 +96,7 @@ def residual(*layers: Any) -> Layer:
 
 
 @layer
-def add(*layers: Any) -> Layer:
+def add(*layers: LayerLike) -> Layer:
     """y = f_1(x) + ... + f_n(x): branches over one input, summed;  dx = the sum of their dx.
 
     Args:
@@ -120,7 +120,7 @@ def add(*layers: Any) -> Layer:
 
 
 @layer
-def concat(*layers: Any, axis: int = -1) -> Layer:
+def concat(*layers: LayerLike, axis: int = -1) -> Layer:
     """y = [f_1(x), ..., f_n(x)]: branches over one input, side by side;  dx = the sum of their dx.
 
     Args:
@@ -150,7 +150,7 @@ def concat(*layers: Any, axis: int = -1) -> Layer:
 
 
 @layer
-def graph(nodes: Mapping[str, Any], output: str) -> Layer:
+def graph(nodes: Mapping[str, tuple[LayerLike, Sequence[str]]], output: str) -> Layer:
     """Any acyclic model: each node is a layer and the names of its inputs.
 
     ``serial``, ``residual``, ``add`` and ``concat`` are graphs that are used often.
@@ -199,7 +199,7 @@ def graph(nodes: Mapping[str, Any], output: str) -> Layer:
 
 
 @explained
-def repeat(layer: Any, times: int) -> Layer:
+def repeat(layer: LayerLike, times: Size) -> Layer:
     """``serial`` of one layer several times, each with parameters of its own.
 
     Args:

@@ -15,7 +15,7 @@ from funcnn import checks, contract, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import blank, is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
-from funcnn.protocol import Layer, as_layer, declared, layer
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer
 from funcnn.tree import below, is_below
 from funcnn.wording import shown
 
@@ -23,7 +23,7 @@ __all__ = ["frozen", "remat", "tied"]
 
 
 @layer
-def frozen(layer: Any) -> Layer:
+def frozen(layer: LayerLike) -> Layer:
     """The layer as it predicts, in training too; its parameters are not learned.
 
     Dropout inside drops nothing, and batch norm uses what was measured. The gradients of its parameters are None, which
@@ -60,7 +60,7 @@ def frozen(layer: Any) -> Layer:
 
 
 @layer
-def remat(layer: Any) -> Layer:
+def remat(layer: LayerLike) -> Layer:
     """The layer, whose forward pass runs again in the backward pass: less memory for more time.
 
     Only its input is kept. What it draws is drawn again from the same key, so outputs and gradients have the same bits.
@@ -97,7 +97,7 @@ def remat(layer: Any) -> Layer:
 
 
 @layer
-def tied(layer: Any, ties: Mapping[str, str], transpose: bool = False) -> Layer:
+def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> Layer:
     """The layer with some parameters shared: each target is its source, and has no entry of its own.
 
     In the backward pass the gradient of a target is added to that of its source.

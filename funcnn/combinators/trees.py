@@ -12,14 +12,14 @@ from funcnn.aliases import Tree
 from funcnn.combinators.wiring import INPUT, Merge, wired
 from funcnn.contract import shape_of
 from funcnn.engine.microbatch import filled
-from funcnn.protocol import Layer, as_layer, layer, named, stateless
+from funcnn.protocol import Layer, LayerLike, as_layer, layer, named, stateless
 from funcnn.wording import shown
 
 __all__ = ["branch", "on", "parallel", "select"]
 
 
 @layer
-def parallel(**layers: Any) -> Layer:
+def parallel(**layers: LayerLike) -> Layer:
     """y = {name: f_name(x[name])}: a dict of inputs, each through its own layer.
 
     Args:
@@ -46,7 +46,7 @@ def parallel(**layers: Any) -> Layer:
 
 
 @layer
-def branch(**layers: Any) -> Layer:
+def branch(**layers: LayerLike) -> Layer:
     """y = {name: f_name(x)}: one input through several layers, a dict of outputs.
 
     Args:
@@ -72,7 +72,7 @@ def branch(**layers: Any) -> Layer:
 
 
 @layer
-def on(name: str, layer: Any) -> Layer:
+def on(name: str, layer: LayerLike) -> Layer:
     """y = x with f(x[name]) in place of x[name]: one leaf through a layer, the rest passes.
 
     Args:

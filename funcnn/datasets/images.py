@@ -14,12 +14,12 @@ from typing import BinaryIO
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Rng
+from funcnn.aliases import Array, Labelled, Rng
 from funcnn.calls import explained
 from funcnn.interchange.files import opened
 from funcnn.rng import as_key
 from funcnn.signals import reraise_if_of_a_handler
-from funcnn.training.batching import Data, split
+from funcnn.training.batching import split
 from funcnn.wording import shown
 
 __all__ = ["image_folder"]
@@ -37,7 +37,7 @@ ALWAYS_ALLOWED, PIXELS_PER_BYTE = 2**24, 8 * 1032
 @explained
 def image_folder(
     path: str | Path, size: int | tuple[int, int], grey: bool = False, train_ratio: float = 0.7, rng: Rng = 0
-) -> tuple[Data, Data, list[str]]:
+) -> tuple[Labelled, Labelled, list[str]]:
     """The images in the sub-folders of a folder; each sub-folder is a class, and its name is that of the class.
 
     Args:

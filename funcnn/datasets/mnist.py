@@ -15,10 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Labelled
 from funcnn.calls import explained
 from funcnn.interchange.files import opened
-from funcnn.training.batching import Data
 
 __all__ = ["digits", "mnist"]
 
@@ -37,7 +36,7 @@ GZIP = 31
 """The ``wbits`` of a gzip stream, whose checksum zlib compares."""
 
 
-def digits() -> tuple[Data, Data]:
+def digits() -> tuple[Labelled, Labelled]:
     """The first 10,000 training and the first 2,000 test images of MNIST, which come with the package.
 
     Returns:
@@ -61,7 +60,7 @@ def digits() -> tuple[Data, Data]:
 
 
 @explained
-def mnist(path: str | Path | None = None) -> tuple[Data, Data]:
+def mnist(path: str | Path | None = None) -> tuple[Labelled, Labelled]:
     """All of MNIST: 60,000 training and 10,000 test images of handwritten digits.
 
     Args:
@@ -166,7 +165,7 @@ def _check_sha256(file: Path, content: bytes, expected: str) -> None:
         raise ValueError(f"{file} is another file: expected content of SHA-256 {expected}, got {found}")
 
 
-def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Data:
+def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Labelled:
     """The pair of a file of images and a file of their labels."""
     x, y = _parse_idx(*images, axes=3), _parse_idx(*labels, axes=1)
     if len(x) != len(y):

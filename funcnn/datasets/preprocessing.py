@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Size
 from funcnn.calls import explained
 from funcnn.losses.targets import one_hot_rows
 from funcnn.training.batching import check_examples
@@ -21,7 +21,7 @@ __all__ = ["one_hot", "standardize", "statistics"]
 
 
 @explained
-def one_hot(labels: Array, classes: int) -> Array:
+def one_hot(labels: Array, classes: Size) -> Array:
     r"""y_ic = [c = label_i]: a row for each label, with a 1 in the column of its class and 0 elsewhere.
 
     Args:

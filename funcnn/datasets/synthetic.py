@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Rng
+from funcnn.aliases import Array, Labelled, Rng
 from funcnn.calls import explained
 from funcnn.rng import generator
-from funcnn.training.batching import Data
 
 __all__ = ["circles", "moons"]
 
@@ -20,7 +19,7 @@ MAX_NOISE = 1e36
 
 
 @explained
-def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
+def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Labelled:
     """Two circles around the origin: (cos t, sin t) is class 0, 0.8 (cos t, sin t) is class 1.
 
     Args:
@@ -48,7 +47,7 @@ def circles(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
 
 
 @explained
-def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Data:
+def moons(n: int, noise: float = 0.0, rng: Rng = 0) -> Labelled:
     """Two interleaved half circles: (cos t, sin t) is class 0, (1 - cos t, 1/2 - sin t) is class 1.
 
     Args:
@@ -87,7 +86,7 @@ def _arc(angle: Array) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _shuffled(kind: str, classes: list[Array], noise: float, rng: Rng) -> Data:
+def _shuffled(kind: str, classes: list[Array], noise: float, rng: Rng) -> Labelled:
     """The points of all classes in random order, with noise."""
     noise, draw = checks.nonnegative(kind, "noise", noise), generator(rng)
     if noise > MAX_NOISE:

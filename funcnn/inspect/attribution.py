@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params
@@ -16,14 +17,14 @@ from funcnn.calls import explained
 from funcnn.contract import shape_of
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.wording import shown
 
 __all__ = ["grad_cam", "saliency"]
 
 
 @explained
-def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
+def saliency(model: LayerLike, params: Params, x: Array, labels: ArrayLike) -> Array:
     """dy_label / dx for each example: how the score of a class changes with each element of the input.
 
     Args:
@@ -52,7 +53,7 @@ def saliency(model: Any, params: Params, x: Array, labels: Any) -> Array:
     return _score_gradient("saliency", model, params, x, labels)
 
 
-def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any) -> Array:
+def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: ArrayLike) -> Array:
     """dy_label / dx for each example, with errors that name the function that was called."""
     labels = checks.array(kind, labels, "labels")
     batch = _batch_size(kind, x)
@@ -63,7 +64,7 @@ def _score_gradient(kind: str, model: Any, params: Params, x: Array, labels: Any
         raise ValueError(f"{kind}: expected a model whose output is scores (batch, classes), got shape {shape_of(y)}")
     dy = np.zeros_like(y)
     dy[np.arange(len(y)), checks.labels(labels, y.shape[1], kind)] = 1
-    _, dx = vjp_fn(dy)
+    dx: Array | None = vjp_fn(dy)[1]
     if dx is None:
         raise TypeError(f"{kind}: x is of {x.dtype}, which has no gradient; explain the output of an embedding instead")
     return dx
@@ -83,7 +84,7 @@ def _batch_size(kind: str, x: Any) -> int:
 
 
 @explained
-def grad_cam(model: Any, params: Params, x: Array, labels: Any, path: str) -> Array:
+def grad_cam(model: LayerLike, params: Params, x: Array, labels: ArrayLike, path: str) -> Array:
     """max(0, sum over k of a_k A_k) for each example: where feature maps that raise the score of a class are active.
 
     A_k is the k-th map of the output of the layer at ``path``; its weight a_k is the mean of dy_label / dA_k over all

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Array, Key, Params, Tree
+from funcnn.aliases import Array, Arrays, Key, Params, Tree
 from funcnn.calls import explained
 from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
 from funcnn.inspect.traverse import all_ties, rebuild, untied, wrapped
-from funcnn.protocol import Layer, as_layer, declared
+from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below, is_below
 
 __all__ = ["calibrate"]
 
 
 @explained
-def calibrate(model: Any, params: Params, x: Tree, batch_size: int | None = None) -> Params:
+def calibrate(model: LayerLike, params: Params, x: Arrays, batch_size: int | None = None) -> Params:
     """Measure what the layers of a model predict with: the mean and variance of the input of each ``batch_norm``.
 
     Layer by layer; the input of each one is computed as the layers before it will predict.
@@ -62,7 +62,7 @@ def calibrate(model: Any, params: Params, x: Tree, batch_size: int | None = None
     )
 
 
-def calibrated(model: Any, params: Params, batch: Callable[[int], Tree], starts: range) -> Params:
+def calibrated(model: LayerLike, params: Params, batch: Callable[[int], Tree], starts: range) -> Params:
     """The same with ``batch(start)``, some of the examples, which need not all be in memory at once."""
     places: dict[str, dict[str, str]] = {}  # for each layer that has measured, where its parameters stand
     measured: dict[str, Array] = {}  # what stands there

@@ -18,7 +18,7 @@ from funcnn.contract import OtherParameters, params_dict
 from funcnn.inspect.traverse import all_ties, every_layer, rebuild
 from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.tree import below, is_below
 
 __all__ = ["fold_batch_norm"]
@@ -28,7 +28,7 @@ ABSORBING = (conv1d, conv2d, conv3d, dense)
 
 
 @explained
-def fold_batch_norm(model: Any, params: Params) -> tuple[Layer, Params]:
+def fold_batch_norm(model: LayerLike, params: Params) -> tuple[Layer, Params]:
     """The same predictions without batch norm, for deployment.
 
     With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``

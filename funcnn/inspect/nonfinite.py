@@ -16,7 +16,7 @@ from funcnn.aliases import Key, Params, Tree
 from funcnn.calls import explained
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, added, join
 from funcnn.inspect.traverse import rebuild, wrapped
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.tree import below
 
 __all__ = ["NonFiniteError", "debug_nonfinite"]
@@ -42,7 +42,7 @@ class NonFiniteError(FloatingPointError):
 
 
 @explained
-def debug_nonfinite(model: Any) -> Layer:
+def debug_nonfinite(model: LayerLike) -> Layer:
     """The same model, which raises at the first layer that makes NaN or infinity of finite values.
 
     It computes the bits of ``model`` and takes its parameters. Each layer reads what it returns once more, so that it

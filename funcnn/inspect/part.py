@@ -5,14 +5,12 @@ The part comes with its own parameters; both are the same objects as in the whol
 
 from __future__ import annotations
 
-from typing import Any
-
 from funcnn import tree
 from funcnn.aliases import Params
 from funcnn.calls import explained
 from funcnn.combinators.parameters import expanded
 from funcnn.contract import params_dict
-from funcnn.protocol import Layer, as_layer, declared
+from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.selection import selected, selected_names
 from funcnn.tree import is_below
 
@@ -20,7 +18,7 @@ __all__ = ["part"]
 
 
 @explained
-def part(model: Any, params: Params, which: str | int | slice) -> tuple[Layer, Params]:
+def part(model: LayerLike, params: Params, which: str | int | slice) -> tuple[Layer, Params]:
     """A layer inside a model, or some layers of a ``serial`` model, with their parameters.
 
     ``model[which]`` is the same layer without the parameters. A part of a frozen layer is frozen, one of ``remat`` is

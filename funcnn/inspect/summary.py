@@ -17,12 +17,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from funcnn import notebook, terminal, tree
-from funcnn.aliases import Params, Tree
+from funcnn.aliases import Params, Shapes
 from funcnn.calls import explained
 from funcnn.combinators.parameters import frozen_paths
 from funcnn.combinators.wiring import probing
 from funcnn.inspect.traverse import Visit, all_ties, trace, untied
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.shapes import checked, probe, specs
 from funcnn.tree import below, is_below
 from funcnn.wording import shown
@@ -184,7 +184,7 @@ class Summary:
 
 
 @explained
-def summary(model: Any, params: Params, shape: Tree) -> Summary:
+def summary(model: LayerLike, params: Params, shape: Shapes) -> Summary:
     """A table of path, layer, input and output shape, parameters and multiply-adds, with totals.
 
     Multiply-adds are the products that a layer adds up. Each layer declares its own: convolutions and dense layers do,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from funcnn import checks
-from funcnn.aliases import Array, Key, Params, Rng
+from funcnn.aliases import Array, Arrays, Key, Params, Rng
 from funcnn.calls import explained
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
-from funcnn.protocol import Layer, Place, as_layer, declared, is_same, layers_among, named
+from funcnn.protocol import Layer, LayerLike, Place, as_layer, declared, is_same, layers_among, named
 from funcnn.recorded import Call, made
 from funcnn.tree import below, is_below
 
@@ -53,7 +53,7 @@ class Visit:
 
 
 @explained
-def rebuild(model: Any, change: Callable[[str, Layer], Layer], path: str = "") -> Layer:
+def rebuild(model: LayerLike, change: Callable[[str, Layer], Layer], path: str = "") -> Layer:
     """The same model with ``change(path, layer)`` in place of each layer.
 
     Args:
@@ -109,7 +109,7 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
 
 
 @explained
-def trace(model: Any, params: Params, x: Array, rng: Rng | None = None) -> list[Visit]:
+def trace(model: LayerLike, params: Params, x: Arrays, rng: Rng | None = None) -> list[Visit]:
     """Run a model and return the input and the output of each layer.
 
     Args:
@@ -171,7 +171,7 @@ def _record(parts: list[list[Visit]]) -> list[None]:
 
 
 @explained
-def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dict[str, Array]:
+def outputs(model: LayerLike, params: Params, x: Arrays, rng: Rng | None = None) -> dict[str, Array]:
     """The output of each layer by its path: ``outputs(model, params, x)["residual_0/conv2d_1"]`` is that of one.
 
     Args:
@@ -191,7 +191,7 @@ def outputs(model: Any, params: Params, x: Array, rng: Rng | None = None) -> dic
     return {visit.path: visit.y for visit in trace(model, params, x, rng)}
 
 
-def every_layer(model: Any, path: str = "") -> Iterator[tuple[str, Layer]]:
+def every_layer(model: LayerLike, path: str = "") -> Iterator[tuple[str, Layer]]:
     """Each layer of a model with its path, a combinator after its children."""
     layer = as_layer(model)
     for name, child in layer.children.items():
@@ -199,7 +199,7 @@ def every_layer(model: Any, path: str = "") -> Iterator[tuple[str, Layer]]:
     yield path, layer
 
 
-def all_ties(model: Any) -> dict[str, str]:
+def all_ties(model: LayerLike) -> dict[str, str]:
     """``{target: source}`` of all tied parameters in a model, as paths from its root."""
     return {
         below(path, target): below(path, source)

@@ -24,7 +24,7 @@ from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import check_children
 from funcnn.contract import OtherParameters
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
-from funcnn.protocol import Layer, as_layer, given_children, is_pair, named, no_params
+from funcnn.protocol import Layer, LayerLike, as_layer, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below, check_parameters
@@ -40,7 +40,7 @@ FLOATS = {"float": float, "float16": np.float16, "float32": np.float32, "float64
 
 
 @explained
-def to_json(model: Any) -> str:
+def to_json(model: LayerLike) -> str:
     """The architecture of a model as JSON, one line for each layer; the parameters are not in it.
 
     Only arguments that differ from their defaults are written, in the order of the signature, so that the same model
@@ -81,7 +81,7 @@ def to_json(model: Any) -> str:
 
 
 @explained
-def from_json(text: str, layers: Mapping[str, Any] = {}) -> Layer:
+def from_json(text: str, layers: Mapping[str, Layer | Callable[..., Any]] = {}) -> Layer:
     """The model whose architecture ``to_json`` wrote, with this version of funcnn or an older one.
 
     Args:
@@ -190,7 +190,7 @@ def _check_layer_params(model: Layer, params: Params, path: str) -> None:
 def _check_own(layer: Layer, params: Params) -> None:
     """Let a layer of this library check its own parameters."""
     try:
-        layer.apply(params, None)
+        layer.apply(params, None)  # type: ignore[arg-type]
     except OtherParameters:
         raise
     except (TypeError, ValueError, AttributeError):

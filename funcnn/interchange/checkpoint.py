@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import numpy as np
 
 from funcnn import checks
 from funcnn import tree as trees
-from funcnn.aliases import Params, Tree
+from funcnn.aliases import Arrays, Params, Tree
 from funcnn.calls import explained
 from funcnn.interchange.architecture import check_own, check_params, from_json, to_json
 from funcnn.interchange.archive import KINDS, check_name, read_members, write_members
 from funcnn.interchange.files import opened, replaced
 from funcnn.interchange.renamed import renamed_state
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below
 
@@ -34,7 +34,7 @@ ARCHITECTURE = "architecture.json"
 
 
 @explained
-def save(path: str | Path, tree: Tree) -> None:
+def save(path: str | Path, tree: Arrays) -> None:
     """Write a tree of arrays to a file, all of it or nothing.
 
     Args:
@@ -68,7 +68,7 @@ def save(path: str | Path, tree: Tree) -> None:
 
 
 @explained
-def load(path: str | Path, like: Tree | None = None) -> Tree:
+def load(path: str | Path, like: Arrays | None = None) -> Tree:
     """Read a tree back; ``save`` and then ``load`` give the same bits.
 
     Args:
@@ -103,7 +103,7 @@ def load(path: str | Path, like: Tree | None = None) -> Tree:
 
 
 @explained
-def save_model(path: str | Path, model: Any, params: Params) -> None:
+def save_model(path: str | Path, model: LayerLike, params: Params) -> None:
     """Write a model with its parameters to a file: ``load_model`` needs nothing else to predict.
 
     Args:
@@ -136,7 +136,7 @@ def save_model(path: str | Path, model: Any, params: Params) -> None:
 
 
 @explained
-def load_model(path: str | Path, layers: Mapping[str, Any] = {}) -> tuple[Layer, Params]:
+def load_model(path: str | Path, layers: Mapping[str, Layer | Callable[..., Any]] = {}) -> tuple[Layer, Params]:
     """Read a model and its parameters back: it predicts the same bits, and training continues from there.
 
     Nothing in the file is run. Its names mean this library's layers and those in ``layers``.

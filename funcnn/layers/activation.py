@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,18 +16,24 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.calls import explained
 from funcnn.engine.memory import empty_like
+from funcnn.kernels import epilogue
 from funcnn.kernels import softmax as stable
-from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.selection import select
-from funcnn.protocol import Layer, as_layer, declared, layer, stateless
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer, stateless
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.wording import shown
 
 __all__ = [
-    "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
+    "Activation", "elementwise", "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh",
 ]  # fmt: skip
 
 Pull = Callable[[Array], Array]
+
+ActivationName: TypeAlias = Literal[
+    "identity", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "swish", "tanh"
+]  # fmt: skip
+Activation: TypeAlias = LayerLike | ActivationName | None
+"""What is taken as an activation: a layer without parameters, the name of one, or None for none."""
 
 
 class Nonlinearity(NamedTuple):
@@ -393,7 +399,7 @@ log_softmax = stateless("log_softmax", _log_softmax)
 identity = stateless("identity", _identity, floats=False)
 
 
-def as_activation(kind: str, activation: Any) -> Layer:
+def as_activation(kind: str, activation: Activation) -> Layer:
     """The layer behind an ``activation=`` argument.
 
     Args:
@@ -424,16 +430,15 @@ def as_activation(kind: str, activation: Any) -> Layer:
                 f"gets neither parameters nor rng here; put it after {kind} in a serial"
             )
         return chosen
-    if activation == "leaky_relu":
+    name: str = activation
+    if name == "leaky_relu":
         return leaky_relu()
     known = {value.kind: value for value in globals().values() if isinstance(value, Layer)}
-    if activation not in known:
-        close = difflib.get_close_matches(activation.lower(), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "; did you mean 'swish'?" if activation == "silu" else ""
-        raise ValueError(
-            f"{kind}: unknown activation {activation!r}, expected one of {sorted([*known, 'leaky_relu'])}{hint}"
-        )
-    return known[activation]
+    if name not in known:
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "; did you mean 'swish'?" if name == "silu" else ""
+        raise ValueError(f"{kind}: unknown activation {name!r}, expected one of {sorted([*known, 'leaky_relu'])}{hint}")
+    return known[name]
 
 
 def _is_plain(layer: Layer) -> bool:
@@ -458,7 +463,7 @@ class Fused(NamedTuple):
         complete: ``complete(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the backward pass.
     """
 
-    in_place: Activation | None
+    in_place: epilogue.Activation | None
     complete: Callable[[Array], tuple[Array, Pull]]
 
     def __call__(self, z: Array) -> tuple[Array, Pull]:
@@ -468,7 +473,7 @@ class Fused(NamedTuple):
         return self.complete(z)
 
 
-def fuse(kind: str, activation: Any) -> Fused:
+def fuse(kind: str, activation: Activation) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
     chosen = as_activation(kind, activation)
     row: Nonlinearity | None = declared(chosen.apply, "nonlinearity")
@@ -476,13 +481,13 @@ def fuse(kind: str, activation: Any) -> Fused:
         return Fused(None, lambda z: (z, _same))
     if row is not None and row.in_place:
         return Fused(
-            Activation(chosen.kind, row.function, row.constants),
+            epilogue.Activation(chosen.kind, row.function, row.constants),
             lambda y: (y, lambda dy: _times(dy, row.derivative(y, y), empty_like(y))),
         )
 
     def complete(z: Array) -> tuple[Array, Pull]:
         y, vjp_fn = chosen.apply({}, z)
-        return y, lambda dy: vjp_fn(dy)[1]  # type: ignore[return-value]
+        return y, lambda dy: vjp_fn(dy)[1]
 
     return Fused(None, complete)
 

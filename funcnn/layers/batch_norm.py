@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from funcnn.kernels.moments import Moments, joined_moments, moments, normalized_
 from funcnn.kernels.moments import (
     scale_and_shift as affine,
 )
-from funcnn.layers.activation import fuse
+from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
 from funcnn.wording import shown
@@ -32,7 +31,7 @@ AXES = "batch, ..., channels"
 
 
 @layer
-def batch_norm(eps: float = 1e-5, activation: Any = None) -> Layer:
+def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
     """y = activation(scale * (x - mean) / sqrt(var + eps) + shift), per channel (the last axis).
 
     In training (``rng`` given) mean and var are those of the batch, over all axes but the last. In the backward pass,
@@ -155,7 +154,7 @@ def _joined(parts: list[Moments]) -> list[Moments]:
 
 
 @layer
-def scale_and_shift(activation: Any = None) -> Layer:
+def scale_and_shift(activation: Activation = None) -> Layer:
     """y = activation(x * scale + shift), per channel (the last axis).
 
     With dz the gradient before the activation: dscale = sum of dz x, dshift = sum of dz, dx = dz * scale.

@@ -9,17 +9,17 @@ logic; the constructors below it describe it for series, images and volumes.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from funcnn import checks, contract
-from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.aliases import Array, Padding, Padding1d, Params, PerAxis, Rng, Shape, Size
+from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.epilogue import Epilogue
 from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.padding import pad_edges, unpad_edges
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
-from funcnn.layers.activation import fuse
+from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
@@ -27,10 +27,13 @@ from funcnn.wording import shown
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
+PadMode: TypeAlias = Literal["zero", "edge"]
+
 
 def _conv(
-    kind: str, axes: Axes, filters: int, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int,
-    bias: bool, activation: Any, pad_mode: str, w_init: Initializer, b_init: Initializer,
+    kind: str, axes: Axes, filters: Size, kernel: PerAxis, stride: PerAxis, padding: Any, dilation: PerAxis,
+    groups: Size, bias: bool, activation: Activation, pad_mode: PadMode, w_init: InitializerLike,
+    b_init: InitializerLike,
 ) -> Layer:  # fmt: skip
     """The convolution over some axes; the constructors below describe the arguments."""
     filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
@@ -78,17 +81,17 @@ def _conv(
 
 @layer
 def conv1d(
-    filters: int,
-    kernel: Any,
-    stride: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
+    filters: Size,
+    kernel: PerAxis,
+    stride: PerAxis = 1,
+    padding: Padding1d = "valid",
+    dilation: PerAxis = 1,
+    groups: Size = 1,
     bias: bool = True,
-    activation: Any = None,
-    pad_mode: str = "zero",
-    w_init: Initializer = he_normal,
-    b_init: Initializer = zeros,
+    activation: Activation = None,
+    pad_mode: PadMode = "zero",
+    w_init: InitializerLike = he_normal,
+    b_init: InitializerLike = zeros,
 ) -> Layer:
     """y = activation(z), z the cross-correlation of series with learned windows.
 
@@ -145,17 +148,17 @@ def conv1d(
 
 @layer
 def conv2d(
-    filters: int,
-    kernel: Any,
-    stride: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
+    filters: Size,
+    kernel: PerAxis,
+    stride: PerAxis = 1,
+    padding: Padding = "valid",
+    dilation: PerAxis = 1,
+    groups: Size = 1,
     bias: bool = True,
-    activation: Any = None,
-    pad_mode: str = "zero",
-    w_init: Initializer = he_normal,
-    b_init: Initializer = zeros,
+    activation: Activation = None,
+    pad_mode: PadMode = "zero",
+    w_init: InitializerLike = he_normal,
+    b_init: InitializerLike = zeros,
 ) -> Layer:
     """y = activation(z), z the cross-correlation of images with learned windows.
 
@@ -212,17 +215,17 @@ def conv2d(
 
 @layer
 def conv3d(
-    filters: int,
-    kernel: Any,
-    stride: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
+    filters: Size,
+    kernel: PerAxis,
+    stride: PerAxis = 1,
+    padding: Padding = "valid",
+    dilation: PerAxis = 1,
+    groups: Size = 1,
     bias: bool = True,
-    activation: Any = None,
-    pad_mode: str = "zero",
-    w_init: Initializer = he_normal,
-    b_init: Initializer = zeros,
+    activation: Activation = None,
+    pad_mode: PadMode = "zero",
+    w_init: InitializerLike = he_normal,
+    b_init: InitializerLike = zeros,
 ) -> Layer:
     """y = activation(z), z the cross-correlation of volumes, or of films, with learned windows.
 

@@ -8,13 +8,11 @@ gradient seen through the weights. Every other layer of the library is a variati
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
-from typing import Any
-
 from funcnn import checks, contract
-from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.initializers import Initializer, he_normal, zeros
+from funcnn.aliases import Array, Params, Rng, Shape, Size
+from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.products import product, row_sum
-from funcnn.layers.activation import fuse
+from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.weights import weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
@@ -24,11 +22,11 @@ __all__ = ["dense"]
 
 @layer
 def dense(
-    units: int,
+    units: Size,
     bias: bool = True,
-    activation: Any = None,
-    w_init: Initializer = he_normal,
-    b_init: Initializer = zeros,
+    activation: Activation = None,
+    w_init: InitializerLike = he_normal,
+    b_init: InitializerLike = zeros,
 ) -> Layer:
     """y = activation(x w + b).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from funcnn.wording import shown
 
 __all__ = ["merge"]
 
+How: TypeAlias = Literal["add", "multiply", "average", "concat", "dot"]
 Merged: TypeAlias = tuple[Array, Callable[[Array], list[Array]]]
 
 
 @layer
-def merge(how: str, *names: str) -> Layer:
+def merge(how: How, *names: str) -> Layer:
     """One array made of a dict of arrays: what joins the branches of a ``graph``.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
@@ -42,7 +42,9 @@ def _mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
 MAX, MIN = partial(_extreme, np.maximum), partial(_extreme, np.minimum)
 
 
-def _pool(kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Layer:
+def _pool(
+    kind: str, axes: Axes, reduce: Forward, size: PerAxis, stride: PerAxis | None, padding: Any, ceil_mode: bool
+) -> Layer:
     """Pooling over any number of axes; wherever a window stands, it holds at least one pixel of the image."""
     sizes = checks.sizes(kind, "window", size, axes)
     border = as_padding(kind, padding, axes)
@@ -118,7 +120,9 @@ global_avg_pool3d = _global_avg_pool("global_avg_pool3d", SOLID, "volume", "dept
 
 
 @layer
-def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def max_pool1d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -149,7 +153,9 @@ def max_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def max_pool2d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -181,7 +187,9 @@ def max_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def max_pool3d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -213,7 +221,9 @@ def max_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def min_pool1d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -243,7 +253,9 @@ def min_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def min_pool2d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -274,7 +286,9 @@ def min_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def min_pool3d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
     NaN wins over every number.
@@ -305,7 +319,9 @@ def min_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def avg_pool1d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
     Args:
@@ -334,7 +350,9 @@ def avg_pool1d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def avg_pool2d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
     Args:
@@ -364,7 +382,9 @@ def avg_pool2d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mod
 
 
 @layer
-def avg_pool3d(window: Any, stride: Any = None, padding: Any = "valid", ceil_mode: bool = False) -> Layer:
+def avg_pool3d(
+    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
     Args:

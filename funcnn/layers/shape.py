@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from funcnn import checks
-from funcnn.aliases import Array, Shape
+from funcnn.aliases import Array, PerAxis, Shape, Size
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
@@ -49,7 +49,7 @@ flatten = stateless("flatten", _flatten)
 
 
 @layer
-def reshape(*shape: int) -> Layer:
+def reshape(*shape: Size) -> Layer:
     """y = x with each example in another shape;  dx = dy in the shape of x.
 
     Args:
@@ -101,7 +101,7 @@ def _upsample(kind: str, axes: Axes, factor: Any) -> Layer:
 
 
 @layer
-def upsample1d(factor: Any) -> Layer:
+def upsample1d(factor: PerAxis) -> Layer:
     """y[n, s, c] = x[n, s // f, c], the nearest pixel;  dx = the sum of dy over each block of copies.
 
     Args:
@@ -125,7 +125,7 @@ def upsample1d(factor: Any) -> Layer:
 
 
 @layer
-def upsample2d(factor: Any) -> Layer:
+def upsample2d(factor: PerAxis) -> Layer:
     """y[n, r, s, c] = x[n, r // fh, s // fw, c], the nearest pixel;  dx = the sum of dy over each block of copies.
 
     Args:
@@ -149,7 +149,7 @@ def upsample2d(factor: Any) -> Layer:
 
 
 @layer
-def upsample3d(factor: Any) -> Layer:
+def upsample3d(factor: PerAxis) -> Layer:
     """y[n, q, r, s, c] = x[n, q // fd, r // fh, s // fw, c];  dx = the sum of dy over each block of copies.
 
     Args:

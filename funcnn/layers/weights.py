@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnn import contract
 from funcnn.aliases import Array, Params, Rng, Shape
-from funcnn.initializers import Initializer, as_initializer
+from funcnn.initializers import InitializerLike, as_initializer
 from funcnn.rng import fold
 from funcnn.wording import shown
 
@@ -36,8 +36,8 @@ def weights(
     axes: str,
     shape: tuple[int | None, ...],
     bias: bool,
-    w_init: Initializer,
-    b_init: Initializer,
+    w_init: InitializerLike,
+    b_init: InitializerLike,
     groups: int = 1,
 ) -> Weights:
     """The weights of a layer.

@@ -7,9 +7,8 @@ stands beside a weight of 0, a missing target or NaN, counts nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from funcnn.aliases import Array
 from funcnn.calls import explained
@@ -29,7 +28,7 @@ __all__ = ["binary_cross_entropy", "categorical_cross_entropy", "sigmoid_cross_e
 
 
 @explained
-def binary_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def binary_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(-t log p - (1 - t) log(1 - p));  dy = (p - t) / (p (1 - p)) / n, with p = clip(y, eps, 1 - eps).
 
     The gradient is taken at the clipped probability, so that an output stuck at exactly 0 or 1 still learns. If the
@@ -69,7 +68,7 @@ def _binary(p: Array, t: Array, careful: bool) -> tuple[Array, Array]:
 
 
 @explained
-def sigmoid_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def sigmoid_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(|y| |t - [y >= 0]| + log(1 + exp(-|y|)));  dy = (sigmoid(y) - t) / n.
 
     It equals ``binary_cross_entropy`` of ``sigmoid(y)``, and does not overflow: no exponent is positive.
@@ -108,7 +107,7 @@ def _sigmoid(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
 
 
 @explained
-def softmax_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def softmax_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(log Σ exp(y) - Σ t y);  dy = (softmax(y) - t) / n, with sums over the classes and n rows.
 
     It equals ``categorical_cross_entropy`` of ``softmax(y)``, and does not overflow: no exponent is positive.
@@ -157,7 +156,7 @@ def _softmax(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
 
 
 @explained
-def categorical_cross_entropy(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def categorical_cross_entropy(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean(-Σ t log p);  dy = -t / p / n, with p = clip(y, eps, 1 - eps), sums over the classes and n rows.
 
     The gradient is taken at the clipped probability, as in ``binary_cross_entropy``. If the last layer is a softmax,

@@ -6,7 +6,7 @@ weight of 0, a missing target or NaN, counts nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from numpy.typing import ArrayLike
 
 from funcnn.aliases import Array
 from funcnn.calls import explained
@@ -16,7 +16,7 @@ __all__ = ["mean_squared_error"]
 
 
 @explained
-def mean_squared_error(y: Array, target: Any, *, weights: Any = None) -> tuple[float, Array]:
+def mean_squared_error(y: Array, target: ArrayLike, *, weights: ArrayLike | None = None) -> tuple[float, Array]:
     """value = mean((y - t)²);  dy = 2 (y - t) / n, with n the number of elements.
 
     Args:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Shape
+from funcnn.aliases import Array, Number, Shape, Size, Tree
 from funcnn.calls import explained
 
 __all__ = [
@@ -21,8 +21,13 @@ __all__ = [
     "from_one_hot", "mean_and_gradient", "normalized_weights", "one_hot_rows", "target_like",
 ]  # fmt: skip
 
-Loss: TypeAlias = Callable[[Any, Any], tuple[float, Any]]
-"""``loss(y, target) -> (value, dy)``: a mean over the batch, and its gradient with respect to y."""
+
+class Loss(Protocol):
+    """The type ``loss(y, target) -> (value, dy)``: a mean over the batch, and its gradient with respect to y."""
+
+    def __call__(self, y: Any, target: Any, /) -> tuple[Number, Tree]:
+        """The loss and its gradient."""
+
 
 Formula: TypeAlias = Callable[[Array, Array, bool], tuple[Array, Array]]
 
@@ -31,7 +36,7 @@ WIDER = {"f": np.float64, "d": np.longdouble}
 
 
 @explained
-def class_weights(labels: Array, classes: int) -> Array:
+def class_weights(labels: Array, classes: Size) -> Array:
     """w_c = n / (classes n_c), with n_c of n examples in class c: with these weights, every class counts the same.
 
     Look up the weight of each example by its label, ``class_weights(labels, classes)[labels]``, and pass that to a

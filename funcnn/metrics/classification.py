@@ -5,7 +5,7 @@ Nearly all of them follow from the confusion matrix; they differ in how much the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -204,6 +204,26 @@ def confusion_matrix(
     return counts if multilabel else notebook.show_as_plot(counts, "confusion.confusion_matrix")
 
 
+@overload
+def precision(
+    y: Array,
+    target: Array,
+    average: Average = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> float: ...
+@overload
+def precision(
+    y: Array,
+    target: Array,
+    average: None,
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> Array: ...
 @explained
 def precision(
     y: Array,
@@ -248,6 +268,26 @@ def precision(
     return _averaged(found.hits, found.predicted, found, average)
 
 
+@overload
+def recall(
+    y: Array,
+    target: Array,
+    average: Average = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> float: ...
+@overload
+def recall(
+    y: Array,
+    target: Array,
+    average: None,
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> Array: ...
 @explained
 def recall(
     y: Array,
@@ -285,6 +325,26 @@ def recall(
     return _averaged(found.hits, found.true, found, average)
 
 
+@overload
+def f1(
+    y: Array,
+    target: Array,
+    average: Average = "macro",
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> float: ...
+@overload
+def f1(
+    y: Array,
+    target: Array,
+    average: None,
+    *,
+    threshold: float | None = None,
+    weights: Array | None = None,
+    multilabel: bool = False,
+) -> Array: ...
 @explained
 def f1(
     y: Array,

@@ -6,7 +6,7 @@ the area under the ROC curve of such decisions is the balanced accuracy. A curve
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -18,6 +18,14 @@ from funcnn.metrics.inputs import check_scores, columns
 __all__ = ["average_precision", "precision_recall_curve", "roc_auc", "roc_curve"]
 
 
+@overload
+def roc_auc(
+    y: Array, target: Array, average: Average = "macro", *, weights: Array | None = None, multilabel: bool = False
+) -> float: ...
+@overload
+def roc_auc(
+    y: Array, target: Array, average: None, *, weights: Array | None = None, multilabel: bool = False
+) -> Array: ...
 @explained
 def roc_auc(
     y: Array,
@@ -63,6 +71,14 @@ def roc_auc(
     return _over_classes("roc_auc", y, target, average, weights, multilabel)
 
 
+@overload
+def average_precision(
+    y: Array, target: Array, average: Average = "macro", *, weights: Array | None = None, multilabel: bool = False
+) -> float: ...
+@overload
+def average_precision(
+    y: Array, target: Array, average: None, *, weights: Array | None = None, multilabel: bool = False
+) -> Array: ...
 @explained
 def average_precision(
     y: Array,

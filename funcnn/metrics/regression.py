@@ -6,7 +6,7 @@ all metrics they take predictions first, then targets: ``r2`` of swapped argumen
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -20,6 +20,10 @@ __all__ = ["mae", "r2", "rmse"]
 OutputAverage: TypeAlias = Literal["uniform"]
 
 
+@overload
+def mae(y: Array, target: Array, average: OutputAverage = "uniform", *, weights: Array | None = None) -> float: ...
+@overload
+def mae(y: Array, target: Array, average: None, *, weights: Array | None = None) -> Array: ...
 @explained
 def mae(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """Mean absolute error: Σ |t - y| / n.
@@ -53,6 +57,10 @@ def mae(y: Array, target: Array, average: OutputAverage | None = "uniform", *, w
     return _over_outputs(w @ np.ldexp(error, -exponent), exponent, average, shape)
 
 
+@overload
+def rmse(y: Array, target: Array, average: OutputAverage = "uniform", *, weights: Array | None = None) -> float: ...
+@overload
+def rmse(y: Array, target: Array, average: None, *, weights: Array | None = None) -> Array: ...
 @explained
 def rmse(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """Root mean squared error: √(Σ (t - y)² / n).
@@ -81,6 +89,10 @@ def rmse(y: Array, target: Array, average: OutputAverage | None = "uniform", *, 
     return _over_outputs(np.sqrt(square), exponent, average, shape)
 
 
+@overload
+def r2(y: Array, target: Array, average: OutputAverage = "uniform", *, weights: Array | None = None) -> float: ...
+@overload
+def r2(y: Array, target: Array, average: None, *, weights: Array | None = None) -> Array: ...
 @explained
 def r2(y: Array, target: Array, average: OutputAverage | None = "uniform", *, weights: Array | None = None) -> Any:
     """R² = 1 - Σ (t - y)² / Σ (t - mean(t))², the coefficient of determination.

@@ -16,6 +16,7 @@ from funcnn.optim.adaptive import adadelta, adagrad, rmsprop, scale_by_adadelta,
 from funcnn.optim.clip import clip_by_global_norm, clip_by_value
 from funcnn.optim.core import (
     Optimizer,
+    OptimizerLike,
     apply_updates,
     as_optimizer,
     chain,
@@ -25,6 +26,7 @@ from funcnn.optim.core import (
     transform,
 )
 from funcnn.optim.schedules import (
+    Rate,
     Schedule,
     as_schedule,
     constant,
@@ -39,11 +41,12 @@ from funcnn.optim.wrappers import masked, partition
 from funcnn.spellings import explain_names
 
 __all__ = [
-    "Optimizer", "Schedule", "adadelta", "adagrad", "adam", "adamax", "adamw", "add_decayed_weights", "add_momentum",
-    "apply_updates", "as_optimizer", "as_schedule", "chain", "clip_by_global_norm", "clip_by_value", "constant",
-    "cosine_decay", "current_rate", "current_step", "exponential_decay", "join", "lift", "linear_warmup", "masked",
-    "partition", "rmsprop", "scale_by_adadelta", "scale_by_adagrad", "scale_by_adam", "scale_by_adamax",
-    "scale_by_rate", "scale_by_rmsprop", "sgd", "step_decay", "transform",
+    "Optimizer", "OptimizerLike", "Rate", "Schedule", "adadelta", "adagrad", "adam", "adamax", "adamw",
+    "add_decayed_weights", "add_momentum", "apply_updates", "as_optimizer", "as_schedule", "chain",
+    "clip_by_global_norm", "clip_by_value", "constant", "cosine_decay", "current_rate", "current_step",
+    "exponential_decay", "join", "lift", "linear_warmup", "masked", "partition", "rmsprop", "scale_by_adadelta",
+    "scale_by_adagrad", "scale_by_adam", "scale_by_adamax", "scale_by_rate", "scale_by_rmsprop", "sgd", "step_decay",
+    "transform",
 ]  # fmt: skip
 
 explain_names(__name__)

@@ -14,7 +14,7 @@ from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
 from funcnn.optim.elementwise import Slots, scaled_square
 from funcnn.optim.masks import Mask
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import add_decayed_weights, scale_by_rate
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
@@ -70,7 +70,7 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
 
 
 @recorded
-def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+def adam(rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
     """p = p - rate · m̂ / (√v̂ + eps): every weight moves by about the rate, in its own direction's mean.
 
     Args:
@@ -99,11 +99,11 @@ def adam(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float 
 
 @recorded
 def adamw(
-    rate: float | Schedule,
+    rate: Rate,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
-    weight_decay: float | Schedule = 1e-2,
+    weight_decay: Rate = 1e-2,
     decay_mask: Mask | None = None,
 ) -> Optimizer:
     """p = p - rate · (m̂ / (√v̂ + eps) + weight_decay · p): Adam with decoupled weight decay.
@@ -181,7 +181,7 @@ def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Op
 
 
 @recorded
-def adamax(rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+def adamax(rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
     """p = p - rate · m̂ / v,  v = max(b2 v, |g| + eps): Adam with the largest gradient in place of the mean square.
 
     Args:

@@ -8,7 +8,7 @@ from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
 from funcnn.optim.elementwise import Slots, scaled_square
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import scale_by_rate
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
@@ -54,7 +54,7 @@ def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
 
 
 @recorded
-def rmsprop(rate: float | Schedule, decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
+def rmsprop(rate: Rate, decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
     """p = p - rate · g / (√v + eps),  v = decay v + (1 - decay) g².
 
     Args:
@@ -116,7 +116,7 @@ def scale_by_adagrad(eps: float = 1e-10) -> Optimizer:
 
 
 @recorded
-def adagrad(rate: float | Schedule, eps: float = 1e-10) -> Optimizer:
+def adagrad(rate: Rate, eps: float = 1e-10) -> Optimizer:
     """p = p - rate · g / (√v + eps),  v = v + g²: large earlier gradients shorten the step.
 
     Args:
@@ -187,7 +187,7 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
 
 
 @recorded
-def adadelta(rate: float | Schedule = 1.0, rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
+def adadelta(rate: Rate = 1.0, rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
     """p = p - rate · √(d + eps) / √(v + eps) · g, with d and v the mean squares of earlier updates and gradients.
 
     Args:

@@ -10,7 +10,7 @@ from funcnn import tree
 from funcnn.aliases import Array, Tree
 from funcnn.optim.core import Optimizer, lift, transform
 from funcnn.optim.elementwise import Slots
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
 
@@ -18,7 +18,7 @@ __all__ = ["clip_by_global_norm", "clip_by_value"]
 
 
 @recorded
-def clip_by_value(limit: float | Schedule) -> Optimizer:
+def clip_by_value(limit: Rate) -> Optimizer:
     """u = min(max(g, -limit), limit).
 
     Args:
@@ -44,7 +44,7 @@ def clip_by_value(limit: float | Schedule) -> Optimizer:
 
 
 @recorded
-def clip_by_global_norm(max_norm: float | Schedule) -> Optimizer:
+def clip_by_global_norm(max_norm: Rate) -> Optimizer:
     """u = g · min(1, max_norm / ‖g‖), with the norm over all elements of all gradients: the direction stays.
 
     Args:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from funcnn import checks, spellings
-from funcnn.aliases import Tree
+from funcnn.aliases import Arrays
 from funcnn.calls import explained
 from funcnn.optim.elementwise import ElementwiseRule, Rule
 from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.schedules import Rate
 from funcnn.optim.state import SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
 from funcnn.wording import shown
 
 __all__ = [
     "Optimizer",
+    "OptimizerLike",
     "apply_updates",
     "as_optimizer",
     "chain",
@@ -34,8 +35,21 @@ __all__ = [
     "transform",
 ]
 
-Optimizers: TypeAlias = "Optimizer | tuple[Callable[[Tree], Any], Callable[..., tuple[Tree, Any]]]"
-"""An optimizer, or the bare pair of its functions."""
+T = TypeVar("T", bound=Arrays)
+
+
+class OptimizerInit(Protocol):
+    """The ``init`` of an ``Optimizer``."""
+
+    def __call__(self, params: Arrays) -> State:
+        """The state before the first step."""
+
+
+class OptimizerUpdate(Protocol):
+    """The ``update`` of an ``Optimizer``."""
+
+    def __call__(self, grads: Arrays, state: State, params: T, donate: bool = False) -> tuple[T, State]:
+        """The updates, a tree like the parameters, and the next state."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,10 +75,17 @@ class Optimizer:
         {'w': array([-0.5, -0. ])}
     """
 
-    init: Callable[[Tree], State]
-    update: Callable[..., tuple[Tree, State]]
+    init: OptimizerInit
+    update: OptimizerUpdate
     kind: str = "optimizer"
     call: Call | None = None
+
+    if TYPE_CHECKING:  # what is passed may have fewer keywords than what the fields hold
+
+        def __init__(
+            self, init: Callable[[Any], Any], update: Callable[[Any, Any, Any], tuple[Any, Any]], kind: str = ...,
+            call: Call | None = ...,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         checks.function("an optimizer", "init", self.init, "params")
@@ -79,7 +100,7 @@ class Optimizer:
             raise spellings.no_attribute(self, name)
 
     @explained
-    def step(self, grads: Tree, state: State, params: Tree, donate: bool = False) -> tuple[Tree, State]:
+    def step(self, grads: Arrays, state: State, params: T, donate: bool = False) -> tuple[T, State]:
         """``update`` and ``apply_updates`` in one fused pass over memory, with the same bits.
 
         Args:
@@ -142,13 +163,17 @@ class Optimizer:
         return made, self.call.parts()
 
 
+OptimizerLike: TypeAlias = Optimizer | tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any]]]
+"""What is taken as an optimizer: an ``Optimizer``, or the bare pair of its functions."""
+
+
 @explained
 def lift(
     kind: str,
     rule: Rule,
     *,
     slots: SlotStarts = (),
-    rates: Mapping[str, float | Schedule] | None = None,
+    rates: Mapping[str, Rate] | None = None,
     counts: bool = False,
     mask: Mask | None = None,
     in_place: bool = False,
@@ -200,7 +225,7 @@ def transform(
     rule: TreeRule,
     *,
     slots: SlotStarts = (),
-    rates: Mapping[str, float | Schedule] | None = None,
+    rates: Mapping[str, Rate] | None = None,
     counts: bool = False,
 ) -> Optimizer:
     """Make an optimizer of a rule that must see the whole tree, as a global norm does; see ``lift`` for all others.
@@ -233,7 +258,7 @@ def transform(
 
 
 @recorded
-def chain(*transforms: Optimizers) -> Optimizer:
+def chain(*transforms: OptimizerLike) -> Optimizer:
     """Let the updates of each transform be the gradients of the next.
 
     Args:
@@ -308,7 +333,7 @@ def _own_pipeline(optimizer: Optimizer) -> Pipeline | None:
 
 
 @explained
-def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such as adam(1e-3)") -> Optimizer:
+def as_optimizer(pair: OptimizerLike, expected: str = "expected an optimizer such as adam(1e-3)") -> Optimizer:
     """The ``Optimizer`` of a bare pair ``(init, update)``; an ``Optimizer`` is returned as it is.
 
     Args:
@@ -336,7 +361,7 @@ def as_optimizer(pair: Optimizers, expected: str = "expected an optimizer such a
 
 
 @explained
-def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:
+def apply_updates(params: T, updates: Arrays, donate: bool = False) -> T:
     """params + updates, leaf by leaf.
 
     Args:
@@ -357,7 +382,8 @@ def apply_updates(params: Tree, updates: Tree, donate: bool = False) -> Tree:
         >>> apply_updates({"w": np.array([1.0, 2.0])}, {"w": np.array([0.5, -0.5])})
         {'w': array([1.5, 1.5])}
     """
-    return ADDITION.step(updates, {}, params, donate)[0]
+    new: T = ADDITION.step(updates, {}, params, donate)[0]
+    return new
 
 
 ADDITION = Pipeline("apply_updates", (), what="an update")

@@ -18,7 +18,7 @@ from funcnn.recorded import snapshot
 
 __all__ = ["Flags", "Mask", "as_flags", "chosen", "first_match", "paths", "pruned", "spread"]
 
-Mask: TypeAlias = str | Tree | Callable[[Tree], Tree]
+Mask: TypeAlias = str | bool | dict[str, Any] | Callable[[Any], dict[str, Any] | bool]
 """A path pattern such as ``"stem/*"``, a tree of bools like the parameters, or ``mask(params) -> tree of bools``."""
 Flags: TypeAlias = Callable[[Tree], Sequence[bool]]
 """Whether each parameter is chosen, as a function of the parameters."""

@@ -9,13 +9,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from funcnn import checks
 from funcnn.recorded import recorded
 from funcnn.wording import shown
 
 __all__ = [
+    "Rate",
     "Schedule",
     "as_schedule",
     "constant",
@@ -26,7 +27,16 @@ __all__ = [
     "step_decay",
 ]
 
-Schedule: TypeAlias = Callable[[int], float]
+
+class Schedule(Protocol):
+    """The type ``step -> rate``; steps count from 0."""
+
+    def __call__(self, step: int) -> float:
+        """The rate at a step."""
+
+
+Rate: TypeAlias = float | Schedule | Callable[[int], float]
+"""What is taken as a rate: a number, or a schedule, whatever the name of its argument."""
 
 
 @recorded
@@ -158,7 +168,7 @@ def linear_warmup(rate: float, steps: int) -> Schedule:
 
 
 @recorded
-def join(schedules: Sequence[float | Schedule], boundaries: Sequence[int]) -> Schedule:
+def join(schedules: Sequence[Rate], boundaries: Sequence[int]) -> Schedule:
     """One schedule after the other; each counts its steps from its own start.
 
     Args:
@@ -197,7 +207,7 @@ def join(schedules: Sequence[float | Schedule], boundaries: Sequence[int]) -> Sc
 
 
 @recorded
-def as_schedule(name: str, rate: float | Schedule) -> Schedule:
+def as_schedule(name: str, rate: Rate) -> Schedule:
     """The schedule that a rate stands for, whose rates are checked.
 
     Args:
@@ -222,12 +232,12 @@ def as_schedule(name: str, rate: float | Schedule) -> Schedule:
     return lambda step: checks.rate("", f"{name} at step {step}", _at(rate, step))
 
 
-def _of_steps(schedule: Schedule) -> Schedule:
+def _of_steps(schedule: Callable[[int], float]) -> Schedule:
     """A schedule whose steps are checked: whole numbers from 0 on."""
     return lambda step: _at(schedule, checks.size("a schedule", "step", step, 0))
 
 
-def _at(schedule: Schedule, step: int) -> float:
+def _at(schedule: Callable[[int], float], step: int) -> float:
     """The rate at a step; one that grows beyond all floats is infinite."""
     try:
         return schedule(step)

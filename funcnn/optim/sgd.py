@@ -10,7 +10,7 @@ from funcnn.optim.core import Optimizer, assembled, chain, lift
 from funcnn.optim.elementwise import ElementwiseRule, Slots
 from funcnn.optim.masks import Mask
 from funcnn.optim.pipeline import Part
-from funcnn.optim.schedules import Schedule
+from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Hyper, state_spec
 from funcnn.recorded import recorded
 
@@ -18,7 +18,7 @@ __all__ = ["add_decayed_weights", "add_momentum", "scale_by_rate", "sgd"]
 
 
 @recorded
-def scale_by_rate(rate: float | Schedule) -> Optimizer:
+def scale_by_rate(rate: Rate) -> Optimizer:
     """u = -rate · g: the last transform of a chain, which makes the step a descent.
 
     Args:
@@ -49,7 +49,7 @@ def scale_by_rate(rate: float | Schedule) -> Optimizer:
 
 
 @recorded
-def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimizer:
+def add_momentum(momentum: Rate, nesterov: bool = False) -> Optimizer:
     """m = momentum · m + g;  u = m, or with Nesterov's look ahead u = momentum · m + g.
 
     Args:
@@ -88,7 +88,7 @@ def add_momentum(momentum: float | Schedule, nesterov: bool = False) -> Optimize
 
 
 @recorded
-def add_decayed_weights(weight_decay: float | Schedule, mask: Mask | None = None) -> Optimizer:
+def add_decayed_weights(weight_decay: Rate, mask: Mask | None = None) -> Optimizer:
     """u = g + weight_decay · p.
 
     Args:
@@ -118,10 +118,10 @@ def add_decayed_weights(weight_decay: float | Schedule, mask: Mask | None = None
 
 @recorded
 def sgd(
-    rate: float | Schedule,
-    momentum: float | Schedule = 0.0,
+    rate: Rate,
+    momentum: Rate = 0.0,
     nesterov: bool = False,
-    weight_decay: float | Schedule = 0.0,
+    weight_decay: Rate = 0.0,
 ) -> Optimizer:
     """p = p - rate · m,  m = momentum · m + g + weight_decay · p: stochastic gradient descent.
 
@@ -159,7 +159,7 @@ def sgd(
     return chain(*decay, add_momentum(momentum, nesterov), scale_by_rate(rate))
 
 
-def _decayed(weight_decay: float | Schedule, mask: Mask | None) -> Optimizer:
+def _decayed(weight_decay: Rate, mask: Mask | None) -> Optimizer:
     """The transform that adds decayed weights, those of a mask or all."""
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:

@@ -3,6 +3,8 @@
 A state is a nested dict of arrays: a tree for each slot, with an array for each parameter, and the step and the rates.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from numpy import ndarray
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
-from funcnn.optim.schedules import Schedule, as_schedule
+from funcnn.optim.schedules import Rate, Schedule, as_schedule
 from funcnn.wording import shown
 
 __all__ = [
@@ -135,7 +137,7 @@ class StateSpec:
 def state_spec(
     kind: str,
     slots: SlotStarts = (),
-    rates: Mapping[str, float | Schedule] | None = None,
+    rates: Mapping[str, Rate] | None = None,
     counts: bool = False,
 ) -> StateSpec:
     """The specification of a transform's state, which counts steps if ``counts`` or if a rate is a schedule."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from funcnn import checks
-from funcnn.optim.core import Optimizer, Optimizers, as_optimizer, assembled, distinct, parts_of
+from funcnn.optim.core import Optimizer, OptimizerLike, as_optimizer, assembled, distinct, parts_of
 from funcnn.optim.masks import Flags, Mask, as_flags, first_match
 from funcnn.optim.pipeline import Part
 from funcnn.recorded import recorded
@@ -15,7 +15,7 @@ __all__ = ["masked", "partition"]
 
 
 @recorded
-def masked(transform: Optimizers, mask: Mask) -> Optimizer:
+def masked(transform: OptimizerLike, mask: Mask) -> Optimizer:
     """The same transform for some of the parameters only; the gradients of all others pass unchanged.
 
     Args:
@@ -48,7 +48,7 @@ def masked(transform: Optimizers, mask: Mask) -> Optimizer:
 
 
 @recorded
-def partition(optimizers: Mapping[str, Optimizers]) -> Optimizer:
+def partition(optimizers: Mapping[str, OptimizerLike]) -> Optimizer:
     """An optimizer of its own for each group of parameters.
 
     Args:

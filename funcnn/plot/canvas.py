@@ -5,7 +5,7 @@ A plot of many images is a single pair of axes with a tile for each image, so th
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,7 +16,14 @@ from funcnn.wording import shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+    class Drawing(Axes):
+        """Axes as plots return them, for type checkers: ``ax.figure`` is a figure that can be saved."""
+
+        figure: Figure
+
 
 __all__ = [
     "BLUE", "COLOURS", "DASHES", "SKY_BLUE", "VERMILLION", "axes_for", "centred", "check_names", "counted",
@@ -31,14 +38,14 @@ COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY_BLUE, "#000000
 DASHES = ("-", "--", ":", "-.")
 
 
-def new_axes(width: float, height: float) -> "Axes":
+def new_axes(width: float, height: float) -> "Drawing":
     """Axes in a figure of this size in inches, which pyplot neither shows nor keeps."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="compressed").subplots()
+    return cast("Drawing", Figure(figsize=(width, height), layout="compressed").subplots())
 
 
-def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
+def axes_for(kind: str, ax: Any, width: float, height: float) -> "Drawing":
     """The axes that were passed, or new ones of this size if they are None; or an error if they are something else.
 
     It is called after all other checks, so that nothing is drawn on axes when an argument is wrong. In a notebook,
@@ -54,14 +61,14 @@ def axes_for(kind: str, ax: Any, width: float, height: float) -> "Axes":
     return _shown(ax)
 
 
-def _shown(ax: "Axes") -> "Axes":
+def _shown(ax: "Axes") -> "Drawing":
     """The axes, with what a notebook asks them and their figure for."""
     figure: Any = ax.figure
     while figure is not figure.figure:  # that of a subfigure
         figure = figure.figure
     for thing in (ax, figure):
         vars(thing)["_repr_png_"] = partial(notebook.picture, figure)
-    return ax
+    return cast("Drawing", ax)
 
 
 def plain(text: str) -> str:

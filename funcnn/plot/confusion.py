@@ -17,11 +17,13 @@ from funcnn.plot.canvas import SKY_BLUE, axes_for, check_names, finite, numbers,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from funcnn.plot.canvas import Drawing
+
 __all__ = ["confusion_matrix"]
 
 
 @explained
-def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Drawing:
     r"""A confusion matrix as a grid: in each cell the count, and its fraction of the examples of that true class.
 
     Args:

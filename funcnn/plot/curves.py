@@ -11,6 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from funcnn import checks
 from funcnn.aliases import Array
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from funcnn.plot.canvas import Drawing
+    from funcnn.training.run import Fit
+
 __all__ = ["learning_curves", "norms", "validation_curve"]
 
 MARKERS = ("", "o", "s", "^", "D")
@@ -32,7 +36,7 @@ Records: TypeAlias = Iterable[Mapping[str, float | str]]
 
 
 @explained
-def learning_curves(history: Records | Fit, metric: str = "loss", ax: Axes | None = None) -> Axes:
+def learning_curves(history: Records | Fit, metric: str = "loss", ax: Axes | None = None) -> Drawing:
     """One metric on the training and on the validation data, by epoch.
 
     Args:
@@ -96,13 +100,13 @@ def all_curves(history: Records, metrics: Sequence[str] = ()) -> Figure:
 
 @explained
 def validation_curve(
-    values: Any,
-    train: Any,
-    validation: Any,
+    values: ArrayLike,
+    train: ArrayLike,
+    validation: ArrayLike,
     parameter: str = "hyper-parameter",
     metric: str = "loss",
     ax: Axes | None = None,
-) -> Axes:
+) -> Drawing:
     """One metric on the training and on the validation data, by the value of a hyper-parameter.
 
     Where both are bad the model is too rigid; where only the validation is bad it is too free. Between them is the
@@ -176,7 +180,7 @@ def _mean(runs: Array) -> Array:
 
 
 @explained
-def norms(records: Records, quantity: str = "gradient", ax: Axes | None = None) -> Axes:
+def norms(records: Records, quantity: str = "gradient", ax: Axes | None = None) -> Drawing:
     """The norm of each parameter's gradient or update, by step, on a logarithmic scale.
 
     It shows vanishing and exploding gradients before they affect the loss.

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from funcnn import tree
-from funcnn.aliases import Params, Shape
+from funcnn.aliases import Params, Shapes
 from funcnn.calls import explained
 from funcnn.combinators.wiring import INPUT, probing
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import SKY_BLUE, axes_for, plain, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
-from funcnn.protocol import Layer
+from funcnn.protocol import Layer, LayerLike
 from funcnn.shapes import checked, probe
 from funcnn.tree import below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from funcnn.plot.canvas import Drawing
 
 __all__ = ["diagram"]
 
@@ -54,7 +56,7 @@ class Node:
 
 
 @explained
-def diagram(model: Any, params: Params, shape: Shape, ax: Axes | None = None) -> Axes:
+def diagram(model: LayerLike, params: Params, shape: Shapes, ax: Axes | None = None) -> Drawing:
     r"""The model as boxes and arrows, with the shape of one example on each arrow.
 
     ``serial`` goes down, ``residual`` has a line around its layers, ``add`` and ``concat`` have their branches side by

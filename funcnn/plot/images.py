@@ -32,6 +32,8 @@ from funcnn.plot.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from funcnn.plot.canvas import Drawing
+
 __all__ = ["filtered_image", "heat_map", "image_grid"]
 
 
@@ -43,7 +45,7 @@ def image_grid(
     class_names: Sequence[str] | None = None,
     columns: int = 8,
     ax: Axes | None = None,
-) -> Axes:
+) -> Drawing:
     """Images side by side, each with its true and its predicted class.
 
     Args:
@@ -117,7 +119,7 @@ def image_grid(
 
 
 @explained
-def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Axes:
+def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Drawing:
     """The importance of each part of an image, drawn over the image: of ``saliency``, ``grad_cam`` or a map of yours.
 
     Args:
@@ -168,7 +170,7 @@ def heat_map(image: Array, heat: Array, ax: Axes | None = None) -> Axes:
 
 
 @explained
-def filtered_image(image: Array, kernels: Mapping[str, Array], ax: Axes | None = None) -> Axes:
+def filtered_image(image: Array, kernels: Mapping[str, Array], ax: Axes | None = None) -> Drawing:
     """An image and the output of each of several filters, for example a Sobel filter beside a learned one.
 
     Args:

@@ -15,10 +15,13 @@ from funcnn.aliases import Array, Params, Rng
 from funcnn.calls import explained
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import axes_for, frame, plain, shape_text, tile
+from funcnn.protocol import LayerLike
 from funcnn.wording import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from funcnn.plot.canvas import Drawing
 
 __all__ = ["feature_maps"]
 
@@ -28,14 +31,14 @@ MAX_ROWS, MIN_ROW = 8, 64
 
 @explained
 def feature_maps(
-    model: Any,
+    model: LayerLike,
     params: Params,
     x: Array,
     paths: Iterable[str] | None = None,
     rng: Rng | None = None,
     channels: int = 8,
     ax: Axes | None = None,
-) -> Axes:
+) -> Drawing:
     """The output of each layer for one example: a row for each layer, with an image for each channel.
 
     Where the input of a layer is not the output that the row above shows, it has a row of its own, so that every layer

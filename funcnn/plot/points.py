@@ -6,7 +6,7 @@ A model with two inputs can be shown as a whole: its predictions everywhere, not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from funcnn import checks
 from funcnn.aliases import Array, Params
 from funcnn.calls import explained
 from funcnn.plot.canvas import COLOURS, axes_for, check_names, counted, finite, legend, numbers, plain
+from funcnn.protocol import LayerLike
 from funcnn.training.evaluate import predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from funcnn.plot.canvas import Drawing
 
 __all__ = ["decision_boundary", "scatter"]
 
@@ -30,7 +33,7 @@ GRID_POINTS = 200
 
 
 @explained
-def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Drawing:
     """Points in the plane, with a colour and a marker for each class.
 
     Args:
@@ -80,14 +83,14 @@ def scatter(x: Array, labels: Array, class_names: Sequence[str] | None = None, a
 
 @explained
 def decision_boundary(
-    model: Any,
+    model: LayerLike,
     params: Params,
     x: Array,
     labels: Array,
     class_names: Sequence[str] | None = None,
     threshold: float = 0.0,
     ax: Axes | None = None,
-) -> Axes:
+) -> Drawing:
     """The predictions of a model around the data: a region for each class, and the boundaries between them.
 
     Args:

@@ -18,11 +18,13 @@ from funcnn.plot.canvas import axes_for, counted, diverging, frame, numbers, out
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from funcnn.plot.canvas import Drawing
+
 __all__ = ["dense_weights", "filters"]
 
 
 @explained
-def filters(w: Array, ax: Axes | None = None) -> Axes:
+def filters(w: Array, ax: Axes | None = None) -> Drawing:
     """The kernels of a convolution: a column for each filter, a row for each input channel.
 
     Args:
@@ -56,7 +58,7 @@ def filters(w: Array, ax: Axes | None = None) -> Axes:
 
 
 @explained
-def dense_weights(w: Array, shape: Shape | None = None, ax: Axes | None = None) -> Axes:
+def dense_weights(w: Array, shape: Shape | None = None, ax: Axes | None = None) -> Drawing:
     """The weights of a dense layer: as one matrix, or as an image for each unit.
 
     Args:

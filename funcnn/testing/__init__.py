@@ -8,17 +8,15 @@ law is one function there. ``losses.py``, ``optimizers.py`` and ``metrics.py`` c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Array, Params, Rng, Tree
+from funcnn.aliases import Apply, Array, Arrays, Params, Rng, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.engine.microbatch import microbatches
-from funcnn.protocol import Layer, as_layer, declared, per_example
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, per_example
 from funcnn.rng import as_key, fold, generator
 from funcnn.shapes import checked, specs
 from funcnn.testing.laws import Case, adjoint, batches, float32_is_close, laws, one_function, params_are_plain
@@ -35,9 +33,7 @@ __all__ = [
 
 
 @explained
-def check_vjp(
-    apply: Callable[..., Any], params: Params, x: Tree, rng: Rng | None = None, tolerance: float = 1e-6
-) -> Report:
+def check_vjp(apply: Apply, params: Params, x: Arrays, rng: Rng | None = None, tolerance: float = 1e-6) -> Report:
     """Compare ``vjp_fn`` with measured derivatives, per parameter path and for the input.
 
     For each of them, error = |<dy, J v> - <vjp_fn(dy), v>| / size of the gradient, the worst of three random pairs.
@@ -73,7 +69,12 @@ def check_vjp(
 
 @explained
 def check_layer(
-    layer: Any, shape: Tree = None, rng: Rng = 0, batch: int = 3, tolerance: float = 1e-6, x: Tree = None
+    layer: LayerLike,
+    shape: Shapes | None = None,
+    rng: Rng = 0,
+    batch: int = 3,
+    tolerance: float = 1e-6,
+    x: Arrays | None = None,
 ) -> Report:
     """Check a layer alone, against every law of the contract.
 
@@ -135,7 +136,7 @@ def _unchecked(layer: Layer) -> Layer:
     return layer if raw is None else replace(layer, apply=per_example(raw))
 
 
-def random_batch(shape: Tree, examples: int, rng: Rng = 0) -> Tree:
+def random_batch(shape: Shapes, examples: int, rng: Rng = 0) -> Tree:
     """A batch of random float64, of integers that are 0 or 1, and of masks, to try a layer on.
 
     Args:

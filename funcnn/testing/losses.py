@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Rng, Tree
+from funcnn.aliases import Arrays, Rng, Tree
+from funcnn.losses import Loss
 from funcnn.recorded import spelled
 from funcnn.rng import fold, generator
 from funcnn.shapes import specs
@@ -25,7 +26,7 @@ from funcnn.testing.report import Finding, Report, must_raise, must_return, verd
 __all__ = ["check_loss"]
 
 
-def check_loss(loss: Callable[..., Any], y: Tree, target: Tree, rng: Rng = 0, tolerance: float = 1e-6) -> Report:
+def check_loss(loss: Loss, y: Arrays, target: Arrays, rng: Rng = 0, tolerance: float = 1e-6) -> Report:
     """Check a loss alone, against every law of the contract.
 
     The laws: ``value`` (a finite number), ``gradient`` (dy is its derivative, by central differences in float64),

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Tree
+from funcnn.aliases import Arrays, Tree
 from funcnn.recorded import spelled
 from funcnn.shapes import specs
 from funcnn.testing.compare import differing, part, read_only
 from funcnn.testing.laws import FLOAT32_TOLERANCE
 from funcnn.testing.losses import cast, given_batch, takes_weights
 from funcnn.testing.report import Finding, Report, must_raise, must_return, verdict
+from funcnn.training.evaluate import Metric
 
 __all__ = ["check_metric"]
 
 
-def check_metric(metric: Callable[..., Any], y: Tree, target: Tree) -> Report:
+def check_metric(metric: Metric, y: Arrays, target: Arrays) -> Report:
     """Check a metric alone, against every law of the contract.
 
     The laws: ``number`` (it returns one number, not an array), ``pure`` (no argument is written to, the same arguments

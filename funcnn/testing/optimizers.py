@@ -15,7 +15,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.interchange import load, save
-from funcnn.optim import Optimizer, apply_updates, as_optimizer
+from funcnn.optim import Optimizer, OptimizerLike, apply_updates, as_optimizer
 from funcnn.rng import fold, generator
 from funcnn.testing.compare import dtype_of, read_only, unlike
 from funcnn.testing.report import Finding, Report, must_return, verdict
@@ -27,7 +27,7 @@ STEPS = 3
 """Steps of each run: the first is often another than those that follow."""
 
 
-def check_optimizer(optimizer: Any, params: Params | None = None, rng: Rng = 0) -> Report:
+def check_optimizer(optimizer: OptimizerLike, params: Params | None = None, rng: Rng = 0) -> Report:
     """Check an optimizer or a transform alone, against every law of the contract.
 
     The laws: ``pure`` (no argument is written to, the same arguments give the same bits), ``shape`` and ``dtype``

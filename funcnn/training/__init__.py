@@ -5,10 +5,10 @@ and reads. A new callback is a function in ``callbacks.py``.
 """
 
 from funcnn.training.batching import batches, k_fold, split
-from funcnn.training.evaluate import evaluate, predict, value_and_grad
-from funcnn.training.fit import Callback, Decision, Fit, NonFiniteLossError, fit, format_record, progress
+from funcnn.training.evaluate import Metric, Record, evaluate, predict, value_and_grad
+from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit, format_record, progress
 
 __all__ = [
-    "Callback", "Decision", "Fit", "NonFiniteLossError", "batches", "evaluate", "fit", "format_record", "k_fold",
-    "predict", "progress", "split", "value_and_grad",
+    "Callback", "CallbackLike", "Decision", "Fit", "Metric", "NonFiniteLossError", "Record", "batches", "evaluate",
+    "fit", "format_record", "k_fold", "predict", "progress", "split", "value_and_grad",
 ]  # fmt: skip

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Array, Rng, Tree
+from funcnn.aliases import Array, Arrays, Data, Rng, Tree
 from funcnn.calls import explained
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
 
 __all__ = ["batches", "k_fold", "split"]
 
-Data: TypeAlias = tuple[Tree, Tree]
-"""``(x, target)``: each is an array or a nested dict of arrays, all with one example per index."""
+Batch = TypeVar("Batch", bound=Arrays | tuple[Arrays, ...])
+Pair = TypeVar("Pair", bound=Data)
 
 
 @explained
-def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Any]:
+def batches(data: Batch, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Batch]:
     """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
 
     Args:
@@ -70,7 +70,7 @@ def batches(data: Any, batch_size: int, epochs: int = 1, rng: Rng | None = None,
 
 
 @explained
-def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
+def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
     """Split the examples at random into two parts, with the same fraction of each class (a stratified split).
 
     Args:
@@ -111,7 +111,7 @@ def split(data: Data, fraction: float, rng: Rng) -> tuple[Data, Data]:
 
 
 @explained
-def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
+def k_fold(data: Pair, folds: int, rng: Rng) -> Iterator[tuple[Pair, Pair]]:
     """Split the examples for cross-validation: each example is in the validation part of exactly one fold.
 
     Args:
@@ -142,7 +142,7 @@ def k_fold(data: Data, folds: int, rng: Rng) -> Iterator[tuple[Data, Data]]:
         raise ValueError(f"k_fold: expected at least one example for each fold, got {n} for {folds}")
     order, _ = _class_by_class(data[1], n, rng)
 
-    def pairs() -> Iterator[tuple[Data, Data]]:
+    def pairs() -> Iterator[tuple[Pair, Pair]]:
         for fold_number in range(folds):
             # Sorted by class, every ``folds``-th example takes the same fraction of each class.
             part = order[fold_number::folds]

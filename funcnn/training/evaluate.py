@@ -7,24 +7,29 @@ be another number.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 
 from funcnn import checks, contract, spellings
-from funcnn.aliases import Params, Rng, Tree
+from funcnn.aliases import Arrays, Data, Number, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.engine.microbatch import join, output
 from funcnn.losses import Loss
-from funcnn.protocol import as_layer
+from funcnn.protocol import LayerLike, as_layer
 from funcnn.recorded import spelled
-from funcnn.training.batching import Data, check_data, check_examples, take
+from funcnn.training.batching import check_data, check_examples, take
 from funcnn.wording import not_parameters, shown
 
-__all__ = ["evaluate", "predict", "value_and_grad"]
+__all__ = ["Metric", "Record", "evaluate", "predict", "value_and_grad"]
 
-Metric: TypeAlias = Callable[[Tree, Tree], float]
-"""``metric(y, target) -> number``."""
+
+class Metric(Protocol):
+    """The type ``metric(y, target) -> number``: a function of the outputs and the targets of all examples."""
+
+    def __call__(self, y: Any, target: Any, /) -> Number:
+        """The number that is recorded."""
+
 
 GRADIENT = (
     "dy is the gradient of the value by y, an array like y: a mean of (y - target)**2 returns with it "
@@ -36,14 +41,30 @@ Record: TypeAlias = dict[str, float]
 """The numbers of one evaluation by name."""
 
 
+CheckedLoss: TypeAlias = Callable[[Tree, Tree], tuple[float, Tree]]
+"""A loss whose results are checked."""
+
+
+class LossAndGrads(Protocol):
+    """What ``value_and_grad`` returns."""
+
+    def __call__(self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None) -> tuple[float, Params]:
+        """The loss and the gradients of the parameters."""
+
+
+class LossGradsAndOutput(Protocol):
+    """What ``value_and_grad`` returns with ``with_output``."""
+
+    def __call__(self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None) -> tuple[float, Params, Tree]:
+        """The loss, the gradients of the parameters, and y."""
+
+
 @overload
-def value_and_grad(
-    model: Any, loss: Loss, with_output: Literal[False] = False
-) -> Callable[..., tuple[float, Params]]: ...
+def value_and_grad(model: LayerLike, loss: Loss, with_output: Literal[False] = False) -> LossAndGrads: ...
 @overload
-def value_and_grad(model: Any, loss: Loss, with_output: Literal[True]) -> Callable[..., tuple[float, Params, Tree]]: ...
+def value_and_grad(model: LayerLike, loss: Loss, with_output: Literal[True]) -> LossGradsAndOutput: ...
 @explained
-def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callable[..., Any]:
+def value_and_grad(model: LayerLike, loss: Loss, with_output: bool = False) -> Any:
     """The function that computes a model's loss and its gradient with respect to the parameters.
 
     Args:
@@ -69,11 +90,11 @@ def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callabl
         >>> value, grads["w"]
         (4.0, array([[4.]]))
     """
-    apply, loss = as_layer(model).apply, checked_loss("value_and_grad", loss)
+    apply, checked = as_layer(model).apply, checked_loss("value_and_grad", loss)
 
     def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> Any:
         y, vjp_fn = apply(params, x, rng)
-        value, dy = loss(y, target)
+        value, dy = checked(y, target)
         grads, _ = vjp_fn(dy, input_grad=False)
         return (value, grads, y) if with_output else (value, grads)
 
@@ -81,7 +102,7 @@ def value_and_grad(model: Any, loss: Loss, with_output: bool = False) -> Callabl
 
 
 @explained
-def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
+def predict(model: LayerLike, params: Params, x: Arrays, batch_size: int = 256) -> Tree:
     """The outputs y for any number of examples, computed batch by batch.
 
     Args:
@@ -116,7 +137,7 @@ def predict(model: Any, params: Params, x: Tree, batch_size: int = 256) -> Tree:
 
 @explained
 def evaluate(
-    model: Any,
+    model: LayerLike,
     params: Params,
     data: Data,
     loss: Loss,
@@ -148,12 +169,12 @@ def evaluate(
         {'loss': 2.0}
     """
     check_data("evaluate", data)
-    loss, metrics = checked_loss("evaluate", loss, gradient=False), check_metrics("evaluate", metrics)
-    return scores(model, params, data, loss, metrics, batch_size)
+    checked, metrics = checked_loss("evaluate", loss, gradient=False), check_metrics("evaluate", metrics)
+    return scores(model, params, data, checked, metrics, batch_size)
 
 
 def scores(
-    model: Any, params: Params, data: Data, loss: Loss, metrics: Mapping[str, Metric], batch_size: int
+    model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int
 ) -> Record:
     """The same with arguments that are checked already."""
     x, target = data
@@ -166,7 +187,7 @@ def scores(
     return found
 
 
-def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> Loss:
+def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> CheckedLoss:
     """The same loss, but an error names it if it does not return a number and, where it is used, a gradient like y."""
     takes = "y, target" if checks.is_function(loss) else ""
     function, name = checks.function(kind, "loss", loss, takes), f"the loss {spelled(loss)}"

@@ -11,27 +11,27 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from funcnn import checks, notebook, terminal, tree
-from funcnn.aliases import Key, Params, Rng, Tree
+from funcnn.aliases import Data, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
-from funcnn.optim import as_optimizer, current_step
-from funcnn.protocol import as_layer
+from funcnn.optim import OptimizerLike, as_optimizer, current_step
+from funcnn.protocol import LayerLike, as_layer
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import Data, batches, check_data, split
+from funcnn.training.batching import batches, check_data, split
 from funcnn.training.evaluate import Metric, Record, check_metrics, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import Loop, Store
 from funcnn.training.run import (
     Callback,
+    CallbackLike,
     Decision,
     Fit,
-    Follower,
     NonFiniteLossError,
     Run,
     Saved,
@@ -40,14 +40,14 @@ from funcnn.training.run import (
 )
 from funcnn.training.run_file import fingerprint_of, load_run
 
-__all__ = ["Callback", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
+__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
 
 
 @explained
 def fit(
-    model: Any,
+    model: LayerLike,
     params: Params,
-    optimizer: Any,
+    optimizer: OptimizerLike,
     train: Data,
     loss: Loss,
     epochs: int,
@@ -60,7 +60,7 @@ def fit(
     start: int = 0,
     evaluate_every: int = 1,
     verbose: bool = True,
-    callbacks: Sequence[Follower] = (),
+    callbacks: Sequence[CallbackLike] = (),
     checkpoint: str | Path | None = None,
     every: int = 1,
     resume: str | Path | None = None,
@@ -193,7 +193,7 @@ def fit(
 
 
 @explained
-def progress(total: int, stream: Any = None) -> Callable[[int, str], None]:
+def progress(total: int, stream: TextIO | None = None) -> Callable[[int, str], None]:
     """One line that shows the step, the speed and the remaining time of a loop; in a notebook a bar beside it.
 
     Args:

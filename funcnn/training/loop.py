@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from funcnn import tree
-from funcnn.aliases import Array, Key, Params, Tree
+from funcnn.aliases import Array, Data, Key, Params, Tree
 from funcnn.engine.memory import empty_like
 from funcnn.inspect.calibrate import calibrated
 from funcnn.inspect.nonfinite import NonFiniteError, debug_nonfinite
-from funcnn.losses import Loss
 from funcnn.optim import Optimizer, current_rate
 from funcnn.optim.state import aligned
 from funcnn.protocol import Layer
 from funcnn.rng import fold, generator
-from funcnn.training.batching import Data, check_data, take
-from funcnn.training.evaluate import Metric, Record, scores
+from funcnn.training.batching import check_data, take
+from funcnn.training.evaluate import CheckedLoss, Metric, Record, scores
 from funcnn.training.interrupts import Deferral
 from funcnn.training.run import Callback, Decision, Fit, NonFiniteLossError, Run, decide
 from funcnn.training.run_file import save_run
@@ -62,7 +61,7 @@ class Loop:
 
     layer: Layer
     optimizer: Optimizer
-    loss: Loss
+    loss: CheckedLoss
     metrics: Mapping[str, Metric]
     parts: Mapping[str, Data]
     key: Key

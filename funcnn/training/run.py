@@ -22,8 +22,8 @@ from funcnn.training.evaluate import Record, called
 from funcnn.wording import shown
 
 __all__ = [
-    "Callback", "Decision", "Fit", "Follower", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks", "decide",
-    "first_states",
+    "Callback", "CallbackLike", "Decision", "Fit", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks",
+    "decide", "first_states",
 ]  # fmt: skip
 
 
@@ -121,11 +121,8 @@ class Decision(NamedTuple):
     result: Fit
 
 
-Verdict: TypeAlias = bool | Decision | None
+Verdict: TypeAlias = bool | np.bool_ | Decision | None
 """True to stop, None or False to continue, or a ``Decision``. If several choose a result, the last one counts."""
-
-Follower: TypeAlias = "Callback | tuple[Callable[..., Any], Callable[..., Any]] | Callable[[Record, Fit], Verdict]"
-"""What ``fit`` takes as a callback: a ``Callback``, a pair ``(init, update)``, or a function without a state."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,6 +180,14 @@ class Callback:
         return made, self.call.parts()
 
 
+CallbackLike: TypeAlias = (
+    Callback
+    | Callable[[Record, Fit], Verdict]
+    | tuple[Callable[[], Any], Callable[[Any, Record, Fit], tuple[Any, Verdict]]]
+)
+"""What ``fit`` takes as a callback: a ``Callback``, a pair ``(init, update)``, or a function without a state."""
+
+
 class NonFiniteLossError(FloatingPointError):
     """The loss, a gradient or a parameter became NaN or infinite; ``result`` is the ``Fit`` of the last evaluation.
 
@@ -236,7 +241,7 @@ class Saved(NamedTuple):
     result: Fit | None = None
 
 
-def as_callbacks(callbacks: Sequence[Follower]) -> tuple[Callback | Callable[[Record, Fit], Verdict], ...]:
+def as_callbacks(callbacks: Sequence[CallbackLike]) -> tuple[Callback | Callable[[Record, Fit], Verdict], ...]:
     """The callbacks, with a ``Callback`` for each bare pair, or an error if they are none."""
     expected = "fit: expected callbacks as a tuple of functions callback(record, result) or pairs (init, update)"
     if not isinstance(callbacks, tuple | list):
