@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 import numpy as np
 
 from funcnn import checks, contract, notebook, shapes, spellings
-from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, LayerVjp, Params, Rng, Shape, Vjp
+from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, LayerVjp, Params, Rng, Shape, Tree, Vjp
 from funcnn.calls import explained
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
@@ -215,6 +215,11 @@ def per_example(apply: F) -> F:
     return apply
 
 
+def elements_of(x: Tree) -> int:
+    """The working set of a layer that makes nothing larger than its input."""
+    return sum(map(elements_of, x.values())) if isinstance(x, dict) else getattr(x, "size", 0)
+
+
 @overload
 def layer(constructor: Callable[P, LayerLike]) -> Callable[P, Layer]: ...
 @overload
@@ -261,6 +266,8 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         result = as_layer(pair)
         if per_example:
             result.apply.per_example = True  # type: ignore[attr-defined]
+            if declared(result.apply, "written") is not None:
+                result.apply.working_set = elements_of  # type: ignore[attr-defined]
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid and result.children else None
@@ -376,7 +383,11 @@ def no_params(shape: Shape, rng: Rng) -> Params:
 
 
 def stateless(
-    kind: str, forward: Callable[[Array], tuple[Array, Callable[[Array], Array]]], *, floats: bool = True
+    kind: str,
+    forward: Callable[[Array], tuple[Array, Callable[[Array], Array]]],
+    *,
+    floats: bool = True,
+    working_set: Callable[[Any], int] | None = None,
 ) -> Layer:
     """The one maker of layers that have no parameters.
 
@@ -384,6 +395,8 @@ def stateless(
         kind: the layer's kind.
         forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``; its docstring is that of the layer.
         floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
+        working_set: ``working_set(x)``, the number of elements of the largest array that it works on, for a layer whose
+            time goes into passes over memory. A batch for which that is large is cut into microbatches.
 
     Returns:
         A layer.
@@ -405,7 +418,8 @@ def stateless(
 
         return y, vjp_fn
 
-    apply.is_stateless, apply.docstring = True, forward.__doc__  # type: ignore[attr-defined]
+    apply.is_stateless, apply.working_set = True, working_set  # type: ignore[attr-defined]
+    apply.docstring = forward.__doc__  # type: ignore[attr-defined]
     return Layer(no_params, apply, kind=kind)
 
 

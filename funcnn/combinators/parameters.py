@@ -274,7 +274,7 @@ def _around(
 ) -> Layer:
     """A layer around another one, with its parameters and children, and with what that declares of itself."""
     inside = inner.around
-    apply: Any = microbatched(forward, kind)
+    apply: Any = microbatched(forward, kind, declared(inner.apply, "working_set"))
     apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
     apply.frozen = is_frozen or declared(inner.apply, "frozen")
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}

@@ -21,7 +21,9 @@ from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.contract import add_path, shape_of
 from funcnn.cores import set_inside
-from funcnn.engine.microbatch import Backward, Coroutine, added, coroutine_of, microbatched
+from funcnn.engine.microbatch import (
+    Backward, Coroutine, added, coroutine_of, cut, in_microbatches, microbatched, split_like,
+)  # fmt: skip
 from funcnn.protocol import Layer, Wiring, as_layer, declared
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
@@ -34,7 +36,8 @@ INPUT = "input"
 
 Merge: TypeAlias = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
 """``merge(ys) -> (y, split)``; ``split(dy)``, its vjp, returns the gradients of all ys."""
-
+Pull: TypeAlias = Callable[[Any, list[bool]], Coroutine[tuple[Params, list[Any]]]]
+"""``pull(dy, needed) -> (grads, flow)``: which of the values at the start need a gradient, and the gradients of all."""
 
 _probing: ContextVar[bool] = ContextVar("probing", default=False)
 
@@ -64,6 +67,7 @@ class Step(NamedTuple):
         source: the number of its input, or the numbers of several by name, or a list of them for a merge.
         last_use: the values that no later step needs.
         learns: whether its parameters have gradients; frozen ones have not.
+        working_set: as ``cut`` takes it, if a large batch is cut in front of the child.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Step(NamedTuple):
     source: Any
     last_use: tuple[int, ...]
     learns: bool
+    working_set: Callable[[Any], int] | None
 
     def gather(self, values: Sequence[Any]) -> Any:
         """The input of the step: one value, a dict by name, or a list for a merge."""
@@ -123,33 +128,21 @@ def wired(
             contract.tree_of_arrays(kind, x)
         if only:
             _check_names(kind, x, only)
-        values, backs = [x], []
-        if leaves:
-            values += [_leaf(kind, x, path) for path in leaves]
+        values = [x, *[_leaf(kind, x, path) for path in leaves]]
         empty = blank(x) if leaves and keep else None
-        for step in steps:
-            name, word, run, is_coroutine, source, last_use, _ = step
-            x = values[source] if type(source) is int else step.gather(values)
-            try:
-                if not name:
-                    y, back = run(x)
-                else:
-                    own, own_key = params.get(name, {}), None if key is None else (*key, word)
-                    y, back = (yield from run(own, x, own_key, keep)) if is_coroutine else run(own, x, own_key)
-            except Exception as error:
-                _locate(error, name, x)
-                raise
-            values.append(y)
-            if keep:
-                backs.append(back)
-            for number in last_use:
-                values[number] = None
-            x = y = back = None
-        backward = _backward(steps, backs, params, children, 1 + len(leaves))
-        return values[-1], _with_leaves(backward, leaves, empty) if leaves else backward
+        y, pull = yield from _forward(steps, values, children, params, key, keep)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            grads, flow = yield from pull(dy, [input_grad] * (1 + len(leaves)))
+            grads = {name: grads[name] for name in params if name in grads}
+            if not input_grad:
+                return grads, None
+            return grads, _with_leaves(flow, leaves, empty) if leaves else flow[0]
+
+        return y, backward
 
     init = _initializer(kind, children, steps, leaves, only)
-    return Layer(init, microbatched(forward, kind), kind=kind, children=children, wiring=wiring)
+    return Layer(init, microbatched(forward, kind, _working_set(steps)), kind=kind, children=children, wiring=wiring)
 
 
 def _initializer(
@@ -185,23 +178,83 @@ def _initializer(
     return init
 
 
+def _forward(
+    steps: Sequence[Step], values: list[Any], children: Mapping[str, Layer], params: Params, key: Key | None, keep: bool
+) -> Coroutine[tuple[Any, Pull]]:
+    """Take the steps in order, from values that are there; a large batch is cut in front of the first one worth it."""
+    inputs, backs = len(values), list[Any]()
+    parts: Any = None
+    for step in steps:
+        name, word, run, is_coroutine, source, last_use, _, working_set = step
+        x = values[source] if type(source) is int else step.gather(values)
+        if working_set is not None and len(parts := cut(x, working_set)) > 1:
+            done = len(values) - inputs
+            y, rest = _forward_cut(steps[done:], values, parts, children, params, key, keep)
+            return y, _backward(steps[:done], backs, rest, children, params)
+        try:
+            if not name:
+                y, back = run(x)
+            else:
+                own, own_key = params.get(name, {}), None if key is None else (*key, word)
+                y, back = (yield from run(own, x, own_key, keep)) if is_coroutine else run(own, x, own_key)
+        except Exception as error:
+            _locate(error, name, x)
+            raise
+        values.append(y)
+        if keep:
+            backs.append(back)
+        for number in last_use:
+            values[number] = None
+        x = y = back = parts = None  # what is used up must not stay alive while the next child runs
+    return values[-1], _backward(steps, backs, None, children, params)
+
+
+def _forward_cut(
+    steps: Sequence[Step], values: list[Any], parts: list[Any], children: Mapping[str, Layer], params: Params,
+    key: Key | None, keep: bool,
+) -> tuple[Any, Callable[[Any, list[bool]], tuple[Params, list[Any]]]]:  # fmt: skip
+    """Take steps for one microbatch beside the other; the values are cut as ``parts``, the input of the first, is."""
+    places = [place for place, value in enumerate(values) if value is not None]
+    count = len(values)
+
+    def forward(params: Params, part: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        y, pull = yield from _forward(steps, [part.get(place) for place in range(count)], children, params, key, keep)
+
+        def backward(dy: Any, needed: Any) -> Coroutine[tuple[Params, Any]]:
+            grads, flow = yield from pull(dy, needed)
+            return grads, dict(enumerate(flow))
+
+        return y, backward
+
+    live = split_like({place: values[place] for place in places}, parts)
+    y, pull = in_microbatches(forward, params, live, key, keep)
+
+    def rest(dy: Any, needed: list[bool]) -> tuple[Params, list[Any]]:
+        grads, flow = pull(dy, needed)
+        return grads, list(flow.values())
+
+    return y, rest
+
+
 def _backward(
-    steps: Sequence[Step], backs: list[Any], params: Params, children: Mapping[str, Layer], inputs: int
-) -> Backward:
+    steps: Sequence[Step], backs: list[Any], rest: Any, children: Mapping[str, Layer], params: Params
+) -> Pull:
     """The chain rule: the steps in reverse, gradients of a value that was used more than once added up.
 
-    It returns the gradient of the input or, where single leaves of it are used, a list: that of the whole and of each.
+    The steps that microbatches took are ``rest``, or None.
     """
 
-    def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+    def pull(dy: Any, needed: list[bool]) -> Coroutine[tuple[Params, list[Any]]]:
         # Only what leads back to learned parameters, or to an input whose gradient is wanted, needs a gradient.
-        needed, wanted = [input_grad] * inputs, []
+        inputs, needed, wanted = len(needed), needed[:], []
         for step in steps:
             source = step.source
             wanted.append(needed[source] if type(source) is int else any(needed[number] for number in step.sources()))
             needed.append(wanted[-1] or (step.learns and step.name in params))
         grads: Params = {}
         flow: list[Any] = [None] * (len(needed) - 1) + [dy]
+        if rest is not None:
+            grads, flow = rest(dy, needed)
         for number in range(len(steps) - 1, -1, -1):
             step, gradient, wants = steps[number], flow.pop(), wanted[number]
             if gradient is None or not needed[number + inputs]:
@@ -226,28 +279,22 @@ def _backward(
             elif wants:
                 for source, part in zip(step.sources(), step.spread(dx), strict=True):
                     flow[source] = added([flow[source], part])
-        return {name: grads[name] for name in params if name in grads}, flow[0] if inputs == 1 else flow
+        return grads, flow
 
-    return backward
+    return pull
 
 
-def _with_leaves(backward: Backward, leaves: Sequence[str], empty: Tree) -> Backward:
-    """The backward pass of a wiring that uses single leaves of its input: their gradients are put together."""
-
-    def joined(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
-        grads, (whole, *parts) = yield from backward(dy, input_grad)
-        if not input_grad:
-            return grads, None
-        dx = _copied(added([empty, whole]))
-        for path, part in zip(leaves, parts, strict=True):
-            *branches, name = path.split("/")[1:]
-            node = dx
-            for branch in branches:
-                node = node[branch]
-            node[name] = added([node[name], part])
-        return grads, dx
-
-    return joined
+def _with_leaves(flow: list[Any], leaves: Sequence[str], empty: Tree) -> Tree:
+    """The gradient of an input of which single leaves are used: that of the whole, and those of the leaves."""
+    whole, *parts = flow
+    dx = _copied(added([empty, whole]))
+    for path, part in zip(leaves, parts, strict=True):
+        *branches, name = path.split("/")[1:]
+        node = dx
+        for branch in branches:
+            node = node[branch]
+        node[name] = added([node[name], part])
+    return dx
 
 
 def no_gradients(layer: Layer, params: Params) -> Tree:
@@ -307,8 +354,15 @@ def _steps(children: Mapping[str, Layer], wiring: Wiring, leaves: Sequence[str],
         run, is_coroutine = coroutine_of(children[name]) if name else (merge, False)
         last_use = tuple({source for source in sources if last[source] == number})
         learns = bool(name) and learned(children[name])
-        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, source, last_use, learns))  # type: ignore[arg-type]
+        working_set = declared(children[name].apply, "working_set") if name else None
+        steps.append(Step(name, crc32(name.encode()), run, is_coroutine, source, last_use, learns, working_set))  # type: ignore[arg-type]
     return steps
+
+
+def _working_set(steps: Sequence[Step]) -> Callable[[Any], int] | None:
+    """The working set of a wiring, that of the children that see its whole input; None if they declare none."""
+    found = [step.working_set for step in steps if step.source == 0 and step.working_set is not None]
+    return (lambda x: max(working_set(x) for working_set in found)) if found else None
 
 
 def learned(layer: Layer) -> bool:

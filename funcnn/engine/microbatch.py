@@ -3,7 +3,8 @@
 Most layers compute each example by itself, so cutting changes no output. A layer that looks across the batch, and a
 combinator that may hold one, is a coroutine: it yields an ``AllReduce`` with what it has of its microbatch, all
 microbatches wait for each other there, and each goes on with what they have together. ``microbatched`` makes an
-``apply`` of such a coroutine; nothing else cuts, and nothing else joins.
+``apply`` of such a coroutine. A combinator cuts a large batch in front of the first child that is worth it; nothing
+else cuts, and ``in_microbatches`` joins.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial, reduce
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,30 +23,32 @@ from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
 from funcnn.engine import threads
 from funcnn.engine.memory import empty_like
-from funcnn.protocol import Layer, Vjp, declared
+from funcnn.protocol import Layer, Vjp, declared, elements_of
 from funcnn.rng import as_key, fold
 
 __all__ = [
     "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "filled", "gathered",
-    "join", "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
+    "in_microbatches", "join", "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
-SMALL_BATCH_MAX = 48 * 1024
-"""A batch of fewer elements is not cut: microbatches would cost more to distribute than to compute."""
+MIN_WORKING_SET = 512 * 1024
+"""A batch whose largest array has fewer elements is not cut: it stays in a core's cache, and its calls are so short
+that two threads would wait for each other longer than they compute."""
 
 MICROBATCH_MAX, MICROBATCH_MIN = 64, 16
-"""Examples in a microbatch: few enough that it and its windows stay in a core's cache."""
+"""Examples in a microbatch: few enough that it and its windows stay in a core's cache, and enough for long runs."""
 
 MIN_AXES_TO_CUT = 3
-"""Plain rows are not cut: what is done to them is nearly all products, which BLAS shares out by itself."""
+"""Plain rows are not cut: their channels and windows fit in a core's cache as they are."""
 
 UFUNC_BUFFER = 512
 """Elements in NumPy's buffers. A ufunc that meets one number for a channel copies it out over a whole buffer, unless a
 buffer is no longer than the run of pixels that the number is for; short buffers make it three times as fast."""
 
 Cut: TypeAlias = Callable[[Tree], list[Tree]]
+WorkingSet: TypeAlias = Callable[[Any], int]
 _cut: ContextVar[Cut | None] = ContextVar("cut", default=None)
 
 
@@ -65,13 +69,16 @@ Backward: TypeAlias = Callable[[Any, bool], Coroutine[tuple[Params, Any]]]
 Forward: TypeAlias = Callable[[Params, Any, Key | None, bool], Coroutine[tuple[Any, Backward]]]
 
 
-def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) -> Callable[..., tuple[Array, Vjp]]:
+def microbatched(
+    forward: Forward, kind: str = "layer", working_set: WorkingSet | None = None, *, whole: bool = False
+) -> Callable[..., tuple[Array, Vjp]]:
     """The ``apply`` of a layer whose forward pass is a coroutine; it carries the coroutine as ``apply.forward``.
 
     Args:
         forward: ``forward(params, x, key, keep) -> (y, backward)`` for one microbatch, where
             ``backward(dy, input_grad) -> (dparams, dx)`` is a coroutine too; without ``keep`` it may be None.
         kind: the layer's kind, for messages.
+        working_set: as ``cut`` takes it, if a combinator shall cut a large batch in front of this layer.
         whole: never cut a batch.
 
     Returns:
@@ -80,25 +87,19 @@ def microbatched(forward: Forward, kind: str = "layer", *, whole: bool = False) 
 
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
         xs = _parts(params, x, whole)
-        # What is cut has the same bits on any number of threads, since each microbatch has one thread of BLAS.
         one_thread = len(xs) > 1 or is_small(x)
         key = None if rng is None else as_key(rng)
-        done = with_blas_threads(blas_threads(one_thread), _forward_all, forward, params, xs, key, True, x)
-        y = contract.in_order_of(x, join([y for y, _ in done]))
-
-        def pull(dy: Any, input_grad: bool) -> tuple[Params, Any]:
-            parts = split_like(dy, xs)
-            pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], x)
-            grads = added([grads for grads, _ in pulled])
-            return grads, contract.in_order_of(x, filled(join([dx for _, dx in pulled]), x)) if input_grad else None
+        y, pull = with_blas_threads(blas_threads(one_thread), in_microbatches, forward, params, xs, key, True)
+        y = contract.in_order_of(x, y)
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             contract.gradient(kind, dy, y)
-            return with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
+            grads, dx = with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
+            return grads, contract.in_order_of(x, filled(dx, x)) if input_grad else None
 
         return y, vjp_fn
 
-    apply.forward, apply.per_example = forward, False  # type: ignore[attr-defined]
+    apply.forward, apply.per_example, apply.working_set = forward, False, working_set  # type: ignore[attr-defined]
     return apply
 
 
@@ -115,8 +116,37 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
         return layer.apply(params, x)[0]
     xs = _parts(params, x)
     threads_of_blas = blas_threads(len(xs) > 1 or is_small(x))
-    done = with_blas_threads(threads_of_blas, _forward_all, forward, params, xs, None, False, x)
-    return contract.in_order_of(x, join([y for y, _ in done]))
+    y, _ = with_blas_threads(threads_of_blas, in_microbatches, forward, params, xs, None, False)
+    return contract.in_order_of(x, y)
+
+
+def in_microbatches(
+    forward: Forward, params: Params, xs: Sequence[Any], key: Key | None, keep: bool
+) -> tuple[Any, Callable[[Any, Any], tuple[Params, Any]]]:
+    """The forward pass of microbatches side by side, and the backward pass likewise.
+
+    What is cut has the same bits on any number of threads, since each microbatch has one thread of BLAS.
+
+    Args:
+        forward: as in ``microbatched``.
+        params: the parameters.
+        xs: the microbatches, or the whole batch alone, whose key is ``key`` itself.
+        key: as in ``forward``.
+        keep: as in ``forward``.
+
+    Returns:
+        ``(y, pull)``, the output of the whole batch and ``pull(dy, input_grad) -> (grads, dx)``.
+    """
+    keys = [key] * len(xs) if key is None or len(xs) == 1 else [fold(key, number) for number in range(len(xs))]
+    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0])
+    ends, whole = _ends(xs), xs[0] if len(xs) == 1 else None
+
+    def pull(dy: Any, input_grad: Any) -> tuple[Params, Any]:
+        parts = _split(dy, ends)
+        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole)
+        return added([grads for grads, _ in pulled]), join([dx for _, dx in pulled])
+
+    return join([y for y, _ in done]), pull
 
 
 def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
@@ -219,30 +249,34 @@ def microbatches(examples: int | None) -> Iterator[None]:
         yield
 
 
-def cut(x: Tree) -> list[Tree]:
-    """Cut a batch into microbatches. Where depends on its shape alone, never on dtype, memory order or threads.
+def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
+    """Cut a batch into microbatches. Where depends on shapes alone, never on dtype, memory order or threads.
 
     Args:
         x: (batch, ...), or a tree of such arrays.
+        working_set: ``working_set(x)``, the number of elements of the largest array that a layer works on; by default
+            all elements of ``x``.
 
     Returns:
-        The microbatches, views of ``x``; or ``x`` itself if it is small.
+        An even number of microbatches, views of ``x``; or ``x`` itself if the working set or the batch is small.
 
     Example:
-        >>> [len(part) for part in cut(np.zeros((80, 28, 28, 1), np.float32))]
-        [40, 40]
+        >>> [len(part) for part in cut(np.zeros((150, 28, 28, 8), np.float32))]
+        [38, 38, 38, 36]
     """
     chosen = _cut.get()
     if chosen is not None:
         return chosen(x)
     leaves = _leaves(x)
-    elements = sum(leaf.size for leaf in leaves)
-    if elements < SMALL_BATCH_MAX or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
+    n = len(leaves[0]) if leaves else 0
+    if n < 2 * MICROBATCH_MIN or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
         return [x]
-    n = len(leaves[0])
-    # However narrow its examples are, a microbatch holds half of what would be a small batch.
-    size = max(min(MICROBATCH_MAX, max(MICROBATCH_MIN, -(-n // 2))), SMALL_BATCH_MAX * n // (2 * elements))
-    return _slices(x, size)
+    elements = working_set(x)
+    if elements < MIN_WORKING_SET:
+        return [x]
+    # However narrow its examples are, a microbatch has half of the least working set.
+    most = max(MICROBATCH_MAX, MIN_WORKING_SET * n // (2 * elements))
+    return _slices(x, -(-n // (2 * -(-n // (2 * most)))))
 
 
 def join(parts: Sequence[Tree]) -> Tree:
@@ -267,13 +301,22 @@ def split_like(whole: Tree, parts: Sequence[Tree]) -> list[Tree]:
         >>> [part.tolist() for part in split_like(np.arange(3), [np.zeros(2), np.zeros(1)])]
         [[0, 1], [2]]
     """
-    if len(parts) == 1 or whole is None:
-        return [whole] * len(parts)
+    return _split(whole, _ends(parts))
+
+
+def _ends(parts: Sequence[Tree]) -> list[int]:
+    """Where microbatches end in the batch, but for the last one."""
+    return list(accumulate(len(_leaves(part)[0]) for part in parts[:-1]))
+
+
+def _split(whole: Tree, ends: list[int]) -> list[Tree]:
+    """A batch cut at these places."""
+    if not ends or whole is None:
+        return [whole] * (len(ends) + 1)
     if isinstance(whole, dict):
-        columns = {name: split_like(leaf, parts) for name, leaf in whole.items()}
-        return [{name: column[number] for name, column in columns.items()} for number in range(len(parts))]
-    ends = np.cumsum([len(_leaves(part)[0]) for part in parts])
-    return np.split(whole, ends[:-1])
+        columns = {name: _split(leaf, ends) for name, leaf in whole.items()}
+        return [{name: column[number] for name, column in columns.items()} for number in range(len(ends) + 1)]
+    return np.split(whole, ends)
 
 
 def added(trees: Sequence[Tree]) -> Tree:
@@ -366,16 +409,6 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _forward_all(
-    forward: Forward, params: Params, xs: Sequence[Any], key: Key | None, keep: bool, x: Any
-) -> list[tuple[Any, Any]]:
-    """What the forward passes of the microbatches of a batch x return."""
-    if len(xs) == 1:
-        return run_all([forward(params, x, key, keep)], x)
-    keys = [key if key is None else fold(key, number) for number in range(len(xs))]
-    return run_all([forward(params, part, own, keep) for part, own in zip(xs, keys, strict=True)], x)
-
-
 def _advance(coroutine: Coroutine[T], received: Any) -> AllReduce | _Done:
     """Let a coroutine run to its next all-reduce, or to its end; a microbatch is not cut again inside."""
     np.setbufsize(UFUNC_BUFFER)
@@ -400,11 +433,12 @@ def _leaves(x: Tree) -> list[Array]:
 
 
 def _parts(params: Params, x: Tree, whole: bool = False) -> list[Tree]:
-    """The microbatches of a batch, or an error if its arrays have different numbers of examples."""
+    """The batch alone, or its microbatches for tests; an error if its arrays have different numbers of examples."""
     if isinstance(x, dict):
         contract.params_dict("", params)
         _check_one_length(x)
-    return [x] if whole else cut(x)
+    chosen = None if whole else _cut.get()
+    return [x] if chosen is None else chosen(x)
 
 
 def _check_one_length(x: Tree) -> None:

@@ -102,7 +102,7 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
     forward = around(as_coroutine(layer))
     # A layer that is called as a whole at the root is not cut there.
     whole = declared(layer.apply, "forward") is None
-    apply: Any = microbatched(forward, layer.kind, whole=whole)
+    apply: Any = microbatched(forward, layer.kind, declared(layer.apply, "working_set"), whole=whole)
     for name in PARAMETERS_DECLARED:
         setattr(apply, name, declared(layer.apply, name))
     return replace(layer, apply=apply)

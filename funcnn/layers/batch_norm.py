@@ -21,7 +21,7 @@ from funcnn.kernels.moments import (
     scale_and_shift as affine,
 )
 from funcnn.layers.activation import Activation, fuse
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
 from funcnn.rng import check_rng
 from funcnn.wording import shown
 
@@ -123,7 +123,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         return run_one(measured(params, x))
 
     measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
-    return Layer(init, microbatched(forward, "batch_norm"), measure=measure)
+    return Layer(init, microbatched(forward, "batch_norm", elements_of), measure=measure)
 
 
 def _check_measured(mean: Array, var: Array) -> None:

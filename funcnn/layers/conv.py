@@ -76,6 +76,11 @@ def _conv(
 
         return y, vjp_fn
 
+    def working_set(x: Array) -> int:
+        windows: int = x.size // max(x.shape[-1], 1) // math.prod(window.stride)
+        return max(int(x.size), windows * filters)
+
+    apply.working_set = working_set  # type: ignore[attr-defined]
     return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // filters))
 
 

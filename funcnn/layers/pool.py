@@ -19,7 +19,7 @@ from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, layer, stateless
+from funcnn.protocol import Layer, elements_of, layer, stateless
 from funcnn.wording import shown
 
 __all__ = [
@@ -57,7 +57,7 @@ def _pool(
         checks.images(kind, x, axes)
         return reduce(x, window.fit(kind, x.shape))
 
-    return stateless(kind, forward)
+    return stateless(kind, forward, working_set=elements_of)
 
 
 MAX_PIXELS_TO_ADD = 256
@@ -111,7 +111,7 @@ def _global_avg_pool(kind: str, axes: Axes, whole: str, names: str) -> Layer:
 
     example = (1, *[1] * (len(axes) - 1), 2, 2)
     forward.__doc__ = GLOBAL_AVG_POOL.format(kind=kind, whole=whole, axes=names, example=str(example)[1:-1])
-    return stateless(kind, forward)
+    return stateless(kind, forward, working_set=elements_of)
 
 
 global_avg_pool1d = _global_avg_pool("global_avg_pool1d", LINE, "series", "width")

@@ -12,7 +12,7 @@ from funcnn import checks
 from funcnn.aliases import Array, PerAxis, Shape, Size
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, layer, stateless
+from funcnn.protocol import Layer, elements_of, layer, stateless
 
 __all__ = ["flatten", "reshape", "upsample1d", "upsample2d", "upsample3d"]
 
@@ -97,7 +97,7 @@ def _upsample(kind: str, axes: Axes, factor: Any) -> Layer:
         copies_of_each = tuple(range(2, 2 * len(axes) + 1, 2))
         return y, lambda dy: dy.reshape(batch, *blocks, channels).sum(copies_of_each)
 
-    return stateless(kind, forward)
+    return stateless(kind, forward, working_set=lambda x: elements_of(x) * math.prod(factors))
 
 
 @layer

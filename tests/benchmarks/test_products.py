@@ -31,9 +31,9 @@ def test_every_product_of_a_step_is_recorded(workload: Workload) -> None:
         products = recorded(ours.step_of(workload, weights, *inputs(workload)))
         groups = grouped(products)
     assert sum(product.multiply_adds for product in products) == expected
-    # A batch of images is cut into microbatches, which run on two threads.
+    # A large batch of images is cut into microbatches, which run on two threads.
     assert all(len(group.shares) == (2 if group.in_task else 1) for group in groups)
-    assert any(group.in_task for group in groups) == (workload.name in ("lenet", "strided", "grouped"))
+    assert any(group.in_task for group in groups) == (workload.name in ("strided", "grouped"))
 
 
 def test_threads_get_about_as_much_work_each() -> None:

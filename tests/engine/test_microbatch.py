@@ -1,8 +1,9 @@
 """A batch in microbatches: outputs and gradients are those of the whole batch, on any number of threads."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,14 @@ from funcnn.testing import check_layer, microbatches, random_batch, table_of_lay
 
 # Batches of plain rows are not cut; a row in a row of one is.
 IMAGE, ROW = (16, 16, 3), (1, 784)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cut_early() -> Iterator[None]:
+    """Batches of less work are cut than elsewhere, so that the tests are fast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(microbatch, "MIN_WORKING_SET", 48 * 1024)
+        yield
 
 
 def batch(shape: tuple[int, ...], dtype: type = np.float64) -> Array:
@@ -136,7 +145,12 @@ def test_cutting_changes_nothing(model: Layer, shape: tuple[int, ...], rng: Rng 
 WITH_DROPOUT = {
     "cnn": (fn.serial(fn.conv2d(4, 3), fn.dropout(0.3), fn.batch_norm(), *HEAD, fn.dropout(0.1)), IMAGE),
     # Wide enough for BLAS to share its products out among its threads.
-    "mlp": (fn.serial(fn.dense(256, activation="relu"), fn.dropout(0.5), fn.dense(128), MEANS, fn.dense(10)), ROW),
+    "mlp": (
+        fn.serial(
+            fn.batch_norm(), fn.dense(256, activation="relu"), fn.dropout(0.5), fn.dense(128), MEANS, fn.dense(10)
+        ),
+        ROW,
+    ),
 }
 
 
@@ -158,9 +172,9 @@ def test_one_two_and_four_threads_give_the_same_bits_every_time(
 
 
 def test_each_microbatch_draws_a_mask_of_its_own() -> None:
-    y, _ = fn.serial(fn.dropout(0.5)).apply({}, np.ones((200, *ROW), np.float32), rng=0)
-    kept = [part != 0 for part in cut(y)][:3]
-    assert [len(part) for part in kept] == [64] * 3
+    y, _ = fn.serial(fn.max_pool1d(1), fn.dropout(0.5)).apply({}, np.ones((200, *ROW), np.float32), rng=0)
+    kept = [part != 0 for part in cut(y)]
+    assert [len(part) for part in kept] == [50] * 4
     assert not any(np.array_equal(a, b) for a, b in pairwise(kept))
     # The fraction of 0.5 has a standard deviation of 0.5 / sqrt(200 * 784) = 0.0013.
     assert abs(np.mean(y != 0) - 0.5) < 0.01
@@ -273,12 +287,114 @@ def test_a_users_layer_sees_the_whole_batch_once_with_a_key_and_the_whole_gradie
     assert seen == [((200, 1, 6), None)]
 
 
+def recording(seen: list[int], per_example: bool = False) -> Layer:
+    """The identity, which notes how many examples it gets."""
+
+    def apply(params: Params, x: Array) -> tuple[Array, Any]:
+        seen.append(len(x))
+        return x, lambda dy: ({}, dy)
+
+    if per_example:
+        return fn.layer(per_example=True)(lambda: ((lambda shape, rng: {}), apply))()
+    # Like an activation, it is no reason to cut a batch.
+    return fn.elementwise(lambda x: apply({}, x)[0], lambda x, y: np.ones_like(y))
+
+
 def test_what_is_declared_per_example_is_cut() -> None:
     seen: list[int] = []
-    recording = fn.elementwise(lambda x: seen.append(len(x)) or x, lambda x, y: np.ones_like(x))  # type: ignore[func-returns-value]
-    model = fn.serial(recording, fn.residual(fn.relu))
-    model.apply({}, batch(ROW))
-    assert sorted(seen) == [8, 64, 64, 64]
+    fn.serial(recording(seen, per_example=True), fn.residual(fn.relu)).apply({}, batch(ROW))
+    assert seen == [50] * 4
+
+
+FLAT_IMAGE = int(np.prod(IMAGE))
+BLOCK = fn.residual(fn.batch_norm(), SAME_3 := fn.conv2d(3, 3, padding="same"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "sizes"),
+    [
+        # Products of rows, whatever the axes of the input.
+        ([fn.flatten, fn.dense(9, activation="relu")], IMAGE, [200]),
+        ([fn.dense(9), fn.dropout(0.2), fn.relu, fn.flatten], IMAGE, [200]),
+        ([fn.dense(9), fn.relu], (7, 100), [200]),
+        ([fn.serial(fn.residual(fn.dense(3))), fn.flatten], IMAGE, [200]),
+        # One child that works on much memory.
+        ([fn.conv2d(4, 3)], IMAGE, [50] * 4),
+        ([fn.relu, fn.max_pool2d(2)], IMAGE, [50] * 4),
+        ([fn.global_avg_pool2d], IMAGE, [50] * 4),
+        ([fn.batch_norm()], IMAGE, [50] * 4),
+        ([fn.batch_norm()], (784,), [200]),
+        ([fn.serial(fn.remat(fn.residual(fn.conv2d(3, 3, padding="same"))))], IMAGE, [50] * 4),
+        # From small to large, as in a decoder.
+        ([fn.reshape(*IMAGE), fn.conv2d(4, 3)], (FLAT_IMAGE,), [50] * 4),
+        ([fn.dense(108), fn.reshape(6, 6, 3), fn.upsample2d(3)], (10,), [50] * 4),
+        ([fn.dense(108), fn.reshape(6, 6, 3), fn.max_pool2d(2)], (10,), [200]),
+        ([fn.conv2d(8, 3)], (6, 6, 1), [50] * 4),
+        ([fn.conv2d(8, 3, stride=3)], (6, 6, 1), [200]),
+    ],
+)
+def test_a_batch_is_cut_in_front_of_the_first_child_that_works_on_much_memory(
+    layers: list[Layer], shape: tuple[int, ...], sizes: list[int]
+) -> None:
+    seen: list[int] = []
+    model = fn.serial(*layers, recording(seen))
+    params, x = model.init(shape, 0), batch(shape, np.float32)
+    seen.clear()
+    model.apply(params, x, rng=0)
+    assert seen == sizes
+
+
+CUT_LATE: dict[str, tuple[Layer, tuple[int, ...]]] = {
+    "flat images": (fn.serial(fn.dense(FLAT_IMAGE), fn.reshape(*IMAGE), CONV, fn.batch_norm(), *HEAD), (5,)),
+    "an autoencoder": (
+        fn.serial(
+            fn.serial(fn.flatten, fn.dense(4)),
+            fn.serial(fn.dense(192), fn.reshape(8, 8, 3), fn.upsample2d(2), fn.conv2d(3, 3, padding="same")),
+        ),
+        IMAGE,
+    ),
+    "two uses of an early value": (
+        fn.graph(
+            {
+                "a": (fn.dense(FLAT_IMAGE), "input/rows"), "b": (fn.reshape(*IMAGE), "a"), "c": (SAME_3, "b"),
+                "d": (fn.merge("multiply"), ("b", "c")), "e": (fn.merge("add"), ("d", "input/image")),
+            },
+            output="e",
+        ),
+        {"rows": (4,), "image": IMAGE},
+    ),
+    "a user's behind it": (fn.serial(fn.dense(FLAT_IMAGE), fn.reshape(*IMAGE), BLOCK, SORTED, fn.relu), (5,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "shape"), CUT_LATE.values(), ids=CUT_LATE.keys())
+@pytest.mark.parametrize("rng", [(0, 1), None], ids=["training", "predicting"])
+@pytest.mark.parametrize("input_grad", [True, False])
+def test_what_is_cut_late_has_the_values_and_gradients_of_the_whole(
+    model: Layer, shape: Any, rng: Rng | None, input_grad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = fn.tree.cast(model.init(shape, 0), np.float64)
+    x = {name: batch(own) for name, own in shape.items()} if isinstance(shape, dict) else batch(shape)
+    if rng is None:
+        params = fn.calibrate(model, params, x)
+    found, expected = [], []
+    for results_of, size in ((found, "as it comes"), (expected, None)):
+        with microbatches(None) if size is None else nullcontext():
+            y, vjp_fn = model.apply(params, x, rng)
+            grads, dx = vjp_fn(like(y), input_grad=input_grad)
+            results_of += [y, fn.predict(model, params, x) if rng is None else y, grads, dx]
+    assert list(found[2]) == list(params)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(*({} if tree is None else fn.tree.flatten({"x": tree}) for tree in (one, other)))
+    assert (found[3] is None) == (not input_grad)
+
+
+def test_an_error_behind_a_cut_names_the_layer_once() -> None:
+    model = fn.serial(fn.dense(FLAT_IMAGE), fn.reshape(*IMAGE), fn.serial(SAME, fn.named("bad", failing_layer())))
+    params = {"dense_0": fn.dense(FLAT_IMAGE).init((5,), 0), "serial_0": {"conv2d_0": SAME.init(IMAGE, 0)}}
+    with pytest.raises(ValueError, match="cannot take 50") as caught:
+        model.apply(params, batch((5,), np.float32))
+    assert caught.value.__notes__ == ["in layer serial_0/bad, with an input of shape (50, 16, 16, 4)"]
 
 
 def test_batch_norm_waits_only_for_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +402,8 @@ def test_batch_norm_waits_only_for_the_statistics(monkeypatch: pytest.MonkeyPatc
 
     def recording(parts: Any) -> Any:
         whole = join(parts)
-        joined.append(whole.shape)
+        if len(parts) > 1 and isinstance(whole, np.ndarray):
+            joined.append(whole.shape)
         return whole
 
     monkeypatch.setattr(microbatch, "join", recording)
@@ -310,6 +427,10 @@ def test_trace_and_calibrate_see_the_whole_batch() -> None:
             np.testing.assert_allclose(visit.params["mean"], exact.mean((0, 1, 2)), atol=1e-5)
             np.testing.assert_allclose(visit.params["var"], exact.var((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(visits[-1].y, model.apply(calibrated, x)[0], rtol=1e-4, atol=1e-5)
+
+
+def failing_layer() -> Layer:
+    return fn.layer(per_example=True)(lambda: ((lambda shape, rng: {}), failing))()
 
 
 def failing(params: Params, x: Array) -> tuple[Array, Vjp]:
@@ -408,17 +529,18 @@ def test_parameters_without_axes_add_up() -> None:
     ("shape", "sizes"),
     [
         ((80, 28, 28, 3), [40, 40]),
-        ((200, 784, 1), [64, 64, 64, 8]),
-        # Two cores are to have something each, but not too little.
-        ((40, 2000, 1), [20, 20]),
+        # An even number, of about the same size: two cores have as much each.
+        ((200, 784, 1), [50, 50, 50, 50]),
+        ((129, 784, 1), [33, 33, 33, 30]),
+        # Not too few in each.
+        ((32, 2000, 1), [16, 16]),
         ((41, 1, 2000), [21, 20]),
-        ((24, 4000, 1), [16, 8]),
-        ((16, 4000, 1), [16]),
+        ((31, 4000, 1), [31]),
         # Rows.
         ((10_000, 4000), [10_000]),
         ((1, 200, 200, 3), [1]),
         # Narrow.
-        ((20_000, 4, 1), [6144, 6144, 6144, 1568]),
+        ((20_000, 4, 1), [5000] * 4),
         # Small.
         ((100, 10), [100]),
         ((0, 28, 28, 3), [0]),
@@ -445,7 +567,7 @@ def test_microbatches_are_views_and_make_the_batch_again(n: int, shape: list[int
         assert split_like(x, parts)[0] is x
     else:
         assert all(np.shares_memory(part, x) for part in [*parts, *split_like(x, parts)])
-        narrow = microbatch.SMALL_BATCH_MAX * n // (2 * x.size)
+        narrow = microbatch.MIN_WORKING_SET * n // (2 * x.size)
         assert 1 <= len(parts[-1]) <= len(parts[0]) <= max(64, narrow)
         assert {len(part) for part in parts[:-1]} == {len(parts[0])}
 
@@ -533,20 +655,15 @@ def test_gradients_add_up_and_stay_what_they_were() -> None:
 
 def test_a_microbatch_is_not_cut_again_inside() -> None:
     sizes: list[int] = []
-
-    def apply(params: Any, x: Array, rng: Any = None) -> tuple[Array, Any]:
-        sizes.append(len(x))
-        return x, lambda dy, input_grad=True: ({}, dy)
-
-    recording = fn.layer(per_example=True)(lambda: ((lambda shape, rng: {}), apply))()
+    own = recording(sizes, per_example=True)
     x = np.zeros((64, 28, 28, 1))
     for threads in (1, 2):
         with fn.use_threads(threads):
-            fn.serial(fn.serial(recording)).apply({}, x)
+            fn.serial(fn.serial(own)).apply({}, x)
     assert sizes == [32, 32, 32, 32]
     # Behind a layer that wants to see the whole batch, the whole is cut.
     sizes.clear()
-    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(recording).apply))).apply({}, x)
+    fn.serial(fn.as_layer((lambda shape, rng: {}, fn.serial(own).apply))).apply({}, x)
     assert sizes == [32, 32]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.engine import microbatch
 from funcnn.engine.microbatch import Forward, cut, output
 from funcnn.inspect.traverse import every_layer, wrapped
 from funcnn.protocol import Layer
@@ -157,12 +158,18 @@ BRANCHED = fn.serial(
 )
 
 
-def test_trace_has_the_bits_of_apply_in_a_batch_that_is_cut_dropout_included() -> None:
+@pytest.fixture
+def cut_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of less work are cut than elsewhere, so that the tests are fast."""
+    monkeypatch.setattr(microbatch, "MIN_WORKING_SET", 48 * 1024)
+
+
+def test_trace_has_the_bits_of_apply_in_a_batch_that_is_cut_dropout_included(cut_early: None) -> None:
     params = BRANCHED.init((9, 8, 1), 0)
     x = np.random.default_rng(0).standard_normal((120, 9, 8, 1)).astype(np.float32)
     params = fn.calibrate(BRANCHED, params, x)
     large = np.concatenate([x] * 8)
-    assert len(cut(large)) > 1
+    assert len(cut(large, BRANCHED.apply.working_set)) > 1  # type: ignore[attr-defined]
     for batch, size in ((x[:5], 2), (x[:5], None), (large, "as it comes")):
         for rng in (None, 7):
             with microbatches(size) if not isinstance(size, str) else contextlib.nullcontext():
@@ -390,17 +397,17 @@ def after_each_other(first: Any, second: Any) -> Any:
     return fn.Layer(lambda shape, rng: {}, apply, children={"a": a, "b": b})
 
 
+@pytest.mark.usefixtures("cut_early")
 def test_layers_that_a_users_combinator_calls_are_visited_once_with_the_whole_batch_though_it_is_cut() -> None:
     x = np.random.default_rng(0).random((80, 28, 28, 1), np.float32)
-    assert len(cut(x)) > 1
-    model = fn.serial(after_each_other(fn.dropout(0.5), fn.serial(fn.relu)), fn.dropout(0.2))
+    model = fn.serial(fn.max_pool2d(1), after_each_other(fn.dropout(0.5), fn.serial(fn.relu)), fn.dropout(0.2))
     for threads in (1, 2):
         with fn.use_threads(threads):
             visits = fn.trace(model, {}, x, rng=0)
             assert np.array_equal(visits[-1].y, model.apply({}, x, rng=0)[0])
         assert [visit.path for visit in visits] == [
-            "after_each_other_0/a", "after_each_other_0/b/relu_0", "after_each_other_0/b", "after_each_other_0",
-            "dropout_0", "",
+            "max_pool2d_0", "after_each_other_0/a", "after_each_other_0/b/relu_0", "after_each_other_0/b",
+            "after_each_other_0", "dropout_0", "",
         ]  # fmt: skip
         assert [visit.x.shape for visit in visits] == [x.shape] * len(visits)
-        assert np.array_equal(visits[0].y, visits[3].y)
+        assert np.array_equal(visits[1].y, visits[4].y)
