@@ -4,6 +4,9 @@ A product with 0 or 1 does not choose: 0 times infinity is NaN, and so is 0 time
 are those of 0 or the same bits, whatever the number is, and that is as fast as the product.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 
-__all__ = ["BITS", "select", "times"]
+__all__ = ["BITS", "multiplied", "select", "times"]
 
 BITS = {4: np.int32, 8: np.int64}
 """The integers of the size of a float."""
@@ -38,6 +41,27 @@ def select(x: Array, chosen: Array, out: Array | None = None) -> Array:
     bits = BITS[x.dtype.itemsize]
     np.multiply(x.view(bits), chosen, out=out.view(bits))
     return out
+
+
+def multiplied(dy: Array, factors: Sequence[Array]) -> Array:
+    """dy times all factors, and 0 where dy is 0, whatever they are there.
+
+    The plain product is that, unless 0 met infinity, which the processor reports, or NaN came out.
+
+    Args:
+        dy: floats that broadcast to the shape of the factors.
+        factors: arrays of one shape.
+
+    Example:
+        >>> multiplied(np.array([0.0, 0.0, 2.0]), [np.array([np.inf, np.nan, 3.0])])
+        array([0., 0., 6.])
+    """
+    with suppress(FloatingPointError), np.errstate(invalid="raise"):
+        product = reduce(np.multiply, factors, dy)
+        if not np.isnan(np.min(product, initial=0)):
+            return product
+    counts = dy != 0
+    return reduce(np.multiply, [select(factor, counts) for factor in factors], dy)
 
 
 def times(factor: Any, x: Array) -> Array:

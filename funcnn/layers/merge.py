@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Tree
-from funcnn.kernels.selection import select
+from funcnn.kernels.selection import multiplied
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
 from funcnn.wording import shown
@@ -90,9 +90,7 @@ def multiply(kind: str, ys: list[Array]) -> Merged:
     _one_shape(kind, ys)
 
     def split(dy: Array) -> list[Array]:
-        counts = dy != 0
-        others = [[select(y, counts) for y in (*ys[:number], *ys[number + 1 :])] for number in range(len(ys))]
-        return [reduce(np.multiply, factors, dy) for factors in others]
+        return [multiplied(dy, [*ys[:number], *ys[number + 1 :]]) for number in range(len(ys))]
 
     return reduce(np.multiply, ys), split
 
@@ -129,8 +127,7 @@ def dot(kind: str, ys: list[Array]) -> Merged:
         raise ValueError(f"{kind}: expected arrays (batch, ..., features), got shape {a.shape}")
 
     def split(dy: Array) -> list[Array]:
-        counts = dy != 0
-        return [dy * select(b, counts), dy * select(a, counts)]
+        return [multiplied(dy, [b]), multiplied(dy, [a])]
 
     return (a * b).sum(-1, keepdims=True), split
 

@@ -102,6 +102,11 @@ def test_an_output_that_does_not_count_gives_no_gradient_beside_infinity(dtype: 
     dx: Any = vjp_fn(dy)[1]
     np.testing.assert_array_equal(dx["a"], [[25, 49], [0, 0]])
     np.testing.assert_array_equal(dx["b"], [[10, 21], [0, 0]])
+    # A gradient that is not finite itself is not hidden, beside a gradient that does not count either.
+    for gradient in (INF, NAN):
+        with np.errstate(invalid="ignore"):
+            _, da, _ = merged("multiply", a, b, np.array([[gradient, 1], [0, 0]], dtype))
+        np.testing.assert_array_equal(da, [[gradient, 7], [0, 0]])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
