@@ -6,10 +6,15 @@ Only upsampling repeats values, and so its gradient sums over the copies.
 from __future__ import annotations
 
 import math
+from functools import reduce
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, PerAxis, Shape, Size
+from funcnn.engine.memory import empty_like
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, elements_of, layer, stateless
@@ -90,12 +95,17 @@ def _upsample(kind: str, axes: Axes, factor: Any) -> Layer:
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
         batch, *pixels, channels = x.shape
-        y = x
+        # Slices keep the order of the axes in memory.
+        y = empty_like(x, (batch, *[n * copies for n, copies in zip(pixels, factors, strict=True)], channels))
+        for starts in product(*map(range, factors)):
+            y[(slice(None), *map(slice, starts, y.shape[1:-1], factors))] = x
+        return y, pull
+
+    def pull(dy: Array) -> Array:
         for axis, copies in enumerate(factors, 1):
-            y = y.repeat(copies, axis)
-        blocks = [n for pair in zip(pixels, factors, strict=True) for n in pair]
-        copies_of_each = tuple(range(2, 2 * len(axes) + 1, 2))
-        return y, lambda dy: dy.reshape(batch, *blocks, channels).sum(copies_of_each)
+            if copies > 1:
+                dy = reduce(np.add, [dy[(slice(None),) * axis + (slice(n, None, copies),)] for n in range(copies)])
+        return dy
 
     return stateless(kind, forward, working_set=lambda x: elements_of(x) * math.prod(factors))
 

@@ -78,3 +78,13 @@ def test_inputs_that_do_not_fit_raise_with_their_path() -> None:
 def test_integers_raise(layer: fn.Layer) -> None:
     with pytest.raises(TypeError, match=f"{layer.kind}: expected floats, got uint8; scale images first"):
         layer.apply({}, X.astype(np.uint8))
+
+
+def test_upsampling_keeps_the_order_of_the_axes_in_memory() -> None:
+    images = np.arange(48.0).reshape(2, 3, 2, 4)
+    turned = np.ascontiguousarray(images.transpose(1, 3, 2, 0)).transpose(3, 0, 2, 1)
+    (y, vjp_fn), (expected, expected_vjp) = (fn.upsample2d((2, 3)).apply({}, x) for x in (turned, images))
+    assert y.transpose(1, 3, 2, 0).flags.c_contiguous
+    np.testing.assert_array_equal(y, images.repeat(2, 1).repeat(3, 2))
+    np.testing.assert_array_equal(vjp_fn(y)[1], expected_vjp(expected)[1])
+    np.testing.assert_array_equal(vjp_fn(y)[1], 6 * images)
