@@ -274,7 +274,8 @@ def _around(
 ) -> Layer:
     """A layer around another one, with its parameters and children, and with what that declares of itself."""
     inside = inner.around
-    apply: Any = microbatched(forward, kind, declared(inner.apply, "working_set"))
+    working_set, short = declared(inner.apply, "working_set"), declared(inner.apply, "short_products")
+    apply: Any = microbatched(forward, kind, working_set, short_products=bool(short))
     apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
     apply.frozen = is_frozen or declared(inner.apply, "frozen")
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}

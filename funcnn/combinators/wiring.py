@@ -142,7 +142,9 @@ def wired(
         return y, backward
 
     init = _initializer(kind, children, steps, leaves, only)
-    return Layer(init, microbatched(forward, kind, _working_set(steps)), kind=kind, children=children, wiring=wiring)
+    short = any(_has_short_products(child) for child in children.values())
+    apply = microbatched(forward, kind, _working_set(steps), short_products=short)
+    return Layer(init, apply, kind=kind, children=children, wiring=wiring)
 
 
 def _initializer(
@@ -363,6 +365,11 @@ def _working_set(steps: Sequence[Step]) -> Callable[[Any], int] | None:
     """The working set of a wiring, that of the children that see its whole input; None if they declare none."""
     found = [step.working_set for step in steps if step.source == 0 and step.working_set is not None]
     return (lambda x: max(working_set(x) for working_set in found)) if found else None
+
+
+def _has_short_products(layer: Layer) -> bool:
+    """Whether a layer, or one inside it, works on windows of images or on each channel."""
+    return bool(declared(layer.apply, "working_set") or declared(layer.apply, "short_products"))
 
 
 def learned(layer: Layer) -> bool:

@@ -70,7 +70,12 @@ Forward: TypeAlias = Callable[[Params, Any, Key | None, bool], Coroutine[tuple[A
 
 
 def microbatched(
-    forward: Forward, kind: str = "layer", working_set: WorkingSet | None = None, *, whole: bool = False
+    forward: Forward,
+    kind: str = "layer",
+    working_set: WorkingSet | None = None,
+    *,
+    short_products: bool = False,
+    whole: bool = False,
 ) -> Callable[..., tuple[Array, Vjp]]:
     """The ``apply`` of a layer whose forward pass is a coroutine; it carries the coroutine as ``apply.forward``.
 
@@ -79,6 +84,7 @@ def microbatched(
             ``backward(dy, input_grad) -> (dparams, dx)`` is a coroutine too; without ``keep`` it may be None.
         kind: the layer's kind, for messages.
         working_set: as ``cut`` takes it, if a combinator shall cut a large batch in front of this layer.
+        short_products: give BLAS one thread for images, whose many products are too short to be shared out.
         whole: never cut a batch.
 
     Returns:
@@ -87,7 +93,7 @@ def microbatched(
 
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
         xs = _parts(params, x, whole)
-        one_thread = len(xs) > 1 or is_small(x)
+        one_thread = _needs_one_thread(xs, x, short_products)
         key = None if rng is None else as_key(rng)
         y, pull = with_blas_threads(blas_threads(one_thread), in_microbatches, forward, params, xs, key, True)
         y = contract.in_order_of(x, y)
@@ -100,6 +106,7 @@ def microbatched(
         return y, vjp_fn
 
     apply.forward, apply.per_example, apply.working_set = forward, False, working_set  # type: ignore[attr-defined]
+    apply.short_products = short_products  # type: ignore[attr-defined]
     return apply
 
 
@@ -115,9 +122,16 @@ def output(layer: Layer, params: Params, x: Any) -> Any:
     if forward is None:
         return layer.apply(params, x)[0]
     xs = _parts(params, x)
-    threads_of_blas = blas_threads(len(xs) > 1 or is_small(x))
-    y, _ = with_blas_threads(threads_of_blas, in_microbatches, forward, params, xs, None, False)
+    one_thread = _needs_one_thread(xs, x, declared(layer.apply, "short_products"))
+    y, _ = with_blas_threads(blas_threads(one_thread), in_microbatches, forward, params, xs, None, False)
     return contract.in_order_of(x, y)
+
+
+def _needs_one_thread(xs: Sequence[Any], x: Any, short_products: bool) -> bool:
+    """Whether BLAS needs one thread only for a batch x, cut into xs."""
+    if len(xs) > 1 or is_small(x):
+        return True
+    return short_products and any(leaf.ndim >= MIN_AXES_TO_CUT for leaf in _leaves(x))
 
 
 def in_microbatches(

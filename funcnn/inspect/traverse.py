@@ -102,7 +102,8 @@ def wrapped(layer: Layer, around: Callable[[Forward], Forward]) -> Layer:
     forward = around(as_coroutine(layer))
     # A layer that is called as a whole at the root is not cut there.
     whole = declared(layer.apply, "forward") is None
-    apply: Any = microbatched(forward, layer.kind, declared(layer.apply, "working_set"), whole=whole)
+    working_set, short = declared(layer.apply, "working_set"), declared(layer.apply, "short_products")
+    apply: Any = microbatched(forward, layer.kind, working_set, short_products=bool(short), whole=whole)
     for name in PARAMETERS_DECLARED:
         setattr(apply, name, declared(layer.apply, name))
     return replace(layer, apply=apply)
