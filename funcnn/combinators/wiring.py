@@ -22,7 +22,14 @@ from funcnn.calls import explained
 from funcnn.contract import add_path, shape_of
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import (
-    Backward, Coroutine, added, coroutine_of, cut, in_microbatches, microbatched, split_like,
+    Backward,
+    Coroutine,
+    added,
+    coroutine_of,
+    cut,
+    in_microbatches,
+    microbatched,
+    split_like,
 )  # fmt: skip
 from funcnn.protocol import Layer, Wiring, as_layer, declared
 from funcnn.rng import as_key, fold
