@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import funcnn as fn
 from funcnn import cores
 from funcnn.cores import is_small, num_threads, use_threads, with_blas_threads
+from funcnn.engine.microbatch import cut
 from funcnn.engine.threads import run
 
 TIMEOUT = 30
@@ -172,12 +173,18 @@ def test_apply_its_vjp_and_predict_have_the_same_number(model: Any, shape: Any, 
         assert [min(expected, threads)] * 4 == SEEN
 
 
-def test_what_is_cut_has_one_thread_of_blas_in_each_layer() -> None:
-    SEEN.clear()
-    x = np.ones((80, 28, 28, 1), np.float32)
-    y, vjp_fn = fn.serial(asking(), fn.relu).apply({}, x)
-    vjp_fn(y)
-    assert SEEN == [1, 1]
+@pytest.mark.parametrize("channels", [1, 16])
+@pytest.mark.parametrize("inside", [lambda layer: layer, fn.serial, fn.remat])
+def test_images_have_one_thread_of_blas_in_each_layer_cut_or_not(channels: int, inside: Any) -> None:
+    x = np.ones((80, 28, 28, channels), np.float32)
+    layer, model = fn.avg_pool2d(2), fn.serial(inside(fn.serial(fn.avg_pool2d(2), fn.relu)), asking())
+    assert (len(cut(x, layer.apply.working_set)) > 1) == (channels == 16)  # type: ignore[attr-defined]
+    with use_threads(3):
+        SEEN.clear()
+        y, vjp_fn = model.apply({}, x)
+        vjp_fn(y)
+        fn.predict(model, {}, x)
+    assert SEEN == [1, 1, 1]
 
 
 @pytest.mark.skipif(not hasattr(time, "process_time"), reason="no processor time here")

@@ -178,7 +178,6 @@ def row(experiment: Experiment, ours: Result) -> dict[str, Any]:
         "ours": asdict(ours),
         "better": better,
         "speed_up": ratio(theirs.seconds_per_epoch, ours.seconds_per_epoch),
-        "sooner": ratio((theirs.epochs or 0) * (theirs.seconds_per_epoch or 0), ours.seconds_to_reach),
     }
 
 
@@ -188,8 +187,8 @@ def ratio(theirs: float | None, ours: float | None) -> float | None:
 
 
 HEAD = [
-    "experiment", "measure", "reported", "ours", "better", "parameters", "epochs", "s/epoch", "speed-up",
-    "their score in", "sooner",
+    "experiment", "measure", "reported", "ours", "better", "parameters", "epochs", "s/epoch",
+    "their score in",
 ]  # fmt: skip
 
 
@@ -212,9 +211,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         pair("parameters", ","),
         pair("epochs", ","),
         f"{seconds(theirs['seconds_per_epoch'])} / {seconds(ours['seconds_per_epoch'])}",
-        times(row["speed_up"]),
         "-" if ours["reached"] is None else f"epoch {ours['reached']}, {seconds(ours['seconds_to_reach'])} s",
-        times(row["sooner"]),
     ]
 
 

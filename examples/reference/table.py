@@ -1,8 +1,8 @@
-"""The table of the reference systems in the README: reported results and ours.
+"""The table of the reference systems in this folder's README: reported results and ours.
 
     python examples/reference/table.py                       reads saved results; runs the scripts without results
     python examples/reference/table.py --again --data DIR    runs all scripts
-    python examples/reference/table.py --write README.md     writes the table into a page, between its two marks
+    python examples/reference/table.py --write FILE          writes the table into a page, between its two marks
 
 Each script s*.py in this folder saves its results as a JSON file in the folder ``--out``.
 """
@@ -55,7 +55,7 @@ def as_markdown(systems: list[dict[str, Any]]) -> str:
 
 
 def ahead(systems: list[dict[str, Any]]) -> str:
-    """The experiments whose published time per epoch is shorter than ours, with the speed-up."""
+    """The experiments whose published time per epoch is shorter than ours, with the ratio of the times."""
     found = [
         f"{system['system']}, {row['experiment']} ({times(row['speed_up'])})"
         for system in systems
