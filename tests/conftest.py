@@ -29,3 +29,9 @@ def alarm_is_ctrl_c() -> Iterator[None]:
     gc.enable()
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+
+
+def pytest_collection_finish() -> None:
+    """What was made while collecting stays to the end, so the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
