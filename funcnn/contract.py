@@ -14,7 +14,7 @@ from funcnn.aliases import Array, Params, Tree
 from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "add_path", "gradient", "gradients_like", "in_order_of", "no_params",
+    "OtherDtypes", "OtherParameters", "add_path", "form", "gradient", "gradients_like", "in_order_of", "no_params",
     "parameters", "params_dict", "shape_of", "tree_of_arrays",
 ]  # fmt: skip
 
@@ -167,34 +167,45 @@ def in_order_of(x: Tree, found: Tree) -> Tree:
     return tree.map(lambda leaf: leaf.astype(leaf.dtype.newbyteorder(x.dtype.byteorder), copy=False), found)
 
 
-def gradient(kind: str, dy: Any, y: Tree) -> None:
-    """Raise if ``dy`` is not like ``y``: broadcasting would hide the mistake. In a tree, None stands for zero."""
-    if type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype:
-        return
-    if isinstance(y, dict):
-        if not isinstance(dy, dict) or dy.keys() != y.keys():
+def form(y: Tree) -> Any:
+    """The shape and the dtype of an output, or those of a tree: what its gradient is like, without keeping it alive.
+
+    Example:
+        >>> form(np.zeros((2, 3)))
+        ((2, 3), dtype('float64'))
+    """
+    return {name: form(leaf) for name, leaf in y.items()} if isinstance(y, dict) else (y.shape, y.dtype)
+
+
+def gradient(kind: str, dy: Any, like: Any) -> None:
+    """Raise if ``dy`` has not this ``form``: broadcasting would hide the mistake. In a tree, None stands for zero."""
+    if type(like) is dict:
+        if not isinstance(dy, dict) or dy.keys() != like.keys():
             got = sorted(dy) if isinstance(dy, dict) else checks.what(dy)
-            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(y)}, got {got}")
-        for name, leaf in y.items():
+            raise ValueError(f"{kind}: vjp_fn expects dy like y, a dict of {sorted(like)}, got {got}")
+        for name, inner in like.items():
             if dy[name] is not None:
-                gradient(f"{kind}, output {name!r}", dy[name], leaf)
+                gradient(f"{kind}, output {name!r}", dy[name], inner)
         return
-    if y.dtype.kind != "f":
+    shape, wanted = like
+    if type(dy) is np.ndarray and dy.shape == shape and dy.dtype == wanted:
+        return
+    if wanted.kind != "f":
         if dy is None:
             return
-        raise TypeError(f"{kind}: an output of {y.dtype} has no gradient; vjp_fn expects None for it")
+        raise TypeError(f"{kind}: an output of {wanted} has no gradient; vjp_fn expects None for it")
     if type(dy) not in checks.PLAIN:
         checks.plain(f"{kind}: vjp_fn", dy, "dy")
         if isinstance(dy, list | tuple) or (hasattr(dy, "__array__") and not isinstance(dy, np.generic)):
-            write = f"use {cast(dy, 'dy', f'np.{y.dtype.name}')}"
+            write = f"use {cast(dy, 'dy', f'np.{wanted.name}')}"
             if isinstance(dy, tuple) and len(dy) == 2:  # what a loss returned
                 write = "a loss returns a pair: value, dy = loss(y, target)"
             raise TypeError(f"{kind}: vjp_fn expects dy like y, an array, got {checks.what(dy)}; {write}")
-    if np.shape(dy) != y.shape:
-        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {y.shape}, got {np.shape(dy)}")
+    if np.shape(dy) != shape:
+        raise ValueError(f"{kind}: vjp_fn expects dy like y, of shape {shape}, got {np.shape(dy)}")
     dtype = np.asarray(dy).dtype
-    if dtype.char != y.dtype.char:
-        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {y.dtype}, got {dtype}")
+    if dtype.char != wanted.char:
+        raise TypeError(f"{kind}: vjp_fn expects dy like y, of dtype {wanted}, got {dtype}")
 
 
 def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "") -> None:

@@ -411,9 +411,10 @@ def stateless(
             contract.tree_of_arrays(kind, x)
         check_rng(rng)
         y, pull = forward(x)
+        like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient(kind, dy, y)
+            contract.gradient(kind, dy, like)
             return {}, pull(dy) if input_grad else None
 
         return y, vjp_fn

@@ -97,9 +97,10 @@ def microbatched(
         key = None if rng is None else as_key(rng)
         y, pull = with_blas_threads(blas_threads(one_thread), in_microbatches, forward, params, xs, key, True)
         y = contract.in_order_of(x, y)
+        like = contract.form(y)
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            contract.gradient(kind, dy, y)
+            contract.gradient(kind, dy, like)
             grads, dx = with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
             return grads, contract.in_order_of(x, filled(dx, x)) if input_grad else None
 

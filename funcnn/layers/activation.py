@@ -109,7 +109,8 @@ def _row(
 
     def forward(x: Array) -> tuple[Array, Pull]:
         y = function(x)
-        return y, lambda dy: _times(dy, derivative(x, y), empty_like(y))
+        seen = y if in_place else x  # where the derivative reads only y, x need not stay alive
+        return y, lambda dy: _times(dy, derivative(seen, y), empty_like(y))
 
     forward.__doc__ = docstring or function.__doc__
     made = stateless(kind, forward)

@@ -185,9 +185,10 @@ def scale_and_shift(activation: Activation = None) -> Layer:
         scale, shift = read(params, x)
         check_rng(rng)
         y, pull = activate.complete(affine(x, np.zeros_like(scale), scale, shift, activate.in_place))
+        like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient("scale_and_shift", dy, y)
+            contract.gradient("scale_and_shift", dy, like)
             dz = pull(dy)
             dshift, dscale = sums_and_products(dz, x, np.zeros_like(scale))
             return {"scale": dscale, "shift": dshift}, dz * scale if input_grad else None

@@ -64,9 +64,10 @@ def _conv(
         image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
+        like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient(kind, dy, y)
+            contract.gradient(kind, dy, like)
             dz = pull(dy)
             grads = own.gradients(kernel_gradient(image, dz, place, groups), lambda: channel_sums(dz))
             if not input_grad:

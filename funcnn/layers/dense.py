@@ -77,9 +77,10 @@ def dense(
         w, b = own.read(params, x)
         check_rng(rng)
         y, pull = activate(product(x, w, plus=b))
+        like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient("dense", dy, y)
+            contract.gradient("dense", dy, like)
             dz = pull(dy)
             rows, drows = x.reshape(-1, len(w)), dz.reshape(-1, units)
             grads = own.gradients(product(rows.T, drows), lambda: row_sum(drows))

@@ -56,9 +56,10 @@ def dropout(rate: float) -> Layer:
         kept, scale = generator(rng).random(x.shape, np.float32) >= rate, x.dtype.type(1 / (1 - rate))
         y = select(x, kept)
         y *= scale
+        like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient("dropout", dy, y)
+            contract.gradient("dropout", dy, like)
             if not input_grad:
                 return {}, None
             dx = select(dy, kept)

@@ -96,7 +96,7 @@ def _global_avg_pool(kind: str, axes: Axes, whole: str, names: str) -> Layer:
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
-        pixels = math.prod(x.shape[1:-1])
+        shape, pixels = x.shape, math.prod(x.shape[1:-1])
         if not pixels:
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         over = tuple(range(1, x.ndim - 1))
@@ -107,7 +107,7 @@ def _global_avg_pool(kind: str, axes: Axes, whole: str, names: str) -> Layer:
         except FloatingPointError:  # the sum overflows, the mean does not
             y = (x / pixels).sum(over, precise)
         y = y.astype(x.dtype, copy=False)
-        return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), x.shape)
+        return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), shape)
 
     example = (1, *[1] * (len(axes) - 1), 2, 2)
     forward.__doc__ = GLOBAL_AVG_POOL.format(kind=kind, whole=whole, axes=names, example=str(example)[1:-1])

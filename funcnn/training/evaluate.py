@@ -204,7 +204,7 @@ def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> CheckedLoss:
         like_y = type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape and dy.dtype == y.dtype
         if gradient and not like_y:
             checks.plain(name, dy, "dy")
-            contract.gradient(f"the dy that {name} returns", dy, y)
+            contract.gradient(f"the dy that {name} returns", dy, contract.form(y))
         return value, dy
 
     return checked

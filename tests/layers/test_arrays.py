@@ -1,5 +1,6 @@
 """Which arrays layers take: float32 and float64 of either byte order, and no subclass that means something else."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,18 @@ def test_output_and_gradient_have_the_byte_order_of_the_input() -> None:
     assert (y.dtype.str, vjp_fn(y)[1].dtype.str, fn.predict(model, params, x).dtype.str) == (">f4",) * 3
     y, vjp_fn = fn.relu.apply({}, x)
     assert (y.dtype.str, vjp_fn(y)[1].dtype.str) == (">f4",) * 2
+
+
+@pytest.mark.parametrize("first", [fn.conv2d(2, 3), fn.dense(2), fn.dropout(0.5), fn.scale_and_shift()])
+@pytest.mark.parametrize("then", [fn.relu, fn.sigmoid, fn.tanh, fn.leaky_relu()])
+def test_an_output_that_no_gradient_reads_does_not_stay_alive(first: fn.Layer, then: fn.Layer) -> None:
+    def inside(layer: fn.Layer, *args: Any) -> Any:  # as a combinator calls it
+        return getattr(layer.apply, "inside", layer.apply)(*args)
+
+    x = np.ones((2, 5, 5, 3), np.float32)
+    y, first_vjp = inside(first, first.init(x.shape[1:], 0), x, (0,))
+    z, then_vjp = inside(then, {}, y)
+    output = weakref.ref(y)
+    del y
+    assert output() is None
+    assert first_vjp(then_vjp(np.ones_like(z))[1])[1].shape == x.shape
