@@ -16,17 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
-import numpy as np
-
 from funcnn import checks, contract, notebook, shapes, spellings
-from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, LayerVjp, Params, Rng, Shape, Tree, Vjp
+from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, Params, Rng, Shape, Tree, Vjp
 from funcnn.calls import explained
-from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.selection import selected
 from funcnn.tree import below
 from funcnn.wording import shown
+from funcnn.wrapping import checked, with_own_blas_threads
 
 __all__ = ["Apply", "Init", "Layer", "LayerLike", "Vjp", "as_layer", "layer", "named"]
 
@@ -55,7 +53,7 @@ class Layer:
         chain_of: ``chain_of(children) -> layer``, the chain of some of the children; chains only.
 
     Example:
-        >>> import funcnn as fn
+        >>> import funcnn as fn, numpy as np
         >>> init, apply = fn.dense(3)
         >>> y, vjp_fn = apply(init((2,), 0), np.ones((5, 2), np.float32))
         >>> y.shape
@@ -89,9 +87,9 @@ class Layer:
         apply = self.apply
         if declared(apply, "per_example") is None:
             checks.function("a layer", "init", self.init, "shape, rng")
-            apply = _checked(apply)
+            apply = checked(apply)
         if declared(apply, "forward") is None and declared(apply, "inside") is None:
-            apply = _with_own_blas_threads(apply)
+            apply = with_own_blas_threads(apply)
         object.__setattr__(self, "apply", apply)
         # ``help`` shows the docstring of the constructor, or of the function of a layer that is ready.
         text = None if self.call is None else self.call.constructor.__doc__
@@ -242,6 +240,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
             signature, or it returns no pair.
 
     Example:
+        >>> import numpy as np
         >>> @layer(per_example=True)
         ... def scale(start=1.0):
         ...     def init(shape, rng):
@@ -292,6 +291,7 @@ def as_layer(pair: LayerLike) -> Layer:
         TypeError: ``pair`` is neither, for example a constructor that was not called.
 
     Example:
+        >>> import numpy as np
         >>> double = (lambda shape, rng: {}, lambda params, x: (2 * x, lambda dy: ({}, 2 * dy)))
         >>> y, _ = as_layer(double).apply({}, np.ones(3), rng=0)
         >>> y
@@ -422,93 +422,3 @@ def stateless(
     apply.is_stateless, apply.working_set = True, working_set  # type: ignore[attr-defined]
     apply.docstring = forward.__doc__  # type: ignore[attr-defined]
     return Layer(no_params, apply, kind=kind)
-
-
-def _checked(apply: Callable[..., Any]) -> LayerApply:
-    """A user's ``apply`` with ``rng`` and ``input_grad``, whose outputs and gradients are checked.
-
-    The same function without the checks is its ``unchecked``, for the checker, which reports all that is wrong.
-    """
-    run, takes_rng = _with_rng(apply)
-
-    def full(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
-        check_rng(rng)
-        y, pull = checks.returned_pair("apply", run(params, x, rng), "(y, vjp_fn), an output and a function")
-        if not checks.is_function(pull):
-            raise TypeError(f"apply must return (y, vjp_fn), an output and a function, got {checks.what(pull)}")
-        checks.plain("apply", y, "the output")
-        if not isinstance(y, np.ndarray | dict):
-            raise TypeError(f"apply must return y as an array or as a nested dict of arrays, got {checks.what(y)}")
-        takes_input_grad = _takes_input_grad(pull)
-
-        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            pulled = pull(dy, input_grad=input_grad) if takes_input_grad else pull(dy)
-            dparams, dx = checks.returned_pair("a vjp_fn", pulled, "(dparams, dx)")
-            return dparams, dx if input_grad or takes_input_grad else None
-
-        return y, vjp_fn
-
-    def checked(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
-        y, pull = full(params, x, rng)
-
-        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            dparams, dx = pull(dy, input_grad)
-            contract.gradients_like("dparams", "params", dparams, params)
-            if not input_grad:
-                return dparams, None
-            contract.gradients_like("dx", "x", dx, x)
-            return dparams, dx
-
-        return y, vjp_fn
-
-    checked.__name__, checked.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
-    checked.unchecked, checked.written, checked.per_example = full, apply, False  # type: ignore[attr-defined]
-    checked.takes_rng = takes_rng  # type: ignore[attr-defined]
-    return checked
-
-
-def _with_own_blas_threads(apply: LayerApply) -> LayerApply:
-    """An ``apply`` for calls from outside of a model: BLAS has a number of threads that the input alone decides.
-
-    A combinator calls the function ``inside``.
-    """
-
-    def alone(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:
-        one_thread = is_small(x)
-        y, pull = with_blas_threads(blas_threads(one_thread), apply, params, x, rng)
-
-        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
-            dparams, dx = with_blas_threads(blas_threads(one_thread), pull, dy, input_grad)
-            return dparams, contract.in_order_of(x, dx)
-
-        return contract.in_order_of(x, y), vjp_fn
-
-    alone.__name__, alone.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
-    alone.__dict__.update(vars(apply), inside=apply)
-    return alone
-
-
-def _with_rng(apply: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
-    """A user's ``apply`` with three arguments, and whether it takes an ``rng``.
-
-    A third argument of its own is ``rng``, unless its default is not None.
-    """
-    signature = None if isinstance(apply, np.ufunc) else checks.signature_of(apply)
-    parameters = signature.parameters if signature else {}
-    rng = parameters.get("rng")
-    if rng is not None and rng.kind is inspect.Parameter.KEYWORD_ONLY:
-        return lambda params, x, rng: apply(params, x, rng=rng), True
-    if parameters and checks.accepts(apply, ("params", "x", "rng")):
-        third = [*parameters.values()][min(2, len(parameters) - 1)]
-        if third.default is None or third.default is inspect.Parameter.empty:
-            return apply, True
-    checks.function("a layer", "apply", apply, "params, x")
-    return lambda params, x, rng: apply(params, x), False
-
-
-def _takes_input_grad(vjp_fn: Vjp) -> bool:
-    """Whether a ``vjp_fn`` knows the keyword; read off the code object, since this is asked at each step."""
-    code = getattr(vjp_fn, "__code__", None)
-    if code is None:
-        return "input_grad" in inspect.signature(vjp_fn).parameters
-    return "input_grad" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

@@ -20,6 +20,7 @@ FLOORS = [
     {"tree", "rng", "recorded"},
     {"contract", "selection"},
     {"shapes", "cores"},
+    {"wrapping"},
     {"protocol"},
     {"engine", "initializers"},
     {"kernels"},

@@ -52,6 +52,7 @@ INSIDE = (
     "funcnn.training.loop",
     "funcnn.training.run",
     "funcnn.training.run_file",
+    "funcnn.wrapping",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]
 MODULES = [
