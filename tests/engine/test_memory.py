@@ -322,7 +322,7 @@ step(2)
 assert "memory-of-funcnn" not in [thread.name for thread in threading.enumerate()], "too early"
 before = resident()
 memory.IDLE_SECONDS = 1
-step(600)
+step(1200)
 assert resident() > before + 100, (before, resident())
 deadline = time.monotonic() + 20
 while time.monotonic() < deadline and (resident() > before + 40 or any(memory._free_lists.values())):
