@@ -26,7 +26,7 @@ from funcnn.rng import as_key, fold
 from funcnn.training.batching import batches, check_data, split
 from funcnn.training.evaluate import Metric, Record, check_metrics, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
-from funcnn.training.loop import Loop, Store
+from funcnn.training.loop import Loop, Store, attach
 from funcnn.training.run import (
     Callback,
     CallbackLike,
@@ -165,31 +165,37 @@ def fit(
 
     # NumPy need not warn of an overflow: if it matters, it becomes an error of fit.
     quiet: Any = {kind: "ignore" for kind, mode in np.geterr().items() if mode == "warn" and not verbose}
-    with interrupts_deferrable() as deferral, np.errstate(**quiet):
-        loop = Loop(
-            layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-            None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
-        )  # fmt: skip
-        loop.saved = saved.run if store == source else None
-        try:
-            if not start:
-                loop.epoch_ended()
-            for x, target in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
-                if loop.decision.stop:
-                    break
-                value = loop.step(x, target)
+    result: Fit | None = None
+    try:
+        with interrupts_deferrable() as deferral, np.errstate(**quiet):
+            loop = Loop(
+                layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
+                None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+            )  # fmt: skip
+            loop.saved = saved.run if store == source else None
+            try:
+                if not start:
+                    loop.epoch_ended()
+                for x, target in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
+                    if loop.decision.stop:
+                        break
+                    value = loop.step(x, target)
+                    if show is not None:
+                        show(loop.run.step - first, f"loss {value:.4f}")
+                    loop.epoch_ended()
+                result = loop.end()
                 if show is not None:
-                    show(loop.run.step - first, f"loss {value:.4f}")
-                loop.epoch_ended()
-            result = loop.end()
-            if show is not None:
-                show(0, "")
-                if result.best and len(result.history) > 1:
-                    print(_best_line(result, epochs), flush=True)
-            return result
-        except BaseException as error:
-            loop.rescue(error)
-            raise
+                    show(0, "")
+                    if result.best and len(result.history) > 1:
+                        print(_best_line(result, epochs), flush=True)
+                return result
+            except BaseException as error:
+                loop.rescue(error)
+                raise
+    except KeyboardInterrupt as error:
+        if result is not None:  # it came after the end of the run
+            attach(error, result)
+        raise
 
 
 @explained

@@ -28,7 +28,7 @@ from funcnn.training.interrupts import Deferral
 from funcnn.training.run import Callback, Decision, Fit, NonFiniteLossError, Run, decide
 from funcnn.training.run_file import save_run
 
-__all__ = ["Loop", "Store"]
+__all__ = ["Loop", "Store", "attach"]
 
 CALIBRATION_EXAMPLES = 1000
 """The number of training examples on which ``fit`` calibrates batch norm."""
@@ -197,15 +197,15 @@ class Loop:
             if not as_evaluated:
                 _noting(
                     error, "the batch norms in .result are not calibrated",
-                    lambda: _attach(error, result._replace(params=self.calibrated(run.params))),
+                    lambda: attach(error, result._replace(params=self.calibrated(run.params))),
                 )  # fmt: skip
         except KeyboardInterrupt as interrupt:
-            _attach(interrupt, result)
+            attach(interrupt, result)
             raise
 
     def keep(self, error: BaseException, run: Run, result: Fit) -> None:
         """Attach the result to the error, save the run, and tell the callbacks."""
-        _attach(error, result)
+        attach(error, result)
         if run.step > self.first and not isinstance(error, NonFiniteLossError):
             error.add_note(
                 f"fit: what training had reached after step {run.step} of {self.steps * self.epochs} is in this "
@@ -342,7 +342,7 @@ def _copied(leaf: Any) -> Any:
     return copy
 
 
-def _attach(error: BaseException, result: Fit) -> None:
+def attach(error: BaseException, result: Fit) -> None:
     """Give an error its ``.result``."""
     try:
         error.result = result  # type: ignore[attr-defined]

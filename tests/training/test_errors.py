@@ -486,3 +486,23 @@ def test_a_gradient_whose_square_overflows_raises_at_the_evaluation(optimizer: A
     calls = iter(range(10**6))
     clipped = run(fn.chain(fn.clip_by_global_norm(1.0), optimizer))
     assert clipped.history[-1]["epoch"] == 4
+
+
+def test_an_interrupt_after_the_end_carries_the_final_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(np.errstate):
+        """What ``fit`` leaves last; with ``verbose`` it changes nothing, which no other call does."""
+
+        def __init__(self, **kinds: Any) -> None:
+            super().__init__(**kinds)
+            self.last = not kinds
+
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            if self.last:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(np, "errstate", Interrupting)
+    model, x = fn.dense(1), np.ones((4, 2), np.float32)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fn.fit(model, model.init((2,), 0), fn.sgd(0.1), (x, x[:, :1]), fn.mean_squared_error, 2, batch_size=2)
+    assert [record["epoch"] for record in raised.value.result.history] == [0, 1, 2]
