@@ -82,7 +82,8 @@ def test_the_source_distribution_has_package_tests_and_examples(sdist: Path) -> 
     top = {"README.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert {name for name in names if "/" not in name} == top
     assert names - top == files("funcnn", "tests", "examples")
-    assert {name.rsplit(".", 1)[-1] for name in names - top} == {"py", "npz", "json", "md", "png", "txt", "typed"}
+    kinds = {"py", "npz", "json", "md", "png", "txt", "typed", "ipynb"}
+    assert {name.rsplit(".", 1)[-1] for name in names - top} == kinds
     assert names >= DATA | {"tests/golden/model_v1.npz", "tests/golden/checkpoint_v1.npz", "tests/golden/run_v1.npz"}
 
 
