@@ -21,10 +21,10 @@ from funcnn.aliases import Array, Shape
 from funcnn.wording import cast, shown, uncalled, what
 
 __all__ = [
-    "PLAIN", "accepts", "array", "axes", "cast", "channels", "dtype", "example_shape", "flag", "float_array",
+    "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array",
     "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable", "labels",
     "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate", "real",
-    "returned_array", "returned_number", "returned_pair", "shown", "size", "sizes", "steps", "uncalled", "weights",
+    "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights",
     "what",
 ]  # fmt: skip
 

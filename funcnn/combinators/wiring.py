@@ -30,7 +30,7 @@ from funcnn.engine.microbatch import (
     in_microbatches,
     microbatched,
     split_like,
-)  # fmt: skip
+)
 from funcnn.protocol import Layer, Wiring, as_layer, declared
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
@@ -223,7 +223,6 @@ def _forward_cut(
     key: Key | None, keep: bool,
 ) -> tuple[Any, Callable[[Any, list[bool]], tuple[Params, list[Any]]]]:  # fmt: skip
     """Take steps for one microbatch beside the other; the values are cut as ``parts``, the input of the first, is."""
-    places = [place for place, value in enumerate(values) if value is not None]
     count = len(values)
 
     def forward(params: Params, part: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
@@ -235,7 +234,7 @@ def _forward_cut(
 
         return y, backward
 
-    live = split_like({place: values[place] for place in places}, parts)
+    live = split_like({place: value for place, value in enumerate(values) if value is not None}, parts)
     y, pull = in_microbatches(forward, params, live, key, keep)
 
     def rest(dy: Any, needed: list[bool]) -> tuple[Params, list[Any]]:

@@ -15,7 +15,7 @@ from funcnn.aliases import Array, Size
 from funcnn.calls import explained
 from funcnn.losses.targets import one_hot_rows
 from funcnn.training.batching import check_examples
-from funcnn.wording import shown
+from funcnn.wording import cast, shown
 
 __all__ = ["one_hot", "standardize", "statistics"]
 
@@ -134,7 +134,7 @@ def _float_dtype(kind: str, x: Array) -> np.dtype[Any]:
     checks.plain(kind, x, "x")
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "iuf":
         is_array = isinstance(x, np.ndarray)
-        got = f"{x.dtype} of shape {x.shape}" if is_array else f"{checks.what(x)}; use {checks.cast(x)}"
+        got = f"{x.dtype} of shape {x.shape}" if is_array else f"{checks.what(x)}; use {cast(x)}"
         raise TypeError(f"{kind}: expected an array of whole or floating-point numbers, got {got}")
     if x.dtype.kind == "f":
         checks.float_dtype(kind, x.dtype)

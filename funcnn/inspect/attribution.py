@@ -18,7 +18,7 @@ from funcnn.contract import shape_of
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
 from funcnn.protocol import Layer, LayerLike, as_layer
-from funcnn.wording import shown
+from funcnn.wording import cast, shown
 
 __all__ = ["grad_cam", "saliency"]
 
@@ -77,7 +77,7 @@ def _batch_size(kind: str, x: Any) -> int:
         checks.plain(kind, leaf, path)
         if not isinstance(leaf, np.ndarray) or not leaf.ndim:
             got = "a single number" if isinstance(leaf, np.ndarray) else checks.what(leaf)
-            raise TypeError(f"{kind}: expected {path} as an array (batch, ...), got {got}; use {checks.cast(leaf)}")
+            raise TypeError(f"{kind}: expected {path} as an array (batch, ...), got {got}; use {cast(leaf)}")
     if not leaves:
         raise ValueError(f"{kind}: expected x as an array or a dict of arrays, got an empty dict")
     return len(next(iter(leaves.values())))

@@ -21,6 +21,7 @@ from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, jo
 from funcnn.inspect.traverse import all_ties, rebuild, untied, wrapped
 from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below, is_below
+from funcnn.wording import cast
 
 __all__ = ["calibrate"]
 
@@ -123,7 +124,7 @@ def _examples(x: Tree) -> int:
     lengths = set()
     for path, leaf in tree.flatten(x).items():
         if not isinstance(leaf, np.ndarray) or not leaf.ndim:
-            got = f"{checks.what(leaf)}; use {checks.cast(leaf)}"
+            got = f"{checks.what(leaf)}; use {cast(leaf)}"
             raise TypeError(f"calibrate: expected {below('x', path)} as an array of examples, got {got}")
         checks.plain("calibrate", leaf, below("x", path))
         lengths.add(len(leaf))

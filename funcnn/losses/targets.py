@@ -15,6 +15,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Number, Shape, Size, Tree
 from funcnn.calls import explained
+from funcnn.wording import cast
 
 __all__ = [
     "Loss", "binary_target", "check_prediction", "class_target", "class_weights", "clipped_probabilities",
@@ -168,7 +169,7 @@ def check_prediction(kind: str, y: Array) -> None:
         return
     checks.plain(kind, y, "y, the model's output")
     if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
-        got, write = type(y).__name__, f"use {checks.cast(y, 'y')}"
+        got, write = type(y).__name__, f"use {cast(y, 'y')}"
         if isinstance(y, np.ndarray):
             got, write = str(y.dtype), "a loss takes (y, target), the predictions first"
         elif isinstance(y, tuple):

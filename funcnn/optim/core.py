@@ -21,7 +21,7 @@ from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Rate
 from funcnn.optim.state import SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
-from funcnn.wording import shown
+from funcnn.wording import shown, uncalled
 
 __all__ = [
     "Optimizer",
@@ -356,7 +356,7 @@ def as_optimizer(pair: OptimizerLike, expected: str = "expected an optimizer suc
         return pair
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(map(checks.is_function, pair))):
         write = spellings.name(pair)
-        raise TypeError(f"{expected}, got {shown(pair)}" + (f"; write {write}" if write else checks.uncalled(pair)))
+        raise TypeError(f"{expected}, got {shown(pair)}" + (f"; write {write}" if write else uncalled(pair)))
     return Optimizer(*pair)
 
 

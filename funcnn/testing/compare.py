@@ -12,12 +12,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Tree
 
-__all__ = ["differing", "distance", "dtype_of", "floats", "part", "read_only", "unlike"]
-
-
-def part(x: Tree, examples: slice) -> Tree:
-    """Some examples of a batch."""
-    return tree.map(lambda leaf: leaf[examples], x)
+__all__ = ["differing", "distance", "dtype_of", "floats", "read_only", "unlike"]
 
 
 def floats(*trees: Tree) -> list[tuple[Any, ...]]:

@@ -18,8 +18,9 @@ from funcnn.combinators.parameters import frozen_paths
 from funcnn.engine.microbatch import join, microbatches, output
 from funcnn.protocol import Layer, Vjp, declared, named
 from funcnn.rng import fold, generator
-from funcnn.testing.compare import differing, distance, dtype_of, floats, part, read_only, unlike
+from funcnn.testing.compare import differing, distance, dtype_of, floats, read_only, unlike
 from funcnn.testing.report import Finding, must_return
+from funcnn.training.batching import take
 from funcnn.tree import is_below
 
 __all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain"]
@@ -142,11 +143,11 @@ def batches(case: Case, key: Rng) -> list[Finding]:
     layer, params, x, _, _ = case
     with must_return("batch", "one by one"):
         n = len(tree.leaves(x)[0])
-        singles = join([layer.apply(params, part(x, slice(i, i + 1)))[0] for i in range(n)])
+        singles = join([layer.apply(params, take(x, slice(i, i + 1)))[0] for i in range(n)])
     findings = [Finding("batch", "equals singles", distance(layer.apply(params, x)[0], singles), 1e-12)]
     for size in (0, 1):
         for mode, rng in (("training", key), ("predicting", None)):
-            own = Case(layer, params, part(x, slice(size)), rng, mode)
+            own = Case(layer, params, take(x, slice(size)), rng, mode)
             with must_return("batch", f"of {size} {mode}"):
                 y, vjp_fn = own.run()
                 ones = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
@@ -208,7 +209,7 @@ def _others_do_not_matter(layer: Layer, params: Params, x: Tree, rng: Rng | None
         y, vjp_fn = case.run()
         dy = tree.map(lambda leaf: np.ones_like(leaf) if leaf.dtype.kind == "f" else None, y)
         _, dx = vjp_fn(dy if case is cases[0] else tree.map(others_changed, dy))
-        found.append(part({"y": y, "dx": dx}, slice(1)))
+        found.append(take({"y": y, "dx": dx}, slice(1)))
     mode = "predicting" if rng is None else "training"
     return Finding("one", f"per_example {mode}", distance(*found), 1e-12)
 

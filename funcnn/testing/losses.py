@@ -19,9 +19,10 @@ from funcnn.losses import Loss
 from funcnn.recorded import spelled
 from funcnn.rng import fold, generator
 from funcnn.shapes import specs
-from funcnn.testing.compare import differing, distance, floats, part, read_only
+from funcnn.testing.compare import differing, distance, floats, read_only
 from funcnn.testing.laws import FLOAT32_TOLERANCE, MIN_GRADIENT, STEPS
 from funcnn.testing.report import Finding, Report, must_raise, must_return, verdict
+from funcnn.training.batching import take
 
 __all__ = ["check_loss"]
 
@@ -107,7 +108,7 @@ def given_batch(kind: str, y: Tree, target: Tree, dtype: Any) -> tuple[Tree, Tre
 
 
 def cast(batch: Tree, dtype: Any) -> Tree:
-    """A batch with its floats in a dtype, and all else as it is."""
+    """A batch with its floats in a dtype, and all else as it is: unlike ``tree.cast``, texts too."""
     return tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf, batch)
 
 
@@ -190,17 +191,17 @@ def _pure(case: Case, mode: str) -> list[Finding]:
 def _sizes(case: Case) -> list[Finding]:
     """A batch of one, a batch of none, and targets of fewer examples than there are outputs."""
     with must_return("batch", "one example"):
-        one = case._replace(y=part(case.y, slice(1)), target=part(case.target, slice(1))).run()[0]
+        one = case._replace(y=take(case.y, slice(1)), target=take(case.target, slice(1))).run()[0]
     empty = 0.0
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            empty = float(case._replace(y=part(case.y, slice(0)), target=part(case.target, slice(0))).run()[0])
+            empty = float(case._replace(y=take(case.y, slice(0)), target=take(case.target, slice(0))).run()[0])
     except (ValueError, TypeError):
         pass
     return [
         Finding("batch", "one example", float(not math.isfinite(one)), 0.0),
         Finding("empty", "no example raises, or has a finite value", float(not math.isfinite(empty)), 0.0),
-        must_raise("target", "of one example for several", lambda: case.call(case.y, part(case.target, slice(1)))),
+        must_raise("target", "of one example for several", lambda: case.call(case.y, take(case.target, slice(1)))),
     ]
 
 

@@ -14,10 +14,11 @@ from funcnn import checks, tree
 from funcnn.aliases import Arrays, Tree
 from funcnn.recorded import spelled
 from funcnn.shapes import specs
-from funcnn.testing.compare import differing, part, read_only
+from funcnn.testing.compare import differing, read_only
 from funcnn.testing.laws import FLOAT32_TOLERANCE
 from funcnn.testing.losses import cast, given_batch, takes_weights
 from funcnn.testing.report import Finding, Report, must_raise, must_return, verdict
+from funcnn.training.batching import take
 from funcnn.training.evaluate import Metric
 
 __all__ = ["check_metric"]
@@ -62,7 +63,7 @@ def check_metric(metric: Metric, y: Arrays, target: Arrays) -> Report:
         close = _gap(value, _number(metric, cast(y, np.float32), cast(target, np.float32)))
     with must_return("batch", "one example"):
         try:
-            _number(metric, part(y, slice(1)), part(target, slice(1)))
+            _number(metric, take(y, slice(1)), take(target, slice(1)))
         except ValueError as error:
             if "undefined" not in str(error):
                 raise

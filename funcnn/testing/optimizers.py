@@ -63,7 +63,7 @@ def check_optimizer(optimizer: OptimizerLike, params: Params | None = None, rng:
     check_parameters(params, "check_optimizer")
     findings: list[Finding] = []
     for dtype in (np.float64, np.float32):
-        start = tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf, params)  # noqa: B023
+        start = tree.cast(params, dtype)
         gradients = [tree.map(lambda leaf: _gradient(leaf, random), start) for _ in range(STEPS)]
         case = Case(pair, tree.map(read_only, start), [tree.map(read_only, one) for one in gradients])
         findings += _forms(case, np.dtype(dtype).name)

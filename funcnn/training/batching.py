@@ -17,6 +17,7 @@ from funcnn.aliases import Array, Arrays, Data, Rng, Tree
 from funcnn.calls import explained
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
+from funcnn.wording import cast
 
 __all__ = ["batches", "k_fold", "split"]
 
@@ -176,7 +177,7 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
             checks.plain(kind, leaf, path)
             if not isinstance(leaf, np.ndarray) or not leaf.ndim:
                 got = "one without axes" if isinstance(leaf, np.ndarray) else f"a {type(leaf).__name__}"
-                fix = checks.cast(leaf, name, "np.float32" if name == "x" else "")
+                fix = cast(leaf, name, "np.float32" if name == "x" else "")
                 raise TypeError(f"{kind}: expected {path} as an array with one example per index, got {got}; use {fix}")
             sizes[path] = len(leaf)
         tree.flatten({name: part})  # raises if a key could not be part of a path

@@ -19,7 +19,7 @@ from funcnn import checks, notebook, spellings
 from funcnn.aliases import Params, Tree
 from funcnn.recorded import Call, made, spelled
 from funcnn.training.evaluate import Record, called
-from funcnn.wording import shown
+from funcnn.wording import shown, uncalled
 
 __all__ = [
     "Callback", "CallbackLike", "Decision", "Fit", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks",
@@ -251,7 +251,7 @@ def as_callbacks(callbacks: Sequence[CallbackLike]) -> tuple[Callback | Callable
         raise TypeError(f"{expected}, got {shown(callbacks)}{hint}")
     for callback in callbacks:
         if checks.is_constructor(callback) or isinstance(callback, type):
-            raise TypeError(f"{expected}, got {callback.__name__}, which makes one{checks.uncalled(callback)}")
+            raise TypeError(f"{expected}, got {callback.__name__}, which makes one{uncalled(callback)}")
         if not _is_callback(callback):
             write = spellings.name(callback)
             raise TypeError(f"{expected}, got {shown(callbacks)}" + (f"; write {write}" if write else ""))
