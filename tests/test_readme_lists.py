@@ -48,6 +48,7 @@ INSIDE = (
     "funcnn.testing.compare",
     "funcnn.testing.laws",
     "funcnn.testing.report",
+    "funcnn.testing.table",
     "funcnn.training.interrupts",
     "funcnn.training.loop",
     "funcnn.training.run",

@@ -1,7 +1,7 @@
 """The layers, one file a family; each is a function that returns the pair ``(init, apply)``.
 
 A new layer without parameters is ``stateless(kind, forward)``, a new activation one row in ``activation.py``, any other
-one a constructor like ``dense.py``. It is exported here and gets one row in ``testing/table.py``, which runs it through
+one a constructor like ``dense.py``. It is exported here and gets one row in ``testing/table/``, which runs it through
 every law. Array work belongs in ``kernels/``.
 """
 
