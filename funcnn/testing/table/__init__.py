@@ -5,8 +5,13 @@ The rows stand in one file a family. The tests run through them, and so does ``p
 
 from __future__ import annotations
 
-from funcnn.testing.table import activations, combinators, dense, norms, shapes, windows
+from funcnn.testing.table.activations import ROWS as ACTIVATIONS
+from funcnn.testing.table.combinators import ROWS as COMBINATORS
+from funcnn.testing.table.dense import ROWS as DENSE
+from funcnn.testing.table.norms import ROWS as NORMS
 from funcnn.testing.table.row import Row
+from funcnn.testing.table.shapes import ROWS as SHAPES
+from funcnn.testing.table.windows import ROWS as WINDOWS
 
 __all__ = ["table_of_layers"]
 
@@ -21,5 +26,4 @@ def table_of_layers() -> list[Row]:
         >>> len(table_of_layers()) > 30
         True
     """
-    families = (dense, windows, shapes, norms, activations, combinators)
-    return [row for family in families for row in family.ROWS]
+    return [*DENSE, *WINDOWS, *SHAPES, *NORMS, *ACTIVATIONS, *COMBINATORS]
