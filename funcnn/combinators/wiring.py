@@ -19,6 +19,7 @@ import numpy as np
 from funcnn import contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.calls import explained
+from funcnn.combinators.pooled_relu import relu_after_pooling
 from funcnn.contract import add_path, shape_of
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import (
@@ -127,7 +128,7 @@ def wired(
         A layer whose forward pass is one coroutine for all its children.
     """
     leaves = [path for path in dict.fromkeys(source for _, inputs in wiring for source in inputs) if "/" in path]
-    steps = _steps(children, wiring, leaves, merge)
+    steps = _steps(relu_after_pooling(children, wiring), wiring, leaves, merge)
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)

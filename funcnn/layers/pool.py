@@ -57,7 +57,9 @@ def _pool(
         checks.images(kind, x, axes)
         return reduce(x, window.fit(kind, x.shape))
 
-    return stateless(kind, forward, working_set=elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
+    made.apply.picks_the_largest = reduce is MAX  # type: ignore[attr-defined]
+    return made
 
 
 MAX_PIXELS_TO_ADD = 256
