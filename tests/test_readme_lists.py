@@ -21,6 +21,7 @@ INSIDE = (
     "funcnn.spellings",
     "funcnn.wording",
     "funcnn.contract",
+    "funcnn.combinators.pooled_relu",
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
