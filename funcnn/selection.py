@@ -11,7 +11,7 @@ from typing import Any
 from funcnn import checks
 from funcnn.wording import shown
 
-__all__ = ["selected", "selected_names"]
+__all__ = ["selected", "steps_to"]
 
 
 def selected(layer: Any, which: Any, kind: str) -> Any:
@@ -22,22 +22,30 @@ def selected(layer: Any, which: Any, kind: str) -> Any:
         which: a path, a number or a slice; see ``Layer.__getitem__``.
         kind: how messages begin.
     """
-    if isinstance(which, str):
-        for number, name in enumerate(which.split("/")):
-            if name not in layer.children:
-                above = "/".join(which.split("/")[:number]) or "the model"
-                inside = [*layer.children] or "no children"
-                raise ValueError(f"{kind}: there is no layer {shown(which)}; {above} has {inside}")
-            layer = _child(layer, name)
-        return layer
-    names = selected_names(layer, which, kind)
     if not isinstance(which, slice):
-        return _child(layer, names[0])
+        return steps_to(layer, which, kind)[-1][1]
+    names = _names(layer, which, kind)
     chain = layer.chain_of({name: layer.children[name] for name in names})
     return chain if layer.around is None else layer.around(chain, names)
 
 
-def selected_names(layer: Any, which: Any, kind: str) -> list[str]:
+def steps_to(layer: Any, which: str | int, kind: str) -> list[tuple[str, Any]]:
+    """The names and layers on the way to a path or a place; the last one is the layer there."""
+    if not isinstance(which, str):
+        (name,) = _names(layer, which, kind)
+        return [(name, _child(layer, name))]
+    names, steps = which.split("/"), list[tuple[str, Any]]()
+    for name in names:
+        if name not in layer.children:
+            above = "/".join(names[: len(steps)]) or "the model"
+            inside = [*layer.children] or "no children"
+            raise ValueError(f"{kind}: there is no layer {shown(which)}; {above} has {inside}")
+        layer = _child(layer, name)
+        steps.append((name, layer))
+    return steps
+
+
+def _names(layer: Any, which: Any, kind: str) -> list[str]:
     """The names of the children at a place or in a slice, or an error that says what there is."""
     names = [*layer.children]
     if isinstance(which, slice):

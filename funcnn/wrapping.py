@@ -67,7 +67,8 @@ def checked(apply: Callable[..., Any]) -> LayerApply:
 def with_own_blas_threads(apply: LayerApply) -> LayerApply:
     """An ``apply`` for calls from outside of a model: BLAS has a number of threads that the input alone decides.
 
-    A combinator calls the function ``inside``.
+    A combinator calls the function ``inside``, and knows better: it cuts the batch, so that its microbatches use the
+    cores. A convolution alone is not cut, and is up to 1.5 times faster with the threads of BLAS.
     """
 
     def alone(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, LayerVjp]:

@@ -1,11 +1,22 @@
-"""What all tests share: floating-point accidents are errors, and an alarm may stand for Ctrl-C."""
+"""What all tests share: floating-point accidents are errors, an alarm may stand for Ctrl-C, all cores work.
+
+Whole folders are shared out among worker processes (pytest-xdist), one per core, each of which collects all tests; what
+a test measures for the end of the run travels in the ``user_properties`` of its report.
+"""
 
 import gc
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Tests that are named by file run in this process, sooner than workers start, and ``-s`` and debuggers work."""
+    return None if all(Path(argument).is_dir() for argument in config.args) else 0
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +42,25 @@ def alarm_is_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def pytest_collection_finish() -> None:
-    """What was made while collecting stays to the end, so the garbage collector need not look at it again."""
+@pytest.fixture(autouse=True, scope="module")
+def _old_objects_stay() -> None:
+    """What earlier files and the collection of tests have made is not looked at again by the garbage collector."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The largest error of each family of layers and losses that was compared with PyTorch.
+
+    It is printed here, and not in ``tests/with_torch``, whose ``conftest.py`` only the workers load.
+    """
+    largest: dict[str, float] = {}
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for what, value in report.user_properties:
+            if what == "agreement with PyTorch":
+                family, error = value
+                largest[family] = max(error, largest.get(family, 0.0))
+    if largest:
+        terminalreporter.section("agreement with PyTorch: largest relative error, float64")
+        for family, error in sorted(largest.items()):
+            terminalreporter.write_line(f"{family:<24} {error:.1e}")

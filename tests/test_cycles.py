@@ -31,10 +31,10 @@ LABELS = np.arange(80) % 10
 
 @pytest.fixture(autouse=True)
 def _no_garbage_collection() -> Iterator[None]:
-    gc.disable()
+    gc.collect()
     gc.freeze()
+    gc.disable()
     yield
-    gc.unfreeze()
     gc.enable()
 
 

@@ -135,7 +135,7 @@ def test_a_result_and_a_model_with_it_are_copied(how: str) -> None:
         (fn.relu, "relu"),
         ([fn.initializers.ones], "[initializers.ones]"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_an_argument_is_spelled_so_that_it_can_be_evaluated(value: Any, text: str) -> None:
     assert spelled(value) == text

@@ -11,7 +11,7 @@ from funcnn.calls import explained
 from funcnn.combinators.parameters import expanded
 from funcnn.contract import params_dict
 from funcnn.protocol import Layer, LayerLike, as_layer, declared
-from funcnn.selection import selected, selected_names
+from funcnn.selection import selected, steps_to
 from funcnn.tree import is_below
 
 __all__ = ["part"]
@@ -51,15 +51,13 @@ def part(model: LayerLike, params: Params, which: str | int | slice) -> tuple[La
     """
     layer = as_layer(model)
     params_dict("part", params)
-    found: Layer = selected(layer, which, "part")
     if isinstance(which, slice):
+        chain: Layer = selected(layer, which, "part")
         full = expanded(layer, params)
-        own = {name: full[name] for name in found.children if name in full}
-        return found, _without_targets(found, own)
-    path = which if isinstance(which, str) else selected_names(layer, which, "part")[0]
-    for name in path.split("/"):
-        params, layer = expanded(layer, params).get(name, {}), layer[name]
-        params = _without_targets(layer, params)
+        return chain, _without_targets(chain, {name: full[name] for name in chain.children if name in full})
+    for name, inside in steps_to(layer, which, "part"):
+        params = _without_targets(inside, expanded(layer, params).get(name, {}))
+        layer = inside
     return layer, params
 
 

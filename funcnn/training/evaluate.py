@@ -189,8 +189,7 @@ def scores(
 
 def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> CheckedLoss:
     """The same loss, but an error names it if it does not return a number and, where it is used, a gradient like y."""
-    takes = "y, target" if checks.is_function(loss) else ""
-    function, name = checks.function(kind, "loss", loss, takes), f"the loss {spelled(loss)}"
+    function, name = _of_y_and_target(kind, "loss", loss), f"the loss {spelled(loss)}"
 
     def checked(y: Tree, target: Tree) -> tuple[float, Tree]:
         returned = called(name, function, y, target)
@@ -231,7 +230,12 @@ def check_metrics(kind: str, metrics: Mapping[str, Metric] | None) -> Mapping[st
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name:
             raise TypeError(f"{kind}: expected the names of metrics as texts, got {shown(name)}")
-        checks.function(kind, f"the metric {name!r}", metric, "y, target" if checks.is_function(metric) else "")
+        _of_y_and_target(kind, f"the metric {name!r}", metric)
     if "loss" in metrics:
         raise ValueError(f"{kind}: a metric may not be called 'loss': the loss is recorded under that name")
     return metrics
+
+
+def _of_y_and_target(kind: str, name: str, function: Any) -> Any:
+    """A loss or a metric, or an error if it takes other arguments; an object with ``__call__`` may take any."""
+    return checks.function(kind, name, function, "y, target" if checks.is_function(function) else "")

@@ -174,7 +174,8 @@ def test_weights_are_still_read_by_numpy_and_by_load(tmp_path: Path) -> None:
     "value",
     [
         True, 3, -0.0, 1e-30, float("-inf"), "text", None, (1, (2, 3)), [1, [2]], {"a": (1, [2])}, np.int64(3),
-        np.float32(0.1), np.float64(0.1), (), fn.relu, [fn.relu, fn.dense(2)], flat,
+        np.float32(0.1), np.float64(0.1), (), fn.relu, [fn.relu, fn.dense(2)],
+        pytest.param(flat, id="flat"),
     ],
     ids=repr,
 )  # fmt: skip

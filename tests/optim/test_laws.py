@@ -128,7 +128,7 @@ def test_the_call_that_makes_an_optimizer_is_its_repr(optimizer: Optimizer) -> N
 
 
 @every_optimizer
-@pytest.mark.parametrize("how", [lambda o: pickle.loads(pickle.dumps(o)), copy.deepcopy, copy.copy], ids=str)
+@pytest.mark.parametrize("how", [lambda o: pickle.loads(pickle.dumps(o)), copy.deepcopy, copy.copy])
 def test_a_copy_makes_the_same_bits(optimizer: Optimizer, how: Callable[[Optimizer], Optimizer]) -> None:
     copied = how(optimizer)
     assert copied is not optimizer

@@ -44,7 +44,7 @@ def in_the_head(params: Any) -> Any:
     return tree.map_with_path(lambda path, _: path.startswith("head"), params)
 
 
-@pytest.mark.parametrize("mask", ["head/*", "head*", "h[e]ad/?", HEAD, in_the_head], ids=str)
+@pytest.mark.parametrize("mask", ["head/*", "head*", "h[e]ad/?", HEAD, in_the_head])
 def test_a_mask_is_a_pattern_a_tree_or_a_function(mask: Any) -> None:
     optimizer = masked(add_momentum(0.5), mask)
     state = optimizer.init(PARAMS)

@@ -384,6 +384,12 @@ def test_a_file_that_is_not_a_log_is_not_changed(tmp_path: Path, content: bytes)
     assert file.read_bytes() == content
 
 
+def test_a_log_in_a_missing_folder_raises_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing/log\.csv") as caught:
+        fit(csv_log(tmp_path / "missing" / "log.csv"))
+    assert [record["step"] for record in caught.value.result.history] == [0]  # type: ignore[attr-defined]
+
+
 def test_an_empty_file_is_filled(tmp_path: Path) -> None:
     (tmp_path / "log.csv").touch()
     fit(csv_log(tmp_path / "log.csv"), epochs=0)

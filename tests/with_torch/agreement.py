@@ -2,7 +2,7 @@
 
 A family is a dict ``CASES`` from the kind of a layer to a hypothesis strategy of cases. A case is a layer, its input
 and PyTorch's function of parameters and input, both in our layout. ``LARGEST`` collects the largest relative error of
-each family, which pytest prints at the end.
+each family while a test runs; pytest prints those of all tests at the end.
 """
 
 from collections.abc import Callable

@@ -284,7 +284,7 @@ def test_batch_norm(shape: tuple[int, ...], training: bool) -> None:
         (fn.flatten, lambda F, x: x.flatten(1)),
         (fn.upsample2d((2, 3)), lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=(2, 3)), x)),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_layers_without_parameters(layer: fn.Layer, theirs: Callable[[Any, Any], Any]) -> None:
     import torch.nn.functional as F
@@ -307,7 +307,7 @@ def test_layers_without_parameters(layer: fn.Layer, theirs: Callable[[Any, Any],
             lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=(2, 1, 3)), x),
         ),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_series_and_volumes(layer: fn.Layer, rank: int, theirs: Callable[[Any, Any], Any]) -> None:
     import torch.nn.functional as F
