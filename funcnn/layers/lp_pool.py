@@ -1,21 +1,25 @@
 """Sum pooling adds up the pixels of each window, and Lp pooling is its generalization (Σ x^p)^(1/p).
 
-With p = 1 that is the sum, with p = 2 the root of the energy, and as p grows it comes near to the maximum. Padding is 0
-and adds nothing.
+With p = 1 that is the sum, with p = 2 the root of the sum of squares, and with p = infinity the largest absolute value.
+Padding is 0 and adds nothing.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.lp_pooling import lp_gradient, lp_pool
 from funcnn.kernels.pooling import sum_gradient, sum_pool
+from funcnn.kernels.selection import select
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry
 from funcnn.layers.activation import Pull
-from funcnn.layers.pool import pooling
+from funcnn.layers.pool import MAX, pooling
 from funcnn.protocol import Layer, layer
 
 __all__ = ["lp_pool1d", "lp_pool2d", "lp_pool3d", "sum_pool1d", "sum_pool2d", "sum_pool3d"]
@@ -30,9 +34,22 @@ def _lp(p: float, x: Array, geometry: Geometry) -> tuple[Array, Pull]:
     return y, lambda dy: lp_gradient(x, y, dy, p, geometry)
 
 
+def _largest(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
+    y, pull = MAX(np.abs(x), geometry)
+
+    def signed(dy: Array) -> Array:
+        dx = pull(dy)
+        return select(np.where(x < 0, -dx, dx), x != 0)
+
+    return y, signed
+
+
 def _lp_pool(kind: str, axes: Axes, p: Any, size: Any, stride: Any, padding: Any, ceil_mode: Any) -> Layer:
     """Lp pooling over any number of axes."""
-    power = checks.positive(kind, "p", p, "2")
+    power = checks.real(kind, "p", p)
+    if power == math.inf:
+        return pooling(kind, axes, _largest, size, stride, padding, ceil_mode)
+    checks.positive(kind, "p", power, "2")
     return pooling(kind, axes, _sum if power == 1 else partial(_lp, power), size, stride, padding, ceil_mode)
 
 
@@ -133,7 +150,7 @@ def lp_pool1d(
     where a power overflows. A window that hangs over the edge holds fewer pixels; PyTorch scales it up to a whole one.
 
     Args:
-        p: the power, a positive number; 1 is the sum.
+        p: the power, a positive number; 1 is the sum, ``math.inf`` the largest |x|.
         window: its size in pixels.
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
@@ -173,7 +190,7 @@ def lp_pool2d(
     where a power overflows. A window that hangs over the edge holds fewer pixels; PyTorch scales it up to a whole one.
 
     Args:
-        p: the power, a positive number; 1 is the sum.
+        p: the power, a positive number; 1 is the sum, ``math.inf`` the largest |x|.
         window: its size in pixels, an int or a pair (height, width).
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window.
@@ -213,7 +230,7 @@ def lp_pool3d(
     where a power overflows. A window that hangs over the edge holds fewer pixels; PyTorch scales it up to a whole one.
 
     Args:
-        p: the power, a positive number; 1 is the sum.
+        p: the power, a positive number; 1 is the sum, ``math.inf`` the largest |x|.
         window: its size in pixels, an int or a triple (depth, height, width).
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
