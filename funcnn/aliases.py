@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Array", "Arrays", "Data", "Key", "Labelled", "Padding", "Params", "PerAxis", "PerAxisOrNone", "Rng", "Shape",
-    "Shapes", "Size",
+    "Array", "Arrays", "Data", "Key", "Labelled", "Padding", "Params", "PerAxis", "Rng", "Shape", "Shapes", "Size",
 ]  # fmt: skip
 
 Array: TypeAlias = NDArray[Any]

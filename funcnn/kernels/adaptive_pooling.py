@@ -12,36 +12,40 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
-from funcnn.kernels.windows import Sizes
+from funcnn.kernels.pooling import extreme_gradient
+from funcnn.kernels.windows import Geometry, Sizes
 
 __all__ = ["adaptive_max", "adaptive_max_gradient", "adaptive_mean", "adaptive_mean_gradient", "precise_mean"]
 
 MAX_PIXELS_TO_ADD = 256
 """Pixels up to which a sum in float32 is precise: NumPy adds them one after the other."""
 
+MAX_TAPS = 32
+"""Longer windows are few, so that it is faster to look for the largest pixel of each."""
+
 Stages: TypeAlias = list[Array]
 """An image before the first axis is reduced, between the axes, and after the last."""
 
 
-def precise_mean(x: Array, axes: tuple[int, ...], pixels: int) -> Array:
-    """The mean over some axes, also of more numbers than float32 can add, and of numbers whose sum overflows.
+def precise_mean(x: Array, axis: int) -> Array:
+    """The mean over an axis, also of more numbers than float32 can add, and of numbers whose sum overflows.
 
     Args:
         x: an array of floats.
-        axes: the axes.
-        pixels: how many elements they have together.
+        axis: the axis, of at least one element.
 
     Returns:
-        The mean, of the dtype of x, without these axes.
+        The mean, of the dtype of x, without the axis.
     """
+    pixels = x.shape[axis]
     precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype.type
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            y = x.mean(axes, precise)
+            y = np.add.reduce(x, axis, precise)
     except FloatingPointError:  # the sum overflows, the mean does not
-        y = (x / pixels).sum(axes, precise)
-    found: Array = y.astype(x.dtype, copy=False)
-    return found
+        return np.add.reduce(x / pixels, axis, precise).astype(x.dtype, copy=False)
+    y /= pixels
+    return y.astype(x.dtype, copy=False)
 
 
 def adaptive_mean(x: Array, sizes: Sizes) -> Array:
@@ -54,11 +58,10 @@ def adaptive_mean(x: Array, sizes: Sizes) -> Array:
     Returns:
         (batch, *sizes, channels).
     """
-    for axis in _reduced_axes(x, sizes):
+    for axis in reversed(_reduced_axes(x, sizes)):
         y = empty_like(x, _with_size(x, axis, sizes[axis - 1]))
         for window, one in _windows(axis, x.shape[axis], sizes[axis - 1]):
-            part = x[window]
-            y[one] = np.expand_dims(precise_mean(part, (axis,), part.shape[axis]), axis)
+            y[one] = np.expand_dims(precise_mean(x[window], axis), axis)
         x = y
     return x
 
@@ -117,13 +120,37 @@ def adaptive_max_gradient(stages: Stages, dy: Array) -> Array:
     """
     for x, y in reversed([*pairwise(stages)]):
         axis = next(axis for axis in range(1, x.ndim) if x.shape[axis] != y.shape[axis])
+        windows = _windows(axis, x.shape[axis], y.shape[axis])
+        longest = max(window[axis].stop - window[axis].start for window, _ in windows)
         dx = empty_like(x)
         dx[...] = 0
-        for window, one in _windows(axis, x.shape[axis], y.shape[axis]):
-            winner, part = np.expand_dims(x[window].argmax(axis), axis), dx[window]
-            np.put_along_axis(part, winner, np.take_along_axis(part, winner, axis) + dy[one], axis)
+        if longest <= MAX_TAPS:
+            _add_by_taps(dx, x, y, dy, axis, longest)
+        else:
+            for window, one in windows:
+                winner, part = np.expand_dims(x[window].argmax(axis), axis), dx[window]
+                np.put_along_axis(part, winner, np.take_along_axis(part, winner, axis) + dy[one], axis)
         dy = dx
     return dy
+
+
+def _add_by_taps(dx: Array, x: Array, y: Array, dy: Array, axis: int, longest: int) -> None:
+    """Add the gradient of one axis to dx, with windows made equally long, side by side, by repeating their last pixel.
+
+    A pixel that is repeated is not the first of its kind, so the copies get nothing.
+    """
+    windows = _windows(axis, x.shape[axis], y.shape[axis])
+    taps = np.arange(longest)
+    pixels = [np.minimum(window[axis].start + taps, window[axis].stop - 1) for window, _ in windows]
+    tiles = x.take(np.concatenate(pixels), axis)
+    size = tuple(longest if n == axis else 1 for n in range(1, x.ndim - 1))
+    counts, ones = y.shape[1:-1], (1,) * len(size)
+    geometry = Geometry(size, size, ones, tiles.shape[1:-1], counts, ((0, 0),) * len(size))
+    gradient = extreme_gradient(tiles, y, dy, np.maximum, geometry)
+    before = (slice(None),) * axis
+    for number, (window, _) in enumerate(windows):
+        first, part = number * longest, dx[window]
+        part += gradient[(*before, slice(first, first + part.shape[axis]))]
 
 
 def _reduced_axes(x: Array, sizes: Sizes) -> list[int]:

@@ -4,6 +4,9 @@ Powers of pixels overflow long before the result does, so the pixels of a window
 The gradient is made of ratios of a pixel and the output, and needs no large power either.
 """
 
+from functools import reduce
+from itertools import repeat
+
 import numpy as np
 
 from funcnn.aliases import Array
@@ -14,6 +17,9 @@ from funcnn.kernels.selection import multiplied, select
 from funcnn.kernels.windows import Geometry
 
 __all__ = ["lp_gradient", "lp_pool"]
+
+MAX_FACTORS = 8
+"""The whole power up to which products take its place."""
 
 
 def lp_pool(x: Array, p: float, geometry: Geometry) -> Array:
@@ -30,11 +36,11 @@ def lp_pool(x: Array, p: float, geometry: Geometry) -> Array:
     scale = extreme_pool(np.abs(x), np.maximum, geometry)
     np.minimum(scale, np.finfo(x.dtype).max, out=scale)  # an infinite pixel stays infinite beside it
     scale[scale == 0] = 1
-    image, total, term = pad(x, geometry.padding), np.zeros_like(scale), empty_like(scale)
+    image, total, ratio = pad(x, geometry.padding), np.zeros_like(scale), empty_like(scale)
     with np.errstate(over="ignore", invalid="ignore"):  # y may be too large, and inf - inf is NaN
         for tap in geometry.taps():
-            np.divide(image[tap], scale, out=term)
-            total += _power(term, p)
+            np.divide(image[tap], scale, out=ratio)
+            total += _power(ratio, p)
         root = np.sqrt(total) if p == 2 else np.copysign(np.abs(total) ** (1 / p), total)
         root *= scale
     return root
@@ -58,19 +64,20 @@ def lp_gradient(x: Array, y: Array, dy: Array, p: float, geometry: Geometry) -> 
     dy, size = select(dy, y != 0, empty_like(y)), np.where(y == 0, 1, np.abs(y))
     with np.errstate(all="ignore"):  # where a sum of both signs cancels, the gradient may be too large
         for tap in geometry.taps():
-            pixels = image[tap]
-            np.divide(pixels, size, out=ratio)
-            if p != 2:
-                power = np.abs(ratio) ** (p - 1)
+            np.divide(image[tap], size, out=ratio)
+            if p % 1 == 0:
+                factor = _power(ratio, p - 1)  # it is negative if p - 1 is odd and x negative
+            else:
+                factor = np.copysign(np.abs(ratio) ** (p - 1), ratio)
                 if p < 1:  # |x|^p has a cusp at 0, whose slopes cancel
-                    power[pixels == 0] = 0
-                ratio = power if p % 2 == 1 else np.copysign(power, ratio)
-            dx[tap] += multiplied(dy, [ratio])
+                    factor[ratio == 0] = 0
+            dx[tap] += multiplied(dy, [factor])
     return unpad(dx, geometry.padding)
 
 
 def _power(x: Array, p: float) -> Array:
-    """x^p, in the memory of x."""
-    if p == 2:
-        return np.multiply(x, x, out=x)
-    return np.power(x if p % 1 == 0 else np.abs(x), p, out=x)
+    """x^p, with the sign of x if p is odd, and |x|^p otherwise; a few products are much faster than a power."""
+    if p % 1 == 0 and p <= MAX_FACTORS:
+        return reduce(np.multiply, repeat(x, int(p)))
+    power: Array = np.abs(x) ** p
+    return np.copysign(power, x) if p % 2 == 1 else power

@@ -77,7 +77,9 @@ MAX = """y[n, c] = the largest value of channel c over the whole {whole};  dx = 
 
 def _avg(x: Array) -> tuple[Array, Pull]:
     shape, over, pixels = x.shape, tuple(range(1, x.ndim - 1)), math.prod(x.shape[1:-1])
-    y = precise_mean(x, over, pixels)
+    y = x
+    for _ in over:
+        y = precise_mean(y, 1)
     return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), shape)
 
 
