@@ -1,55 +1,28 @@
 """Adaptive pooling divides each axis into a wanted number of windows, and takes the mean or the maximum of each.
 
-Windows of an axis differ by up to two pixels in length and may overlap by one. The axes are independent, so they are
-reduced one after the other, with one operation for each window of an axis. A global pooling has one window.
+Windows of an axis differ by one pixel in length and may overlap by one. The axes are independent, so they are reduced
+one after the other, with one operation for each window of an axis. A global pooling has one window.
 """
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
-from funcnn.kernels.pooling import extreme_gradient
-from funcnn.kernels.windows import Geometry, Sizes
+from funcnn.kernels.windows import Sizes
 
-__all__ = ["adaptive_max", "adaptive_max_gradient", "adaptive_mean", "adaptive_mean_gradient", "precise_mean"]
+__all__ = ["adaptive_max", "adaptive_max_gradient", "adaptive_mean", "adaptive_mean_gradient"]
 
-MAX_PIXELS_TO_ADD = 256
-"""Pixels up to which a sum in float32 is precise: NumPy adds them one after the other."""
-
-MAX_TAPS = 32
-"""Longer windows are few, so that it is faster to look for the largest pixel of each."""
-
-Stages: TypeAlias = list[Array]
-"""An image before the first axis is reduced, between the axes, and after the last."""
-
-
-def precise_mean(x: Array, axis: int) -> Array:
-    """The mean over an axis, also of more numbers than float32 can add, and of numbers whose sum overflows.
-
-    Args:
-        x: an array of floats.
-        axis: the axis, of at least one element.
-
-    Returns:
-        The mean, of the dtype of x, without the axis.
-    """
-    pixels = x.shape[axis]
-    precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype.type
-    try:
-        with np.errstate(over="raise", invalid="ignore"):
-            y = np.add.reduce(x, axis, precise)
-    except FloatingPointError:  # the sum overflows, the mean does not
-        return np.add.reduce(x / pixels, axis, precise).astype(x.dtype, copy=False)
-    y /= pixels
-    return y.astype(x.dtype, copy=False)
+MAX_RUN_TO_ADD, MAX_PIXELS_TO_ADD = 256, 4096
+"""Pixels of an axis, and of a window, up to which a sum in float32 is precise: NumPy adds them one after the other."""
 
 
 def adaptive_mean(x: Array, sizes: Sizes) -> Array:
-    """The mean of each window.
+    """The mean of each window, also of more pixels than float32 can add, and of numbers whose sum overflows.
 
     Args:
         x: (batch, *pixels, channels), with at least one pixel.
@@ -58,12 +31,10 @@ def adaptive_mean(x: Array, sizes: Sizes) -> Array:
     Returns:
         (batch, *sizes, channels).
     """
-    for axis in reversed(_reduced_axes(x, sizes)):
-        y = empty_like(x, _with_size(x, axis, sizes[axis - 1]))
-        for window, one in _windows(axis, x.shape[axis], sizes[axis - 1]):
-            y[one] = np.expand_dims(precise_mean(x[window], axis), axis)
-        x = y
-    return x
+    lengths = [-(-pixels // size) for pixels, size in zip(x.shape[1:-1], sizes, strict=True)]
+    precise = max(lengths) > MAX_RUN_TO_ADD or math.prod(lengths) > MAX_PIXELS_TO_ADD
+    y = _reduced(x, sizes, _add, np.float64 if precise else x.dtype)
+    return y.astype(x.dtype, copy=False)
 
 
 def adaptive_mean_gradient(dy: Array, pixels: Sizes) -> Array:
@@ -76,7 +47,7 @@ def adaptive_mean_gradient(dy: Array, pixels: Sizes) -> Array:
     Returns:
         dx: like the input.
     """
-    for axis in _reduced_axes(dy, pixels):
+    for axis in reversed(_changed_axes(dy, pixels)):
         dx = empty_like(dy, _with_size(dy, axis, pixels[axis - 1]))
         dx[...] = 0
         for window, one in _windows(axis, pixels[axis - 1], dy.shape[axis]):
@@ -86,76 +57,106 @@ def adaptive_mean_gradient(dy: Array, pixels: Sizes) -> Array:
     return dy
 
 
-def adaptive_max(x: Array, sizes: Sizes) -> Stages:
-    """The largest value of each window, the last item; NaN wins over every number.
+def adaptive_max(x: Array, sizes: Sizes) -> Array:
+    """The largest value of each window; NaN wins over every number.
 
     Args:
         x: (batch, *pixels, channels), with at least one pixel.
         sizes: how many windows each axis has.
 
     Returns:
-        What ``adaptive_max_gradient`` takes; its last item is the result, (batch, *sizes, channels).
+        (batch, *sizes, channels).
     """
-    stages = [x]
-    for axis in _reduced_axes(x, sizes):
-        x, y = stages[-1], empty_like(x, _with_size(stages[-1], axis, sizes[axis - 1]))
-        for window, one in _windows(axis, x.shape[axis], sizes[axis - 1]):
-            np.maximum.reduce(x[window], axis, keepdims=True, out=y[one])
-        stages.append(y)
-    return stages
+    return _reduced(x, sizes, np.maximum.reduce, x.dtype)
 
 
-def adaptive_max_gradient(stages: Stages, dy: Array) -> Array:
-    """dx of ``adaptive_max``: each ``dy`` goes to the first pixel of its window that is the largest.
+def adaptive_max_gradient(x: Array, y: Array, dy: Array) -> Array:
+    """dx of ``adaptive_max``: each ``dy`` goes to the first pixel of its window that equals ``y``.
 
-    The axes are reduced from the last to the first, so the first of the rows with the largest value is taken, and in it
-    the first of such pixels: that is the first in the order of reading.
+    Windows are made equally long, by repeating their last pixel, and lie side by side. So all are compared at once. A
+    pixel that is repeated is not the first of its kind, so the copies get nothing.
 
     Args:
-        stages: what ``adaptive_max`` returned.
-        dy: like its last item.
+        x: the input.
+        y: the output.
+        dy: like ``y``.
 
     Returns:
-        dx: like the first.
+        dx: like ``x``.
     """
-    for x, y in reversed([*pairwise(stages)]):
-        axis = next(axis for axis in range(1, x.ndim) if x.shape[axis] != y.shape[axis])
-        windows = _windows(axis, x.shape[axis], y.shape[axis])
-        longest = max(window[axis].stop - window[axis].start for window, _ in windows)
-        dx = empty_like(x)
-        dx[...] = 0
-        if longest <= MAX_TAPS:
-            _add_by_taps(dx, x, y, dy, axis, longest)
-        else:
-            for window, one in windows:
-                winner, part = np.expand_dims(x[window].argmax(axis), axis), dx[window]
-                np.put_along_axis(part, winner, np.take_along_axis(part, winner, axis) + dy[one], axis)
-        dy = dx
-    return dy
+    batch, channels, rank = len(x), x.shape[-1], x.ndim - 2
+    tiling = _tiling(x.shape[1:-1], y.shape[1:-1])
+    image_pixels, windows, tiles = math.prod(x.shape[1:-1]), math.prod(y.shape[1:-1]), len(tiling.pixels)
+    tiled = x.reshape(batch, image_pixels, channels)
+    if tiles > image_pixels:
+        tiled = tiled.take(tiling.pixels, 1)
+    tiled = tiled.reshape(batch, *tiling.shape, channels)
+    best = np.expand_dims(y, tuple(range(2, 2 * rank + 1, 2)))
+    equal = np.equal(tiled, best, order="C")
+    if np.isnan(best).any():
+        equal |= np.isnan(tiled) & np.isnan(best)
+    place, channel = np.divmod(np.flatnonzero(equal), channels)
+    image, place = np.divmod(place, tiles)
+    won = np.empty(y.size, np.intp)
+    # In reverse, so that the first of those that tie is written last.
+    by = (image * windows + tiling.windows[place]) * channels + channel
+    won[by[::-1]] = ((image * image_pixels + tiling.pixels[place]) * channels + channel)[::-1]
+    dx = np.zeros(x.shape, dy.dtype)
+    np.add.at(dx.reshape(-1), won, dy.ravel())
+    return dx
 
 
-def _add_by_taps(dx: Array, x: Array, y: Array, dy: Array, axis: int, longest: int) -> None:
-    """Add the gradient of one axis to dx, with windows made equally long, side by side, by repeating their last pixel.
+class _Tiling(NamedTuple):
+    """Windows of the same length, side by side, so that none overlap.
 
-    A pixel that is repeated is not the first of its kind, so the copies get nothing.
+    Args:
+        shape: (windows, pixels of a window) for each axis.
+        pixels: which pixel of the image is at each place.
+        windows: which window each place is in.
     """
-    windows = _windows(axis, x.shape[axis], y.shape[axis])
-    taps = np.arange(longest)
-    pixels = [np.minimum(window[axis].start + taps, window[axis].stop - 1) for window, _ in windows]
-    tiles = x.take(np.concatenate(pixels), axis)
-    size = tuple(longest if n == axis else 1 for n in range(1, x.ndim - 1))
-    counts, ones = y.shape[1:-1], (1,) * len(size)
-    geometry = Geometry(size, size, ones, tiles.shape[1:-1], counts, ((0, 0),) * len(size))
-    gradient = extreme_gradient(tiles, y, dy, np.maximum, geometry)
-    before = (slice(None),) * axis
-    for number, (window, _) in enumerate(windows):
-        first, part = number * longest, dx[window]
-        part += gradient[(*before, slice(first, first + part.shape[axis]))]
+
+    shape: Sizes
+    pixels: Array
+    windows: Array
 
 
-def _reduced_axes(x: Array, sizes: Sizes) -> list[int]:
-    """The axes whose size changes, from the last to the first."""
-    return [axis for axis in range(len(sizes), 0, -1) if x.shape[axis] != sizes[axis - 1]]
+@lru_cache(maxsize=64)
+def _tiling(pixels: Sizes, sizes: Sizes) -> _Tiling:
+    """The tiling of an image of this size by that many windows."""
+    along = [_equally_long(*lengths) for lengths in zip(pixels, sizes, strict=True)]
+    numbers = [np.repeat(np.arange(len(places)), places.shape[1]) for places in along]
+    return _Tiling(
+        tuple(n for places in along for n in places.shape),
+        np.arange(math.prod(pixels)).reshape(pixels)[np.ix_(*(places.ravel() for places in along))].ravel(),
+        np.arange(math.prod(sizes)).reshape(sizes)[np.ix_(*numbers)].ravel(),
+    )
+
+
+def _add(x: Array, axis: int, dtype: Any, out: Array, keepdims: bool) -> None:
+    """The mean over an axis."""
+    pixels = x.shape[axis]
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            np.add.reduce(x, axis, dtype, out, keepdims)
+        out /= pixels
+    except FloatingPointError:  # the sum overflows, the mean does not
+        np.add.reduce(x / pixels, axis, dtype, out, keepdims)
+
+
+def _reduced(x: Array, sizes: Sizes, reduce: Callable[..., Any], dtype: Any) -> Array:
+    """Each axis whose size changes, reduced; the first axis first, where a slice is made of the longest runs."""
+    dtype = np.dtype(dtype).newbyteorder("=")
+    for axis in _changed_axes(x, sizes):
+        y = empty_like(x, _with_size(x, axis, sizes[axis - 1]), dtype)
+        for window, one in _windows(axis, x.shape[axis], sizes[axis - 1]):
+            reduce(x[window], axis, dtype, y[one], True)
+        x = y
+    return x
+
+
+def _changed_axes(x: Array, sizes: Sizes) -> list[int]:
+    """The axes whose size changes."""
+    return [axis for axis, size in enumerate(sizes, 1) if x.shape[axis] != size]
 
 
 def _with_size(x: Array, axis: int, size: int) -> Sizes:
@@ -165,12 +166,20 @@ def _with_size(x: Array, axis: int, size: int) -> Sizes:
 
 @lru_cache(maxsize=256)
 def _windows(axis: int, pixels: int, size: int) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """For each window of an axis the index of its pixels, and that of its place in the result.
-
-    The first pixel is floor(i * pixels / size), and the last is before ceil((i + 1) * pixels / size).
-    """
+    """For each window of an axis the index of its pixels, and that of its place in the result."""
     before = (slice(None),) * axis
     return [
-        ((*before, slice(i * pixels // size, -(-(i + 1) * pixels // size))), (*before, slice(i, i + 1)))
-        for i in range(size)
+        ((*before, slice(first, last)), (*before, slice(i, i + 1)))
+        for i, (first, last) in enumerate(_bounds(pixels, size))
     ]
+
+
+def _bounds(pixels: int, size: int) -> list[tuple[int, int]]:
+    """Windows begin at floor(i * pixels / size) and end before ceil((i + 1) * pixels / size)."""
+    return [(i * pixels // size, -(-(i + 1) * pixels // size)) for i in range(size)]
+
+
+def _equally_long(pixels: int, size: int) -> Array:
+    """The pixels of each window of an axis, its last one repeated to the length of the longest: (size, longest)."""
+    first, last = np.array(_bounds(pixels, size)).T[..., None]
+    return np.minimum(first + np.arange((last - first).max()), last - 1)

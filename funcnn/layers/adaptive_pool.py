@@ -34,8 +34,8 @@ def _avg(x: Array, sizes: Sizes) -> tuple[Array, Pull]:
 
 
 def _max(x: Array, sizes: Sizes) -> tuple[Array, Pull]:
-    stages = adaptive_max(x, sizes)
-    return stages[-1], lambda dy: adaptive_max_gradient(stages, dy)
+    y = adaptive_max(x, sizes)
+    return y, lambda dy: adaptive_max_gradient(x, y, dy)
 
 
 def _adaptive_pool(kind: str, axes: Axes, reduce: Callable[[Array, Sizes], tuple[Array, Pull]], size: Any) -> Layer:

@@ -12,7 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.kernels.adaptive_pooling import adaptive_max, adaptive_max_gradient, precise_mean
+from funcnn.kernels.adaptive_pooling import adaptive_max, adaptive_max_gradient, adaptive_mean
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, elements_of, stateless
@@ -77,17 +77,13 @@ MAX = """y[n, c] = the largest value of channel c over the whole {whole};  dx = 
 
 def _avg(x: Array) -> tuple[Array, Pull]:
     shape, over, pixels = x.shape, tuple(range(1, x.ndim - 1)), math.prod(x.shape[1:-1])
-    y = x
-    for _ in over:
-        y = precise_mean(y, 1)
+    y = adaptive_mean(x, (1,) * len(over)).reshape(len(x), x.shape[-1])
     return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), shape)
 
 
 def _max(x: Array) -> tuple[Array, Pull]:
-    stages = adaptive_max(x, (1,) * (x.ndim - 2))
-    last = stages[-1]
-    y = last.reshape(len(x), x.shape[-1])
-    return y, lambda dy: adaptive_max_gradient(stages, dy.reshape(last.shape))
+    y = adaptive_max(x, (1,) * (x.ndim - 2))
+    return y.reshape(len(x), x.shape[-1]), lambda dy: adaptive_max_gradient(x, y, dy.reshape(y.shape))
 
 
 def _global_pool(kind: str, text: str, reduce: Callable[[Array], tuple[Array, Pull]], axes: Axes, whole: str) -> Layer:
