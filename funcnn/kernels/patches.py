@@ -4,39 +4,43 @@ The two are the transposes of each other, so each is the backward pass of the ot
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.padding import pad, unpad
-from funcnn.kernels.windows import Geometry
+from funcnn.kernels.tuning import TUNING, Tuning
+from funcnn.kernels.windows import Geometry, Sizes
 
 __all__ = ["folded", "unfolded"]
 
 
-def unfolded(x: Array, geometry: Geometry) -> Array:
+def unfolded(x: Array, geometry: Geometry, tuning: Tuning = TUNING) -> Array:
     """The patch under each window, as a row.
 
     Args:
         x: (batch, *pixels, channels).
         geometry: the windows on x; the padding is 0.
+        tuning: the tuning constants.
 
     Returns:
         (batch, windows, channels * taps).
     """
     image, patches = pad(x, geometry.padding), empty(_shape(len(x), x.shape[-1], geometry), x.dtype)
-    for tap, seen in zip(np.ndindex(*geometry.size), geometry.taps(), strict=True):
-        patches[(..., *tap)] = image[seen]
+    for some, tap, seen in _steps(patches, geometry, tuning):
+        patches[(some, ..., *tap)] = image[(some, *seen[1:])]
     return patches.reshape(len(x), math.prod(geometry.counts), x.shape[-1] * math.prod(geometry.size))
 
 
-def folded(patches: Array, geometry: Geometry) -> Array:
+def folded(patches: Array, geometry: Geometry, tuning: Tuning = TUNING) -> Array:
     """The image in which each patch is added at the place of its window; what lies on the padding is dropped.
 
     Args:
         patches: (batch, windows, channels * taps).
         geometry: the windows on the image.
+        tuning: the tuning constants.
 
     Returns:
         (batch, *pixels, channels).
@@ -46,9 +50,18 @@ def folded(patches: Array, geometry: Geometry) -> Array:
     image = empty((batch, *padded, channels), patches.dtype)
     image[...] = 0
     patches = patches.reshape(_shape(batch, channels, geometry))
-    for tap, seen in zip(np.ndindex(*geometry.size), geometry.taps(), strict=True):
-        image[seen] += patches[(..., *tap)]
+    for some, tap, seen in _steps(patches, geometry, tuning):
+        image[(some, *seen[1:])] += patches[(some, ..., *tap)]
     return unpad(image, geometry.padding)
+
+
+def _steps(patches: Array, geometry: Geometry, tuning: Tuning) -> Iterator[tuple[slice, Sizes, tuple[slice, ...]]]:
+    """For as many examples at a time as the cache holds the patches of: these, and each tap with what it sees."""
+    step = max(1, len(patches) * tuning.block_bytes // max(patches.nbytes, 1))
+    taps = [*zip(np.ndindex(*geometry.size), geometry.taps(), strict=True)]
+    for first in range(0, len(patches), step):
+        for tap, seen in taps:
+            yield slice(first, first + step), tap, seen
 
 
 def _shape(batch: int, channels: int, geometry: Geometry) -> tuple[int, ...]:
