@@ -120,7 +120,7 @@ class _Tiling(NamedTuple):
     windows: Array
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _tiling(pixels: Sizes, sizes: Sizes) -> _Tiling:
     """The tiling of an image of this size by that many windows."""
     along = [_equally_long(*lengths) for lengths in zip(pixels, sizes, strict=True)]

@@ -10,7 +10,7 @@ from funcnn.kernels.windows import Window
 WINDOW = Window((3, 2), (2, 1), (1, 2), ((1, 0), (0, 2)))
 
 
-@pytest.mark.parametrize("p", [2, 3, 0.5, 2.5])
+@pytest.mark.parametrize("p", [2, 3, 0.5, 2.5, 9, 10, 11])
 def test_lp_pooling_agrees_with_its_formula(p: float) -> None:
     random = np.random.default_rng(0)
     x, geometry = random.standard_normal((2, 6, 5, 3)), WINDOW.fit("pool", (6, 5, 3))
