@@ -33,7 +33,7 @@ def adaptive_mean(x: Array, sizes: Sizes) -> Array:
     """
     lengths = [-(-pixels // size) for pixels, size in zip(x.shape[1:-1], sizes, strict=True)]
     precise = max(lengths) > MAX_RUN_TO_ADD or math.prod(lengths) > MAX_PIXELS_TO_ADD
-    y = _reduced(x, sizes, _add, np.float64 if precise else x.dtype)
+    y = _reduced(x, sizes, _mean, np.float64 if precise else x.dtype)
     return y.astype(x.dtype, copy=False)
 
 
@@ -67,7 +67,7 @@ def adaptive_max(x: Array, sizes: Sizes) -> Array:
     Returns:
         (batch, *sizes, channels).
     """
-    return _reduced(x, sizes, np.maximum.reduce, x.dtype)
+    return _reduced(x, sizes, _largest, x.dtype)
 
 
 def adaptive_max_gradient(x: Array, y: Array, dy: Array) -> Array:
@@ -132,24 +132,29 @@ def _tiling(pixels: Sizes, sizes: Sizes) -> _Tiling:
     )
 
 
-def _add(x: Array, axis: int, dtype: Any, out: Array, keepdims: bool) -> None:
-    """The mean over an axis."""
+def _mean(x: Array, axis: int, out: Array) -> None:
+    """The mean over an axis, which stays with size 1; computed in the dtype of ``out``."""
     pixels = x.shape[axis]
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            np.add.reduce(x, axis, dtype, out, keepdims)
+            np.add.reduce(x, axis, out.dtype, out=out, keepdims=True)
         out /= pixels
     except FloatingPointError:  # the sum overflows, the mean does not
-        np.add.reduce(x / pixels, axis, dtype, out, keepdims)
+        np.add.reduce(x / pixels, axis, out.dtype, out=out, keepdims=True)
 
 
-def _reduced(x: Array, sizes: Sizes, reduce: Callable[..., Any], dtype: Any) -> Array:
+def _largest(x: Array, axis: int, out: Array) -> None:
+    """The largest value along an axis, which stays with size 1."""
+    np.maximum.reduce(x, axis, out=out, keepdims=True)
+
+
+def _reduced(x: Array, sizes: Sizes, reduce: Callable[[Array, int, Array], None], dtype: Any) -> Array:
     """Each axis whose size changes, reduced; the first axis first, where a slice is made of the longest runs."""
     dtype = np.dtype(dtype).newbyteorder("=")
     for axis in _changed_axes(x, sizes):
         y = empty_like(x, _with_size(x, axis, sizes[axis - 1]), dtype)
         for window, one in _windows(axis, x.shape[axis], sizes[axis - 1]):
-            reduce(x[window], axis, dtype, y[one], True)
+            reduce(x[window], axis, y[one])
         x = y
     return x
 
@@ -182,4 +187,5 @@ def _bounds(pixels: int, size: int) -> list[tuple[int, int]]:
 def _equally_long(pixels: int, size: int) -> Array:
     """The pixels of each window of an axis, its last one repeated to the length of the longest: (size, longest)."""
     first, last = np.array(_bounds(pixels, size)).T[..., None]
-    return np.minimum(first + np.arange((last - first).max()), last - 1)
+    places: Array = np.minimum(first + np.arange((last - first).max()), last - 1)
+    return places

@@ -5,6 +5,7 @@ The two are the transposes of each other, so each is the backward pass of the ot
 
 import math
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.padding import pad, unpad
 from funcnn.kernels.tuning import TUNING, Tuning
-from funcnn.kernels.windows import Geometry, Sizes
+from funcnn.kernels.windows import Geometry
 
 __all__ = ["folded", "unfolded"]
+
+Index: TypeAlias = tuple[Any, ...]
 
 
 def unfolded(x: Array, geometry: Geometry, tuning: Tuning = TUNING) -> Array:
@@ -29,8 +32,8 @@ def unfolded(x: Array, geometry: Geometry, tuning: Tuning = TUNING) -> Array:
         (batch, windows, channels * taps).
     """
     image, patches = pad(x, geometry.padding), empty(_shape(len(x), x.shape[-1], geometry), x.dtype)
-    for some, tap, seen in _steps(patches, geometry, tuning):
-        patches[(some, ..., *tap)] = image[(some, *seen[1:])]
+    for row, seen in _steps(patches, geometry, tuning):
+        patches[row] = image[seen]
     return patches.reshape(len(x), math.prod(geometry.counts), x.shape[-1] * math.prod(geometry.size))
 
 
@@ -50,18 +53,19 @@ def folded(patches: Array, geometry: Geometry, tuning: Tuning = TUNING) -> Array
     image = empty((batch, *padded, channels), patches.dtype)
     image[...] = 0
     patches = patches.reshape(_shape(batch, channels, geometry))
-    for some, tap, seen in _steps(patches, geometry, tuning):
-        image[(some, *seen[1:])] += patches[(some, ..., *tap)]
+    for row, seen in _steps(patches, geometry, tuning):
+        image[seen] += patches[row]
     return unpad(image, geometry.padding)
 
 
-def _steps(patches: Array, geometry: Geometry, tuning: Tuning) -> Iterator[tuple[slice, Sizes, tuple[slice, ...]]]:
-    """For as many examples at a time as the cache holds the patches of: these, and each tap with what it sees."""
+def _steps(patches: Array, geometry: Geometry, tuning: Tuning) -> Iterator[tuple[Index, Index]]:
+    """For each tap its index in the patches and in the image, of as many examples as the cache holds the patches of."""
     step = max(1, len(patches) * tuning.block_bytes // max(patches.nbytes, 1))
     taps = [*zip(np.ndindex(*geometry.size), geometry.taps(), strict=True)]
     for first in range(0, len(patches), step):
+        some = slice(first, first + step)
         for tap, seen in taps:
-            yield slice(first, first + step), tap, seen
+            yield (some, ..., *tap), (some, *seen[1:])
 
 
 def _shape(batch: int, channels: int, geometry: Geometry) -> tuple[int, ...]:

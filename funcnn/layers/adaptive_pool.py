@@ -49,7 +49,9 @@ def _adaptive_pool(kind: str, axes: Axes, reduce: Callable[[Array, Sizes], tuple
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         return reduce(x, tuple(n if m is None else m for m, n in zip(wanted, pixels, strict=True)))
 
-    return stateless(kind, forward, working_set=elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
+    made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
+    return made
 
 
 @layer

@@ -97,7 +97,9 @@ def _global_pool(kind: str, text: str, reduce: Callable[[Array], tuple[Array, Pu
 
     example = (1, *[1] * (len(axes) - 1), 2, 2)
     forward.__doc__ = text.format(kind=kind, whole=whole, axes=", ".join(axes), example=str(example)[1:-1])
-    return stateless(kind, forward, working_set=elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
+    made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
+    return made
 
 
 global_avg_pool1d = _global_pool("global_avg_pool1d", AVG, _avg, LINE, "series")
