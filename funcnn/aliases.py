@@ -53,6 +53,9 @@ Size: TypeAlias = int | np.integer[Any]
 PerAxis: TypeAlias = Size | Sequence[Size]
 """One number for all axes, or one for each: the size of a window, or its stride."""
 
+PerAxisOrNone: TypeAlias = Size | Sequence[Size | None] | None
+"""The same where None stands for the size that an axis has."""
+
 Padding: TypeAlias = Literal["valid", "same"] | Sequence[Sequence[int]]
 """``"valid"``, ``"same"``, or pixels before and behind each axis, ``((top, bottom), (left, right))``."""
 

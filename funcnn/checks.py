@@ -57,21 +57,23 @@ def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
     return number
 
 
-def sizes(kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "width")) -> tuple[int, ...]:
-    """A whole number ``>= 1`` for all axes, or one for each axis.
+def sizes(
+    kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "width"), *, or_none: bool = False
+) -> tuple[Any, ...]:
+    """A whole number ``>= 1`` for all axes, or one for each axis; with ``or_none``, any of them may be None.
 
     Example:
         >>> sizes("conv2d", "kernel", 3), sizes("conv2d", "kernel", [3, 1])
         ((3, 3), (3, 1))
     """
     several = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    found = tuple(_index(n) for n in (value if several else [value] * len(axes)))
-    if len(found) != len(axes) or any(n is None or n < 1 for n in found):
+    given = value if several else [value] * len(axes)
+    found = tuple(None if n is None and or_none else _index(n) or 0 for n in given)
+    if len(found) != len(axes) or any(n is not None and n < 1 for n in found):
+        one = "whole number >= 1, None" if or_none else "whole number >= 1"
         many = "pair" if len(axes) == 2 else "tuple"
-        raise ValueError(
-            f"{prefix(kind)}{name} must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {shown(value)}"
-        )
-    return tuple(n for n in found if n is not None)
+        raise ValueError(f"{prefix(kind)}{name} must be a {one} or a {many} ({', '.join(axes)}), got {shown(value)}")
+    return found
 
 
 def steps(kind: str, name: str, value: Any) -> int:
@@ -153,10 +155,10 @@ def nonnegative(kind: str, name: str, value: Any) -> float:
     return found
 
 
-def positive(kind: str, name: str, value: Any) -> float:
+def positive(kind: str, name: str, value: Any, usual: str = "1e-8") -> float:
     """A positive, finite number, as a Python float."""
     if not rate(kind, name, value) > 0:
-        raise ValueError(f"{prefix(kind)}{name}: expected a positive number, got {value}; 1e-8 is usual")
+        raise ValueError(f"{prefix(kind)}{name}: expected a positive number, got {value}; {usual} is usual")
     return float(value)
 
 

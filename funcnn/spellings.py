@@ -26,6 +26,10 @@ KEYWORDS = {
     ("out_channels", "channels"): "filters",
     ("kernel_size", "filter_size"): "kernel",
     ("pool_size", "kernel_size", "size"): "window",
+    ("output_size", "image_size"): "pixels",
+    ("kernel_size", "kernel", "output_size"): "size",
+    ("norm_type",): "p",
+    ("count_include_pad",): "count_padding",
     ("strides",): "stride",
     ("dilation_rate",): "dilation",
     ("use_bias",): "bias",
@@ -95,13 +99,22 @@ EXAMPLES = {
 }  # fmt: skip
 """What may be given for an argument that is missing."""
 
+POOLS = {
+    **dict.fromkeys(["maxpool", "maxpooling"], "fn.max_pool*(window)"),
+    **dict.fromkeys(["avgpool", "averagepooling"], "fn.avg_pool*(window)"), "lppool": "fn.lp_pool*(p, window)",
+    "globalmaxpooling": "fn.global_max_pool*", "globalaveragepooling": "fn.global_avg_pool*",
+    "adaptiveavgpool": "fn.adaptive_avg_pool*(size)", "adaptiveaveragepooling": "fn.adaptive_avg_pool*(size)",
+    "adaptivemaxpool": "fn.adaptive_max_pool*(size)", "adaptivemaxpooling": "fn.adaptive_max_pool*(size)",
+}  # fmt: skip
+"""Names of pooling layers of others without their rank, and what to write, with a star for it."""
+
 NAMES = {
     "sequential": "fn.serial(...)", "model": "fn.serial(...) or fn.graph({...}, output)",
     "functional": "fn.graph({...}, output)", "module": "a function decorated with @fn.layer that returns (init, apply)",
     "linear": "fn.dense(units)", "conv": "fn.conv2d(filters, kernel)", "convolution2d": "fn.conv2d(filters, kernel)",
-    "maxpooling1d": "fn.max_pool1d(window)", "maxpooling2d": "fn.max_pool2d(window)",
-    "averagepooling2d": "fn.avg_pool2d(window)", "globalaveragepooling2d": "fn.global_avg_pool2d",
-    "adaptiveavgpool2d": "fn.global_avg_pool2d", "batchnormalization": "fn.batch_norm()",
+    **{f"{other}{rank}d": write.replace("*", f"{rank}d") for rank in (1, 2, 3) for other, write in POOLS.items()},
+    "im2col": "fn.unfold(size)", "col2im": "fn.fold(pixels, size)", "unfold": "fn.unfold(size)",
+    "fold": "fn.fold(pixels, size)", "batchnormalization": "fn.batch_norm()",
     "batchnorm1d": "fn.batch_norm()", "batchnorm2d": "fn.batch_norm()", "silu": "fn.swish",
     "layernormalization": "fn.layer_norm()", "logsoftmax": "fn.log_softmax", "input": "the shape given to model.init",
     "inputlayer": "the shape given to model.init", "dropout2d": "fn.dropout(rate)", "upsample": "fn.upsample2d(factor)",

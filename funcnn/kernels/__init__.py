@@ -1,10 +1,10 @@
 """Kernels: functions from arrays to arrays, where memory order and cache decide the speed.
 
 The mathematics of a layer is in ``layers/``, the array work here. ``windows`` says where windows stand on an image of
-one to three axes, and ``layout`` how an image lies in memory. Layers call ``convolution``, ``transposed`` and
-``pooling``; a convolution is computed with ``buffers``, ``small_batch`` or ``scatter``. What is done to its output is
-an ``epilogue``, and how its work is cut up is in ``tuning``. Where a layer chooses between a number and 0,
-``selection`` does it.
+one to three axes, and ``layout`` how an image lies in memory. Layers call ``convolution``, ``transposed``,
+``pooling``, ``lp_pooling``, ``adaptive_pooling`` and ``patches``; a convolution is computed with ``buffers``,
+``small_batch`` or ``scatter``. What is done to its output is an ``epilogue``, and how its work is cut up is in
+``tuning``. Where a layer chooses between a number and 0, ``selection`` does it.
 
 A new kernel is a file with a plain function; its test compares it with the slow loops in ``tests/kernels/oracle.py``.
 """

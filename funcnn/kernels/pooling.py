@@ -1,8 +1,8 @@
-"""Pooling summarises each window by its largest, smallest or mean value, with one whole-array operation per tap.
+"""Pooling summarises each window by its largest or smallest value, its sum or its mean: one array operation per tap.
 
 In the backward pass an extreme's gradient goes to the pixel that won, the first one where several tie, so that the sum
-of the gradient is kept; a mean's is divided evenly. The gradients of windows that overlap are added. NaN wins over
-every number, and padding never wins.
+of the gradient is kept; a sum's goes to every pixel, and a mean's is divided evenly. The gradients of windows that
+overlap are added. NaN wins over every number, and padding never wins.
 """
 
 import math
@@ -17,9 +17,11 @@ from funcnn.engine.memory import axes_in_memory, empty_like
 from funcnn.kernels.padding import pad, unpad
 from funcnn.kernels.selection import BITS
 from funcnn.kernels.tuning import TUNING, Tuning
-from funcnn.kernels.windows import Geometry, Sizes
+from funcnn.kernels.windows import Geometry, Padding, Sizes
 
-__all__ = ["extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool"]
+__all__ = [
+    "extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool", "sum_gradient", "sum_pool",
+]  # fmt: skip
 
 Index: TypeAlias = tuple[slice, ...]
 Equality: TypeAlias = Callable[[Array, Index, Index], Array]
@@ -63,8 +65,8 @@ def extreme_gradient(
     return unpad(dx, geometry.padding)
 
 
-def mean_pool(x: Array, geometry: Geometry) -> Array:
-    """The mean of each window's pixels, those of the padding not counted.
+def sum_pool(x: Array, geometry: Geometry) -> Array:
+    """The sum of each window's pixels.
 
     Args:
         x: (batch, *pixels, channels).
@@ -73,9 +75,41 @@ def mean_pool(x: Array, geometry: Geometry) -> Array:
     Returns:
         (batch, *counts, channels).
     """
-    pixels, size = _pixels(geometry, x.dtype), math.prod(geometry.size)
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum that is too large is infinite, and inf - inf is NaN
+        return _reduced(pad(x, geometry.padding), np.add, geometry)
+
+
+def sum_gradient(x: Array, dy: Array, geometry: Geometry) -> Array:
+    """dx of ``sum_pool``: each pixel gets the ``dy`` of all windows that it is in.
+
+    Args:
+        x: the input.
+        dy: like the output.
+        geometry: as in ``sum_pool``.
+
+    Returns:
+        dx: like ``x``.
+    """
+    dx, apart = _empty_or_zeros(x, geometry), _cover(geometry).apart
+    for tap in geometry.taps():
+        _put(dx[tap], dy, apart)
+    return unpad(dx, geometry.padding)
+
+
+def mean_pool(x: Array, geometry: Geometry, counted: Padding) -> Array:
+    """The mean of each window's pixels.
+
+    Args:
+        x: (batch, *pixels, channels).
+        geometry: the windows on x.
+        counted: how much of the padding counts as pixels, which are 0.
+
+    Returns:
+        (batch, *counts, channels).
+    """
+    pixels, size = _pixels(geometry, counted, x.dtype), math.prod(geometry.size)
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", invalid="ignore"):
             y = _reduced(pad(x, geometry.padding), np.add, geometry)
     except FloatingPointError:  # the sum overflows, the mean does not
         y, pixels = _reduced(pad(x / size, geometry.padding), np.add, geometry), pixels / size
@@ -83,23 +117,20 @@ def mean_pool(x: Array, geometry: Geometry) -> Array:
     return y
 
 
-def mean_gradient(x: Array, dy: Array, geometry: Geometry) -> Array:
+def mean_gradient(x: Array, dy: Array, geometry: Geometry, counted: Padding) -> Array:
     """dx of ``mean_pool``: each ``dy`` divided evenly among the pixels of its window.
 
     Args:
         x: the input.
         dy: like the output.
         geometry: as in ``mean_pool``.
+        counted: as in ``mean_pool``.
 
     Returns:
         dx: like ``x``.
     """
-    dx = _empty_or_zeros(x, geometry)
-    each = np.divide(dy, _pixels(geometry, dy.dtype), out=empty_like(x, dy.shape))
-    apart = _cover(geometry).apart
-    for tap in geometry.taps():
-        _put(dx[tap], each, apart)
-    return unpad(dx, geometry.padding)
+    each = np.divide(dy, _pixels(geometry, counted, dy.dtype), out=empty_like(x, dy.shape))
+    return sum_gradient(x, each, geometry)
 
 
 class _Cover(NamedTuple):
@@ -167,12 +198,13 @@ def _loser(pick: np.ufunc) -> float:
     return -np.inf if pick is np.maximum else np.inf
 
 
-def _pixels(geometry: Geometry, dtype: Any) -> Array:
-    """How many pixels of the image, not of the padding, each window holds: (*counts, 1)."""
+def _pixels(geometry: Geometry, counted: Padding, dtype: Any) -> Array:
+    """How many pixels of the image and of the padding that counts each window holds: (*counts, 1)."""
     total = np.ones(1, dtype)
     for axis, pixels in reversed(list(enumerate(geometry.pixels))):
+        low, high = counted[axis]
         first = np.arange(geometry.counts[axis]) * geometry.stride[axis] - geometry.padding[axis][0]
-        along = np.minimum(first + geometry.size[axis], pixels) - np.maximum(first, 0)
+        along = np.minimum(first + geometry.size[axis], pixels + high) - np.maximum(first, -low)
         total = along.astype(dtype).reshape(-1, *(1,) * total.ndim) * total
     return total
 
@@ -181,9 +213,9 @@ def _pixels(geometry: Geometry, dtype: Any) -> Array:
 def _cover(geometry: Geometry) -> _Cover:
     """How the windows cover the padded image."""
     padded = tuple(n + low + high for n, (low, high) in zip(geometry.pixels, geometry.padding, strict=True))
-    tiles = tuple(size * count for size, count in zip(geometry.size, geometry.counts, strict=True))
-    apart = all(step >= size for step, size in zip(geometry.stride, geometry.size, strict=True))
-    return _Cover(padded, apart, geometry.stride == geometry.size and padded == tiles)
+    tiles = tuple(size * count for size, count in zip(geometry.effective_size, geometry.counts, strict=True))
+    apart = all(step >= size for step, size in zip(geometry.stride, geometry.effective_size, strict=True))
+    return _Cover(padded, apart, geometry.stride == geometry.size == geometry.effective_size and padded == tiles)
 
 
 def _empty_or_zeros(x: Array, geometry: Geometry) -> Array:

@@ -71,6 +71,11 @@ class Geometry(NamedTuple):
         return Geometry(size, stride, dilation, pixels, counts, ((0, 0),) * len(ones) + self.padding)
 
     @property
+    def effective_size(self) -> Sizes:
+        """The pixels from the first tap to the last, both included."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.size, self.dilation, strict=True))
+
+    @property
     def is_one_pixel(self) -> bool:
         """Whether each window is one pixel, and the windows are the image."""
         return max(self.size) == max(self.stride) == 1 and not any(map(any, self.padding))
@@ -85,6 +90,15 @@ class Geometry(NamedTuple):
     def taps(self) -> list[tuple[slice, ...]]:
         """For each tap the index that picks its pixels in all windows from a padded (batch, *pixels, channels)."""
         return list(product([slice(None)], *map(self.along, range(len(self.size)))))
+
+    @lru_cache(maxsize=256)  # noqa: B019
+    def has_empty_window(self) -> bool:
+        """Whether a window has all of its taps on the padding: a dilated one may step over an image."""
+        return any(
+            not any(0 <= first + tap * apart < pixels for tap in range(size))
+            for size, step, apart, pixels, count, (low, _) in zip(*self, strict=True)
+            for first in range(-low, count * step - low, step)
+        )
 
     def tap_range(self, axis: int, tap: int, first: int, count: int) -> TapRange:
         """Which of ``count`` windows from the ``first`` on have a tap on the image along an axis, on which pixels."""

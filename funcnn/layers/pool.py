@@ -1,13 +1,12 @@
 """Pooling layers make images smaller: one value stands for each window, whatever lies where within it.
 
-They have no parameters. What padding adds at the border is never a value: it is not picked and not averaged. The number
-of axes is an argument of ``_pool`` and ``_global_avg_pool``; the constructors below them describe it for series, images
-and volumes.
+They have no parameters. What padding adds at the border is never a value: it is not picked and, unless that is asked
+for, not averaged. The number of axes is an argument of ``pooling``; the constructors below describe it for series,
+images and volumes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,11 +22,38 @@ from funcnn.protocol import Layer, elements_of, layer, stateless
 from funcnn.wording import shown
 
 __all__ = [
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
-    "max_pool1d", "max_pool2d", "max_pool3d", "min_pool1d", "min_pool2d", "min_pool3d",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "min_pool1d", "min_pool2d",
+    "min_pool3d",
 ]  # fmt: skip
 
 Forward = Callable[[Array, Geometry], tuple[Array, Pull]]
+
+
+def pooling(
+    kind: str, axes: Axes, reduce: Forward, size: Any, stride: Any, padding: Any, ceil_mode: Any, dilation: Any = 1
+) -> Layer:
+    """Pooling over any number of axes; wherever a window stands, it holds at least one pixel of the image."""
+    sizes, dilations = checks.sizes(kind, "window", size, axes), checks.sizes(kind, "dilation", dilation, axes)
+    steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
+    border, ceil = as_padding(kind, padding, axes), checks.flag(kind, "ceil_mode", ceil_mode)
+    window = Window(sizes, steps, dilations, border, ceil)
+    spans = window.effective_size
+    if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, spans, strict=True)):
+        raise ValueError(f"{kind}: padding must be smaller than the window {spans}, got {shown(padding)}")
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        checks.images(kind, x, axes)
+        geometry = window.fit(kind, x.shape)
+        if spans != sizes and geometry.has_empty_window():
+            raise ValueError(
+                f"{kind}: with dilation {dilations} there is a window {sizes} that holds no pixel of an input of "
+                f"{geometry.pixels} pixels; use a smaller dilation or less padding"
+            )
+        return reduce(x, geometry)
+
+    made = stateless(kind, forward, working_set=elements_of)
+    made.apply.picks_the_largest = reduce is MAX  # type: ignore[attr-defined]
+    return made
 
 
 def _extreme(pick: np.ufunc, x: Array, geometry: Geometry) -> tuple[Array, Pull]:
@@ -35,95 +61,30 @@ def _extreme(pick: np.ufunc, x: Array, geometry: Geometry) -> tuple[Array, Pull]
     return y, lambda dy: extreme_gradient(x, y, dy, pick, geometry)
 
 
-def _mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
-    return mean_pool(x, geometry), lambda dy: mean_gradient(x, dy, geometry)
-
-
 MAX, MIN = partial(_extreme, np.maximum), partial(_extreme, np.minimum)
 
 
-def _pool(
-    kind: str, axes: Axes, reduce: Forward, size: PerAxis, stride: PerAxis | None, padding: Any, ceil_mode: bool
-) -> Layer:
-    """Pooling over any number of axes; wherever a window stands, it holds at least one pixel of the image."""
-    sizes = checks.sizes(kind, "window", size, axes)
-    border = as_padding(kind, padding, axes)
-    if not isinstance(border, str) and any(max(p) >= n for p, n in zip(border, sizes, strict=True)):
-        raise ValueError(f"{kind}: padding must be smaller than the window {sizes}, got {shown(padding)}")
-    steps = sizes if stride is None else checks.sizes(kind, "stride", stride, axes)
-    window = Window(sizes, steps, (1,) * len(axes), border, checks.flag(kind, "ceil_mode", ceil_mode))
+def _avg_pool(kind: str, axes: Axes, size: Any, stride: Any, padding: Any, ceil_mode: Any, count_padding: Any) -> Layer:
+    """Average pooling over any number of axes."""
+    counts, asked = checks.flag(kind, "count_padding", count_padding), as_padding(kind, padding, axes)
+    none = ((0, 0),) * len(axes)
 
-    def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x, axes)
-        return reduce(x, window.fit(kind, x.shape))
+    def mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
+        counted = none
+        if counts:  # what ceil_mode adds behind the image never counts
+            counted = asked if not isinstance(asked, str) else geometry.padding if asked == "same" else none
+        return mean_pool(x, geometry, counted), lambda dy: mean_gradient(x, dy, geometry, counted)
 
-    made = stateless(kind, forward, working_set=elements_of)
-    made.apply.picks_the_largest = reduce is MAX  # type: ignore[attr-defined]
-    return made
-
-
-MAX_PIXELS_TO_ADD = 256
-"""Pixels up to which a sum in float32 is precise: NumPy adds them one after the other."""
-
-
-GLOBAL_AVG_POOL = """y[n, c] = the mean of channel c over the whole {whole};  dx = dy / pixels, everywhere.
-
-    It is ready, without arguments: ``fn.{kind}``. The {whole} may be of any size; it comes before the last ``dense``.
-
-    Args:
-        x: floats of shape (batch, {axes}, channels).
-
-    Returns:
-        A layer without parameters, from (batch, {axes}, channels) to (batch, channels).
-
-    Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
-        ValueError: from ``apply``, x has another number of axes, or no pixels.
-
-    Example:
-        >>> import funcnn as fn, numpy as np
-        >>> y, vjp_fn = fn.{kind}.apply({{}}, np.arange(4.0).reshape({example}))
-        >>> y
-        array([[1., 2.]])
-        >>> vjp_fn(np.ones_like(y))[1].ravel()
-        array([0.5, 0.5, 0.5, 0.5])
-
-    Reference:
-        Lin, Chen & Yan 2014, "Network in network", arXiv 1312.4400, section 3.2.
-    """
-
-
-def _global_avg_pool(kind: str, axes: Axes, whole: str, names: str) -> Layer:
-    """Global average pooling over any number of axes; ``names`` are those of the axes of a whole, an image."""
-
-    def forward(x: Array) -> tuple[Array, Pull]:
-        checks.images(kind, x, axes)
-        shape, pixels = x.shape, math.prod(x.shape[1:-1])
-        if not pixels:
-            raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
-        over = tuple(range(1, x.ndim - 1))
-        precise = np.float64 if pixels > MAX_PIXELS_TO_ADD else x.dtype.type
-        try:
-            with np.errstate(over="raise"):
-                y = x.mean(over, precise)
-        except FloatingPointError:  # the sum overflows, the mean does not
-            y = (x / pixels).sum(over, precise)
-        y = y.astype(x.dtype, copy=False)
-        return y, lambda dy: np.broadcast_to(np.expand_dims(dy / pixels, over), shape)
-
-    example = (1, *[1] * (len(axes) - 1), 2, 2)
-    forward.__doc__ = GLOBAL_AVG_POOL.format(kind=kind, whole=whole, axes=names, example=str(example)[1:-1])
-    return stateless(kind, forward, working_set=elements_of)
-
-
-global_avg_pool1d = _global_avg_pool("global_avg_pool1d", LINE, "series", "width")
-global_avg_pool2d = _global_avg_pool("global_avg_pool2d", FLAT, "image", "height, width")
-global_avg_pool3d = _global_avg_pool("global_avg_pool3d", SOLID, "volume", "depth, height, width")
+    return pooling(kind, axes, mean, size, stride, padding, ceil_mode)
 
 
 @layer
 def max_pool1d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding1d = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -134,6 +95,7 @@ def max_pool1d(
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, width, channels) to (batch, columns, channels).
@@ -151,12 +113,16 @@ def max_pool1d(
         Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
         "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
-    return _pool("max_pool1d", LINE, MAX, window, stride, padding, ceil_mode)
+    return pooling("max_pool1d", LINE, MAX, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def max_pool2d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -167,6 +133,7 @@ def max_pool2d(
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
@@ -185,12 +152,16 @@ def max_pool2d(
         Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
         "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
-    return _pool("max_pool2d", FLAT, MAX, window, stride, padding, ceil_mode)
+    return pooling("max_pool2d", FLAT, MAX, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def max_pool3d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the largest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -202,6 +173,7 @@ def max_pool3d(
         padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
             each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
@@ -219,12 +191,16 @@ def max_pool3d(
         Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller & Behnke 2010,
         "Evaluation of pooling operations in convolutional architectures for object recognition".
     """
-    return _pool("max_pool3d", SOLID, MAX, window, stride, padding, ceil_mode)
+    return pooling("max_pool3d", SOLID, MAX, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def min_pool1d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding1d = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -235,6 +211,7 @@ def min_pool1d(
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, width, channels) to (batch, columns, channels).
@@ -251,12 +228,16 @@ def min_pool1d(
     Reference:
         The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
     """
-    return _pool("min_pool1d", LINE, MIN, window, stride, padding, ceil_mode)
+    return pooling("min_pool1d", LINE, MIN, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def min_pool2d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -267,6 +248,7 @@ def min_pool2d(
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
@@ -284,12 +266,16 @@ def min_pool2d(
     Reference:
         The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
     """
-    return _pool("min_pool2d", FLAT, MIN, window, stride, padding, ceil_mode)
+    return pooling("min_pool2d", FLAT, MIN, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def min_pool3d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    dilation: PerAxis = 1,
 ) -> Layer:
     """y = the smallest value of each window, per channel;  dx = dy at the pixel that was picked (the first, if tied).
 
@@ -301,6 +287,7 @@ def min_pool3d(
         padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
             each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        dilation: pixels from one of the window's pixels to the next.
 
     Returns:
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
@@ -317,27 +304,33 @@ def min_pool3d(
     Reference:
         The mirror image of max pooling, -max(-x): Soille 2003, "Morphological image analysis", chapter 3 (erosion).
     """
-    return _pool("min_pool3d", SOLID, MIN, window, stride, padding, ceil_mode)
+    return pooling("min_pool3d", SOLID, MIN, window, stride, padding, ceil_mode, dilation)
 
 
 @layer
 def avg_pool1d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding1d = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding1d = "valid",
+    ceil_mode: bool = False,
+    count_padding: bool = False,
 ) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
     Args:
         window: its size in pixels.
         stride: pixels from one window to the next; the window's size by default.
-        padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window; the pixels
-            it adds are not counted.
+        padding: ``"valid"``, ``"same"`` or ``(left, right)``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        count_padding: whether the padding counts as pixels, which are 0: the default of PyTorch,
+            ``count_include_pad=True``. ONNX and Keras do not count it. What hangs over the edge never counts.
 
     Returns:
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
+            float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -348,27 +341,33 @@ def avg_pool1d(
     Reference:
         LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
     """
-    return _pool("avg_pool1d", LINE, _mean, window, stride, padding, ceil_mode)
+    return _avg_pool("avg_pool1d", LINE, window, stride, padding, ceil_mode, count_padding)
 
 
 @layer
 def avg_pool2d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    count_padding: bool = False,
 ) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
     Args:
         window: its size in pixels, an int or a pair (height, width).
         stride: pixels from one window to the next; the window's size by default.
-        padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window; the pixels
-            it adds are not counted.
+        padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``, each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        count_padding: whether the padding counts as pixels, which are 0: the default of PyTorch,
+            ``count_include_pad=True``. ONNX and Keras do not count it. What hangs over the edge never counts.
 
     Returns:
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
+            float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -380,12 +379,16 @@ def avg_pool2d(
     Reference:
         LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
     """
-    return _pool("avg_pool2d", FLAT, _mean, window, stride, padding, ceil_mode)
+    return _avg_pool("avg_pool2d", FLAT, window, stride, padding, ceil_mode, count_padding)
 
 
 @layer
 def avg_pool3d(
-    window: PerAxis, stride: PerAxis | None = None, padding: Padding = "valid", ceil_mode: bool = False
+    window: PerAxis,
+    stride: PerAxis | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+    count_padding: bool = False,
 ) -> Layer:
     """y = the mean of each window's pixels, per channel;  dx = dy / pixels, for each pixel of the window.
 
@@ -393,14 +396,17 @@ def avg_pool3d(
         window: its size in pixels, an int or a triple (depth, height, width).
         stride: pixels from one window to the next; the window's size by default.
         padding: ``"valid"``, ``"same"`` or ``((front, back), (top, bottom), (left, right))``,
-            each smaller than the window; the pixels it adds are not counted.
+            each smaller than the window.
         ceil_mode: whether a last window that hangs over the edge counts.
+        count_padding: whether the padding counts as pixels, which are 0: the default of PyTorch,
+            ``count_include_pad=True``. ONNX and Keras do not count it. What hangs over the edge never counts.
 
     Returns:
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
+            float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -411,4 +417,4 @@ def avg_pool3d(
     Reference:
         LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", section II.A.
     """
-    return _pool("avg_pool3d", SOLID, _mean, window, stride, padding, ceil_mode)
+    return _avg_pool("avg_pool3d", SOLID, window, stride, padding, ceil_mode, count_padding)

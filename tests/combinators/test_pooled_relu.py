@@ -38,7 +38,16 @@ def runs(*layers: fn.Layer) -> list[str]:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("pool", [POOL, fn.max_pool2d(3, stride=2, padding="same")], ids=repr)
+@pytest.mark.parametrize(
+    "pool",
+    [
+        POOL,
+        fn.max_pool2d(3, stride=2, padding="same", dilation=2),
+        fn.adaptive_max_pool2d((4, 2)),
+        fn.global_max_pool2d,
+    ],
+    ids=repr,
+)
 @given(special=st.sampled_from([None, 0.0, np.nan, np.inf, -np.inf]), seed=st.integers(0, 100), batch=st.integers(0, 3))
 def test_bits_are_those_of_the_layers_one_by_one(
     before: tuple[fn.Layer, ...], pool: fn.Layer, special: float | None, seed: int, batch: int
@@ -64,6 +73,8 @@ def test_what_is_run() -> None:
     assert runs(fn.conv2d(3, 3, activation="relu"), POOL) == ["conv2d(3, 3)*", "max_pool2d*"]
     assert runs(fn.conv2d(3, 3), fn.relu, POOL) == ["conv2d(3, 3)", "identity*", "max_pool2d*"]
     assert runs(fn.relu, fn.max_pool1d(2)) == ["identity*", "max_pool1d*"]
+    assert runs(fn.relu, fn.adaptive_max_pool3d(2)) == ["identity*", "adaptive_max_pool3d*"]
+    assert runs(fn.relu, fn.global_max_pool2d) == ["identity*", "<a global_max_pool2d with another apply>*"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,9 @@ def test_what_is_run() -> None:
         (fn.conv2d(3, 3, activation=fn.leaky_relu(0.1)), POOL),
         (fn.relu, fn.min_pool2d(2)),
         (fn.relu, fn.avg_pool2d(2)),
+        (fn.relu, fn.lp_pool2d(2, 2)),
+        (fn.relu, fn.adaptive_avg_pool2d(2)),
+        (fn.relu, fn.global_avg_pool2d),
         (POOL, fn.relu),
         (fn.relu, fn.dropout(0.1), POOL),
         (fn.frozen(fn.conv2d(3, 3, activation="relu")), POOL),

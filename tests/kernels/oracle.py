@@ -92,17 +92,20 @@ def convolution(
     return y, dw, dx
 
 
-def pooling(kind: str, x: Array, dy: Array, begins: Begins, low: list[int], size: Sizes) -> tuple[Array, Array]:
-    """``(y, dx)`` of max, min or mean pooling over those pixels of each window that lie on the image."""
+def pooling(
+    kind: str, x: Array, dy: Array, begins: Begins, low: list[int], size: Sizes, dilation: Sizes
+) -> tuple[Array, Array]:
+    """``(y, dx)`` of max, min, mean or sum pooling over those pixels of each window that lie on the image."""
     batch, *pixels, channels = x.shape
     y, dx = np.zeros(dy.shape), np.zeros(x.shape)
     for n, window, c in product(range(batch), np.ndindex(*map(len, begins)), range(channels)):
         first = [begins[axis][k] - low[axis] for axis, k in enumerate(window)]
-        cells = [(n, *cell, c) for cell in _cells(first, size, pixels)]
-        if kind == "avg":
-            y[(n, *window, c)] = sum(x[cell] for cell in cells) / len(cells)
+        cells = [(n, *cell, c) for cell in _cells(first, size, dilation, pixels)]
+        if kind in ("avg", "sum"):
+            share = 1 / len(cells) if kind == "avg" else 1
+            y[(n, *window, c)] = sum(x[cell] for cell in cells) * share
             for cell in cells:
-                dx[cell] += dy[(n, *window, c)] / len(cells)
+                dx[cell] += dy[(n, *window, c)] * share
             continue
         winner = cells[0]
         for cell in cells[1:]:
@@ -113,6 +116,15 @@ def pooling(kind: str, x: Array, dy: Array, begins: Begins, low: list[int], size
     return y, dx
 
 
+def has_empty_window(begins: Begins, low: list[int], size: Sizes, dilation: Sizes, pixels: Sizes) -> bool:
+    """Whether a window holds no pixel of the image."""
+    for window in np.ndindex(*map(len, begins)):
+        first = [begins[axis][k] - low[axis] for axis, k in enumerate(window)]
+        if not any(True for _ in _cells(first, size, dilation, list(pixels))):
+            return True
+    return False
+
+
 def _beats(kind: str, challenger: float, best: float) -> bool:
     """Whether a pixel takes the place of the best so far: NaN wins over every number, and the first of several wins."""
     if np.isnan(best) or np.isnan(challenger):
@@ -120,9 +132,10 @@ def _beats(kind: str, challenger: float, best: float) -> bool:
     return challenger > best if kind == "max" else challenger < best
 
 
-def _cells(first: list[int], size: Sizes, pixels: list[int]) -> Iterator[Sizes]:
+def _cells(first: list[int], size: Sizes, dilation: Sizes, pixels: list[int]) -> Iterator[Sizes]:
     """The pixels of the image under one window, in the order of reading."""
-    for cell in product(*(range(start, start + n) for start, n in zip(first, size, strict=True))):
+    along = (range(start, start + n * d, d) for start, n, d in zip(first, size, dilation, strict=True))
+    for cell in product(*along):
         if all(0 <= place < n for place, n in zip(cell, pixels, strict=True)):
             yield cell
 

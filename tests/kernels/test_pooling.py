@@ -10,18 +10,28 @@ from hypothesis import strategies as st
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
+from funcnn.kernels.pooling import (
+    extreme_gradient,
+    extreme_pool,
+    mean_gradient,
+    mean_pool,
+    sum_gradient,
+    sum_pool,
+)
 from funcnn.kernels.tuning import Tuning
 from funcnn.kernels.windows import Geometry, Window
 
-KINDS = ["avg", "max", "min"]
+KINDS = ["avg", "max", "min", "sum"]
 PICKS = {"max": np.maximum, "min": np.minimum}
 
 
 def pooled(kind: str, x: Array, dy: Array, geometry: Geometry, tuning: Tuning = Tuning()) -> tuple[Array, Array]:  # noqa: B008
     """``(y, dx)`` of a kernel."""
     if kind == "avg":
-        return mean_pool(x, geometry), mean_gradient(x, dy, geometry)
+        none = ((0, 0),) * len(geometry.size)
+        return mean_pool(x, geometry, none), mean_gradient(x, dy, geometry, none)
+    if kind == "sum":
+        return sum_pool(x, geometry), sum_gradient(x, dy, geometry)
     y = extreme_pool(x, PICKS[kind], geometry)
     return y, extreme_gradient(x, y, dy, PICKS[kind], geometry, tuning)
 
@@ -31,11 +41,13 @@ def poolings(draw: st.DrawFn) -> dict[str, Any]:
     """A pooling, the shape of its input, how its two arrays lie in memory, and tuning constants."""
     rank = draw(oracle.ranks)
     size = draw(oracle.sizes(rank))
+    kind = draw(st.sampled_from(KINDS))
     return {
-        "kind": draw(st.sampled_from(KINDS)),
+        "kind": kind,
         "shape": (*draw(oracle.images(rank)), draw(st.integers(1, 2))),
         "size": size,
         "stride": draw(st.one_of(st.just(size), oracle.sizes(rank, 4))),
+        "dilation": (1,) * rank if kind == "avg" else draw(st.one_of(st.just((1,) * rank), oracle.sizes(rank))),
         "padding": draw(oracle.paddings(tuple(n - 1 for n in size))),
         "ceil_mode": draw(st.booleans()),
         "values": draw(st.sampled_from(["numbers", "ties", "NaN and infinities"])),
@@ -49,32 +61,38 @@ def poolings(draw: st.DrawFn) -> dict[str, Any]:
 def test_pooling_and_its_gradient_agree_with_the_loops(case: dict[str, Any], seed: int) -> None:
     random = np.random.default_rng(seed)
     shape, size, kind = case["shape"], case["size"], case["kind"]
-    window = Window(size, case["stride"], (1,) * len(size), case["padding"], case["ceil_mode"])
+    stride, dilation, padding = case["stride"], case["dilation"], case["padding"]
+    window = Window(size, stride, dilation, padding, case["ceil_mode"])
     # Three different numbers at most, all below zero: many ties, and a padding of zeros would win every maximum.
     values = -random.integers(1, 4, shape).astype(float) if case["values"] == "ties" else random.standard_normal(shape)
-    if case["values"] == "NaN and infinities" and kind != "avg":
+    if case["values"] == "NaN and infinities" and kind in ("max", "min"):
         values = random.choice([np.nan, np.inf, -np.inf, 1.0], shape, p=[0.1, 0.4, 0.4, 0.1])
     x = oracle.arranged(values, case["layouts"][0])
-    begins, low = oracle.all_axes(shape, size, case["stride"], (1,) * len(size), case["padding"], case["ceil_mode"])
+    begins, low = oracle.all_axes(shape, size, stride, dilation, padding, case["ceil_mode"])
     if not all(begins):
         with pytest.raises(ValueError, match=r"pool: a window of .* is larger than its input"):
             window.fit("pool", shape)
         return
+    geometry = window.fit("pool", shape)
+    assert geometry.has_empty_window() == oracle.has_empty_window(begins, low, size, dilation, shape[1:-1])
+    if geometry.has_empty_window():
+        return
     dy = random.standard_normal((shape[0], *map(len, begins), shape[-1]))
     dy = oracle.arranged(dy, case["layouts"][1])
-    expected_y, expected_dx = oracle.pooling(kind, x, dy, begins, low, size)
+    expected_y, expected_dx = oracle.pooling(kind, x, dy, begins, low, size, dilation)
 
-    y, dx = pooled(kind, x, dy, window.fit("pool", shape), case["tuning"])
+    y, dx = pooled(kind, x, dy, geometry, case["tuning"])
 
     assert y.shape == expected_y.shape
     assert dx.shape == x.shape
-    if kind != "avg":
+    if kind in ("max", "min"):
         np.testing.assert_array_equal(y, expected_y)
     # A pixel gets the sum of at most 27 gradients near 1.
     np.testing.assert_allclose(y, expected_y, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(dx, expected_dx, rtol=1e-12, atol=1e-12)
     # Nothing of the gradient is lost on the padding or counted twice in a tie.
-    np.testing.assert_allclose(dx.sum(), dy.sum(), rtol=0, atol=1e-11)
+    if kind != "sum":
+        np.testing.assert_allclose(dx.sum(), dy.sum(), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", ["max", "min"])

@@ -147,3 +147,48 @@ def test_a_global_average_of_many_pixels_is_precise(pool: fn.Layer, shape: tuple
     y, _ = pool.apply({}, np.full(shape, 1000.1, np.float32))
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, 1000.1, rtol=1e-6)
+
+
+def test_dilated_windows_pick_every_other_pixel() -> None:
+    assert pooled(fn.max_pool2d(2, stride=1, dilation=2), RAMP) == [[11, 12], [15, 16]]
+    assert pooled(fn.min_pool2d(2, stride=1, dilation=(1, 3)), RAMP) == [[1], [5], [9]]
+    # Windows that stand apart by their taps, but share pixels.
+    _, vjp_fn = fn.max_pool1d(2, stride=2, dilation=2).apply({}, np.array([0.0, 0, 9, 0, 1]).reshape(1, 5, 1))
+    _, dx = vjp_fn(np.array([2.0, 3.0]).reshape(1, 2, 1))
+    assert dx is not None
+    assert dx.ravel().tolist() == [0, 0, 5, 0, 0]
+
+
+@pytest.mark.parametrize("pool", [fn.max_pool1d, fn.min_pool1d])
+def test_a_dilated_window_without_a_pixel_raises(pool: Any) -> None:
+    layer = pool(2, stride=1, dilation=3, padding=(1, 2))
+    message = rf"{layer.kind}: with dilation \(3,\) there is a window \(2,\) that holds no pixel of an input of \(1,\)"
+    with pytest.raises(ValueError, match=message):
+        layer.apply({}, np.ones((1, 1, 1)))
+    assert layer.apply({}, np.ones((1, 3, 1)))[0].ravel().tolist() == [1, 1, 1]
+
+
+def test_padding_that_counts_is_averaged_and_what_hangs_over_is_not() -> None:
+    x = np.full((1, 5, 1), 6.0)
+    for layer, expected in (
+        (fn.avg_pool1d(3, 2, (1, 1), count_padding=True), [4, 6, 4]),
+        (fn.avg_pool1d(3, 2, "same", count_padding=True), [4, 6, 4]),
+        (fn.avg_pool1d(2, 2, (1, 0), count_padding=True), [3, 6, 6]),
+        (fn.avg_pool1d(4, 3, (2, 0), ceil_mode=True, count_padding=True), [3, 6]),
+        (fn.avg_pool1d(4, 3, (2, 1), ceil_mode=True, count_padding=True), [3, 6, 3]),
+        (fn.avg_pool1d(3, 3, (0, 0), ceil_mode=True, count_padding=True), [6, 6]),
+        (fn.avg_pool1d(4, 4, (0, 1), ceil_mode=True, count_padding=True), [6, 3]),
+        (fn.avg_pool1d(2, 2, "valid", ceil_mode=True, count_padding=True), [6, 6, 6]),
+    ):
+        y, vjp_fn = layer.apply({}, x)
+        assert y.ravel().tolist() == expected, layer
+        # Each pixel has the same value, so the gradient of y's sum adds up to that sum over the value.
+        _, dx = vjp_fn(np.ones_like(y))
+        assert dx is not None
+        assert dx.sum() == pytest.approx(sum(expected) / 6), layer
+
+
+@pytest.mark.parametrize("layer", [fn.avg_pool1d(2), fn.sum_pool1d(2), fn.global_avg_pool1d, fn.adaptive_avg_pool1d(1)])
+def test_a_sum_of_infinities_of_both_signs_is_nan_without_a_warning(layer: fn.Layer) -> None:
+    y, _ = layer.apply({}, np.array([np.inf, -np.inf]).reshape(1, 2, 1))
+    assert np.isnan(y).all()

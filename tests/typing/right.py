@@ -101,6 +101,10 @@ images = fn.serial(
     fn.repeat(fn.dense(4), 2), fn.remat(fn.dense(4)), fn.dense(3),
 )  # fmt: skip
 series = fn.serial(fn.conv1d(4, 3, padding=(2, 0)), fn.avg_pool1d(2), fn.conv1d(2, 1, padding="same"))
+pools = fn.serial(
+    fn.lp_pool2d(2, 3), fn.adaptive_avg_pool2d((None, 4)), fn.adaptive_max_pool2d(2), fn.global_max_pool2d,
+    fn.fold((4, 4), 2, padding=((1, 1), (0, 0))), fn.unfold((3,), padding=(1, 0)), fn.adaptive_max_pool1d(None),
+)  # fmt: skip
 nodes = {
     "left": (fn.dense(4), "input/a"),
     "right": (fn.dense(4), "input/b"),

@@ -48,6 +48,10 @@ fn.conv2d(8, 3, activation=3)  # error
 fn.max_pool2d("2")  # error
 fn.max_pool2d(2, padding=1)  # error
 fn.avg_pool1d(2, stride="2")  # error
+fn.lp_pool2d(2)  # error
+fn.adaptive_avg_pool2d("2")  # error
+fn.unfold(2, padding=1)  # error
+fn.fold(4)  # error
 fn.upsample2d("2")  # error
 fn.batch_norm(activation=3)  # error
 fn.scale_and_shift(activation="rleu")  # error
