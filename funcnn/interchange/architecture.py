@@ -279,6 +279,8 @@ class _Writer:
             return [self.value(item, path, paths) for item in value]
         if type(value) is list:
             return {"list": [self.value(item, path, paths) for item in value]}
+        if type(value) is slice:
+            return {"slice": [self.value(n, path) for n in (value.start, value.stop, value.step)]}
         if type(value) is dict and all(isinstance(key, str) for key in value):
             return {"dict": {key: self.value(item, path, paths) for key, item in value.items()}}
         if callable(value) and hasattr(value, "__name__"):
@@ -286,7 +288,8 @@ class _Writer:
         kind = "" if isinstance(value, np.ndarray) else f", {what(value)}"
         raise ValueError(
             f"{_where(path)} is {shown(value)}{kind}; an architecture holds numbers, strings, tuples, "
-            "lists, dicts, layers and functions with a name: let the constructor take one of these and make the rest"
+            "lists, dicts, slices, layers and functions with a name: let the constructor take one of these and make the"
+            " rest"
         )
 
     def claim(self, name: str, thing: Any, path: str) -> None:
@@ -372,6 +375,8 @@ class _Reader:
         tag, content = next(iter(node.items())) if len(node) == 1 else ("", None)
         if tag == "list" and isinstance(content, list):
             return [self.value(item, path) for item in content]
+        if tag == "slice" and isinstance(content, list) and len(content) == 3:
+            return slice(*[self.value(n, path) for n in content])
         if tag == "dict" and isinstance(content, dict):
             return {key: self.value(item, below(path, key)) for key, item in content.items()}
         with suppress(ValueError):

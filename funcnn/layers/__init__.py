@@ -15,17 +15,22 @@ from funcnn.layers.conv import conv1d, conv2d, conv3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.merge import merge
+from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, max_pool1d,
     max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
 )  # fmt: skip
-from funcnn.layers.shape import flatten, reshape, upsample1d, upsample2d, upsample3d
+from funcnn.layers.shape import expand_dims, flatten, permute, reshape, squeeze, take, unflatten
+from funcnn.layers.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
+from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "conv1d", "conv2d", "conv3d", "dense", "dropout",
-    "elementwise", "flatten", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "identity", "leaky_relu",
-    "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "relu",
-    "reshape", "scale_and_shift", "sigmoid", "softmax", "swish", "tanh", "upsample1d", "upsample2d", "upsample3d",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle", "conv1d", "conv2d", "conv3d", "crop",
+    "dense", "dropout", "elementwise", "expand_dims", "flatten", "global_avg_pool1d", "global_avg_pool2d",
+    "global_avg_pool3d", "identity", "leaky_relu", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge",
+    "min_pool1d", "min_pool2d", "min_pool3d", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "relu",
+    "reshape", "scale_and_shift", "sigmoid", "softmax", "squeeze", "swish", "take", "tanh", "unflatten",
+    "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)
