@@ -85,8 +85,8 @@ def _factors(kind: str, value: Any, axes: Axes) -> tuple[float, ...]:
     if len(given) != len(axes) or not real or not all(0 < n <= sys.maxsize for n in given):
         many = "pair" if len(axes) == 2 else "tuple"
         raise ValueError(
-            f"{kind}: factor must be a whole number >= 1 or a {many} ({', '.join(axes)}), or positive floats "
-            f"likewise, got {shown(value)}"
+            f"{kind}: factor must be a whole number >= 1 or a {many} ({', '.join(axes)}), got {shown(value)}; "
+            "positive floats will do, too"
         )
     return tuple(int(n) if n == int(n) else float(n) for n in given)
 
