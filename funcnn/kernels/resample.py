@@ -18,7 +18,7 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 from funcnn.kernels.windows import Sizes
 
-__all__ = ["RULES", "Along", "repeat", "repeat_gradient", "resample", "resample_gradient"]
+__all__ = ["RULES", "Along", "resample", "resample_gradient"]
 
 
 class Along(NamedTuple):
@@ -93,21 +93,38 @@ def _matrix(along: Along, dtype: str, transposed: bool) -> Any:
     return matrix.astype(dtype)
 
 
-def resample(x: Array, axes: Sequence[Along], transposed: bool = False) -> Array:
+def resample(x: Array, axes: Sequence[Along]) -> Array:
     """The image in another size.
 
     Args:
         x: (batch, *pixels, channels).
         axes: for each axis of pixels how it is resampled.
-        transposed: whether to multiply by the transposed matrices: the vjp.
 
     Returns:
-        An array (batch, *sizes, channels), in whose memory the pixels lie outermost.
+        An array (batch, *sizes, channels). Where each pixel is only repeated, the memory order of the image stays;
+        else the pixels lie outermost.
 
     Example:
         >>> resample(np.array([0.0, 1.0]).reshape(1, 2, 1), [Along("linear", 2, 4, (1, 2))]).ravel()
         array([0.  , 0.25, 0.75, 1.  ])
     """
+    copies = _copies(axes)
+    return _product(x, axes, False) if copies is None else _repeat(x, copies)
+
+
+def resample_gradient(dy: Array, axes: Sequence[Along]) -> Array:
+    """The vjp of ``resample``: the gradient of a pixel is the sum over all that it is part of, by their weights.
+
+    Example:
+        >>> resample_gradient(np.ones((1, 4, 1)), [Along("linear", 2, 4, (1, 2))]).ravel()
+        array([2., 2.])
+    """
+    copies = _copies(axes)
+    return _product(dy, axes, True) if copies is None else _repeat_gradient(dy, copies)
+
+
+def _product(x: Array, axes: Sequence[Along], transposed: bool) -> Array:
+    """The image times the matrices of its axes, or their transposes."""
     for axis in range(len(axes), 0, -1):
         along = axes[axis - 1]
         # As in PyTorch, a factor that leaves the size leaves the pixels too, but for "cubic".
@@ -120,27 +137,14 @@ def resample(x: Array, axes: Sequence[Along], transposed: bool = False) -> Array
     return x
 
 
-def resample_gradient(dy: Array, axes: Sequence[Along]) -> Array:
-    """The vjp of ``resample``: the gradient of a pixel is the sum over all that it is part of, by their weights.
-
-    Example:
-        >>> resample_gradient(np.ones((1, 4, 1)), [Along("linear", 2, 4, (1, 2))]).ravel()
-        array([2., 2.])
-    """
-    return resample(dy, axes, transposed=True)
+def _copies(axes: Sequence[Along]) -> Sizes | None:
+    """How many times each pixel is repeated along each axis; None if that is not all."""
+    copies = [along.step[1] / along.step[0] for along in axes if along.rule == "nearest"]
+    return tuple(map(int, copies)) if len(copies) == len(axes) and all(map(float.is_integer, copies)) else None
 
 
-def repeat(x: Array, copies: Sizes) -> Array:
-    """The image with each pixel repeated, in the memory order of the image.
-
-    Args:
-        x: (batch, *pixels, channels).
-        copies: of each pixel, along each axis of pixels.
-
-    Example:
-        >>> repeat(np.array([1.0, 2.0]).reshape(1, 2, 1), (2,)).ravel()
-        array([1., 1., 2., 2.])
-    """
+def _repeat(x: Array, copies: Sizes) -> Array:
+    """The image with each pixel repeated, in the memory order of the image."""
     batch, *pixels, channels = x.shape
     y = empty_like(x, (batch, *[n * times for n, times in zip(pixels, copies, strict=True)], channels))
     # Slices keep the order of the axes in memory.
@@ -149,13 +153,8 @@ def repeat(x: Array, copies: Sizes) -> Array:
     return y
 
 
-def repeat_gradient(dy: Array, copies: Sizes) -> Array:
-    """The vjp of ``repeat``: the sum over the copies of each pixel.
-
-    Example:
-        >>> repeat_gradient(np.array([1.0, 2.0, 4.0, 8.0]).reshape(1, 4, 1), (2,)).ravel()
-        array([ 3., 12.])
-    """
+def _repeat_gradient(dy: Array, copies: Sizes) -> Array:
+    """The vjp of ``_repeat``: the sum over the copies of each pixel."""
     for axis, times in enumerate(copies, 1):
         if times > 1:
             dy = reduce(np.add, [dy[(slice(None),) * axis + (slice(n, None, times),)] for n in range(times)])

@@ -16,7 +16,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, PerAxis
-from funcnn.kernels.resample import Along, repeat, repeat_gradient, resample, resample_gradient
+from funcnn.kernels.resample import Along, resample, resample_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
 from funcnn.layers.shape import shaped
@@ -43,8 +43,9 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
     """Resampling over any number of axes; the constructors below describe the arguments."""
     if (factor is None) == (size is None):
         raise ValueError(f"{kind}: expected factor or size, got {'neither' if size is None else 'both'}; give one")
-    factors = None if factor is None else _factors(kind, factor, axes)
-    sizes = None if size is None else checks.sizes(kind, "size", size, axes)
+    nothing = (None,) * len(axes)
+    factors = nothing if factor is None else _factors(kind, factor, axes)
+    sizes = nothing if size is None else checks.sizes(kind, "size", size, axes)
     rules = RULES[len(axes)]
     if not isinstance(mode, str) or mode not in rules:
         raise ValueError(f"{kind}: unknown mode {shown(mode)}, expected one of {[*rules]}")
@@ -52,29 +53,32 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
     if align and rule == "nearest":
         raise ValueError(f"{kind}: align_corners is for the modes {[*rules][1:]}, 'nearest' has none; leave it out")
 
-    def sizes_of(pixels: tuple[int, ...]) -> tuple[int, ...]:
-        if factors is None:
-            return sizes or ()
-        return tuple(math.floor(n * times) for n, times in zip(pixels, factors, strict=True))
+    def plan(pixels: tuple[int, ...]) -> tuple[Along, ...]:
+        return tuple(_along(rule, n, m, times, align) for n, m, times in zip(pixels, sizes, factors, strict=True))
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
-        pixels = x.shape[1:-1]
-        new = sizes_of(pixels)
-        if min(*pixels, *new) < 1:
-            raise ValueError(f"{kind}: expected at least one pixel, got {pixels} pixels, of which it makes {new}")
-        if rule == "nearest" and not any(n % old for n, old in zip(new, pixels, strict=True)):
-            copies = tuple(n // old for n, old in zip(new, pixels, strict=True))
-            return repeat(x, copies), lambda dy: repeat_gradient(dy, copies)
-        steps = zip(pixels, new, strict=True) if factors is None else [(1, times) for times in factors]
-        plan = [Along(rule, n, m, step, align) for n, m, step in zip(pixels, new, steps, strict=True)]
-        return resample(x, plan), lambda dy: resample_gradient(dy, plan)
+        along = plan(x.shape[1:-1])
+        new = tuple(each.size for each in along)
+        if min(*new, *x.shape[1:-1]) < 1:
+            raise ValueError(
+                f"{kind}: expected at least one pixel, got {x.shape[1:-1]} pixels, of which it makes {new}"
+            )
+        return resample(x, along), lambda dy: resample_gradient(dy, along)
 
     def working_set(x: Array) -> int:
-        new: int = len(x) * math.prod(sizes_of(x.shape[1:-1])) * x.shape[-1]
+        new: int = len(x) * math.prod(each.size for each in plan(x.shape[1:-1])) * x.shape[-1]
         return max(int(x.size), new)
 
     return shaped(kind, forward, working_set)
+
+
+def _along(rule: str, n: int, size: int | None, factor: float | None, align_corners: bool) -> Along:
+    """Resampling n pixels along one axis to a size, or by a factor."""
+    new = math.floor(n * (factor or 0)) if size is None else size
+    # As in PyTorch, a factor that makes as many pixels or twice as many repeats all of them alike.
+    alike = rule == "nearest" and new in (n, 2 * n)
+    return Along(rule, n, new, (n, new) if factor is None or alike else (1, factor), align_corners)
 
 
 def _factors(kind: str, value: Any, axes: Axes) -> tuple[float, ...]:
@@ -105,7 +109,7 @@ def upsample1d(
     or floor(n * factor). The step between them is n / size pixels of x, or 1 / factor, as it is with PyTorch's
     ``scale_factor`` if ``recompute_scale_factor`` is not set::
 
-        nearest      y[s] = x[floor(s * step)]
+        nearest      y[s] = x[floor(s * step)], with n / size also where a factor makes n or 2n pixels
         linear       the straight line between two pixels; the centre of y[s]
                      is at (s + 0.5) * step - 0.5, that of x[i] at i
 
@@ -153,7 +157,7 @@ def upsample2d(
     or floor(n * factor). The step between them is n / size pixels of x, or 1 / factor, as it is with PyTorch's
     ``scale_factor`` if ``recompute_scale_factor`` is not set::
 
-        nearest      y[s] = x[floor(s * step)]
+        nearest      y[s] = x[floor(s * step)], with n / size also where a factor makes n or 2n pixels
         bilinear     along each axis, the straight line between two pixels; the centre of y[s]
                      is at (s + 0.5) * step - 0.5, that of x[i] at i
         bicubic      likewise, the cubic of four pixels, with a = -0.75
@@ -205,7 +209,7 @@ def upsample3d(
     or floor(n * factor). The step between them is n / size pixels of x, or 1 / factor, as it is with PyTorch's
     ``scale_factor`` if ``recompute_scale_factor`` is not set::
 
-        nearest      y[s] = x[floor(s * step)]
+        nearest      y[s] = x[floor(s * step)], with n / size also where a factor makes n or 2n pixels
         trilinear    along each axis, the straight line between two pixels; the centre of y[s]
                      is at (s + 0.5) * step - 0.5, that of x[i] at i
 

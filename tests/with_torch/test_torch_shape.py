@@ -146,8 +146,9 @@ def upsample(rank: int) -> Case_:
         pixels = data.draw(st.tuples(*[st.integers(1, 7)] * rank))
         sizes = data.draw(st.tuples(*[st.integers(1, 12)] * rank))
         factors = tuple(data.draw(st.one_of(st.integers(1, 3), st.floats(1 / n, 3))) for n in pixels)
-        # Where a factor leaves the size but not the pixels, PyTorch's gradient is that of a function that leaves both.
-        factors = tuple(1 if n == math.floor(n * f) else f for n, f in zip(pixels, factors, strict=True))
+        # Where a factor that is not whole leaves the size or doubles it, PyTorch's gradient may be another function's.
+        made = [(n, f, math.floor(n * f)) for n, f in zip(pixels, factors, strict=True)]
+        factors = tuple(m // n if m in (n, 2 * n) else f for n, f, m in made)
         corners: Any = {"align_corners": align} if mode != "nearest" else {}
         ours: Any = {"size": sizes} if by_size else {"factor": factors}
         theirs: Any = {"size": sizes} if by_size else {"scale_factor": tuple(map(float, factors))}
