@@ -245,7 +245,8 @@ class _Writer:
                 return {"function": name}
         if isinstance(function, Recorded) and function.call is not None:
             constructor = function.call.constructor
-            name = constructor.__name__
+            qualified = (name for name, public in _public().items() if public is constructor)
+            name = next(qualified, constructor.__name__)
             self.claim(name, constructor, path)
             return {"function": name, "arguments": self.arguments(constructor, function.call.arguments, path)}
         self.claim(function.__name__, function, path)
@@ -396,17 +397,16 @@ class _Reader:
 
 @cache
 def _public() -> dict[str, Any]:
-    """The layers, combinators and initializers of this library, by name."""
+    """The layers, combinators and initializers of this library, by name; by module and name where a layer has it."""
     public: dict[str, Any] = {}
     for module in (layers, combinators, initializers):
-        named_things = {name: getattr(module, name) for name in module.__all__}
+        area = module.__name__.removeprefix("funcnn.")
+        named_things = {f"{area}.{name}" if name in public else name: getattr(module, name) for name in module.__all__}
         # Constructors that record their call, and layers and functions: not ``repeat``, which makes a ``serial``.
         public |= {
             name: thing
             for name, thing in named_things.items()
-            if isinstance(thing, Layer | Recorded)
-            or checks.is_constructor(thing)
-            or (module is initializers and inspect.isfunction(thing))
+            if isinstance(thing, Layer | Recorded) or checks.is_constructor(thing)
         }
     return public
 

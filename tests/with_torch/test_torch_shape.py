@@ -245,3 +245,49 @@ def test_infinite_pixels_reach_the_same_pixels(value: float) -> None:
         theirs = F.interpolate(torch.from_numpy(x).movedim(-1, 1), scale_factor=2, mode=mode).movedim(1, -1).numpy()
         y, _ = fn.upsample2d(2, mode=mode).apply({}, x)
         np.testing.assert_array_equal(np.isfinite(y), np.isfinite(theirs), err_msg=mode)
+
+
+def test_gains_are_those_of_pytorch() -> None:
+    from torch.nn.init import calculate_gain
+
+    for name in ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "sigmoid", "tanh", "relu", "selu"):
+        assert fn.initializers.gain(name) == pytest.approx(calculate_gain(name), rel=1e-15)
+    for slope in (None, 0.0, 0.2, 1):
+        theirs = calculate_gain("leaky_relu", slope)
+        assert fn.initializers.gain("leaky_relu", slope) == pytest.approx(theirs, rel=1e-15)
+
+
+def test_identities_are_those_of_pytorch() -> None:
+    """For kernels of an odd size; of an even one PyTorch takes the tap behind the one that sees the pixel itself."""
+    import torch
+
+    for taps, channels, filters, groups in (
+        ((3,), 2, 3, 1),
+        ((3, 1), 4, 2, 1),
+        ((1, 3, 5), 3, 4, 2),
+        ((3, 3), 2, 6, 3),
+    ):
+        theirs = torch.nn.init.dirac_(torch.empty(filters, channels, *taps), groups).movedim((0, 1), (-1, -2)).numpy()
+        fans = math.prod(taps) * channels, math.prod(taps) * filters // groups
+        np.testing.assert_array_equal(fn.initializers.identity()((*taps, channels, filters), 0, *fans), theirs)
+    np.testing.assert_array_equal(fn.initializers.identity()((3, 5), 0, 3, 5), torch.nn.init.eye_(torch.empty(3, 5)))
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40), (3, 3, 8, 12)])
+def test_orthogonal_and_truncated_weights_have_the_statistics_of_pytorch(shape: tuple[int, ...]) -> None:
+    """Other draws of the same distribution: means and variances of both lie within five standard errors."""
+    import torch
+
+    theirs_first = torch.empty(shape[-1], shape[-2], *shape[:-2], dtype=torch.float64)
+    rows = min(shape[-1], math.prod(shape[:-1]))
+    theirs = torch.nn.init.orthogonal_(theirs_first, gain=1.3)
+    ours = fn.initializers.orthogonal(gain=1.3)(shape, 0, 1, 1)
+    assert float((theirs**2).sum()) == pytest.approx(float((ours.astype(float) ** 2).sum()), rel=1e-5)
+    assert float((ours.astype(float) ** 2).sum()) == pytest.approx(1.3**2 * rows, rel=1e-5)
+    torch.manual_seed(0)
+    theirs = torch.nn.init.trunc_normal_(torch.empty(50000), mean=0.5, std=2.0, a=-1.0, b=4.0).numpy()
+    ours = fn.initializers.truncated_normal(2.0, 0.5, -1.0, 4.0)((50000,), 0, 1, 1)
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=5 * 1.3 * (2 / 50000) ** 0.5)
+    assert ours.std() == pytest.approx(theirs.std(), abs=5 * 1.3 * 50000**-0.5)
+    assert ours.min() == pytest.approx(theirs.min(), abs=1e-3)
+    assert ours.max() == pytest.approx(theirs.max(), abs=1e-3)
