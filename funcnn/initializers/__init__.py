@@ -6,6 +6,7 @@ one is a function decorated with ``@recorded``, which returns such a function; `
 """
 
 # ruff: noqa: I001, the names of a file stand side by side
+from funcnn.spellings import explain_names
 from funcnn.initializers.base import Initializer, InitializerLike, as_initializer as as_initializer
 from funcnn.initializers.distributions import constant, normal, ones, truncated_normal, uniform, zeros
 from funcnn.initializers.matrices import delta_orthogonal, identity, orthogonal, sparse
@@ -18,3 +19,5 @@ __all__ = [
     "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "sparse",
     "truncated_normal", "uniform", "variance_scaling", "zeros",
 ]  # fmt: skip
+
+explain_names(__name__)
