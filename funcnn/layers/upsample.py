@@ -241,3 +241,7 @@ def upsample3d(
         array([1. , 1.5, 2. ])
     """
     return _upsample("upsample3d", SOLID, factor, size, mode, align_corners)
+
+
+for constructor in (upsample1d, upsample2d, upsample3d):
+    constructor.one_of = ("factor", "size")  # type: ignore[attr-defined]

@@ -87,6 +87,12 @@ def test_linear_and_the_name_of_the_rank_are_the_same() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_factor_is_printed_without_its_keyword_and_a_size_with_it() -> None:
+    assert repr(fn.upsample2d(factor=2)) == repr(fn.upsample2d(2)) == "upsample2d(2)"
+    assert repr(fn.upsample1d(size=4, mode="linear")) == "upsample1d(size=4, mode='linear')"
+    assert repr(fn.upsample1d(None, 4)) == "upsample1d(size=4)"
+
+
 def test_the_axes_are_independent() -> None:
     y, _ = fn.upsample2d((1, 2), mode="bilinear").apply({}, np.arange(4.0).reshape(1, 2, 2, 1))
     assert y[0, :, :, 0].tolist() == [[0, 0.25, 0.75, 1], [2, 2.25, 2.75, 3]]

@@ -100,7 +100,7 @@ images = fn.serial(
     fn.residual(fn.dense(4), double), fn.add(fn.dense(4), fn.dense(4)), fn.concat(fn.relu, fn.tanh, axis=-1),
     fn.repeat(fn.dense(4), 2), fn.remat(fn.dense(4)), fn.dense(3),
 )  # fmt: skip
-shapes: list[fn.Layer] = [
+moving: list[fn.Layer] = [
     fn.pad(1, "reflect"), fn.crop(((1, 0), (0, 1))), fn.upsample2d((1, 1.5), mode="bicubic"), fn.permute((2, 1)),
     fn.upsample1d(size=4, mode="linear"), fn.squeeze(1), fn.expand_dims(-1), fn.unflatten(1, (2, -1)),
     fn.take(slice(1, None), 1), fn.take(-1, axis=2), fn.pixel_shuffle(2), fn.channel_shuffle(2),
