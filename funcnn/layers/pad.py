@@ -15,7 +15,7 @@ from funcnn.aliases import Array, Size
 from funcnn.kernels import padding as kernels
 from funcnn.kernels.padding import as_border, border_of
 from funcnn.layers.activation import Pull
-from funcnn.layers.shape import shaped
+from funcnn.layers.shaped import shaped
 from funcnn.protocol import Layer, elements_of, layer
 from funcnn.wording import shown
 

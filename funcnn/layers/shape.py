@@ -7,34 +7,22 @@ axis 1 is the first of an example, and -1 is the last. A shape is that of one ex
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Params, Rng, Shape, Size
+from funcnn.aliases import Array, Shape, Size
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, layer, no_params, stateless
-from funcnn.shapes import probe
+from funcnn.layers.shaped import shaped
+from funcnn.layers.upsample import upsample1d as upsample1d  # where pickles of older versions look for them
+from funcnn.layers.upsample import upsample2d as upsample2d
+from funcnn.layers.upsample import upsample3d as upsample3d
+from funcnn.protocol import Layer, layer, stateless
 from funcnn.wording import shown
 
 __all__ = ["expand_dims", "flatten", "permute", "reshape", "squeeze", "take", "unflatten"]
-
-
-def shaped(
-    kind: str, forward: Callable[[Array], tuple[Array, Pull]], working_set: Callable[[Any], int] | None = None
-) -> Layer:
-    """A layer without parameters; a shape that it cannot take raises in ``init``, which runs it on one example."""
-    made = stateless(kind, forward, working_set=working_set)
-
-    def init(shape: Any, rng: Rng) -> Params:
-        params = no_params(shape, rng)
-        made.apply(params, probe(shape))
-        return params
-
-    return replace(made, init=init)
 
 
 def _reshaped(x: Array, shape: Shape) -> tuple[Array, Pull]:

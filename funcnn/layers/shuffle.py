@@ -10,7 +10,7 @@ from itertools import chain
 from funcnn import checks
 from funcnn.aliases import Array, Size
 from funcnn.layers.activation import Pull
-from funcnn.layers.shape import shaped
+from funcnn.layers.shaped import shaped
 from funcnn.protocol import Layer, elements_of, layer
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]

@@ -19,7 +19,7 @@ from funcnn.aliases import Array, PerAxis
 from funcnn.kernels.resample import Along, resample, resample_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
-from funcnn.layers.shape import shaped
+from funcnn.layers.shaped import shaped
 from funcnn.protocol import Layer, layer
 from funcnn.wording import shown
 
@@ -76,9 +76,9 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
 def _along(rule: str, n: int, size: int | None, factor: float | None, align_corners: bool) -> Along:
     """Resampling n pixels along one axis to a size, or by a factor."""
     new = math.floor(n * (factor or 0)) if size is None else size
-    # As in PyTorch, a factor that makes as many pixels or twice as many repeats all of them alike.
-    alike = rule == "nearest" and new in (n, 2 * n)
-    return Along(rule, n, new, (n, new) if factor is None or alike else (1, factor), align_corners)
+    # As in PyTorch, a factor that makes twice as many pixels repeats all of them alike.
+    doubled = rule == "nearest" and new == 2 * n
+    return Along(rule, n, new, (n, new) if factor is None or doubled else (1, factor), align_corners)
 
 
 def _factors(kind: str, value: Any, axes: Axes) -> tuple[float, ...]:

@@ -60,6 +60,9 @@ def test_upsampling_keeps_the_order_of_the_axes_in_memory() -> None:
         # By factor it is 1 / factor: floor(s / 1.4), of which there are floor(4 * 1.4) = 5.
         ({"factor": 1.4}, [0, 0, 10, 20, 20]),
         ({"factor": 0.6}, [0, 10]),
+        # A factor that makes twice as many, or as many, repeats all alike.
+        ({"factor": 2.2}, [0, 0, 10, 10, 20, 20, 30, 30]),
+        ({"factor": 1.2}, [0, 10, 20, 30]),
         # Centres at 0.25 and so on from the edge, those outside at the first and the last pixel.
         ({"factor": 2, "mode": "linear"}, [0, 2.5, 7.5, 12.5, 17.5, 22.5, 27.5, 30]),
         ({"factor": 0.5, "mode": "linear"}, [5, 25]),
@@ -105,8 +108,8 @@ def test_an_infinite_pixel_reaches_its_neighbours_only(value: float) -> None:
     dx: Any = vjp_fn(np.where(np.isfinite(y), 1, value))[1]
     assert np.isfinite(dx.ravel()).tolist() == [True, True, False, False, False]
     # The centres of the corners are pixels, whose neighbours have weight 0.
-    y, _ = fn.upsample1d(size=3, mode="linear", align_corners=True).apply({}, series(1, value, 2))
-    assert np.isfinite(y.ravel()).tolist() == [True, False, True]
+    y, _ = fn.upsample1d(size=5, mode="linear", align_corners=True).apply({}, series(1, value, 2))
+    assert np.isfinite(y.ravel()).tolist() == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize(
