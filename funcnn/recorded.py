@@ -203,6 +203,9 @@ def written(
 ) -> Iterator[str]:
     """The arguments of a call as one would write them: options with their keyword, the first argument without.
 
+    A constructor that needs one of several arguments names them, ``one_of = ("factor", "size")``: the first of them is
+    no option.
+
     Args:
         constructor: the function that was called.
         arguments: its arguments by name.
@@ -219,6 +222,7 @@ def written(
     parameters = inspect.signature(constructor).parameters
     by_keyword = {*keywords} - {next(iter(parameters), "")}
     by_keyword |= {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    main = getattr(constructor, "one_of", ("",))[0]
     more = any(p.kind is p.VAR_POSITIONAL and arguments.get(name) for name, p in parameters.items())
     for name, value in arguments.items():
         kind, default = parameters[name].kind, parameters[name].default
@@ -228,7 +232,7 @@ def written(
             yield from (spelled(item) for item in value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             yield from (f"{key}={spelled(item)}" for key, item in value.items())
-        elif default is inspect.Parameter.empty and name not in by_keyword:
+        elif name not in by_keyword and (default is inspect.Parameter.empty or (name == main and value is not None)):
             yield spelled(value)
         elif not is_default(value, parameters[name]):
             yield f"{name}={spelled(value)}"

@@ -31,6 +31,9 @@ SCHEDULES = [
 ]
 INITIALIZERS = [
     *(thing for name in fn.initializers.__all__ if isinstance(thing := getattr(fn.initializers, name), Recorded)),
+    fn.upsample1d(2),
+    fn.upsample2d(factor=(2, 1.5), mode="bilinear"),
+    fn.upsample2d(size=(4, 5), mode="bicubic"),
     fn.initializers.constant(0.5),
     fn.initializers.normal(std=0.2),
     fn.initializers.uniform(-1, high=np.float64(1)),

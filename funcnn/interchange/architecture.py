@@ -245,7 +245,8 @@ class _Writer:
                 return {"function": name}
         if isinstance(function, Recorded) and function.call is not None:
             constructor = function.call.constructor
-            name = constructor.__name__
+            qualified = (name for name, public in _public().items() if public is constructor)
+            name = next(qualified, constructor.__name__)
             self.claim(name, constructor, path)
             return {"function": name, "arguments": self.arguments(constructor, function.call.arguments, path)}
         self.claim(function.__name__, function, path)
@@ -279,6 +280,8 @@ class _Writer:
             return [self.value(item, path, paths) for item in value]
         if type(value) is list:
             return {"list": [self.value(item, path, paths) for item in value]}
+        if type(value) is slice:
+            return {"slice": [self.value(n, path) for n in (value.start, value.stop, value.step)]}
         if type(value) is dict and all(isinstance(key, str) for key in value):
             return {"dict": {key: self.value(item, path, paths) for key, item in value.items()}}
         if callable(value) and hasattr(value, "__name__"):
@@ -286,7 +289,8 @@ class _Writer:
         kind = "" if isinstance(value, np.ndarray) else f", {what(value)}"
         raise ValueError(
             f"{_where(path)} is {shown(value)}{kind}; an architecture holds numbers, strings, tuples, "
-            "lists, dicts, layers and functions with a name: let the constructor take one of these and make the rest"
+            "lists, dicts, slices, layers and functions with a name: let the constructor take one of these and make the"
+            " rest"
         )
 
     def claim(self, name: str, thing: Any, path: str) -> None:
@@ -372,6 +376,8 @@ class _Reader:
         tag, content = next(iter(node.items())) if len(node) == 1 else ("", None)
         if tag == "list" and isinstance(content, list):
             return [self.value(item, path) for item in content]
+        if tag == "slice" and isinstance(content, list) and len(content) == 3:
+            return slice(*[self.value(n, path) for n in content])
         if tag == "dict" and isinstance(content, dict):
             return {key: self.value(item, below(path, key)) for key, item in content.items()}
         with suppress(ValueError):
@@ -391,17 +397,16 @@ class _Reader:
 
 @cache
 def _public() -> dict[str, Any]:
-    """The layers, combinators and initializers of this library, by name."""
+    """The layers, combinators and initializers of this library, by name; by module and name where a layer has it."""
     public: dict[str, Any] = {}
     for module in (layers, combinators, initializers):
-        named_things = {name: getattr(module, name) for name in module.__all__}
+        area = module.__name__.removeprefix("funcnn.")
+        named_things = {f"{area}.{name}" if name in public else name: getattr(module, name) for name in module.__all__}
         # Constructors that record their call, and layers and functions: not ``repeat``, which makes a ``serial``.
         public |= {
             name: thing
             for name, thing in named_things.items()
-            if isinstance(thing, Layer | Recorded)
-            or checks.is_constructor(thing)
-            or (module is initializers and inspect.isfunction(thing))
+            if isinstance(thing, Layer | Recorded) or checks.is_constructor(thing)
         }
     return public
 

@@ -7,12 +7,10 @@ every law. Array work belongs in ``kernels/``.
 
 # ruff: noqa: I001, the names of a file stand side by side
 from funcnn.spellings import explain_names
+from funcnn.layers.activation import elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh
 from funcnn.layers.adaptive_pool import (
     adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
     adaptive_max_pool3d,
-)  # fmt: skip
-from funcnn.layers.activation import (
-    elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh,
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.conv import conv1d, conv2d, conv3d
@@ -23,21 +21,25 @@ from funcnn.layers.global_pool import (
 )  # fmt: skip
 from funcnn.layers.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d, sum_pool1d, sum_pool2d, sum_pool3d
 from funcnn.layers.merge import merge
+from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
 )  # fmt: skip
-from funcnn.layers.shape import flatten, reshape, upsample1d, upsample2d, upsample3d
+from funcnn.layers.shape import expand_dims, flatten, permute, reshape, squeeze, take, unflatten
+from funcnn.layers.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from funcnn.layers.unfold import fold, unfold
+from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "conv1d",
-    "conv2d", "conv3d", "dense", "dropout", "elementwise", "flatten", "fold", "global_avg_pool1d",
-    "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d", "global_max_pool3d",
-    "identity", "leaky_relu", "log_softmax", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d",
-    "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "relu", "reshape", "scale_and_shift",
-    "sigmoid", "softmax", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swish", "tanh", "unfold", "upsample1d",
-    "upsample2d", "upsample3d",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle", "conv1d",
+    "conv2d", "conv3d", "crop", "dense", "dropout", "elementwise", "expand_dims", "flatten", "fold",
+    "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d",
+    "global_max_pool3d", "identity", "leaky_relu", "log_softmax", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d",
+    "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax", "squeeze", "sum_pool1d",
+    "sum_pool2d", "sum_pool3d", "swish", "take", "tanh", "unflatten", "unfold", "upsample1d", "upsample2d",
+    "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)

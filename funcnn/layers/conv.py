@@ -17,7 +17,7 @@ from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.epilogue import Epilogue
 from funcnn.kernels.moments import channel_sums
-from funcnn.kernels.padding import pad_edges, unpad_edges
+from funcnn.kernels.padding import SOURCES, extend_gradient, extend_image
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
 from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.weights import weights
@@ -27,7 +27,7 @@ from funcnn.wording import shown
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
-PadMode: TypeAlias = Literal["zero", "edge"]
+PadMode: TypeAlias = Literal["zero", "edge", "reflect", "replicate", "circular"]
 
 
 def _conv(
@@ -39,8 +39,8 @@ def _conv(
     filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
     if filters % groups:
         raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
-    if not isinstance(pad_mode, str) or pad_mode not in ("zero", "edge"):
-        raise ValueError(f"{kind}: unknown pad_mode {shown(pad_mode)}, expected 'zero' or 'edge'")
+    if not isinstance(pad_mode, str) or pad_mode not in ("zero", *SOURCES):
+        raise ValueError(f"{kind}: unknown pad_mode {shown(pad_mode)}, expected 'zero' or one of {[*SOURCES]}")
     window = as_window(kind, axes, kernel, stride, padding, dilation)
     activate = fuse(kind, activation)
     words = ", ".join((*axes, "channels"))
@@ -61,7 +61,7 @@ def _conv(
         w, b = own.read(params, x)
         check_rng(rng)
         geometry = window.fit(kind, x.shape)
-        image, place = pad_edges(x, geometry) if pad_mode == "edge" else (x, geometry)
+        image, place = extend_image(kind, x, geometry, pad_mode)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
         like = contract.form(y)
@@ -73,7 +73,7 @@ def _conv(
             if not input_grad:
                 return grads, None
             dx = input_gradient(dz, w, place, groups)
-            return grads, unpad_edges(dx, geometry.padding) if pad_mode == "edge" else dx
+            return grads, dx if pad_mode == "zero" else extend_gradient(dx, geometry.padding, pad_mode)
 
         return y, vjp_fn
 
@@ -120,7 +120,8 @@ def conv1d(
             many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
-        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel.
+        pad_mode: what padding is made of: ``"zero"``, or pixels of the series: ``"edge"`` or ``"replicate"`` for the
+            nearest, ``"reflect"``, ``"circular"``; see ``pad``.
         w_init: the initializer of ``w``, of shape (kw, channels / groups, filters).
         b_init: the initializer of ``b``, of shape (filters,).
 
@@ -187,7 +188,8 @@ def conv2d(
             many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
-        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the image.
+        pad_mode: what padding is made of: ``"zero"``, or pixels of the image: ``"edge"`` or ``"replicate"`` for the
+            nearest, ``"reflect"``, ``"circular"``; see ``pad``.
         w_init: the initializer of ``w``, of shape (kh, kw, channels / groups, filters).
         b_init: the initializer of ``b``, of shape (filters,).
 
@@ -255,7 +257,8 @@ def conv3d(
             many groups as channels make a depthwise convolution.
         bias: whether to add ``b``.
         activation: a layer without parameters, or its name, applied at once.
-        pad_mode: what padding is made of: ``"zero"``, or ``"edge"`` for the nearest pixel of the volume.
+        pad_mode: what padding is made of: ``"zero"``, or pixels of the volume: ``"edge"`` or ``"replicate"`` for the
+            nearest, ``"reflect"``, ``"circular"``; see ``pad``.
         w_init: the initializer of ``w``, of shape (kd, kh, kw, channels / groups, filters).
         b_init: the initializer of ``b``, of shape (filters,).
 

@@ -12,7 +12,7 @@ from funcnn.kernels.buffers import window_parts
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.epilogue import Epilogue
 from funcnn.kernels.layout import batch_innermost
-from funcnn.kernels.padding import pad_edges, unpad_edges
+from funcnn.kernels.padding import extend_gradient, extend_image
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Window, as_window
 
@@ -63,12 +63,12 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     y_without_bias, dw, dx = oracle.convolution(x, w, dy, begins, low, case["dilation"], groups, case["pad_mode"])
 
     geometry = window.fit("conv", shape)
-    image, place = pad_edges(x, geometry) if case["pad_mode"] == "edge" else (x, geometry)
+    image, place = extend_image("conv", x, geometry, case["pad_mode"])
     y = convolve(image, w, place, groups, Epilogue(b), tuning)
     got_dw = kernel_gradient(image, dy, place, groups, tuning)
     got_dx = input_gradient(dy, w, place, groups, tuning=tuning)
     if case["pad_mode"] == "edge":
-        got_dx = unpad_edges(got_dx, geometry.padding)
+        got_dx = extend_gradient(got_dx, geometry.padding, "edge")
 
     assert_close(y, y_without_bias + b)
     assert_close(got_dw, dw)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funcnn.kernels.padding import pad, pad_edges, unpad, unpad_edges
+from funcnn.kernels.padding import extend, extend_gradient, extend_image, pad, unpad
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Window, as_padding, as_window
 
 
@@ -96,20 +96,25 @@ def test_padding_surrounds_or_cuts_an_image(data: Any, rank: int, layout: str) -
         np.testing.assert_array_equal(unpad(pad(x, kept), kept), x)
 
 
+MODES = {"edge": "edge", "replicate": "edge", "reflect": "reflect", "circular": "wrap"}
+"""The modes of borders that repeat pixels, and their names in ``np.pad``."""
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.data(), oracle.ranks, oracle.layouts)
-def test_edges_are_repeated_and_their_gradients_added(data: Any, rank: int, layout: str) -> None:
+@given(st.data(), oracle.ranks, oracle.layouts, st.sampled_from(sorted(MODES)))
+def test_borders_repeat_pixels_and_their_gradients_are_added(data: Any, rank: int, layout: str, mode: str) -> None:
     shape = (*data.draw(oracle.images(rank)), 2)
-    sides = data.draw(st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * rank))
+    widest = [{"reflect": n - 1, "circular": n}.get(mode, n + 3) for n in shape[1:-1]]
+    sides = tuple(data.draw(st.tuples(st.integers(0, most), st.integers(0, most))) for most in widest)
     random = np.random.default_rng(0)
     x = oracle.arranged(random.standard_normal(shape), layout)
     ones = (1,) * rank
-    padded, geometry = pad_edges(x, Window(ones, ones, ones, sides).fit("conv", shape))
-    np.testing.assert_array_equal(padded, np.pad(x, [(0, 0), *sides, (0, 0)], mode="edge"))
+    padded, geometry = extend_image("conv", x, Window(ones, ones, ones, sides).fit("conv", shape), mode)
+    np.testing.assert_array_equal(padded, np.pad(x, [(0, 0), *sides, (0, 0)], mode=MODES[mode]))  # type: ignore[call-overload]
     assert geometry.pixels == padded.shape[1:-1]
     assert geometry.padding == ((0, 0),) * rank
-    dy = random.standard_normal(padded.shape)
-    # Padding is linear: its vjp is the transposed map, so <dy, pad(v)> = <unpad(dy), v>.
+    dy = oracle.arranged(random.standard_normal(padded.shape), layout)
+    # Padding is linear: its vjp is the transposed map, so <dy, extend(v)> = <extend_gradient(dy), v>.
     v = random.standard_normal(shape)
-    pushed, _ = pad_edges(v, Window(ones, ones, ones, sides).fit("conv", shape))
-    np.testing.assert_allclose((dy * pushed).sum(), (unpad_edges(dy, sides) * v).sum(), rtol=1e-10, atol=1e-10)
+    pushed, pulled = extend("pad", v, sides, mode), extend_gradient(dy, sides, mode)
+    np.testing.assert_allclose((dy * pushed).sum(), (pulled * v).sum(), rtol=1e-10, atol=1e-10)

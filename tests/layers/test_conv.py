@@ -140,7 +140,7 @@ def test_weights_are_scaled_by_what_one_filter_sees() -> None:
         ),
         ({"padding": 1}, "unknown padding 1, expected"),
         ({"padding": ((1, 1), (1, -1))}, "unknown padding .* expected"),
-        ({"pad_mode": "wrap"}, "unknown pad_mode 'wrap', expected 'zero' or 'edge'"),
+        ({"pad_mode": "wrap"}, "unknown pad_mode 'wrap', expected 'zero' or one of .*'reflect', 'circular'"),
         ({"activation": "rleu"}, "unknown activation 'rleu', expected one of .*; did you mean 'relu'"),
     ],
 )

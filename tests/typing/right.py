@@ -100,6 +100,12 @@ images = fn.serial(
     fn.residual(fn.dense(4), double), fn.add(fn.dense(4), fn.dense(4)), fn.concat(fn.relu, fn.tanh, axis=-1),
     fn.repeat(fn.dense(4), 2), fn.remat(fn.dense(4)), fn.dense(3),
 )  # fmt: skip
+moving: list[fn.Layer] = [
+    fn.pad(1, "reflect"), fn.crop(((1, 0), (0, 1))), fn.upsample2d((1, 1.5), mode="bicubic"), fn.permute((2, 1)),
+    fn.upsample1d(size=4, mode="linear"), fn.squeeze(1), fn.expand_dims(-1), fn.unflatten(1, (2, -1)),
+    fn.take(slice(1, None), 1), fn.take(-1, axis=2), fn.pixel_shuffle(2), fn.channel_shuffle(2),
+    fn.dense(2, w_init=fn.initializers.orthogonal(fn.initializers.gain("relu"))),
+]  # fmt: skip
 series = fn.serial(fn.conv1d(4, 3, padding=(2, 0)), fn.avg_pool1d(2), fn.conv1d(2, 1, padding="same"))
 pools = fn.serial(
     fn.lp_pool2d(2, 3), fn.adaptive_avg_pool2d((None, 4)), fn.adaptive_max_pool2d(2), fn.global_max_pool2d,

@@ -41,7 +41,7 @@ fn.conv2d(8, 3, padding=1)  # error
 fn.conv2d(8, 3, padding=(1, 1))  # error
 fn.conv2d(8, 3, padding="full")  # error
 fn.conv2d(8, 3, dilation=None)  # error
-fn.conv2d(8, 3, pad_mode="reflect")  # error
+fn.conv2d(8, 3, pad_mode="wrap")  # error
 fn.conv1d(8, 3, padding=1)  # error
 fn.conv3d(8, 3, padding=1)  # error
 fn.conv2d(8, 3, activation=3)  # error
@@ -53,6 +53,10 @@ fn.adaptive_avg_pool2d("2")  # error
 fn.unfold(2, padding=1)  # error
 fn.fold(4)  # error
 fn.upsample2d("2")  # error
+fn.upsample1d(2, mode="bicubic")  # error
+fn.pad(1, "mirror")  # error
+fn.take([0, 1], 1)  # error
+fn.initializers.orthogonal("relu")  # error
 fn.batch_norm(activation=3)  # error
 fn.scale_and_shift(activation="rleu")  # error
 fn.dropout("0.2")  # error

@@ -233,8 +233,6 @@ def test_batch_norm(shape: tuple[int, ...], training: bool) -> None:
         (fn.swish, lambda F, x: F.silu(x)),
         (fn.softmax, lambda F, x: F.softmax(x, -1)),
         (fn.log_softmax, lambda F, x: F.log_softmax(x, -1)),
-        (fn.flatten, lambda F, x: x.flatten(1)),
-        (fn.upsample2d((2, 3)), lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=(2, 3)), x)),
     ],
     ids=lambda value: getattr(value, "__name__", repr(value)),
 )
@@ -245,35 +243,6 @@ def test_layers_without_parameters(layer: fn.Layer, theirs: Callable[[Any, Any],
     # At zero the slope of relu and leaky_relu is a convention; ours is PyTorch's.
     x[0, 0] = 0
     compare(layer, {}, x, lambda params, x: theirs(F, x))
-
-
-@pytest.mark.parametrize(
-    ("layer", "rank", "theirs"),
-    [
-        (fn.upsample1d(3), 1, lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=3), x)),
-        (
-            fn.upsample3d((2, 1, 3)),
-            3,
-            lambda F, x: channels_first(lambda x: F.interpolate(x, scale_factor=(2, 1, 3)), x),
-        ),
-    ],
-    ids=lambda value: getattr(value, "__name__", repr(value)),
-)
-def test_series_and_volumes(layer: fn.Layer, rank: int, theirs: Callable[[Any, Any], Any]) -> None:
-    import torch.nn.functional as F
-
-    x = np.random.default_rng(6).standard_normal((3, *PIXELS[rank], 4))
-    compare(layer, {}, x, lambda params, x: theirs(F, x))
-
-
-@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5)])
-def test_dense(shape: tuple[int, ...]) -> None:
-    import torch.nn.functional as F
-
-    random = np.random.default_rng(4)
-    params = {"w": random.standard_normal((5, 7)), "b": random.standard_normal(7)}
-    x = random.standard_normal(shape)
-    compare(fn.dense(7, activation=fn.swish), params, x, lambda p, x: F.silu(F.linear(x, p["w"].T, p["b"])))
 
 
 @pytest.mark.parametrize(

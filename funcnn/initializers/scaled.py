@@ -1,164 +1,80 @@
-"""An initializer ``(shape, rng, fan_in, fan_out) -> array`` draws the initial weights of a layer.
+"""Initial weights whose variance fits the size of the layer, so that signals and gradients keep theirs.
 
-A unit that sums n inputs multiplies their variance by n times the variance of its weights. The initializers here choose
-the variance of the weights so that signals keep their size in the forward pass, and gradients in the backward pass.
+A unit that sums n inputs multiplies their variance by n times the variance of its weights. The *gain* of an activation
+is the factor on the standard deviation of the weights that makes up for what the activation takes away.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Rng, Shape
+from funcnn.initializers.base import Initializer, draw_normal, draw_uniform
+from funcnn.protocol import Layer
 from funcnn.recorded import ready, recorded
-from funcnn.rng import generator
 from funcnn.wording import shown
 
 __all__ = [
-    "Initializer", "InitializerLike", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
-    "lecun_normal", "lecun_uniform", "normal", "ones", "uniform", "variance_scaling", "zeros",
+    "gain", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform",
+    "variance_scaling",
 ]  # fmt: skip
 
-
-class Initializer(Protocol):
-    """The type ``(shape, rng, fan_in, fan_out) -> float32 array``; the fans are the inputs and outputs of a unit.
-
-    Example:
-        >>> def tiny(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-        ...     return np.full(shape, 1e-3, np.float32)
-        >>> draw: Initializer = tiny
-        >>> draw((2,), 0, 1, 1)
-        array([0.001, 0.001], dtype=float32)
-    """
-
-    def __call__(self, shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-        """The initial weights."""
+WITHOUT_ACTIVATION = (
+    "linear", "identity", "dense", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d",
+)  # fmt: skip
+GAINS = {
+    **dict.fromkeys(WITHOUT_ACTIVATION, 1.0), "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4,
+    "leaky_relu": math.sqrt(2),
+}  # fmt: skip
+"""By activation; that of ``leaky_relu`` is for slope 0."""
 
 
-InitializerLike: TypeAlias = Initializer | Callable[[Any, Any, Any, Any], Array]
-"""What is taken as an initializer: a function of these four, whatever their names."""
+def gain(activation: str | Layer | None, slope: float | None = None) -> float:
+    """The factor on the standard deviation of the weights that fits an activation, as in PyTorch's ``calculate_gain``.
 
-
-@recorded
-def constant(value: float) -> Initializer:
-    """w = value.
+    It is sqrt(2) for ``relu``, sqrt(2 / (1 + slope^2)) for ``leaky_relu``, 5/3 for ``tanh``, 3/4 for ``selu``, and 1
+    for ``sigmoid`` and without activation. A variance takes its square: ``variance_scaling(gain("tanh") ** 2, "in",
+    "normal")`` is PyTorch's ``kaiming_normal_``, with ``"average"`` it is ``xavier_normal_`` of this gain, and
+    ``he_normal`` is that of ``relu``. ``orthogonal``, ``delta_orthogonal`` and ``identity`` take the gain itself.
 
     Args:
-        value: the value of every element, finite.
+        activation: a layer, such as ``fn.leaky_relu(0.2)``, or its name; None or ``"linear"`` for none.
+        slope: of ``"leaky_relu"``; by default that of the layer, 0.01 for the name.
 
     Returns:
-        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
+        The gain, a float.
 
     Raises:
-        TypeError: an argument is not a number.
-        ValueError: ``value`` is not finite.
+        TypeError: ``activation`` is neither a layer nor a name.
+        ValueError: there is no gain for this activation, or it has no slope.
 
     Example:
-        >>> constant(0.5)((2,), 0, 1, 1)
-        array([0.5, 0.5], dtype=float32)
+        >>> gain("tanh"), round(gain("relu") ** 2, 10), gain("leaky_relu", slope=1.0)
+        (1.6666666666666667, 2.0, 1.0)
+
+    Reference:
+        He et al. 2015, arXiv 1502.01852, equations 10 and 15; Klambauer et al. 2017, arXiv 1706.02515, for ``selu``.
     """
-    value = checks.number("constant", "value", value)
-    return lambda shape, rng, fan_in, fan_out: np.full(_checked(shape), value, np.float32)
-
-
-@ready
-def zeros(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-    """w = 0, the usual initial value of a bias.
-
-    Args:
-        shape: the shape of the array, (inputs, outputs) for ``dense``.
-        rng: not used.
-        fan_in: the number of inputs of a unit, not used.
-        fan_out: the number of outputs of a unit, not used.
-
-    Returns:
-        A float32 array of this shape.
-
-    Raises:
-        TypeError: ``shape`` is not a tuple of ints.
-        ValueError: a size is negative.
-
-    Example:
-        >>> zeros((2,), 0, 1, 1)
-        array([0., 0.], dtype=float32)
-    """
-    return np.zeros(_checked(shape), np.float32)
-
-
-@ready
-def ones(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-    """w = 1, the usual initial value of a scale.
-
-    Args:
-        shape: the shape of the array, (inputs, outputs) for ``dense``.
-        rng: not used.
-        fan_in: the number of inputs of a unit, not used.
-        fan_out: the number of outputs of a unit, not used.
-
-    Returns:
-        A float32 array of this shape.
-
-    Raises:
-        TypeError: ``shape`` is not a tuple of ints.
-        ValueError: a size is negative.
-
-    Example:
-        >>> ones((2,), 0, 1, 1)
-        array([1., 1.], dtype=float32)
-    """
-    return np.ones(_checked(shape), np.float32)
-
-
-@recorded
-def normal(std: float = 0.01) -> Initializer:
-    """w ~ N(0, std^2) with a given standard deviation, independent of the size of the layer.
-
-    Args:
-        std: the standard deviation, ``>= 0``; 0.01 by default.
-
-    Returns:
-        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
-
-    Raises:
-        TypeError: an argument is not a number.
-        ValueError: ``std`` is negative or not finite.
-
-    Example:
-        >>> normal(0.1)((3, 2), 0, 3, 2).dtype
-        dtype('float32')
-    """
-    std = checks.nonnegative("normal", "std", std)
-    return lambda shape, rng, fan_in, fan_out: _normal(shape, rng, std)
-
-
-@recorded
-def uniform(low: float, high: float) -> Initializer:
-    """w ~ U[low, high) with given bounds, independent of the size of the layer.
-
-    Args:
-        low: the lowest value.
-        high: the bound that no value reaches.
-
-    Returns:
-        The initializer, ``(shape, rng, fan_in, fan_out) -> float32 array``.
-
-    Raises:
-        TypeError: an argument is not a number.
-        ValueError: a bound is not finite, or ``low`` is above ``high``.
-
-    Example:
-        >>> bool((abs(uniform(-0.5, 0.5)((3, 2), 0, 3, 2)) <= 0.5).all())
-        True
-    """
-    low, high = checks.number("uniform", "low", low), checks.number("uniform", "high", high)
-    if low > high:
-        raise ValueError(f"uniform: low must not be above high, got {low} and {high}")
-    return lambda shape, rng, fan_in, fan_out: _uniform(shape, rng, low, high)
+    name = "linear" if activation is None else activation.kind if isinstance(activation, Layer) else activation
+    if not isinstance(name, str):
+        raise TypeError(f"gain: expected an activation, a layer or its name, got {shown(activation)}")
+    if name not in GAINS:
+        raise ValueError(
+            f"gain: no gain is known for {shown(name)}, only for {[*GAINS]}; a gain is a number, 1.0 is a usual one"
+        )
+    if name == "leaky_relu":
+        own = activation.arguments.get("slope", 0.01) if isinstance(activation, Layer) else 0.01
+        slope = checks.number("gain", "slope", own if slope is None else slope)
+        return math.sqrt(2 / (1 + slope**2))
+    if slope is not None:
+        raise ValueError(f"gain: slope is for 'leaky_relu', got {shown(slope)} with {name!r}")
+    return GAINS[name]
 
 
 @recorded
@@ -169,6 +85,7 @@ def variance_scaling(
 
     Args:
         scale: 1 keeps the variance in a linear layer; 2 compensates for relu, which sets half of the outputs to zero.
+            For another activation it is ``gain(activation) ** 2``.
         fan: ``"in"``: n is the number of inputs, which keeps the variance of the signal; ``"out"``: the number of
             outputs, which keeps that of the gradient; ``"average"``: the mean of both.
         distribution: ``"normal"`` or ``"uniform"``.
@@ -201,56 +118,12 @@ def variance_scaling(
         n = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[fan]
         std = float(np.sqrt(scale / max(n, 1)))
         if distribution == "normal":
-            return _normal(shape, rng, std)
+            return draw_normal(shape, rng, std)
         # A uniform distribution on [-a, a) has the variance a^2 / 3.
         limit = std * 3**0.5
-        return _uniform(shape, rng, -limit, limit)
+        return draw_uniform(shape, rng, -limit, limit)
 
     return initialize
-
-
-def as_initializer(kind: str, name: str, initializer: Any) -> Initializer:
-    """A layer's initializer, whose arrays are checked; errors name the layer's ``kind`` and the argument ``name``.
-
-    Args:
-        kind: the kind of the layer.
-        name: the argument, ``"w_init"``.
-        initializer: what was given.
-
-    Returns:
-        The initializer; what it returns must be a float32 array of the shape that was asked for.
-
-    Raises:
-        TypeError: it is no function of (shape, rng, fan_in, fan_out), for example a constructor that was not called.
-
-    Example:
-        >>> as_initializer("dense", "w_init", ones)((2,), 0, 1, 1)
-        array([1., 1.], dtype=float32)
-    """
-    draw = checks.function(kind, name, initializer, "shape, rng, fan_in, fan_out")
-
-    def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:
-        drawn = draw(shape, rng, fan_in, fan_out)
-        return checks.returned_array(f"{kind}: {name}", drawn, tuple(shape), np.dtype(np.float32))
-
-    return initialize
-
-
-def _checked(shape: Shape) -> Shape:
-    """The shape of an array that an initializer makes."""
-    return checks.example_shape("an initializer", shape)
-
-
-def _normal(shape: Shape, rng: Rng, std: float) -> Array:
-    """Normal numbers with mean 0, drawn as float32."""
-    drawn: Array = std * generator(rng).standard_normal(_checked(shape), np.float32)
-    return drawn.astype(np.float32, copy=False)
-
-
-def _uniform(shape: Shape, rng: Rng, low: float, high: float) -> Array:
-    """Uniform numbers, drawn as float64 and rounded to float32."""
-    drawn: Array = generator(rng).uniform(low, high, _checked(shape))
-    return drawn.astype(np.float32)
 
 
 _he_normal = variance_scaling(2.0, "in", "normal")
