@@ -14,6 +14,8 @@ from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, no_params, stateless
 from funcnn.shapes import probe
 
+__all__ = ["shaped"]
+
 
 def shaped(
     kind: str, forward: Callable[[Array], tuple[Array, Pull]], working_set: Callable[[Any], int] | None = None
