@@ -83,6 +83,8 @@ def _explain(
     """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
     question = "are these parameters of another model?"
     params_dict(kind, params)
+    if not shapes:
+        no_params(kind, params)
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
         if name not in params:
