@@ -14,8 +14,10 @@ from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.conv import conv1d, conv2d, conv3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
+from funcnn.layers.local_response import local_response_norm
 from funcnn.layers.merge import merge
-from funcnn.layers.norm import group_norm, instance_norm, layer_norm, rms_norm
+from funcnn.layers.noise import alpha_dropout, drop_path, gaussian_dropout, gaussian_noise, spatial_dropout
+from funcnn.layers.norm import group_norm, instance_norm, l2_normalize, layer_norm, rms_norm
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, max_pool1d,
     max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
@@ -23,11 +25,12 @@ from funcnn.layers.pool import (
 from funcnn.layers.shape import flatten, reshape, upsample1d, upsample2d, upsample3d
 
 __all__ = [
-    "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "conv1d", "conv2d", "conv3d", "dense", "dropout",
-    "elementwise", "flatten", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "group_norm", "identity",
-    "instance_norm", "layer_norm", "leaky_relu", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge",
-    "min_pool1d", "min_pool2d", "min_pool3d", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid", "softmax",
-    "swish", "tanh", "upsample1d", "upsample2d", "upsample3d",
+    "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "conv1d", "conv2d", "conv3d", "dense",
+    "drop_path", "dropout", "elementwise", "flatten", "gaussian_dropout", "gaussian_noise", "global_avg_pool1d",
+    "global_avg_pool2d", "global_avg_pool3d", "group_norm", "identity", "instance_norm", "l2_normalize", "layer_norm",
+    "leaky_relu", "local_response_norm", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d",
+    "min_pool2d", "min_pool3d", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid", "softmax",
+    "spatial_dropout", "swish", "tanh", "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)

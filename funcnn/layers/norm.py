@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,10 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size
 from funcnn.kernels.normalize import normalize, normalized_gradients
 from funcnn.layers.activation import Activation, fuse
-from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
+from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, stateless
 from funcnn.rng import check_rng
-from funcnn.wording import shown
 
-__all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = ["group_norm", "instance_norm", "l2_normalize", "layer_norm", "rms_norm"]
 
 AXES = "batch, ..., channels"
 
@@ -64,7 +64,7 @@ def layer_norm(
         Ba, Kiros & Hinton 2016, "Layer normalization", arXiv 1607.06450, equation 3.
     """
     flags = {"scale": checks.flag("layer_norm", "scale", scale), "shift": checks.flag("layer_norm", "shift", shift)}
-    return _trailing("layer_norm", axes, _eps("layer_norm", eps), flags, activation, centred=True)
+    return _trailing("layer_norm", axes, checks.eps("layer_norm", eps), flags, activation, centred=True)
 
 
 @layer
@@ -99,7 +99,7 @@ def rms_norm(axes: Size = 1, eps: float | None = None, scale: bool = True, activ
     Reference:
         Zhang & Sennrich 2019, "Root mean square layer normalization", arXiv 1910.07467, equation 4.
     """
-    own = None if eps is None else _eps("rms_norm", eps)
+    own = None if eps is None else checks.eps("rms_norm", eps)
     flags = {"scale": checks.flag("rms_norm", "scale", scale), "shift": False}
     return _trailing("rms_norm", axes, own, flags, activation, centred=False)
 
@@ -136,7 +136,7 @@ def group_norm(groups: Size, eps: float = 1e-5, affine: bool = True, activation:
         Wu & He 2018, "Group normalization", arXiv 1803.08494, equations 1 to 3 and 7.
     """
     groups, affine = checks.size("group_norm", "groups", groups), checks.flag("group_norm", "affine", affine)
-    own = _eps("group_norm", eps)
+    own = checks.eps("group_norm", eps)
 
     def check(shape: Shape) -> None:
         if shape[-1] % groups:
@@ -176,7 +176,7 @@ def instance_norm(eps: float = 1e-5, affine: bool = False, activation: Activatio
     Reference:
         Ulyanov, Vedaldi & Lempitsky 2016, "Instance normalization", arXiv 1607.08022, equation 7.
     """
-    affine, own = checks.flag("instance_norm", "affine", affine), _eps("instance_norm", eps)
+    affine, own = checks.flag("instance_norm", "affine", affine), checks.eps("instance_norm", eps)
 
     def check(shape: Shape) -> None:
         if math.prod(shape[:-1]) == 1:
@@ -188,12 +188,60 @@ def instance_norm(eps: float = 1e-5, affine: bool = False, activation: Activatio
     return _norm("instance_norm", own, {"scale": affine, "shift": affine}, activation, check, lambda channels: channels)
 
 
-def _eps(kind: str, value: float) -> float:
-    """A number that does not vanish in a variance."""
-    eps = checks.real(kind, "eps", value)
-    if not 1e-12 <= eps < math.inf:
-        raise ValueError(f"{kind}: eps must be at least 1e-12, or it vanishes in the variance, got {shown(value)}")
-    return eps
+@layer
+def l2_normalize(axis: int = -1, eps: float = 1e-12) -> Layer:
+    """y = x / max(|x|, eps), with |x| the root of the sum of squares along an axis.
+
+    In the backward pass dx = (dy - y (sum of dy y)) / |x|; where |x| is less than ``eps``, dx = dy / eps.
+
+    Args:
+        axis: the axis of x along which y has length 1, counted with the batch axis; the channels by default, never 0.
+        eps: the length below which a vector keeps its direction and is divided by ``eps``, ``>= 1e-12``.
+
+    Returns:
+        A layer without parameters.
+
+    Raises:
+        TypeError: ``eps`` is not a number.
+        ValueError: ``axis`` is not a whole number or is the batch axis, or ``eps`` is too small; or, from ``apply``,
+            the input has no such axis.
+
+    Example:
+        >>> l2_normalize().apply({}, np.array([[3.0, 4.0]]))[0]
+        array([[0.6, 0.8]])
+    """
+    axis, eps = checks.size("l2_normalize", "axis", axis, None), checks.eps("l2_normalize", eps, "the length")
+    if axis == 0:
+        raise ValueError("l2_normalize: axis 0 is the batch axis; each example has its own length, choose 1 or more")
+
+    def forward(x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        if not -x.ndim < axis < x.ndim:
+            raise ValueError(f"l2_normalize: no axis {axis} beside the batch axis in an input of shape {x.shape}")
+        vectors = np.moveaxis(x, axis, -1)
+        length = _length(vectors)
+        inverse = 1 / np.maximum(length, x.dtype.type(eps))
+        y = vectors * inverse
+
+        def pull(dy: Array) -> Array:
+            gradient = np.moveaxis(dy, axis, -1)
+            along = np.vecdot(gradient, y)[..., None]
+            along[length < eps] = 0
+            return np.moveaxis((gradient - y * along) * inverse, -1, axis)
+
+        return np.moveaxis(y, -1, axis), pull
+
+    return stateless("l2_normalize", forward, working_set=elements_of)
+
+
+def _length(x: Array) -> Array:
+    """(..., 1), the root of the sum of squares, which may be too large for float32 where the root is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.vecdot(x, x)
+        if not np.isfinite(squares).all():
+            wide = x.astype(np.float64)
+            squares = np.vecdot(wide, wide)
+        length: Array = np.sqrt(squares).astype(x.dtype, copy=False)
+    return length[..., None]
 
 
 def _trailing(
@@ -268,8 +316,9 @@ def _norm(
 
 
 def _reader(kind: str, names: list[str], axes: int) -> Callable[[Params, Array], tuple[Array | None, Array | None]]:
-    """The check of parameters and input: ``read(params, x) -> (scale, shift)``, vectors, or None where there is none."""
-    read_flat = contract.parameters(kind, AXES, **{name: (None,) for name in names})
+    """The check of parameters and input: ``read(params, x) -> (scale, shift)``, as vectors; None for what is missing."""
+    shapes: dict[str, Any] = dict.fromkeys(names, (None,))
+    read_flat = contract.parameters(kind, AXES, **shapes)
 
     def read(params: Params, x: Array) -> tuple[Array | None, Array | None]:
         if axes > 1:

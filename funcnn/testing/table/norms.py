@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from funcnn.layers import (
-    batch_norm, dropout, group_norm, instance_norm, layer_norm, relu, rms_norm, scale_and_shift,
-)  # fmt: skip
+    alpha_dropout,
+    batch_norm,
+    drop_path,
+    dropout,
+    gaussian_dropout,
+    gaussian_noise,
+    group_norm,
+    instance_norm,
+    l2_normalize,
+    layer_norm,
+    local_response_norm,
+    relu,
+    rms_norm,
+    scale_and_shift,
+    spatial_dropout,
+)
 from funcnn.testing.table.row import IMAGE, SERIES, VECTOR, Row
 
 __all__ = ["ROWS"]
@@ -12,6 +26,11 @@ __all__ = ["ROWS"]
 ROWS: list[Row] = [
     (dropout(0.3), IMAGE),
     (dropout(0.0), VECTOR),
+    (spatial_dropout(0.3), IMAGE),
+    (drop_path(0.3), SERIES),
+    (alpha_dropout(0.3), SERIES),
+    (gaussian_dropout(0.3), VECTOR),
+    (gaussian_noise(0.3), VECTOR),
     (batch_norm(), IMAGE),
     (batch_norm(eps=1e-3), VECTOR),
     (batch_norm(activation=relu), IMAGE),
@@ -28,4 +47,8 @@ ROWS: list[Row] = [
     (group_norm(1, affine=False), SERIES),
     (instance_norm(), IMAGE),
     (instance_norm(eps=1e-3, affine=True, activation="tanh"), SERIES),
+    (l2_normalize(), IMAGE),
+    (l2_normalize(1, eps=1e-3), SERIES),
+    (local_response_norm(2), SERIES),
+    (local_response_norm(3, alpha=0.5, beta=0.6, k=2), VECTOR),
 ]
