@@ -249,14 +249,16 @@ def _coefficients(statistic: Array, scale: Array | None, shift: Array | None = N
     """
     n1, _, groups, _, _, n2 = statistic.shape
     if scale is None:
-        return statistic if shift is None else statistic + shift.reshape(groups, -1, 1, 1)
+        return statistic if shift is None else statistic + shift.reshape(groups, shift.size // groups, 1, 1)
+    found: Array
     if groups == n2 == 1:
         pairs, rows = (np.zeros(shape, scale.dtype) for shape in ((n1, 2), (2, scale.size)))
         pairs[:, 0], rows[0] = statistic.reshape(n1), scale
         if shift is not None:
             pairs[:, 1], rows[1] = 1, shift
-        return np.matmul(pairs, rows).reshape(n1, 1, 1, scale.size, 1, 1)
-    found: Array = statistic * scale.reshape(groups, scale.size // groups, 1, 1)
+        found = np.matmul(pairs, rows)
+        return found.reshape(n1, 1, 1, scale.size, 1, 1)
+    found = statistic * scale.reshape(groups, scale.size // groups, 1, 1)
     if shift is not None:
         found += shift.reshape(groups, shift.size // groups, 1, 1)
     return found

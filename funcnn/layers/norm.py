@@ -316,7 +316,7 @@ def _norm(
 
 
 def _reader(kind: str, names: list[str], axes: int) -> Callable[[Params, Array], tuple[Array | None, Array | None]]:
-    """The check of parameters and input: ``read(params, x) -> (scale, shift)``, as vectors; None for what is missing."""
+    """The check of parameters and input: ``read(params, x) -> (scale, shift)``, vectors or None."""
     shapes: dict[str, Any] = dict.fromkeys(names, (None,))
     read_flat = contract.parameters(kind, AXES, **shapes)
 
