@@ -140,7 +140,7 @@ def drop_rate(kind: str, value: Any) -> float:
     """The probability of dropping something, in [0, 1), as a Python float."""
     found = real(kind, "rate", value)
     if not 0 <= found < 1:
-        raise ValueError(f"{prefix(kind)}rate is the probability of dropping, in [0, 1), got {shown(value)}")
+        raise ValueError(f"{prefix(kind)}rate is the probability of dropping, in [0, 1), got {shown(found)}")
     return found
 
 
@@ -153,7 +153,7 @@ def eps(kind: str, value: Any, of: str = "the variance") -> float:
     """
     found = real(kind, "eps", value)
     if not 1e-12 <= found < math.inf:
-        raise ValueError(f"{prefix(kind)}eps must be at least 1e-12, or it vanishes in {of}, got {shown(value)}")
+        raise ValueError(f"{prefix(kind)}eps must be at least 1e-12, or it vanishes in {of}, got {shown(found)}")
     return found
 
 

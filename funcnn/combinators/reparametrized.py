@@ -17,7 +17,7 @@ from funcnn.combinators.parameters import in_order_of, transparent
 from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine
 from funcnn.protocol import Layer, LayerLike, as_layer, layer
 from funcnn.rng import fold, generator
-from funcnn.wording import shown
+from funcnn.tree import below
 
 __all__ = ["spectral_norm", "weight_norm"]
 
@@ -235,24 +235,25 @@ def _stored(
 
 
 def _computed(
-    kind: str, params: Params, names: tuple[str, str], compute: Compute
+    kind: str, params: Params, names: tuple[str, str], compute: Compute, path: str = ""
 ) -> tuple[Params, Callable[[Params], Params]]:
     """The parameters of the layer inside, and the map from their gradients to those of what is stored."""
-    contract.params_dict(kind, params)
+    where = f"{kind}, at {path}" if path else kind
+    contract.params_dict(where, params)
     full, pulls = dict[str, Any](), dict[str, Callable[[Any], Any]]()
     for name, leaf in params.items():
         if isinstance(leaf, dict):
-            full[name], pulls[name] = _computed(kind, leaf, names, compute)
+            full[name], pulls[name] = _computed(kind, leaf, names, compute, below(path, name))
         elif name not in names:
             full[name] = leaf
     stored = {name: params[name] for name in (*names, "w") if name in params and not isinstance(params[name], dict)}
     if stored and stored.keys() != set(names):
         raise contract.OtherParameters(
-            f"{kind}: expected {[*names]} for each weight, got {sorted(stored)} beside {sorted(params)}; are these "
+            f"{where}: expected {[*names]} for each weight, got {sorted(stored)} beside {sorted(params)}; are these "
             "parameters of the layer without it?"
         )
     if stored:
-        _check(kind, stored, names)
+        _check(where, stored, names)
         full["w"], pull_w = compute(stored)
 
     def pull(grads: Params) -> Params:
@@ -268,14 +269,11 @@ def _computed(
 def _check(kind: str, stored: Stored, names: tuple[str, str]) -> None:
     """Raise if what is stored for a weight is not an array of floats and a vector that fits it."""
     for name in names:
-        leaf = stored[name]
-        checks.plain(kind, leaf, name)
-        if not isinstance(leaf, np.ndarray) or leaf.dtype.char not in "fd":
-            raise contract.OtherDtypes(f"{kind}: expected parameter {name!r} as an array of floats, got {shown(leaf)}")
+        contract.plain_parameter(kind, name, stored[name])
+    contract.one_float_dtype(kind, stored)
     vector, weight = (stored[name] for name in names)
-    if not weight.ndim or vector.shape != weight.shape[-1:] or vector.dtype.char != weight.dtype.char:
+    if not weight.ndim or vector.shape != weight.shape[-1:]:
         raise contract.OtherParameters(
             f"{kind}: expected parameter {names[0]!r} with a number for each unit of {names[1]!r}, of shape "
-            f"{weight.shape[-1:]} and {weight.dtype.name}, got shape {vector.shape} and {vector.dtype.name}; are these "
-            "parameters of another model?"
+            f"{weight.shape[-1:]}, got {vector.shape}; are these parameters of another model?"
         )

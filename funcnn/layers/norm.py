@@ -279,20 +279,23 @@ def _norm(
         axes: how many trailing axes are normalized together, if there are no groups.
         centred: whether the mean is subtracted.
     """
-    activate, read = fuse(kind, activation), _reader(kind, [name for name, wanted in leaves.items() if wanted], axes)
+    activate, names = fuse(kind, activation), [name for name, wanted in leaves.items() if wanted]
+    shapes: dict[str, Any] = dict.fromkeys(names, (None,) * axes)
+    read = contract.parameters(kind, AXES, **shapes)
 
     def init(shape: Shape, rng: Rng) -> Params:
         checks.channels(kind, shape)
         check(shape)
         check_rng(rng)
         start = {"scale": np.ones, "shift": np.zeros}
-        return {name: start[name](shape[-axes:], np.float32) for name, wanted in leaves.items() if wanted}
+        return {name: start[name](shape[-axes:], np.float32) for name in names}
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        scale, shift = read(params, x)
+        own = dict(zip(names, read(params, x), strict=True))
         check(x.shape[1:])
         check_rng(rng)
+        scale, shift = (own[name].reshape(-1) if name in own else None for name in ("scale", "shift"))
         rows = x if axes == 1 else x.reshape(*x.shape[:-axes], math.prod(x.shape[-axes:]))
         own_eps = float(np.finfo(x.dtype).eps) if eps is None else eps
         count = None if groups is None else groups(x.shape[-1])
@@ -313,34 +316,3 @@ def _norm(
 
     apply.working_set = elements_of  # type: ignore[attr-defined]
     return Layer(init, apply)
-
-
-def _reader(kind: str, names: list[str], axes: int) -> Callable[[Params, Array], tuple[Array | None, Array | None]]:
-    """The check of parameters and input: ``read(params, x) -> (scale, shift)``, vectors or None."""
-    shapes: dict[str, Any] = dict.fromkeys(names, (None,))
-    read_flat = contract.parameters(kind, AXES, **shapes)
-
-    def read(params: Params, x: Array) -> tuple[Array | None, Array | None]:
-        if axes > 1:
-            params, x = _flat(kind, params, x, axes)
-        found = dict(zip(names, read_flat(params, x), strict=True))
-        return found.get("scale"), found.get("shift")
-
-    return read
-
-
-def _flat(kind: str, params: Params, x: Array, axes: int) -> tuple[Params, Array]:
-    """Parameters and input with the last axes as one, for the check; or an error if their shapes differ."""
-    contract.params_dict(kind, params)
-    checks.float_array(kind, x)
-    if x.ndim <= axes:
-        raise ValueError(f"{kind}: axes is {axes}, expected an input (batch, ...) of more axes, got shape {x.shape}")
-    shape = x.shape[-axes:]
-    for name, leaf in params.items():
-        if np.shape(leaf) != shape:
-            raise contract.OtherParameters(
-                f"{kind}: expected parameter {name!r} of shape {shape}, that of the last {axes} axes of the input, got "
-                f"{np.shape(leaf)}; are these parameters of another model?"
-            )
-    flat = {name: leaf.reshape(-1) if isinstance(leaf, np.ndarray) else leaf for name, leaf in params.items()}
-    return flat, x.reshape(*x.shape[:-axes], math.prod(shape))

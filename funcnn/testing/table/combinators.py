@@ -45,6 +45,8 @@ MASKED = {
 
 AUTOENCODER = serial(layers.dense(2, bias=False), layers.tanh, layers.dense(5, bias=False))
 
+SEVERAL = serial(layers.conv1d(3, 2), layers.batch_norm(), layers.dense(2))
+
 ROWS: list[Row] = [
     (serial(), VECTOR),
     (serial(layers.dense(4), layers.tanh, layers.dropout(0.5), named("head", layers.dense(2))), VECTOR),
@@ -73,5 +75,5 @@ ROWS: list[Row] = [
     (weight_norm(layers.conv2d(3, 2)), IMAGE),
     (weight_norm(serial(layers.dense(4), layers.batch_norm(), frozen(layers.dense(3)), layers.dense(2))), VECTOR),
     (spectral_norm(layers.dense(3), iterations=200), VECTOR),
-    (spectral_norm(serial(layers.conv1d(3, 2), layers.batch_norm(), layers.dense(2)), iterations=200), SERIES),
+    (serial(named("a", spectral_norm(SEVERAL, iterations=200))), SERIES),
 ]
