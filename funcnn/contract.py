@@ -58,10 +58,7 @@ def parameters(
             fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
             for name, last, before, after in patterns:
                 leaf = params[name]
-                if last > 1:
-                    shape = x.shape[-last:]
-                else:
-                    shape = before if after is None else (*before, channels, *after)
+                shape = x.shape[-last:] if last > 1 else before if after is None else (*before, channels, *after)
                 fits = fits and leaf.shape == shape and leaf.dtype.char == char and type(leaf) in checks.PLAIN
                 found.append(leaf)
         except (AttributeError, KeyError, TypeError, IndexError):
