@@ -50,9 +50,8 @@ def agree(x: Array, groups: int | None, centred: bool, tolerance: float, tuning:
     found = (y, *normalized_gradients(dy, saved, scale, centred=centred, tuning=tuning))
     assert {a.dtype for a in found} == {x.dtype}
     for ours, exact in zip(found, by_loop(x, scale, shift, dy, groups, centred), strict=True):
-        np.testing.assert_allclose(
-            ours, exact.astype(np.float64), rtol=0, atol=tolerance * max(1.0, float(abs(exact).max()))
-        )
+        size = max(1.0, float(abs(exact).max()))
+        np.testing.assert_allclose(ours, exact.astype(np.float64), rtol=0, atol=tolerance * size)
 
 
 @pytest.mark.parametrize("groups", [None, 1, 2, 4])

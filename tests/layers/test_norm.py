@@ -127,10 +127,10 @@ def test_local_response_norm_of_huge_numbers_is_damped() -> None:
 
 
 def model() -> fn.Layer:
+    block = fn.residual(fn.layer_norm(), fn.dense(4), fn.drop_path(0.5))
     return fn.serial(
-        fn.conv2d(4, 3), fn.group_norm(2, activation="relu"),
-        fn.residual(fn.layer_norm(), fn.dense(4), fn.drop_path(0.5)), fn.instance_norm(), fn.batch_norm(), fn.local_response_norm(2), fn.flatten, fn.rms_norm(), fn.dense(3),
-        fn.l2_normalize(),
+        fn.conv2d(4, 3), fn.group_norm(2, activation="relu"), block, fn.instance_norm(), fn.batch_norm(),
+        fn.local_response_norm(2), fn.flatten, fn.rms_norm(), fn.dense(3), fn.l2_normalize(),
     )  # fmt: skip
 
 
