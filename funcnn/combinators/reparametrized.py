@@ -18,6 +18,7 @@ from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine
 from funcnn.protocol import Layer, LayerLike, as_layer, layer
 from funcnn.rng import fold, generator
 from funcnn.tree import below
+from funcnn.wording import shown
 
 __all__ = ["spectral_norm", "weight_norm"]
 
@@ -186,7 +187,7 @@ def _reparametrized(
         params = inner.init(shape, rng)
         if not any(path.split("/")[-1] == "w" for path in tree.paths(params)):
             raise ValueError(
-                f"{kind}: expected a layer with a parameter 'w', got {inner!r} with {tree.paths(params)}; "
+                f"{kind}: expected a layer with a parameter 'w', got {shown(inner)} with {tree.paths(params)}; "
                 "choose one such as dense or conv2d"
             )
         return _stored(kind, params, names, store, fold(rng, kind))
