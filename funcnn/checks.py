@@ -21,11 +21,10 @@ from funcnn.aliases import Array, Shape
 from funcnn.wording import cast, shown, uncalled, what
 
 __all__ = [
-    "PLAIN", "accepts", "array", "axes", "channels", "dtype", "example_shape", "flag", "float_array",
-    "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable", "labels",
-    "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate", "real",
-    "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights",
-    "what",
+    "PLAIN", "accepts", "array", "axes", "channels", "drop_rate", "dtype", "eps", "example_shape", "flag",
+    "float_array", "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable",
+    "labels", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate",
+    "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights", "what",
 ]  # fmt: skip
 
 
@@ -136,6 +135,27 @@ def fraction(kind: str, name: str, value: Any) -> float:
     found = rate(kind, name, value)
     if not found < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
+    return found
+
+
+def drop_rate(kind: str, value: Any) -> float:
+    """The probability of dropping something, in [0, 1), as a Python float."""
+    found = real(kind, "rate", value)
+    if not 0 <= found < 1:
+        raise ValueError(f"{prefix(kind)}rate is the probability of dropping, in [0, 1), got {shown(found)}")
+    return found
+
+
+def eps(kind: str, value: Any, of: str = "the variance") -> float:
+    """A number that does not vanish in what it is added to, as a Python float.
+
+    Example:
+        >>> eps("batch_norm", 1e-5)
+        1e-05
+    """
+    found = real(kind, "eps", value)
+    if not 1e-12 <= found < math.inf:
+        raise ValueError(f"{prefix(kind)}eps must be at least 1e-12, or it vanishes in {of}, got {shown(found)}")
     return found
 
 

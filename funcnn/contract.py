@@ -15,7 +15,7 @@ from funcnn.wording import cast, not_parameters
 
 __all__ = [
     "OtherDtypes", "OtherParameters", "add_path", "form", "gradient", "gradients_like", "in_order_of", "no_params",
-    "parameters", "params_dict", "shape_of", "tree_of_arrays",
+    "one_float_dtype", "parameters", "params_dict", "plain_parameter", "shape_of", "tree_of_arrays",
 ]  # fmt: skip
 
 
@@ -39,14 +39,15 @@ def parameters(
         kind: the layer's kind, for messages.
         axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
         groups: the number of channels of the input, divided by that of the parameters.
-        **shapes: the shape of each parameter, with None where the number of channels stands.
+        **shapes: the shape of each parameter, with None where the number of channels stands; with several None, that of
+            that many last axes of the input.
 
     Returns:
         ``read(params, x)``, the parameters in this order, or an error that says what does not fit.
     """
     rank = axes.count(",") + 1
     fixed = "..." not in axes
-    patterns = [(name, *_around_none(shape)) for name, shape in shapes.items()]
+    patterns = [(name, shape.count(None), *_around_none(shape)) for name, shape in shapes.items()]
 
     def read(params: Params, x: Array) -> list[Array]:
         found = []
@@ -55,9 +56,9 @@ def parameters(
             char = x.dtype.char  # "f" or "d", whatever the byte order
             fits = len(params) == len(patterns) and char in "fd" and not rest and type(x) in checks.PLAIN
             fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
-            for name, before, after in patterns:
+            for name, last, before, after in patterns:
                 leaf = params[name]
-                shape = before if after is None else (*before, channels, *after)
+                shape = x.shape[-last:] if last > 1 else before if after is None else (*before, channels, *after)
                 fits = fits and leaf.shape == shape and leaf.dtype.char == char and type(leaf) in checks.PLAIN
                 found.append(leaf)
         except (AttributeError, KeyError, TypeError, IndexError):
@@ -83,50 +84,68 @@ def _explain(
     """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
     question = "are these parameters of another model?"
     params_dict(kind, params)
-    sizes: dict[str, int] = {}
+    if not shapes:
+        no_params(kind, params)
+    sizes: dict[str, Any] = {}
     for name, shape in shapes.items():
         if name not in params:
             raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
         leaf = params[name]
-        if type(leaf) not in checks.PLAIN:
-            plain = "a plain" if isinstance(leaf, np.ndarray) else "an"
-            raise OtherDtypes(
-                f"{kind}: expected parameter {name!r} as {plain} array, got {type(leaf).__name__}; "
-                f"use {cast(leaf, name, '')}"
-            )
+        plain_parameter(kind, name, leaf)
         if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
             wanted = tuple("any" if n is None else n for n in shape)
             raise OtherParameters(
                 f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
             )
         if None in shape:
-            sizes[name] = leaf.shape[shape.index(None)]
+            sizes[name] = leaf.shape[shape.index(None)] if shape.count(None) == 1 else leaf.shape
     if extra := sorted(params.keys() - shapes.keys()):
         raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
     if len(set(sizes.values())) > 1:
         raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
-    dtypes = {name: params[name].dtype.name for name in shapes}
+    one_float_dtype(kind, {name: params[name] for name in shapes})
+    checks.float_array(kind, x)
+    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
+        one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
+        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
+    first = next(iter(sizes.values()))
+    if isinstance(first, tuple):
+        if x.shape[-len(first) :] != first:
+            raise ValueError(
+                f"{kind}: expected {first} as the last axes (the parameters have that shape), got an input of shape "
+                f"{x.shape}"
+            )
+    elif x.shape[-1] != first * groups:
+        raise ValueError(
+            f"{kind}: expected {first * groups} channels on the last axis (the parameters have that many), "
+            f"got {x.shape[-1]} in an input of shape {x.shape}"
+        )
+    dtype = next(iter(params.values())).dtype.name
+    raise TypeError(
+        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
+        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype.name})"
+    )
+
+
+def plain_parameter(kind: str, name: str, leaf: Any) -> None:
+    """Raise if a parameter is not a plain array."""
+    if type(leaf) not in checks.PLAIN:
+        plain = "a plain" if isinstance(leaf, np.ndarray) else "an"
+        raise OtherDtypes(
+            f"{kind}: expected parameter {name!r} as {plain} array, got {type(leaf).__name__}; "
+            f"use {cast(leaf, name, '')}"
+        )
+
+
+def one_float_dtype(kind: str, leaves: Mapping[str, Array]) -> None:
+    """Raise if parameters differ in dtype, or if that is not float32 or float64."""
+    dtypes = {name: leaf.dtype.name for name, leaf in leaves.items()}
     if len(set(dtypes.values())) > 1:
         raise OtherDtypes(f"{kind}: the parameters have different dtypes, {dtypes}; use tree.cast(params, np.float32)")
     if not {*dtypes.values()} <= {"float32", "float64"}:
         raise OtherDtypes(
             f"{kind}: expected parameters of float32 or float64, got {dtypes}; use tree.cast(params, np.float32)"
         )
-    checks.float_array(kind, x)
-    if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
-        one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
-        raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
-    channels = next(iter(sizes.values())) * groups
-    if x.shape[-1] != channels:
-        raise ValueError(
-            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
-            f"got {x.shape[-1]} in an input of shape {x.shape}"
-        )
-    dtype = next(iter(dtypes.values()))
-    raise TypeError(
-        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
-        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype.name})"
-    )
 
 
 def params_dict(kind: str, params: Any) -> None:

@@ -56,7 +56,7 @@ def frozen(layer: LayerLike) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "frozen", lambda part, which: frozen(part), is_frozen=True)
+    return transparent(inner, forward, "frozen", lambda part, which: frozen(part), freezes=True)
 
 
 @layer
@@ -93,7 +93,7 @@ def remat(layer: LayerLike) -> Layer:
 
         return y, backward
 
-    return _around(inner, forward, "remat", lambda part, which: remat(part), measure=inner.measure)
+    return transparent(inner, forward, "remat", lambda part, which: remat(part), measure=inner.measure)
 
 
 @layer
@@ -183,7 +183,7 @@ def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> 
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             grads, dx = yield from back(dy, input_grad)
-            return _in_order_of(params, folded(grads)), dx
+            return in_order_of(params, folded(grads)), dx
 
         return y, backward
 
@@ -191,7 +191,7 @@ def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> 
         kept = dict(_inside(pairs, which))
         return tied(part, kept, transpose) if kept else part
 
-    return _around(inner, forward, "tied", around, init=init, expand=expand, ties=pairs)
+    return transparent(inner, forward, "tied", around, init=init, expand=expand, ties=pairs)
 
 
 def _inside(ties: Mapping[str, str], which: str | Collection[str]) -> Iterator[tuple[str, str]]:
@@ -227,6 +227,18 @@ def frozen_paths(layer: Layer, path: str = "") -> set[str]:
     return {found for name, child in layer.children.items() for found in frozen_paths(child, below(path, name))}
 
 
+def is_frozen(layer: Layer, path: str) -> bool:
+    """Whether the parameter at a path has no gradient: its layer is frozen, or it is a constant of one around it."""
+    *names, leaf = path.split("/")
+    for name in [*names, ""]:
+        if declared(layer.apply, "frozen") or leaf in (declared(layer.apply, "constants") or ()):
+            return True
+        if name not in layer.children:
+            return False
+        layer = layer.children[name]
+    return False
+
+
 def expanded(layer: Layer, params: Params) -> Params:
     """The parameters of the children: where some are tied, those of the targets too."""
     expand = declared(layer.apply, "expand")
@@ -253,14 +265,14 @@ def _under(path: str, ties: Mapping[str, str]) -> bool:
     return any(is_below(path, target) for target in ties)
 
 
-def _in_order_of(params: Tree, grads: Tree) -> Tree:
+def in_order_of(params: Tree, grads: Tree) -> Tree:
     """Gradients in the order of the parameters."""
     if not isinstance(params, dict):
         return grads
-    return {name: _in_order_of(own, grads[name]) for name, own in params.items() if name in grads}
+    return {name: in_order_of(own, grads[name]) for name, own in params.items() if name in grads}
 
 
-def _around(
+def transparent(
     inner: Layer,
     forward: Forward,
     kind: str,
@@ -268,16 +280,36 @@ def _around(
     *,
     init: Any = None,
     measure: Any = None,
-    is_frozen: bool = False,
+    multiply_adds: Any = None,
+    freezes: bool = False,
     expand: Callable[[Params], Params] | None = None,
     ties: Mapping[str, str] | None = None,
+    constants: Collection[str] = (),
+    computes: bool = False,
 ) -> Layer:
-    """A layer around another one, with its parameters and children, and with what that declares of itself."""
+    """A layer around another one, with its parameters and children, and with what that declares of itself.
+
+    Args:
+        inner: the layer inside.
+        forward: the forward pass.
+        kind: the combinator.
+        around: the layer that a child or a slice becomes.
+        init: another one than that of the layer inside.
+        measure: that of the layer, if it has one.
+        multiply_adds: another one than that of the layer inside.
+        freezes: whether no parameter is learned.
+        expand: makes the parameters of the layer inside of those that are stored, where some are tied.
+        ties: ``{target: source}``.
+        constants: names of parameters that have no gradient, at any depth.
+        computes: whether weights are computed from what is stored in their place.
+    """
     inside = inner.around
     working_set, short = declared(inner.apply, "working_set"), declared(inner.apply, "short_products")
     apply: Any = microbatched(forward, kind, working_set, short_products=bool(short))
     apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
-    apply.frozen = is_frozen or declared(inner.apply, "frozen")
+    apply.frozen = freezes or declared(inner.apply, "frozen")
+    apply.constants = {*constants, *(declared(inner.apply, "constants") or ())}
+    apply.computes = computes or declared(inner.apply, "computes")
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}
     expansions = [one for one in (expand, declared(inner.apply, "expand")) if one is not None]
     apply.expand = (lambda params: reduce(lambda own, one: one(own), expansions, params)) if expansions else None
@@ -288,6 +320,6 @@ def _around(
         children=inner.children,
         wiring=inner.wiring,
         measure=measure,
-        multiply_adds=inner.multiply_adds,
+        multiply_adds=multiply_adds or inner.multiply_adds,
         chain_of=inner.chain_of,
     )

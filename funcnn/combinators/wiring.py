@@ -306,14 +306,16 @@ def _with_leaves(flow: list[Any], leaves: Sequence[str], empty: Tree) -> Tree:
     return dx
 
 
-def no_gradients(layer: Layer, params: Params) -> Tree:
-    """Gradients of a layer that the loss does not depend on: zeros, and None where the parameters are frozen."""
+def no_gradients(layer: Layer, params: Params, constants: Collection[str] = ()) -> Tree:
+    """Gradients of a layer that the loss does not depend on: zeros, and None where the parameters have no gradient."""
     if declared(layer.apply, "frozen"):
         return blank(params)
-    if layer.children:
-        return {name: no_gradients(layer.children[name], own) for name, own in params.items()}
+    constants = {*constants, *(declared(layer.apply, "constants") or ())}
     if isinstance(params, dict):
-        return {name: no_gradients(layer, leaf) for name, leaf in params.items()}
+        return {
+            name: None if name in constants else no_gradients(layer.children.get(name, layer), own, constants)
+            for name, own in params.items()
+        }
     return np.zeros_like(params) if params.dtype.kind == "f" else None
 
 

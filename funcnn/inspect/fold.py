@@ -18,7 +18,7 @@ from funcnn.contract import OtherParameters, params_dict
 from funcnn.inspect.traverse import all_ties, every_layer, rebuild
 from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
 from funcnn.layers.activation import as_activation
-from funcnn.protocol import Layer, LayerLike, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below, is_below
 
 __all__ = ["fold_batch_norm"]
@@ -34,8 +34,8 @@ def fold_batch_norm(model: LayerLike, params: Params) -> tuple[Layer, Params]:
     With the measured mean and var, ``y = scale (x - mean) / sqrt(var + eps) + shift`` is ``f x + (shift - mean f)``
     with ``f = scale / sqrt(var + eps)``. A norm directly after a convolution or ``dense`` without activation, whose
     output nothing else uses, is folded into its weights, ``w f`` and ``b f + shift - mean f``, and replaced by
-    ``identity``. Any other norm is replaced by ``scale_and_shift``. Weights that are tied are not touched, and a norm
-    with tied parameters stays a norm. All names stay the same.
+    ``identity``. Any other norm is replaced by ``scale_and_shift``. Weights that are tied, or computed as those of
+    ``weight_norm`` are, are not touched, and a norm with tied parameters stays a norm. All names stay the same.
 
     Args:
         model: a layer or a pair.
@@ -68,6 +68,7 @@ def fold_batch_norm(model: LayerLike, params: Params) -> tuple[Layer, Params]:
     new_layers: dict[str, Layer] = {}
     absorbed = _absorbing(as_layer(model), "")
     shared = {path for pair in all_ties(model).items() for path in pair}
+    computed = [path for path, layer in layers.items() if declared(layer.apply, "computes")]
     for path, wrapped in layers.items():
         layer = _inside(wrapped)
         if layer.constructor is not batch_norm or _touches(path, shared):
@@ -76,7 +77,7 @@ def fold_batch_norm(model: LayerLike, params: Params) -> tuple[Layer, Params]:
         factor, shift = _affine_map(path, layer, _taken(leaves, path))
         activation = layer.arguments.get("activation")
         before = absorbed.get(path)
-        if before is None or _touches(before, shared):
+        if before is None or _touches(before, shared) or any(is_below(before, above) for above in computed):
             new_layers[path] = scale_and_shift(**({} if activation is None else {"activation": activation}))
             leaves |= {below(path, "scale"): factor, below(path, "shift"): shift}
         else:

@@ -17,11 +17,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from funcnn import notebook, terminal, tree
-from funcnn.aliases import Params, Shapes
+from funcnn.aliases import Array, Params, Shapes
 from funcnn.calls import explained
-from funcnn.combinators.parameters import frozen_paths
+from funcnn.combinators.parameters import is_frozen
 from funcnn.combinators.wiring import probing
-from funcnn.inspect.traverse import Visit, all_ties, trace, untied
+from funcnn.inspect.traverse import Visit, trace
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.shapes import checked, probe, specs
 from funcnn.tree import below, is_below
@@ -220,33 +220,29 @@ def summary(model: LayerLike, params: Params, shape: Shapes) -> Summary:
     tree.check_parameters(params, "summary", "summary(model, params, shape)")
     with probing():
         visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
-    ties = all_ties(model)
-    frozen = frozen_paths(as_layer(model))
-    rows = [
-        _row(visit, ties, any(is_below(visit.path, path) for path in frozen))
-        for visit in visits
-        if not visit.layer.children
-    ]
+    leaves = tree.flatten(params)
+    rows = [_row(visit, leaves, as_layer(model)) for visit in visits if not visit.layer.children]
     return Summary(tuple(rows), tree.nbytes(params))
 
 
-def _row(visit: Visit, ties: Mapping[str, str], frozen: bool) -> Row:
-    """The row of one layer."""
+def _row(visit: Visit, leaves: Mapping[str, Array], model: Layer) -> Row:
+    """The row of one layer; what it has are the leaves at its path, which are not those of the targets of ties."""
     layer, params = visit.layer, visit.params
     again = layer.measure(params, visit.x) if layer.measure else params
-    flat = {below(visit.path, name): leaf for name, leaf in tree.flatten(params).items()}
-    own = {path: leaf for path, leaf in flat.items() if untied(path, ties) == path}
-    new = {below(visit.path, name): leaf for name, leaf in again.items() if leaf is not params[name]}
-    measured = sum(np.size(leaf) for path, leaf in new.items() if path in own)
-    learned = sum(np.size(leaf) for leaf in own.values()) - measured
+    new = {below(visit.path, name) for name, leaf in again.items() if leaf is not params[name]}
+    counts = dict.fromkeys(("learned", "measured", "frozen"), 0)
+    for path, leaf in leaves.items():
+        if is_below(path, visit.path):
+            fate = "measured" if path in new else "frozen" if is_frozen(model, path) else "learned"
+            counts[fate] += np.size(leaf)
     return Row(
         path=visit.path,
         layer=layer.spelling(),
         input_shape=specs(visit.x),
         output_shape=specs(visit.y),
-        parameters=0 if frozen else learned,
-        measured=measured,
-        frozen=learned if frozen else 0,
+        parameters=counts["learned"],
+        measured=counts["measured"],
+        frozen=counts["frozen"],
         multiply_adds=layer.multiply_adds(params, visit.x, visit.y) if layer.multiply_adds else 0,
         family=_family(layer),
     )

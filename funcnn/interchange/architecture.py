@@ -24,7 +24,7 @@ from funcnn.combinators.parameters import expanded
 from funcnn.combinators.wiring import check_children
 from funcnn.contract import OtherParameters
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
-from funcnn.protocol import Layer, LayerLike, as_layer, given_children, is_pair, named, no_params
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below, check_parameters
@@ -183,7 +183,9 @@ def _check_layer_params(model: Layer, params: Params, path: str) -> None:
             _check_own(model, params)
     except OtherParameters as error:
         raise ValueError(f"{where}{error}; save and load the parameters with their own model") from error
-    for name, child in model.children.items():
+    for name in model.children:
+        # Where weights are computed, the part has the parameters that they are computed from.
+        child = model[name] if declared(model.apply, "computes") else model.children[name]
         _check_layer_params(child, params.get(name, {}), below(path, name))
 
 

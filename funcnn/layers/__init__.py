@@ -19,8 +19,11 @@ from funcnn.layers.dropout import dropout
 from funcnn.layers.global_pool import (
     global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, global_max_pool1d, global_max_pool2d, global_max_pool3d,
 )  # fmt: skip
+from funcnn.layers.local_response import local_response_norm
 from funcnn.layers.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d, sum_pool1d, sum_pool2d, sum_pool3d
 from funcnn.layers.merge import merge
+from funcnn.layers.noise import alpha_dropout, drop_path, gaussian_dropout, gaussian_noise, spatial_dropout
+from funcnn.layers.norm import group_norm, instance_norm, l2_normalize, layer_norm, rms_norm
 from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
@@ -32,14 +35,15 @@ from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle", "conv1d",
-    "conv2d", "conv3d", "crop", "dense", "dropout", "elementwise", "expand_dims", "flatten", "fold",
-    "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d",
-    "global_max_pool3d", "identity", "leaky_relu", "log_softmax", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d",
-    "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "relu", "reshape", "scale_and_shift", "sigmoid", "softmax", "squeeze", "sum_pool1d",
-    "sum_pool2d", "sum_pool3d", "swish", "take", "tanh", "unflatten", "unfold", "upsample1d", "upsample2d",
-    "upsample3d",
+    "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle",
+    "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "expand_dims", "flatten",
+    "fold", "gaussian_dropout", "gaussian_noise", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
+    "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "group_norm", "identity", "instance_norm",
+    "l2_normalize", "layer_norm", "leaky_relu", "local_response_norm", "log_softmax", "lp_pool1d", "lp_pool2d",
+    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad",
+    "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid",
+    "softmax", "spatial_dropout", "squeeze", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swish", "take", "tanh",
+    "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)

@@ -8,7 +8,6 @@ the affine map ``scale_and_shift``.
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
-import math
 from functools import reduce
 
 import numpy as np
@@ -23,7 +22,6 @@ from funcnn.kernels.moments import (
 from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
 from funcnn.rng import check_rng
-from funcnn.wording import shown
 
 __all__ = ["batch_norm", "scale_and_shift"]
 
@@ -65,9 +63,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
     Reference:
         Ioffe & Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2; Wu & Johnson 2021, arXiv 2105.07576, section 3.
     """
-    eps = checks.real("batch_norm", "eps", eps)
-    if not 1e-12 <= eps < math.inf:
-        raise ValueError(f"batch_norm: eps must be at least 1e-12, or it vanishes in the variance, got {shown(eps)}")
+    eps = checks.eps("batch_norm", eps)
     activate = fuse("batch_norm", activation)
     read = contract.parameters("batch_norm", AXES, scale=(None,), shift=(None,), mean=(None,), var=(None,))
 

@@ -6,17 +6,21 @@ What is left is scaled up at once (*inverted* dropout), hence predicting needs n
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from funcnn import checks, contract
-from funcnn.aliases import Array, Params, Rng
+from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
 from funcnn.rng import generator
-from funcnn.wording import shown
 
 __all__ = ["dropout"]
+
+Pull: TypeAlias = Callable[[Array], Array]
 
 
 @layer
@@ -43,28 +47,53 @@ def dropout(rate: float) -> Layer:
     Reference:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", section 4.
     """
-    rate = checks.real("dropout", "rate", rate)
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate is the probability of dropping, in [0, 1), got {shown(rate)}")
+    rate = checks.drop_rate("dropout", rate)
+    return dropping("dropout", rate, lambda shape: shape)
+
+
+def dropping(kind: str, rate: float, units: Callable[[Shape], Shape]) -> Layer:
+    """A layer that drops units at random and scales the others up, so that the mean stays.
+
+    Args:
+        kind: the layer's kind.
+        rate: the probability of dropping a unit.
+        units: ``units(shape)`` of x, with 1 at the axes that are kept or dropped together.
+    """
+
+    def draw(random: np.random.Generator, x: Array) -> tuple[Array, Pull]:
+        kept, scale = random.random(units(x.shape), np.float32) >= rate, x.dtype.type(1 / (1 - rate))
+
+        def masked(a: Array) -> Array:
+            chosen = select(a, kept)
+            chosen *= scale
+            return chosen
+
+        return masked(x), masked
+
+    return drawing(kind, rate > 0, draw)
+
+
+def drawing(kind: str, draws: bool, draw: Callable[[np.random.Generator, Array], tuple[Array, Pull]]) -> Layer:
+    """The one maker of layers that draw in training and are the identity when predicting.
+
+    Args:
+        kind: the layer's kind.
+        draws: whether it draws anything in training.
+        draw: ``draw(random, x) -> (y, pull)`` with ``pull(dy) -> dx``.
+    """
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        contract.no_params("dropout", params)
-        checks.float_array("dropout", x)
-        if rng is None or rate == 0:
+        contract.no_params(kind, params)
+        checks.float_array(kind, x)
+        if rng is None or not draws:
             return identity.apply(params, x, rng)
-        kept, scale = generator(rng).random(x.shape, np.float32) >= rate, x.dtype.type(1 / (1 - rate))
-        y = select(x, kept)
-        y *= scale
+        y, pull = draw(generator(rng), x)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient("dropout", dy, like)
-            if not input_grad:
-                return {}, None
-            dx = select(dy, kept)
-            dx *= scale
-            return {}, dx
+            contract.gradient(kind, dy, like)
+            return {}, pull(dy) if input_grad else None
 
         return y, vjp_fn
 

@@ -14,14 +14,13 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.combinators import serial
-from funcnn.combinators.parameters import frozen_paths
+from funcnn.combinators.parameters import is_frozen
 from funcnn.engine.microbatch import join, microbatches, output
 from funcnn.protocol import Layer, Vjp, declared, named
 from funcnn.rng import fold, generator
 from funcnn.testing.compare import differing, distance, dtype_of, floats, read_only, unlike
 from funcnn.testing.report import Finding, must_return
 from funcnn.training.batching import take
-from funcnn.tree import is_below
 
 __all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain"]
 
@@ -50,11 +49,9 @@ class Case(NamedTuple):
 
     def gradients(self) -> dict[str, Any]:
         """What gradients must be like, by path: None at integers, booleans and frozen parameters."""
-        frozen = frozen_paths(self.layer)
 
         def wanted(path: str, leaf: Any) -> Any:
-            inside = path.removeprefix("params").removeprefix("/")
-            stopped = path.startswith("params") and any(is_below(inside, above) for above in frozen)
+            stopped = path.startswith("params/") and is_frozen(self.layer, path.removeprefix("params/"))
             return None if stopped or np.asarray(leaf).dtype.kind != "f" else leaf
 
         return {path: wanted(path, leaf) for path, leaf in tree.flatten(_point(self.params, self.x)).items()}

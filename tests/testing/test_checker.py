@@ -67,8 +67,8 @@ def scaled(layer: Layer, path: str, factor: float) -> Layer:
 
 def gradients() -> Iterator[Any]:
     for layer, shape in TABLE:
-        if layer.kind == "frozen":
-            continue  # with another apply it would be frozen no more; one inside a serial is another row
+        if layer.kind in ("frozen", "spectral_norm"):
+            continue  # with another apply it would not declare what has no gradient; one in a serial is another row
         y, vjp_fn = layer.apply(layer.init(shape, 0), fn.tree.cast(random_batch(shape, 2), np.float32), rng=0)
         dparams, dx = vjp_fn(fn.tree.map(lambda leaf: leaf if leaf.dtype.kind == "f" else None, y))
         for path, leaf in fn.tree.flatten({"params": dparams, "x": dx}).items():

@@ -106,6 +106,13 @@ moving: list[fn.Layer] = [
     fn.take(slice(1, None), 1), fn.take(-1, axis=2), fn.pixel_shuffle(2), fn.channel_shuffle(2),
     fn.dense(2, w_init=fn.initializers.orthogonal(fn.initializers.gain("relu"))),
 ]  # fmt: skip
+norms = fn.serial(
+    fn.layer_norm(), fn.layer_norm(2, eps=1e-6, scale=False, shift=False), fn.rms_norm(eps=None, activation="tanh"),
+    fn.group_norm(np.int64(4), affine=False, activation=fn.relu), fn.instance_norm(affine=True),
+    fn.l2_normalize(axis=1), fn.local_response_norm(5, alpha=1e-4, beta=0.75, k=2), fn.spatial_dropout(0.1),
+    fn.alpha_dropout(rate=0.1), fn.gaussian_dropout(0.1), fn.gaussian_noise(stddev=0.1), fn.drop_path(0.1),
+    fn.weight_norm(fn.dense(4)), fn.spectral_norm(fn.serial(fn.dense(4)), iterations=3),
+)  # fmt: skip
 series = fn.serial(fn.conv1d(4, 3, padding=(2, 0)), fn.avg_pool1d(2), fn.conv1d(2, 1, padding="same"))
 pools = fn.serial(
     fn.lp_pool2d(2, 3), fn.adaptive_avg_pool2d((None, 4)), fn.adaptive_max_pool2d(2), fn.global_max_pool2d,

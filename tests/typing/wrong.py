@@ -60,6 +60,18 @@ fn.initializers.orthogonal("relu")  # error
 fn.batch_norm(activation=3)  # error
 fn.scale_and_shift(activation="rleu")  # error
 fn.dropout("0.2")  # error
+fn.layer_norm((4,))  # error
+fn.layer_norm(eps="1e-5")  # error
+fn.rms_norm(shift=True)  # error
+fn.group_norm()  # error
+fn.group_norm("4")  # error
+fn.instance_norm(activation=3)  # error
+fn.l2_normalize(axis="1")  # error
+fn.local_response_norm(5, "1e-4")  # error
+fn.gaussian_noise("0.1")  # error
+fn.drop_path(None)  # error
+fn.weight_norm(fn.dense)  # error
+fn.spectral_norm(fn.dense(4), "3")  # error
 fn.reshape((2, 1))  # error
 fn.merge("sum")  # error
 fn.relu()  # error

@@ -16,11 +16,13 @@ from funcnn.combinators import (
     residual,
     select,
     serial,
+    spectral_norm,
     tied,
+    weight_norm,
 )
 from funcnn.protocol import named
 from funcnn.shapes import spec
-from funcnn.testing.table.row import IMAGE, VECTOR, Row
+from funcnn.testing.table.row import IMAGE, SERIES, VECTOR, Row
 
 __all__ = ["ROWS"]
 
@@ -42,6 +44,8 @@ MASKED = {
 }
 
 AUTOENCODER = serial(layers.dense(2, bias=False), layers.tanh, layers.dense(5, bias=False))
+
+SEVERAL = serial(layers.conv1d(3, 2), layers.batch_norm(), layers.dense(2))
 
 ROWS: list[Row] = [
     (serial(), VECTOR),
@@ -68,4 +72,8 @@ ROWS: list[Row] = [
     (serial(named("encoder", frozen(layers.dense(4))), layers.tanh, layers.dense(2)), VECTOR),
     (tied(AUTOENCODER, {"dense_1/w": "dense_0/w"}, transpose=True), VECTOR),
     (tied(repeat(layers.dense(5, activation=layers.tanh), 3), {"dense_2": "dense_0"}), VECTOR),
+    (weight_norm(layers.conv2d(3, 2)), IMAGE),
+    (weight_norm(serial(layers.dense(4), layers.batch_norm(), frozen(layers.dense(3)), layers.dense(2))), VECTOR),
+    (spectral_norm(layers.dense(3), iterations=200), VECTOR),
+    (serial(named("a", spectral_norm(SEVERAL, iterations=200))), SERIES),
 ]

@@ -1,0 +1,294 @@
+"""One ``normalize`` for the norms of single examples: layer, RMS, group and instance norm differ in their groups only.
+
+The elements of a group share a mean and a variance, and a channel has a scale and a shift. An array is seen as its
+memory lies, in its *grouped view*, so that both are sums over axes and broadcast products::
+
+    (examples, pixels, groups, members, pixels, examples)     what lies outside the channels, and what lies inside
+
+Examples are either outside or inside; the other place has size 1. *Statistics* have size 1 at pixels and members, and
+*coefficients*, of which there is one for a channel of an example, have size 1 at pixels.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.engine.memory import axes_in_memory, empty
+from funcnn.kernels.tuning import TUNING, Tuning
+
+__all__ = ["Normalized", "normalize", "normalized_gradients"]
+
+FAR = 4
+"""A mean of this many standard deviations is far from 0: the mean of the squares, less the square of the mean, would
+lose too many digits. Then the elements are centred first, in float64."""
+
+
+class _Form(NamedTuple):
+    """How an array is seen.
+
+    Args:
+        order: its axes from the outermost in memory to the innermost.
+        sizes: those of its grouped view.
+    """
+
+    order: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def view(self, x: Array) -> Array:
+        """The grouped view of an array; a copy if its memory has another order."""
+        return x.transpose(self.order).reshape(self.sizes)
+
+    def array(self, view: Array, like: Array) -> Array:
+        """The array of a grouped view, of the shape of another one."""
+        own = view.reshape([like.shape[axis] for axis in self.order])
+        return own.transpose([self.order.index(axis) for axis in range(like.ndim)])
+
+
+class Normalized(NamedTuple):
+    """What a backward pass needs: u = (x - mean) * inverse is what was normalized.
+
+    Args:
+        form: how x is seen.
+        x: its grouped view; or u in its place, if a mean was far.
+        mean: a statistic, 0 if x is u.
+        inverse: a statistic, 1 / sqrt(var + eps), or 1 if x is u.
+        slope: a statistic, 1 / sqrt(var + eps) in any case.
+    """
+
+    form: _Form
+    x: Array
+    mean: Array
+    inverse: Array
+    slope: Array
+
+
+def normalize(
+    x: Array,
+    scale: Array | None,
+    shift: Array | None,
+    eps: float,
+    *,
+    groups: int | None = None,
+    centred: bool = True,
+    tuning: Tuning = TUNING,
+) -> tuple[Array, Normalized]:
+    """y = scale * (x - mean) / sqrt(var + eps) + shift, with mean and var over the elements of a group.
+
+    Args:
+        x: (examples, ..., channels).
+        scale: (channels,), or None for 1.
+        shift: (channels,), or None for 0.
+        eps: added to the variance.
+        groups: into how many groups the channels of an example are divided; a group has all its pixels. None for one
+            group at each pixel.
+        centred: whether the mean is subtracted; if not, var is the mean of the squares.
+        tuning: the tuning constants.
+
+    Returns:
+        ``(y, normalized)``; y has the memory order of x, unless that has the examples between the pixels.
+
+    Example:
+        >>> normalize(np.array([[1.0, 3.0]]), None, None, 0.0)[0]
+        array([[-1.,  1.]])
+        >>> normalize(np.array([[1.0, 3.0, 5.0, 9.0]]), None, np.ones(4), 0.0, groups=2)[0]
+        array([[0., 2., 0., 2.]])
+    """
+    form = _form(x, groups)
+    view = form.view(x)
+    mean, var, near = _moments(view, centred)
+    if near:
+        inverse = slope = 1 / np.sqrt(var + x.dtype.type(eps))
+    else:
+        view, slope = _precise(view, eps, centred)
+        mean, inverse = np.zeros_like(slope), np.ones_like(slope)
+    offset = _coefficients(-mean * inverse, scale, shift) if centred or shift is not None else None
+    y = _affine(view, _coefficients(inverse, scale), offset, tuning)
+    return form.array(y, x), Normalized(form, view, mean, inverse, slope)
+
+
+def normalized_gradients(
+    dy: Array,
+    normalized: Normalized,
+    scale: Array | None,
+    *,
+    centred: bool = True,
+    input_grad: bool = True,
+    tuning: Tuning = TUNING,
+) -> tuple[Array, Array, Array | None]:
+    """The gradients of scale, shift and x, with g = dy * scale and E the mean over a group.
+
+    They are::
+
+        dscale = sum of dy u     dshift = sum of dy     dx = (g - E[g] - u E[g u]) / sqrt(var + eps)
+
+    Args:
+        dy: like y.
+        normalized: from ``normalize``, like the rest.
+        scale: (channels,), or None for 1.
+        centred: without it there is no E[g].
+        input_grad: whether dx is wanted.
+        tuning: the tuning constants.
+
+    Returns:
+        ``(dscale, dshift, dx)``.
+    """
+    form, x, mean, inverse, slope = normalized
+    gradient = form.view(dy)
+    # Sums of dy and dy x, from which those of dy u follow: dy u = inverse (dy x - mean dy).
+    sums = _over_pixels(gradient)
+    products = _over_pixels(np.multiply(gradient, x, out=empty(x.shape, x.dtype)))
+    dshift = _over_examples(sums)
+    dscale = _over_examples(products, inverse) - _over_examples(sums, mean * inverse)
+    if not input_grad:
+        return dscale, dshift, None
+    count = _count(x)
+    total = _over_members(sums, scale) / count
+    along = -slope * inverse * inverse * (_over_members(products, scale) / count - mean * total)
+    offset = -along * mean
+    if centred:
+        offset -= slope * total
+    dx = _affine(x, along, offset, tuning)
+    dx += _affine(gradient, _coefficients(slope, scale), None, tuning)
+    return dscale, dshift, form.array(dx, dy)
+
+
+def _form(x: Array, groups: int | None) -> _Form:
+    """How an array is seen; without groups each pixel is an example of its own."""
+    order = list(range(x.ndim)) if x.flags.c_contiguous else axes_in_memory(x)
+    if groups is not None and 0 not in (order[0], order[-1]):
+        order.sort()
+    channels = x.shape[-1]
+    middle = order.index(x.ndim - 1)
+    outer, inner = order[:middle], order[middle + 1 :]
+    if groups is None:
+        n1, n2 = (math.prod([x.shape[axis] for axis in axes]) for axes in (outer, inner))
+        return _Form(tuple(order), (n1, 1, 1, channels, 1, n2))
+    p1, p2 = (math.prod([x.shape[axis] for axis in axes if axis]) for axes in (outer, inner))
+    n1, n2 = (len(x), 1) if 0 in outer else (1, len(x))
+    return _Form(tuple(order), (n1, p1, groups, channels // groups, p2, n2))
+
+
+def _moments(x: Array, centred: bool) -> tuple[Array, Array, bool]:
+    """Mean and variance of each group, and whether they are precise: no mean is far, and nothing has overflown."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = _mean(np.multiply(x, x, out=empty(x.shape, x.dtype)))
+        if not centred:
+            return np.zeros_like(squares), squares, bool((squares < np.inf).all())
+        mean = _mean(x)
+        var = squares - mean * mean
+        return mean, var, bool(((mean * mean <= FAR * FAR * var) & (var < np.inf)).all())
+
+
+def _precise(x: Array, eps: float, centred: bool) -> tuple[Array, Array]:
+    """What is normalized, u, and 1 / sqrt(var + eps), both computed in float64 from elements that are centred first."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = x.astype(np.float64)
+        if centred:
+            wide -= _mean(wide)
+        slope = 1 / np.sqrt(_mean(wide * wide) + eps)
+        wide *= slope
+        return wide.astype(x.dtype, copy=False), slope.astype(x.dtype, copy=False)
+
+
+def _count(x: Array) -> Any:
+    """The number of elements in a group, in the dtype of x."""
+    _, p1, _, members, p2, _ = x.shape
+    return x.dtype.type(max(p1 * members * p2, 1))
+
+
+def _mean(x: Array) -> Array:
+    """The mean of each group, a statistic."""
+    mean: Array = _over_members(_over_pixels(x)) / _count(x)
+    return mean
+
+
+def _over_pixels(x: Array) -> Array:
+    """The sums over pixels, coefficients; as products with ones, like ``row_sum``."""
+    n1, p1, groups, members, p2, n2 = x.shape
+    channels = groups * members
+    total = x.reshape(n1, p1, channels * p2 * n2)
+    if p1 != 1:
+        total = np.matmul(_ones(p1, x.dtype), total)
+    if p2 != 1 and n2 == 1:
+        total = np.matmul(total.reshape(n1 * channels, p2), _ones(p2, x.dtype).T)
+    elif p2 != 1:
+        total = np.matmul(_ones(p2, x.dtype), total.reshape(n1 * channels, p2, n2))
+    return total.reshape(n1, 1, groups, members, 1, n2)
+
+
+def _over_members(coefficients: Array, scale: Array | None = None) -> Array:
+    """The sums over the members of a group, each times its scale: a statistic."""
+    n1, _, groups, members, _, n2 = coefficients.shape
+    row = _ones(members, coefficients.dtype) if scale is None else scale.reshape(groups, members)
+    if groups == n2 == 1:
+        total: Array = np.matmul(coefficients.reshape(n1, members), row.T)
+    else:
+        total = np.einsum("apgmqb,gm->agb", coefficients, np.broadcast_to(row, (groups, members)))
+    return total.reshape(n1, 1, groups, 1, 1, n2)
+
+
+def _over_examples(coefficients: Array, statistic: Array | None = None) -> Array:
+    """The sum over the examples for each channel, each times the statistic of its group."""
+    n1, _, groups, members, _, n2 = coefficients.shape
+    if groups == n2 == 1:
+        row = _ones(n1, coefficients.dtype) if statistic is None else statistic.reshape(1, n1)
+        total: Array = np.matmul(row, coefficients.reshape(n1, members))
+    else:
+        weighted = coefficients if statistic is None else coefficients * statistic
+        total = np.einsum("apgmqb->gm", weighted)
+    return total.reshape(groups * members)
+
+
+def _coefficients(statistic: Array, scale: Array | None, shift: Array | None = None) -> Array:
+    """statistic * scale + shift; where scale is 1 and shift 0, the statistic itself, which broadcasts.
+
+    A product of matrices with two columns takes a third of the time of a broadcast product.
+    """
+    n1, _, groups, _, _, n2 = statistic.shape
+    if scale is None:
+        return statistic if shift is None else statistic + shift.reshape(groups, shift.size // groups, 1, 1)
+    found: Array
+    if groups == n2 == 1:
+        pairs, rows = (np.zeros(shape, scale.dtype) for shape in ((n1, 2), (2, scale.size)))
+        pairs[:, 0], rows[0] = statistic.reshape(n1), scale
+        if shift is not None:
+            pairs[:, 1], rows[1] = 1, shift
+        found = np.matmul(pairs, rows)
+        return found.reshape(n1, 1, 1, scale.size, 1, 1)
+    found = statistic * scale.reshape(groups, scale.size // groups, 1, 1)
+    if shift is not None:
+        found += shift.reshape(groups, shift.size // groups, 1, 1)
+    return found
+
+
+def _affine(x: Array, factor: Array, offset: Array | None, tuning: Tuning) -> Array:
+    """x * factor + offset, with coefficients or statistics."""
+    y = empty(x.shape, x.dtype)
+    source, factor = _in_runs(x, factor, tuning)
+    out = y.reshape(source.shape)
+    np.multiply(source, factor, out=out)
+    if offset is not None:
+        out += _in_runs(x, offset, tuning)[1]
+    return y
+
+
+def _in_runs(x: Array, coefficients: Array, tuning: Tuning) -> tuple[Array, Array]:
+    """A grouped view and coefficients for it, side by side in runs that are long enough for a ufunc to be fast."""
+    n1, p1, groups, members, p2, n2 = x.shape
+    if not x.size or n2 == p1 == 1 or p1 == p2 == 1:
+        return x, coefficients
+    run = groups * members * p2 * n2
+    times = math.gcd(p1, 1 << max(1, tuning.min_run // run).bit_length() - 1)
+    row = np.broadcast_to(coefficients, (n1, 1, groups, members, p2, n2)).reshape(n1, 1, run)
+    return x.reshape(n1, p1 // times, times * run), np.tile(row, times) if times > 1 else row
+
+
+@lru_cache(maxsize=64)
+def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+    """A matrix of one row of n ones, made once."""
+    ones = np.ones((1, n), dtype)
+    ones.flags.writeable = False
+    return ones
