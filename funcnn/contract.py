@@ -116,7 +116,7 @@ def _explain(
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
-    channels = next(iter(sizes.values())) * groups
+    channels = next(iter(sizes.values()), x.shape[-1]) * groups
     if x.shape[-1] != channels:
         raise ValueError(
             f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
