@@ -9,7 +9,6 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.engine.memory import empty_like
 from funcnn.layers.activation.row import ready_docstring, row
 from funcnn.protocol import Layer, layer
 
@@ -27,36 +26,41 @@ def _row(
 ) -> Layer:
     """y = scale * x where x > 0, else alpha * (e^(x / width) - 1)."""
 
-    def function(x: Array, out: Array | None = None) -> Array:
-        negative = np.clip(x, -LEVEL * width, 0)
+    def below(x: Array) -> Array:
+        """min(x, 0) / width, and no less than where its exponential is 0."""
+        found = np.clip(x, -LEVEL * width, 0)
         if width != 1:
-            negative /= width
-        np.expm1(negative, out=negative)
+            found /= width
+        return found
+
+    def function(x: Array) -> Array:
+        y = below(x)
+        np.expm1(y, out=y)
         if alpha != 1:
-            negative *= alpha
-        y = np.clip(x, 0, np.inf, out=empty_like(x) if out is None else out)
+            y *= alpha
+        positive = np.clip(x, 0, np.inf)
         if scale != 1:
             with np.errstate(over="ignore"):
-                y *= scale
-        y += negative
+                positive *= scale
+        y += positive
         return y
 
     def derivative(x: Array, y: Array) -> Array:
-        # Below 0 it is (y + alpha) / width. Beside NaN, as in PyTorch, it is that of a positive x.
-        found = np.fmin(y, 0)
-        found += alpha
-        if width != 1:
-            found /= width
+        # It could be made of y, as (y + alpha) / width, which far below 0 is nothing but rounding.
+        found = below(x)
+        np.exp(found, out=found)
+        if alpha != width:
+            found *= alpha / width
         if scale != alpha / width:
-            found += np.multiply(~(y <= 0), y.dtype.type(scale - alpha / width))
+            found += np.multiply(x > 0, x.dtype.type(scale - alpha / width))
         return found
 
-    return row(kind, function, derivative, in_place=True, constants=constants, docstring=docstring)
+    return row(kind, function, derivative, constants=constants, docstring=docstring)
 
 
 @layer
 def elu(alpha: float = 1.0) -> Layer:
-    """y = x where x > 0, else alpha * (e^x - 1);  dx = dy where x > 0, else dy * (y + alpha).
+    """y = x where x > 0, else alpha * (e^x - 1);  dx = dy where x > 0, else dy * alpha * e^x.
 
     Args:
         alpha: not negative; y is above ``-alpha``.
@@ -85,7 +89,7 @@ def elu(alpha: float = 1.0) -> Layer:
 
 @layer
 def celu(alpha: float = 1.0) -> Layer:
-    """y = x where x > 0, else alpha * (e^(x / alpha) - 1);  dx = dy where x > 0, else dy * (y / alpha + 1).
+    """y = x where x > 0, else alpha * (e^(x / alpha) - 1);  dx = dy where x > 0, else dy * e^(x / alpha).
 
     Unlike that of ``elu``, its derivative is continuous for every alpha.
 
@@ -114,7 +118,7 @@ def celu(alpha: float = 1.0) -> Layer:
 
 
 def _selu() -> None:
-    """y = 1.0507 x where x > 0, else 1.7581 (e^x - 1);  dx = 1.0507 dy where x > 0, else dy * (y + 1.7581).
+    """y = 1.0507 x where x > 0, else 1.7581 (e^x - 1);  dx = 1.0507 dy where x > 0, else 1.7581 dy e^x.
 
     With these constants, and weights of ``initializers.lecun_normal``, layer after layer keeps mean 0 and variance 1.
 

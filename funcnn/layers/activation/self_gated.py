@@ -147,11 +147,12 @@ def _hard_swish(x: Array) -> Array:
 
 
 def _hard_swish_derivative(x: Array, y: Array) -> Array:
+    half = x.dtype.type(0.5)
     found = np.clip(x, -3, 3)
     found /= 3
-    found += 0.5
-    found[~(x < 3)] = 1
-    found[x <= -3] = 0
+    found += half
+    found += np.multiply(x <= -3, half)
+    found -= np.multiply(x >= 3, half)
     return found
 
 
