@@ -71,10 +71,28 @@ def bilinear(
     activate = fuse("bilinear", activation)
 
     @cache
-    def own(inputs_of_a: int | None) -> Weights:
+    def own(inputs_of_a: int) -> Weights:
         return weights("bilinear", "batch, ..., inputs of b", (inputs_of_a, None, units), bias, w_init, b_init)
 
     own(1)  # the arguments are checked now
+
+    def read(params: Params, x: Tree) -> tuple[Array, Array | None]:
+        leaf = params.get("w") if isinstance(params, dict) else None
+        rows = leaf.shape[0] if isinstance(leaf, np.ndarray) and leaf.ndim else 1
+        try:
+            w, b = own(rows).read(params, x["b"] if isinstance(x, dict) else x)
+        except contract.OtherParameters:
+            raise
+        except (KeyError, TypeError, ValueError):
+            _check_input(x)
+            raise
+        _check_input(x)
+        if x["a"].shape[-1] != len(w):
+            raise ValueError(
+                f"bilinear: expected {len(w)} channels on the last axis of 'a' (the parameters have that many), got "
+                f"{x['a'].shape[-1]} in an input of shape {x['a'].shape}"
+            )
+        return w, b
 
     def init(shape: Tree, rng: Rng) -> Params:
         _check_tree("the shape of one example", shape, shape)
@@ -83,11 +101,9 @@ def bilinear(
 
     @per_example
     def apply(params: Params, x: Tree, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        _check_tree("an input", x, contract.shape_of(x))
-        check_one_dtype("bilinear", x)
-        a, b = x["a"], x["b"]
-        w, bias_of = own(a.shape[-1]).read(params, b)
+        w, bias_of = read(params, x)
         check_rng(rng)
+        a, b = x["a"], x["b"]
         flat, a_rows, b_rows = w.reshape(len(w), -1), a.reshape(-1, a.shape[-1]), b.reshape(-1, 1, b.shape[-1])
         # For each example, the weights of a dense layer from b to the units.
         inner = product(a_rows, flat).reshape(-1, *w.shape[1:])
@@ -114,6 +130,12 @@ def bilinear(
         return int(x["a"].size * x["b"].shape[-1] * units + y.size * x["b"].shape[-1])
 
     return Layer(init, apply, multiply_adds=multiply_adds)
+
+
+def _check_input(x: Tree) -> None:
+    """Raise unless x is a tree of two float arrays that fit each other."""
+    _check_tree("an input", x, contract.shape_of(x))
+    check_one_dtype("bilinear", x)
 
 
 def _check_tree(of: str, x: Tree, shapes: Tree) -> None:

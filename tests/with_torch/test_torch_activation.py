@@ -132,6 +132,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     # In PyTorch's derivative alpha is rounded to float32, which changes none of these.
     "celu": with_options(fn.celu, lambda F, x, alpha: F.celu(x, alpha), st.sampled_from([0.25, 0.5, 1, 2, 4.0])),
     "selu": ready(fn.selu, lambda F, x: F.selu(x)),
+    "silu": ready(fn.silu, lambda F, x: F.silu(x)),
     "swish": ready(fn.swish, lambda F, x: F.silu(x)),
     "quick_gelu": ready(fn.quick_gelu, lambda F, x: x * F.sigmoid(1.702 * x)),
     "mish": ready(fn.mish, lambda F, x: F.mish(x)),
@@ -234,8 +235,10 @@ XS = [0, -0.0, 1, -1, 3, -3, 6, 30, -30, 1e4, -1e4, 3e38, -3e38, np.inf, -np.inf
 DYS = [1, 0, -2, np.inf, -np.inf, np.nan]
 # Where PyTorch multiplies 0 and infinity, or its formula overflows, ours is the limit: y, and the derivative.
 LIMITS: dict[str, dict[float, tuple[float, float]]] = {
-    **dict.fromkeys(["gelu", "mish", "quick_gelu", "silu", "swish"], {np.inf: (np.inf, 1), -np.inf: (0, 0)}),
-    "hard_swish": {np.inf: (np.inf, 1), -np.inf: (0, 0)},
+    **{
+        name: {np.inf: (np.inf, 1), -np.inf: (0, 0)}
+        for name in ("gelu", "hard_swish", "mish", "quick_gelu", "silu", "swish")
+    },
     "softsign": {np.inf: (1, 0), -np.inf: (-1, 0)},
 }
 # In float32 PyTorch's own formulas overflow at 3e38.

@@ -95,9 +95,12 @@ def as_activation(kind: str, activation: Activation) -> Layer:
 
 def _meant(name: str, known: dict[str, Layer]) -> str:
     """The end of a message about an unknown name: how other libraries' names are written here, or what is near."""
-    if write := spellings.name(name):
+    plain = (
+        "identity" if name.lower() == "linear" else name.lower()
+    )  # which names a layer too, but Keras's identity here
+    if plain != "identity" and (write := spellings.name(name)):
         return f"; write {write}"
-    close = difflib.get_close_matches(name.lower(), known, n=1)
+    close = difflib.get_close_matches(plain, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

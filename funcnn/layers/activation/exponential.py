@@ -113,7 +113,7 @@ def celu(alpha: float = 1.0) -> Layer:
     Reference:
         Barron 2017, "Continuously differentiable exponential linear units", arXiv 1704.07483, equation 2.
     """
-    alpha = checks.positive("celu", "alpha", alpha)
+    alpha = checks.positive("celu", "alpha", alpha, usual="1.0")
     return _row("celu", 1.0, alpha, alpha, (alpha,))
 
 

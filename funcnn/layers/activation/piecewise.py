@@ -231,7 +231,7 @@ def hard_sigmoid(slope: float = 1 / 6) -> Layer:
         Courbariaux, Bengio & David 2015, "BinaryConnect", arXiv 1511.00363; Howard et al. 2019, "Searching for
         MobileNetV3", arXiv 1905.02244, section 5.2.
     """
-    slope = checks.positive("hard_sigmoid", "slope", slope)
+    slope = checks.positive("hard_sigmoid", "slope", slope, usual="1/6")
 
     def function(x: Array, out: Array | None = None) -> Array:
         with np.errstate(over="ignore"):

@@ -233,7 +233,7 @@ def softplus(beta: float = 1.0, threshold: float | None = None) -> Layer:
     Reference:
         Dugas et al. 2001, "Incorporating second-order functional knowledge for better option pricing", equation 4.
     """
-    beta = checks.positive("softplus", "beta", beta)
+    beta = checks.positive("softplus", "beta", beta, usual="1.0")
     linear = np.inf if threshold is None else checks.nonnegative("softplus", "threshold", threshold) / beta
     far = FLAT / beta
 

@@ -1,5 +1,6 @@
 """Rows of activations, of single elements and over the last axis, with few of their constants, and of bilinear."""
 
+# ruff: noqa: I001, the names of a file stand side by side
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from funcnn.layers import (
     bilinear, celu, dense, elementwise, elu, exp, geglu, gelu, glu, hard_shrink, hard_sigmoid, hard_swish, hard_tanh,
     identity, leaky_relu, log_sigmoid, log_softmax, maxout, mish, prelu, quick_gelu, reglu, relu, relu6, relu_squared,
-    selu, sigmoid, sine, soft_shrink, softmax, softmin, softplus, softsign, sparsemax, square, swiglu, swish, tanh,
+    selu, sigmoid, silu, sine, soft_shrink, softmax, softmin, softplus, softsign, sparsemax, square, swiglu, swish, tanh,
     tanh_shrink, threshold,
 )  # fmt: skip
 from funcnn.testing.table.row import VECTOR, Row
@@ -39,6 +40,7 @@ ROWS: list[Row] = [
     (celu(2.0), VECTOR),
     (selu, VECTOR),
     (swish, VECTOR),
+    (silu, VECTOR),
     (quick_gelu, VECTOR),
     (mish, VECTOR),
     (hard_swish, VECTOR),
