@@ -95,9 +95,7 @@ def as_activation(kind: str, activation: Activation) -> Layer:
 
 def _meant(name: str, known: dict[str, Layer]) -> str:
     """The end of a message about an unknown name: how other libraries' names are written here, or what is near."""
-    plain = (
-        "identity" if name.lower() == "linear" else name.lower()
-    )  # which names a layer too, but Keras's identity here
+    plain = "identity" if name.lower() == "linear" else name.lower()  # Keras's; elsewhere it is the dense layer
     if plain != "identity" and (write := spellings.name(name)):
         return f"; write {write}"
     close = difflib.get_close_matches(plain, known, n=1)

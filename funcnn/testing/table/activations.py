@@ -8,8 +8,8 @@ import numpy as np
 from funcnn.layers import (
     bilinear, celu, dense, elementwise, elu, exp, geglu, gelu, glu, hard_shrink, hard_sigmoid, hard_swish, hard_tanh,
     identity, leaky_relu, log_sigmoid, log_softmax, maxout, mish, prelu, quick_gelu, reglu, relu, relu6, relu_squared,
-    selu, sigmoid, silu, sine, soft_shrink, softmax, softmin, softplus, softsign, sparsemax, square, swiglu, swish, tanh,
-    tanh_shrink, threshold,
+    selu, sigmoid, silu, sine, soft_shrink, softmax, softmin, softplus, softsign, sparsemax, square, swiglu, swish,
+    tanh, tanh_shrink, threshold,
 )  # fmt: skip
 from funcnn.testing.table.row import VECTOR, Row
 
