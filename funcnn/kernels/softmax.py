@@ -35,7 +35,8 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
         array([0. , 0.5, 1. ])
     """
     e = np.exp(-np.abs(x))
-    y: Array = np.divide(np.where(x >= 0, x.dtype.type(1), e), 1 + e, out=out)
+    # 1 where x >= 0, else e: e is at most 1, and np.where takes ten times as long.
+    y: Array = np.divide(np.maximum(e, x >= 0), 1 + e, out=out)
     return y
 
 

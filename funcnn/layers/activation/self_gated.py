@@ -12,7 +12,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.kernels import softmax as stable
-from funcnn.kernels.normal import density, distribution
+from funcnn.kernels.normal import distribution, distribution_and_density
 from funcnn.layers.activation.row import ready, row
 from funcnn.protocol import Layer, layer
 
@@ -22,7 +22,7 @@ SIGMOID_ENDS = 1000
 """From here on the sigmoid is 0 or 1 in every dtype; products with it are limited to this, since 0 * inf is NaN."""
 
 
-def _swish(x: Array, out: Array | None = None) -> Array:
+def _swish(x: Array) -> Array:
     """y = x sigmoid(x), called swish or SiLU;  dx = dy * (s + y (1 - s)) with s = sigmoid(x).
 
     Example:
@@ -37,14 +37,17 @@ def _swish(x: Array, out: Array | None = None) -> Array:
         Ramachandran, Zoph & Le 2017, "Searching for activation functions", arXiv 1710.05941; Elfwing, Uchibe & Doya
         2018, arXiv 1702.03118, equation 5.
     """
-    s = stable.sigmoid(x)
-    return np.multiply(np.maximum(x, -SIGMOID_ENDS), s, out=out)
+    y = stable.sigmoid(x)
+    y *= np.clip(x, -SIGMOID_ENDS, np.inf)
+    return y
 
 
 def _swish_derivative(x: Array, y: Array) -> Array:
     """With s the sigmoid of x: (x s)' = s + x s (1 - s) = s + y (1 - s)."""
     s = stable.sigmoid(x)
-    derivative: Array = s + np.minimum(y, SIGMOID_ENDS) * (1 - s)
+    derivative = 1 - s
+    derivative *= np.clip(y, -SIGMOID_ENDS, SIGMOID_ENDS)
+    derivative += s
     return derivative
 
 
@@ -78,7 +81,10 @@ def _quick_gate(x: Array) -> Array:
 
 def _quick_gelu_derivative(x: Array, y: Array) -> Array:
     s = _quick_gate(x)
-    derivative: Array = s + QUICK * np.minimum(y, SIGMOID_ENDS) * (1 - s)
+    derivative = 1 - s
+    derivative *= np.clip(y, -SIGMOID_ENDS, SIGMOID_ENDS)
+    derivative *= QUICK
+    derivative += s
     return derivative
 
 
@@ -202,10 +208,9 @@ def _gelu() -> Layer:
         return y
 
     def derivative(x: Array, y: Array) -> Array:
-        bounded = np.clip(x, -GELU_END, GELU_END)
-        found = density(bounded)
-        found *= bounded
-        found += distribution(x)
+        found, density = distribution_and_density(x)
+        density *= np.clip(x, -GELU_END, GELU_END)
+        found += density
         return found
 
     return row("gelu", function, derivative)
