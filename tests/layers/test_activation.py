@@ -263,3 +263,24 @@ def test_prelu_by_hand(shared: bool) -> None:
     assert grads["slope"].tolist() == ([-1 - 20 - 4000] if shared else [-1, -4020])
     assert dx.tolist() == [[2, 10 * second], [100, 1000 * second], [0, 7]]
     assert vjp_fn(np.ones_like(y), input_grad=False)[1] is None
+
+
+@pytest.mark.parametrize("name", by_name())
+def test_at_the_end_of_another_layer_it_is_the_layer_after_it(name: Any) -> None:
+    makers: list[Any] = [
+        lambda **options: fn.dense(6, **options), lambda **options: fn.conv2d(6, 2, **options),
+        fn.batch_norm, fn.scale_and_shift,
+    ]  # fmt: skip
+    x = 3 * np.random.default_rng(0).standard_normal((3, 4, 5, 6))
+    for make in makers:
+        fused, plain = make(activation=name), fn.serial(fn.named("z", make()), by_name()[name])
+        params = fn.tree.cast(fused.init((4, 5, 6), 0), np.float64)
+        y, vjp_fn = fused.apply(params, x, 0)
+        other, other_vjp = plain.apply({"z": params}, x, 0)
+        np.testing.assert_allclose(y, other, rtol=1e-12, atol=1e-12)
+        dy = np.random.default_rng(1).standard_normal(y.shape)
+        grads, dx = vjp_fn(dy)
+        other_grads, other_dx = other_vjp(dy)
+        np.testing.assert_allclose(dx, other_dx, rtol=1e-9, atol=1e-12)
+        for path, leaf in fn.tree.flatten(grads).items():
+            np.testing.assert_allclose(leaf, fn.tree.flatten(other_grads)[f"z/{path}"], rtol=1e-9, atol=1e-10)

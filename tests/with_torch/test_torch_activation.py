@@ -277,3 +277,13 @@ def test_activations_of_special_numbers(name: Any, dtype: type) -> None:
     close = {"rtol": 1e-5, "atol": 1e-6 if dtype is np.float32 else 1e-12}
     np.testing.assert_allclose(y, y_expected, **close)
     np.testing.assert_allclose(dx[known], dx_expected[known], **close)
+
+
+def test_a_module_of_torch_is_translated() -> None:
+    from torch import nn
+
+    for module, write in ((nn.SiLU(), "fn.silu"), (nn.PReLU(), "fn.prelu"), (nn.Hardtanh(), "fn.hard_tanh")):
+        with pytest.raises(TypeError, match=f"write {write}$"):
+            fn.serial(module)
+        with pytest.raises(TypeError, match=f"write {write}$"):
+            fn.dense(3, activation=module)
