@@ -161,8 +161,7 @@ def sparsemax(x: Array) -> Array:
 def _sparsemax(x: Array) -> Array:
     if not x.size:
         return x.copy()
-    # What is 1 below the largest is 0, however far below.
-    shifted = np.maximum(x - np.maximum.reduce(x, axis=-1, keepdims=True), -1)
+    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True)
     descending = -np.sort(-shifted, axis=-1)
     sums = np.cumsum(descending, axis=-1)
     places = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
