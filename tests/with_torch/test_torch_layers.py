@@ -42,10 +42,6 @@ def compare(layer: fn.Layer, params: Any, x: Array, theirs: Callable[..., Any], 
         np.testing.assert_allclose(gradient, 0 if other is None else other.numpy(), **close, err_msg=path)
 
 
-def images(seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(SHAPE)
-
-
 def channels_first(function: Callable[[Any], Any], x: Any) -> Any:
     """A function of (batch, channels, *pixels), as one of (batch, *pixels, channels)."""
     return function(x.movedim(-1, 1)).movedim(1, -1)
