@@ -108,14 +108,14 @@ def _explain(
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
-    first = next(iter(sizes.values()))
+    first = next(iter(sizes.values()), None)
     if isinstance(first, tuple):
         if x.shape[-len(first) :] != first:
             raise ValueError(
                 f"{kind}: expected {first} as the last axes (the parameters have that shape), got an input of shape "
                 f"{x.shape}"
             )
-    elif x.shape[-1] != first * groups:
+    elif first is not None and x.shape[-1] != first * groups:
         raise ValueError(
             f"{kind}: expected {first * groups} channels on the last axis (the parameters have that many), "
             f"got {x.shape[-1]} in an input of shape {x.shape}"

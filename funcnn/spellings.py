@@ -37,7 +37,10 @@ KEYWORDS = {
     ("kernel_initializer", "weight_init", "kernel_init", "init"): "w_init",
     ("bias_initializer", "bias_init"): "b_init",
     ("act", "nonlinearity"): "activation",
-    ("negative_slope", "alpha"): "slope",
+    ("negative_slope", "alpha", "init", "alpha_initializer"): "slope",
+    ("num_parameters", "shared_axes"): "shared",
+    ("min_val", "min_value"): "low",
+    ("max_val", "max_value"): "high",
     ("scale_factor", "upscale_factor", "downscale_factor", "upscale", "block_size"): "factor",
     ("output_size", "target_size"): "size",
     ("interpolation",): "mode",
@@ -52,7 +55,7 @@ KEYWORDS = {
     ("elementwise_affine",): "scale",
     ("drop_prob", "drop_rate", "p"): "rate",
     ("n_power_iterations", "power_iterations"): "iterations",
-    ("clipvalue", "clip_value"): "limit",
+    ("clipvalue", "clip_value", "lambd"): "limit",
     ("clipnorm", "global_clipnorm", "norm"): "max_norm",
     ("validation_data", "val_data", "valid", "val", "eval_set"): "validation",
     ("val_split", "validation_fraction"): "validation_split",
@@ -127,7 +130,11 @@ NAMES = {
     **{f"{other}{rank}d": write.replace("*", f"{rank}d") for rank in (1, 2, 3) for other, write in POOLS.items()},
     "im2col": "fn.unfold(size)", "col2im": "fn.fold(pixels, size)", "unfold": "fn.unfold(size)",
     "fold": "fn.fold(pixels, size)", "batchnormalization": "fn.batch_norm()",
-    "batchnorm1d": "fn.batch_norm()", "batchnorm2d": "fn.batch_norm()", "silu": "fn.swish",
+    "batchnorm1d": "fn.batch_norm()", "batchnorm2d": "fn.batch_norm()", "gelunew": "fn.gelu(approximate=True)",
+    "gelupytorchtanh": "fn.gelu(approximate=True)", "hswish": "fn.hard_swish", "hardsilu": "fn.hard_swish",
+    "hsigmoid": "fn.hard_sigmoid()", "squaredrelu": "fn.relu_squared", "sin": "fn.sine", "exponential": "fn.exp",
+    "thresholdedrelu": "fn.threshold(1.0)", "softmax2d": "fn.softmax", "lrelu": "fn.leaky_relu()",
+    "rrelu": "fn.leaky_relu(11 / 48), which it is when it predicts",
     "layernormalization": "fn.layer_norm()", "logsoftmax": "fn.log_softmax", "input": "the shape given to model.init",
     **dict.fromkeys(["upsampling2d", "interpolate", "resize", "resizing"], "fn.upsample2d(factor)"),
     "upsampling1d": "fn.upsample1d(factor)", "upsampling3d": "fn.upsample3d(factor)",
@@ -275,9 +282,11 @@ def name(unknown: Any) -> str:
         >>> name("mse"), name("Conv"), name("abc"), name(3)
         ('fn.mean_squared_error', 'fn.conv2d(filters, kernel)', '', '')
     """
-    if is_foreign(unknown):
-        unknown = type(unknown).__name__
-    return NAMES.get(_plain(unknown), "") if isinstance(unknown, str) else ""
+    if not is_foreign(unknown):
+        return NAMES.get(_plain(unknown), "") if isinstance(unknown, str) else ""
+    foreign = _plain(type(unknown).__name__)
+    same = (f"fn.{ours}" for ours in getattr(sys.modules["funcnn"], "__all__", ()) if _plain(ours) == foreign)
+    return NAMES.get(foreign) or next(same, "")
 
 
 def is_foreign(thing: Any) -> bool:

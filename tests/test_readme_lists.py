@@ -30,6 +30,7 @@ INSIDE = (
     "funcnn.interchange.files",
     "funcnn.interchange.renamed",
     "funcnn.kernels",
+    "funcnn.layers.activation",
     "funcnn.layers.shaped",
     "funcnn.layers.weights",
     "funcnn.losses.targets",

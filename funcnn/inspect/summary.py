@@ -249,14 +249,16 @@ def _row(visit: Visit, leaves: Mapping[str, Array], model: Layer) -> Row:
 
 
 def _family(layer: Layer) -> str:
-    """The name of the file that the constructor of a layer is in, or a layer such as ``relu`` that has none."""
+    """The name of the file or package of a layer's constructor, or of a layer such as ``relu`` that has none."""
     if layer.constructor is not None:
         module = layer.constructor.__module__
     else:
         rooms = [name for name in sys.modules if name.startswith("funcnn.layers.")]
         module = next((name for name in rooms if layer.kind in sys.modules[name].__all__), "")
-    room, _, file = module.rpartition(".")
-    return file if room == "funcnn.layers" else "combinators" if room == "funcnn.combinators" else "own"
+    package, room, file = [*module.split("."), "", "", ""][:3]
+    if package != "funcnn" or room not in ("layers", "combinators"):
+        return "own"
+    return file if room == "layers" else room
 
 
 def _takes_colour(stream: TextIO) -> bool:

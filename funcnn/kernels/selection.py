@@ -14,7 +14,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
 
-__all__ = ["BITS", "multiplied", "select", "times"]
+__all__ = ["BITS", "gated_product", "multiplied", "select", "times"]
 
 BITS = {4: np.int32, 8: np.int64}
 """The integers of the size of a float."""
@@ -62,6 +62,22 @@ def multiplied(dy: Array, factors: Sequence[Array]) -> Array:
             return product
     counts = dy != 0
     return reduce(np.multiply, [select(factor, counts) for factor in factors], dy)
+
+
+def gated_product(a: Array, b: Array) -> Array:
+    """a * b, and 0 where one of them is 0 and the other infinite; overflow is infinite.
+
+    Example:
+        >>> gated_product(np.array([np.inf, np.nan, 2.0]), np.array([0.0, 0.0, 3.0]))
+        array([ 0., nan,  6.])
+    """
+    try:
+        with np.errstate(invalid="raise", over="ignore"):
+            return a * b
+    except FloatingPointError:
+        with np.errstate(invalid="ignore", over="ignore"):
+            product: Array = np.where((a == 0) & np.isinf(b) | np.isinf(a) & (b == 0), 0, a * b)
+        return product
 
 
 def times(factor: Any, x: Array) -> Array:

@@ -1,18 +1,24 @@
 """The layers, one file a family; each is a function that returns the pair ``(init, apply)``.
 
-A new layer without parameters is ``stateless(kind, forward)``, a new activation one row in ``activation.py``, any other
+A new layer without parameters is ``stateless(kind, forward)``, a new activation one row in ``activation/``, any other
 one a constructor like ``dense.py``. It is exported here and gets one row in ``testing/table/``, which runs it through
 every law. Array work belongs in ``kernels/``.
 """
 
 # ruff: noqa: I001, the names of a file stand side by side
 from funcnn.spellings import explain_names
-from funcnn.layers.activation import elementwise, identity, leaky_relu, log_softmax, relu, sigmoid, softmax, swish, tanh
+from funcnn.layers.activation import (
+    celu, elementwise, elu, exp, geglu, gelu, glu, hard_shrink, hard_sigmoid, hard_swish, hard_tanh, identity,
+    leaky_relu, log_sigmoid, log_softmax, maxout, mish, prelu, quick_gelu, reglu, relu, relu6, relu_squared, selu,
+    sigmoid, silu, sine, soft_shrink, softmax, softmin, softplus, softsign, sparsemax, square, swiglu, swish, tanh,
+    tanh_shrink, threshold,
+)  # fmt: skip
 from funcnn.layers.adaptive_pool import (
     adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
     adaptive_max_pool3d,
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
+from funcnn.layers.bilinear import bilinear
 from funcnn.layers.conv import conv1d, conv2d, conv3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
@@ -35,15 +41,18 @@ from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle",
-    "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "expand_dims", "flatten",
-    "fold", "gaussian_dropout", "gaussian_noise", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
-    "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "group_norm", "identity", "instance_norm",
-    "l2_normalize", "layer_norm", "leaky_relu", "local_response_norm", "log_softmax", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad",
-    "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid",
-    "softmax", "spatial_dropout", "squeeze", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swish", "take", "tanh",
-    "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
+    "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "celu",
+    "channel_shuffle", "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "elu",
+    "exp", "expand_dims", "flatten", "fold", "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d",
+    "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "glu",
+    "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm", "l2_normalize",
+    "layer_norm", "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax", "lp_pool1d", "lp_pool2d",
+    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "maxout", "merge", "min_pool1d", "min_pool2d", "min_pool3d",
+    "mish", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "prelu", "quick_gelu", "reglu", "relu", "relu6",
+    "relu_squared", "reshape", "rms_norm", "scale_and_shift", "selu", "sigmoid", "silu", "sine", "soft_shrink",
+    "softmax", "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze", "sum_pool1d",
+    "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold", "unflatten", "unfold",
+    "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)

@@ -50,7 +50,7 @@ def flat(shape: Any, rng: Any, fan_in: int, fan_out: int) -> Any:
     return np.full(shape, 0.5, np.float32)
 
 
-sine = fn.elementwise(np.sin, lambda x, y: np.cos(x), name="sine")
+wave = fn.elementwise(np.sin, lambda x, y: np.cos(x), name="wave")
 pair = (lambda shape, rng: {}, lambda params, x: (x, lambda dy: ({}, dy)))
 
 EVERYTHING = fn.serial(
@@ -309,12 +309,12 @@ def test_arguments_are_written_as_given_even_if_as_many_children_came_of_them() 
 
 
 def test_own_layers_are_passed_by_name(tmp_path: Path) -> None:
-    block = fn.named("block", twice(fn.dense(3, w_init=flat), snake(), sine, depth=(1, 2)))
-    model = fn.serial(block, fn.dense(1, activation=sine))
+    block = fn.named("block", twice(fn.dense(3, w_init=flat), snake(), wave, depth=(1, 2)))
+    model = fn.serial(block, fn.dense(1, activation=wave))
     params = model.init((3,), 0)
     path = tmp_path / "model.npz"
     fn.save_model(path, model, params)
-    own = {"snake": snake, "twice": twice, "sine": sine, "flat": flat}
+    own = {"snake": snake, "twice": twice, "wave": wave, "flat": flat}
     again, found = fn.load_model(path, own)
     x = IMAGES[..., 0].reshape(-1, 8)[:, :3]
     assert repr(again) == repr(model)

@@ -84,11 +84,14 @@ ready = fn.Layer(lambda shape, rng: {}, lambda params, x: (2 * x, lambda dy: ({}
 
 # Models: chains, branches, graphs, several inputs and outputs, wrappers.
 
-activations: Iterable[fn.Activation] = ("relu", "tanh", fn.swish, fn.leaky_relu(0.1), bend, None)
+activations: Iterable[fn.Activation] = ("relu", "gelu", "swiglu", fn.swish, fn.elu(0.5), fn.maxout(2), bend, None)
 for activation in activations:
     fn.dense(4, activation=activation)
 for name in ("relu", "tanh"):
     fn.dense(4, activation=name)
+gates: list[fn.Layer] = [fn.glu, fn.geglu, fn.softplus(2, threshold=20.0), fn.gelu(approximate=True), fn.prelu(0.1)]
+pairs = fn.bilinear(2, bias=False, activation="celu")
+pairs.apply(pairs.init({"a": (2,), "b": (3,)}, 0), {"a": x[:, 0], "b": np.ones((12, 3), np.float32)})
 hidden: list[fn.Layer] = [fn.dense(4), fn.relu]
 model = fn.serial(
     fn.flatten, *hidden, scale(start=2.0), noise(), own_types(), double, ready, fn.named("head", fn.dense(3))

@@ -77,6 +77,8 @@ fn.merge("sum")  # error
 fn.relu()  # error
 fn.flatten()  # error
 fn.leaky_relu("0.1")  # error
+fn.gelu(approximate="tanh")  # error
+fn.dense(3, activation="threshold")  # error
 fn.elementwise(np.tanh)  # error
 fn.initializers.variance_scaling(2.0, "inputs", "normal")  # error
 

@@ -42,10 +42,6 @@ def compare(layer: fn.Layer, params: Any, x: Array, theirs: Callable[..., Any], 
         np.testing.assert_allclose(gradient, 0 if other is None else other.numpy(), **close, err_msg=path)
 
 
-def images(seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(SHAPE)
-
-
 def channels_first(function: Callable[[Any], Any], x: Any) -> Any:
     """A function of (batch, channels, *pixels), as one of (batch, *pixels, channels)."""
     return function(x.movedim(-1, 1)).movedim(1, -1)
@@ -196,52 +192,3 @@ def test_special_numbers_of_max_pooling_go_to_the_same_pixel(rank: int) -> None:
     x = np.full((1, *PIXELS[rank], 1), -np.inf)
     layer = MAX_POOLS[rank - 1](3, 2, sides((1,) * rank))
     compare(layer, {}, x, lambda params, x: channels_first(lambda x: of_rank("max_pool", rank)(x, 3, 2, 1), x))
-
-
-@pytest.mark.parametrize(
-    ("layer", "theirs"),
-    [
-        (fn.identity, lambda F, x: x * 1),
-        (fn.relu, lambda F, x: F.relu(x)),
-        (fn.leaky_relu(0.2), lambda F, x: F.leaky_relu(x, 0.2)),
-        (fn.sigmoid, lambda F, x: F.sigmoid(x)),
-        (fn.tanh, lambda F, x: F.tanh(x)),
-        (fn.swish, lambda F, x: F.silu(x)),
-        (fn.softmax, lambda F, x: F.softmax(x, -1)),
-        (fn.log_softmax, lambda F, x: F.log_softmax(x, -1)),
-    ],
-    ids=lambda value: getattr(value, "__name__", repr(value)),
-)
-def test_layers_without_parameters(layer: fn.Layer, theirs: Callable[[Any, Any], Any]) -> None:
-    import torch.nn.functional as F
-
-    x = 5 * images()
-    # At zero the slope of relu and leaky_relu is a convention; ours is PyTorch's.
-    x[0, 0] = 0
-    compare(layer, {}, x, lambda params, x: theirs(F, x))
-
-
-@pytest.mark.parametrize(
-    ("layer", "name", "options"),
-    [
-        (fn.relu, "relu", ()),
-        (fn.leaky_relu(0.1), "leaky_relu", (0.1,)),
-        (fn.sigmoid, "sigmoid", ()),
-        (fn.tanh, "tanh", ()),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_activations_of_special_numbers(layer: fn.Layer, name: str, options: Any, dtype: type) -> None:
-    import torch
-
-    xs = np.array([0, -0.0, 1, -1, 30, -30, 1e4, -1e4, 3e38, -3e38, np.inf, -np.inf, np.nan], dtype)
-    x, dy = (a.reshape(1, -1).copy() for a in np.meshgrid(xs, np.array([1, 0, -2, np.inf, -np.inf, np.nan], dtype)))
-    inside = to_torch(x)
-    outside = getattr(torch.nn.functional, name)(inside, *options)
-    outside.backward(torch.from_numpy(dy))
-    with np.errstate(all="ignore"):
-        y, vjp_fn = layer.apply({}, x)
-        dx: Any = vjp_fn(dy)[1]
-    np.testing.assert_allclose(y, outside.detach().numpy(), rtol=1e-6)
-    np.testing.assert_allclose(dx, inside.grad.numpy(), rtol=1e-5)

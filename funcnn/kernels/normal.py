@@ -1,0 +1,91 @@
+"""The normal distribution: its density φ and its distribution function Φ, the probability of a number below x.
+
+In float64, Φ is SciPy's. In float32 that takes five times as long as what is precise enough there, a polynomial::
+
+    Φ(-a) = e^(-a²/2) (c_1 t + c_2 t² + ... + c_8 t^8)    t = 1 / (1 + 0.3 a)    Φ(a) = 1 - Φ(-a)    a >= 0
+
+This is the form of Abramowitz & Stegun 1964, "Handbook of mathematical functions", equation 26.2.17, with more terms.
+The coefficients are fitted to SciPy's ``erfcx(a / √2) / 2`` up to a = 14, with a relative error below 1.5e-7.
+"""
+
+import math
+
+import numpy as np
+
+from funcnn.aliases import Array
+
+__all__ = ["distribution", "distribution_and_density"]
+
+END = 40
+"""From here on Φ is 0 or 1 and φ is 0 in every dtype."""
+RATE = 0.3
+COEFFICIENTS = (
+    0.11962927523029655, 0.12075431914264392, 0.09991121911079125, 0.1285691500456045, -0.05369791295355185,
+    0.20636907059368215, -0.1572121580036467, 0.035676964164048725,
+)  # fmt: skip
+
+
+def distribution(x: Array) -> Array:
+    """Φ(x), the integral of φ from -infinity to x.
+
+    Args:
+        x: floats of any shape.
+
+    Returns:
+        A new array like ``x``.
+
+    Example:
+        >>> distribution(np.array([-np.inf, 0.0, 1.0])).round(4)
+        array([0.    , 0.5   , 0.8413])
+    """
+    return _exact(x) if x.dtype.itemsize == 8 else _in_float32(x, _exponential(x))
+
+
+def distribution_and_density(x: Array) -> tuple[Array, Array]:
+    """Φ(x) and φ(x) = e^(-x²/2) / √(2π), which share an exponential.
+
+    Args:
+        x: floats of any shape.
+
+    Returns:
+        Two new arrays like ``x``.
+
+    Example:
+        >>> distribution_and_density(np.array([0.0]))
+        (array([0.5]), array([0.39894228]))
+    """
+    e = _exponential(x)
+    found = _exact(x) if x.dtype.itemsize == 8 else _in_float32(x, e)
+    e *= 1 / math.sqrt(2 * math.pi)
+    return found, e
+
+
+def _exponential(x: Array) -> Array:
+    """e^(-x²/2)."""
+    e: Array = np.clip(x, -END, END)
+    e *= e
+    e *= -0.5
+    np.exp(e, out=e)
+    return e
+
+
+def _exact(x: Array) -> Array:
+    from scipy.special import ndtr  # type: ignore[import-untyped]
+
+    found: Array = ndtr(x)
+    return found
+
+
+def _in_float32(x: Array, e: Array) -> Array:
+    """Φ(x) by the polynomial; ``e`` is e^(-x²/2)."""
+    t = np.abs(x)
+    t *= RATE
+    t += 1
+    np.divide(1, t, out=t)
+    found: Array = t * COEFFICIENTS[-1]
+    for coefficient in COEFFICIENTS[-2::-1]:
+        found += coefficient
+        found *= t
+    found *= e
+    np.subtract(x > 0, found, out=found)  # Φ above 0, and -Φ below
+    return np.abs(found, out=found)
