@@ -12,7 +12,6 @@ pytestmark = pytest.mark.torch
 
 NOT_IN_PYTORCH = {
     "elementwise": "a function of the user's own",
-    "merge": "a combination of inputs, checked by hand",
     "scale_and_shift": "one multiplication and one addition, which batch_norm is when it predicts",
 }
 
@@ -22,7 +21,8 @@ COMPARED = {
     kind
     for file in Path(__file__).parent.glob("test_torch_*.py")
     if file != Path(__file__)
-    for kind in getattr(importlib.import_module(f"tests.with_torch.{file.stem}"), "CASES", ())
+    for table in ("CASES", "DRAWN")
+    for kind in getattr(importlib.import_module(f"tests.with_torch.{file.stem}"), table, ())
 }
 
 
