@@ -21,10 +21,11 @@ from funcnn.aliases import Array, Shape
 from funcnn.wording import cast, shown, uncalled, what
 
 __all__ = [
-    "PLAIN", "accepts", "array", "axes", "channels", "drop_rate", "dtype", "eps", "example_shape", "flag",
-    "float_array", "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable",
-    "labels", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate",
-    "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights", "what",
+    "PLAIN", "accepts", "array", "axes", "channels", "class_weights", "drop_rate", "dtype", "eps", "example_shape",
+    "flag", "float_array", "float_dtype", "fraction", "function", "images", "is_constructor", "is_function",
+    "is_iterable", "labels", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix",
+    "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps",
+    "weights", "what",
 ]  # fmt: skip
 
 
@@ -391,8 +392,11 @@ def labels(value: Any, classes: int, kind: str = "") -> Array:
     return found.astype(np.int64)
 
 
-def weights(value: Any, shape: Shape, kind: str = "") -> Array:
-    """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none."""
+def weights(value: Any, shape: Shape, kind: str = "", some: bool = True) -> Array:
+    """Weights as float64, of the first axis or the first axes of ``shape``; ones if there are none.
+
+    If ``some``, at least one of them must be above 0.
+    """
     if value is None:
         return np.ones(shape[:1])
     found = array(kind, value, "weights")
@@ -408,8 +412,26 @@ def weights(value: Any, shape: Shape, kind: str = "") -> Array:
             f"{prefix(kind)}expected weights that are finite and not negative, "
             f"got values from {found.min()} to {found.max()}"
         )
-    if not found.any():
+    if some and not found.any():
         raise ValueError(f"{prefix(kind)}all weights are zero, so there is no mean; set at least one weight above zero")
+    return found.astype(np.float64)
+
+
+def class_weights(kind: str, value: Any, classes: int, words: str = "one for each class") -> Array:
+    """Weights of classes as float64 of shape (classes,), finite and not negative."""
+    found = array(kind, value, "class_weights")
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"{prefix(kind)}expected class_weights as numbers, got an array of {found.dtype}")
+    if found.shape != (classes,):
+        raise ValueError(
+            f"{prefix(kind)}expected class_weights of shape ({classes},), {words}, got {found.shape}; "
+            "the weights of examples are given as weights="
+        )
+    if not (np.isfinite(found) & (found >= 0)).all():
+        raise ValueError(
+            f"{prefix(kind)}expected class_weights that are finite and not negative, "
+            f"got values from {found.min()} to {found.max()}"
+        )
     return found.astype(np.float64)
 
 

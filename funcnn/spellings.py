@@ -94,7 +94,7 @@ ELSEWHERE = {
                     "the shape of one example is given to model.init(shape, rng)"),
     "name": "write fn.named(name, layer)", "trainable": "write fn.frozen(layer)",
     **dict.fromkeys(["training", "train", "mode"], "a call with rng trains, and one without predicts"),
-    **dict.fromkeys(["reduction", "size_average"], "a loss is the mean over the batch"),
+    **dict.fromkeys(["size_average", "reduce"], 'write reduction="sum" or reduction="none"'),
     "from_logits": "softmax_cross_entropy and sigmoid_cross_entropy take logits, the others probabilities",
     **dict.fromkeys(["device", "dtype"], "fn.tree.cast(params, np.float64) changes the dtype"),
     **dict.fromkeys(["kernel_regularizer", "weight_regularizer"], "write fn.adamw(rate, weight_decay=1e-2)"),

@@ -356,8 +356,8 @@ def test_an_unusual_call_has_the_right_value(call: Callable[[], Any], expected: 
 
 def test_a_keyword_that_does_not_exist_is_not_swallowed() -> None:
     for function in [*BY_ELEMENT, *BY_ROW]:
-        with pytest.raises(TypeError, match=rf"{name_of(function)}\(\) got an unexpected keyword argument 'reduction'"):
-            function(Y, Y, reduction="sum")
+        with pytest.raises(TypeError, match=rf"{name_of(function)}\(\) got an unexpected keyword argument 'reduce'"):
+            function(Y, Y, reduce="sum")
     for function in [*CLASSES, *REGRESSION]:
         with pytest.raises(TypeError, match=rf"{name_of(function)}\(\) got an unexpected keyword argument 'normalize'"):
             function(Y, LABELS, normalize=True)

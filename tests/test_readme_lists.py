@@ -33,6 +33,8 @@ INSIDE = (
     "funcnn.layers.activation",
     "funcnn.layers.shaped",
     "funcnn.layers.weights",
+    "funcnn.losses.core",
+    "funcnn.losses.kinds",
     "funcnn.losses.targets",
     "funcnn.metrics.averages",
     "funcnn.metrics.inputs",

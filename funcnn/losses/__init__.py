@@ -11,8 +11,9 @@ from funcnn.losses.classification import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
+from funcnn.losses.core import Loss
 from funcnn.losses.regression import mean_squared_error
-from funcnn.losses.targets import Loss, class_weights
+from funcnn.losses.targets import class_weights
 from funcnn.spellings import explain_names
 
 __all__ = [

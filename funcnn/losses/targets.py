@@ -1,48 +1,33 @@
-"""What all losses share: how a target and weights are read, the mean over the batch, and the weights of rare classes.
+"""How targets are read: numbers, yes and no, or classes; with weights of classes, labels to ignore, smoothed labels.
 
-A target says what an example should be, and a weight how much that example counts: an example of weight 2 counts as
-two, one of weight 0 as none.
+A target is the label of each example, or a distribution of labels. A classifying loss is linear in it, Σ_c t_c l_c(y),
+the mean loss over that distribution; so what class weights and smoothing change is the target alone.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Number, Shape, Size, Tree
+from funcnn.aliases import Array, Size
 from funcnn.calls import explained
-from funcnn.wording import cast
+from funcnn.losses.core import Reduction, factors, read_weights
 
 __all__ = [
-    "Loss", "binary_target", "check_prediction", "class_target", "class_weights", "clipped_probabilities",
-    "from_one_hot", "mean_and_gradient", "normalized_weights", "one_hot_rows", "target_like",
+    "binary_terms", "class_target", "class_terms", "class_weights", "clipped_probabilities", "from_one_hot",
+    "one_hot_rows", "read_smoothing", "target_like",
 ]  # fmt: skip
-
-
-class Loss(Protocol):
-    """The type ``loss(y, target) -> (value, dy)``: a mean over the batch, and its gradient with respect to y."""
-
-    def __call__(self, y: Any, target: Any, /) -> tuple[Number, Tree]:
-        """The loss and its gradient."""
-
-
-Formula: TypeAlias = Callable[[Array, Array, bool], tuple[Array, Array]]
-
-WIDER = {"f": np.float64, "d": np.longdouble}
-"""The floats with a larger range; not every machine has such a longdouble."""
 
 
 @explained
 def class_weights(labels: Array, classes: Size) -> Array:
     """w_c = n / (classes n_c), with n_c of n examples in class c: with these weights, every class counts the same.
 
-    Look up the weight of each example by its label, ``class_weights(labels, classes)[labels]``, and pass that to a
-    loss or a metric. In training, compute the weights from the labels of the whole training set and look them up in
-    each batch: ``lambda y, labels: softmax_cross_entropy(y, labels, weights=per_class[labels])``.
+    Compute them from the labels of the whole training set, and pass them to a loss, in training with
+    ``functools.partial(softmax_cross_entropy, class_weights=class_weights(labels, classes))``. To a metric, pass the
+    weight of each example, ``class_weights(labels, classes)[labels]``.
 
     Args:
         labels: integers of shape (n,), from 0 to classes - 1.
@@ -94,92 +79,118 @@ def from_one_hot(rows: Array) -> Array | None:
     return classes if (rows == one_hot_rows(classes, rows.shape[-1])).all() else None
 
 
-def normalized_weights(kind: str, weights: Any, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
-    """The factor of each loss in the weighted mean: weights that sum to 1, broadcastable to ``shape``.
+def class_terms(
+    kind: str, y: Array, target: Any, weights: Any, class_weights: Any, ignore_index: Any, label_smoothing: Any,
+    reduction: Reduction,
+) -> tuple[Array, Array | None, Array | None]:  # fmt: skip
+    """The target of a loss of classes, and what the loss of each row is multiplied with.
+
+    A mean is divided by the weights of the true classes, where the target is labels; smoothing does not change those.
+    For rows of probabilities it is over the number of rows: both as in PyTorch.
 
     Args:
         kind: the name of the loss, for messages.
-        weights: what the caller passed, or None.
-        shape: the shape of the losses that the mean is over.
-        dtype: the dtype of the result.
+        y: floats of shape (batch, ..., classes).
+        target: labels or rows.
+        weights, class_weights, ignore_index, label_smoothing, reduction: what the caller passed.
 
     Returns:
-        The factors, or None if all losses count the same.
+        ``(t, factors, weights)``: labels, or rows that sum to the weight of each row; the result of ``factors``; and
+        which rows count, those with a weight above 0, or None for all.
     """
-    if weights is None:
-        return None
-    w = checks.weights(weights, shape, kind)
-    w = w / w.max()  # so that no sum overflows
-    factors: Array = w / (w.sum() * math.prod(shape[w.ndim :]))
-    return factors.astype(dtype).reshape(w.shape + (1,) * (len(shape) - w.ndim))
+    if y.ndim < 2:
+        raise ValueError(f"{kind}: expected y of axes (batch, ..., classes), got shape {y.shape}")
+    rows, classes = y.shape[:-1], y.shape[-1]
+    w = read_weights(kind, weights, rows, reduction)
+    if ignore_index is not None:
+        w = _without_ignored(kind, y, target, ignore_index, w)
+    t = class_target(kind, y, target, w)
+    smoothing = read_smoothing(kind, label_smoothing)
+    if class_weights is None and not smoothing:
+        return t, factors(kind, w, rows, y.dtype, reduction), w
+    labels, used = t.ndim < y.ndim, None
+    if class_weights is not None:
+        class_weights = checks.class_weights(kind, class_weights, classes)
+        if labels:
+            used = class_weights[t]
+            if not smoothing:
+                return t, _over_used(kind, w, used, y, reduction), w
+    if labels:
+        t = one_hot_rows(t, classes).astype(y.dtype)
+    t = (1 - smoothing) * t + smoothing / classes
+    if class_weights is not None:
+        t *= class_weights.astype(y.dtype)
+    return t, factors(kind, w, rows, y.dtype, reduction, used), w
 
 
-def mean_and_gradient(formula: Formula, y: Array, target: Array, weights: Array | None) -> tuple[float, Array]:
-    """The mean of the losses, and its gradient: the one place that divides by n.
+def _over_used(kind: str, w: Array | None, used: Array, y: Array, reduction: Reduction) -> Array | None:
+    """The weight of a label's class is one more weight of its row."""
+    return factors(kind, used if w is None else w * used, used.shape, y.dtype, reduction)
 
-    NumPy reports where finite numbers overflow and where infinities cancel. Then, and beside NaN, all is computed again
-    in wider floats, with limits for infinities, and without the losses of weight 0.
+
+def _without_ignored(kind: str, y: Array, target: Any, ignore_index: Any, w: Array | None) -> Array | None:
+    """The weights of rows with 0 for those whose label is ``ignore_index``."""
+    ignored = checks.size(kind, "ignore_index", ignore_index, None)
+    t = _numbers(kind, target)
+    if t.shape == y.shape and t.shape != y.shape[:-1]:
+        raise ValueError(
+            f"{kind}: ignore_index is for integer labels, but the target has rows of probabilities; give the rows that "
+            "do not count a weight of 0"
+        )
+    if t.shape != y.shape[:-1]:
+        return w  # the shape is wrong, which ``class_target`` says
+    return _where(t != ignored, w)
+
+
+def _where(counts: Array, w: Array | None) -> Array:
+    """The weights where a target counts, and 0 elsewhere."""
+    found: Array = counts.astype(np.float64) if w is None else w * counts
+    return found
+
+
+def read_smoothing(kind: str, label_smoothing: Any) -> float:
+    """The part of the target that is spread over all classes, a number in [0, 1]."""
+    if type(label_smoothing) is float and label_smoothing == 0:
+        return 0.0
+    found = checks.real(kind, "label_smoothing", label_smoothing)
+    if not 0 <= found <= 1:
+        raise ValueError(f"{kind}: label_smoothing must be a number in [0, 1], got {found}; 0.1 is usual")
+    return found
+
+
+def binary_terms(
+    kind: str, y: Array, target: Any, weights: Any, class_weights: Any, ignore_index: Any, label_smoothing: Any,
+    reduction: Reduction, signed: bool = False,
+) -> tuple[Array, Array, Array | None, Array | None]:  # fmt: skip
+    """The target of a loss of yes and no, and what the loss of each element is multiplied with.
 
     Args:
-        formula: ``formula(y, target, careful) -> (losses, gradients)`` of each element or of each row, new arrays, the
-            gradients like y; if ``careful``, 0 times infinity is 0, and infinite logits have their limits.
-        y: what ``check_prediction`` has let pass.
-        target: labels, or numbers in the dtype of y.
-        weights: the result of ``normalized_weights``.
+        kind: the name of the loss, for messages.
+        y: floats of shape (batch, ...).
+        target: numbers in [0, 1] of the shape of ``y``, or 1 for yes and -1 for no.
+        weights, class_weights, ignore_index, label_smoothing, reduction: what the caller passed.
+        signed: whether -1 means no too.
 
     Returns:
-        ``(value, dy)``.
+        ``(yes, no, factors, weights)``: how much of each element is yes and no, arrays like y that add up to 1, or to
+        its weight; the result of ``factors``; and which elements count, those with a weight above 0, or None for all.
     """
-    value = math.nan
-    try:
-        with np.errstate(over="raise", invalid="raise"):
-            value, dy = _weighted_mean(*formula(y, target, False), weights)
-    except FloatingPointError:
-        pass
-    if math.isnan(value):
-        wide = WIDER[y.dtype.char]
-        with np.errstate(all="ignore"):
-            t = target.astype(wide) if target.dtype.kind == "f" else target
-            losses, gradients = formula(y.astype(wide), t, True)
-            if weights is not None:
-                losses = np.where(weights > 0, losses, 0)
-                gradients = np.where(_over(gradients, losses, weights) > 0, gradients, 0)
-            value, dy = _weighted_mean(losses, gradients, weights)
-            dy = dy.astype(y.dtype)
-    return value, dy if dy.dtype == y.dtype else dy.astype(y.dtype)
-
-
-def _weighted_mean(losses: Array, gradients: Array, weights: Array | None) -> tuple[float, Array]:
-    """The mean of the losses, and the gradients of that in place of their own."""
-    if weights is None:
-        gradients /= losses.size
-        return float(np.add.reduce(losses, axis=None)) / losses.size, gradients
-    gradients *= _over(gradients, losses, weights)
-    return float((weights * losses).sum()), gradients
-
-
-def _over(gradients: Array, losses: Array, weights: Array) -> Array:
-    """The weights of losses, broadcastable to their gradients, which may have an axis of classes more."""
-    return weights.reshape(weights.shape + (1,) * (gradients.ndim - losses.ndim))
-
-
-def check_prediction(kind: str, y: Array) -> None:
-    """Raise an error if y is not a batch of float32 or float64 numbers with at least one example."""
-    if type(y) is np.ndarray and y.dtype.char in "fd" and y.ndim and y.size:
-        return
-    checks.plain(kind, y, "y, the model's output")
-    if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
-        got, write = type(y).__name__, f"use {cast(y, 'y')}"
-        if isinstance(y, np.ndarray):
-            got, write = str(y.dtype), "a loss takes (y, target), the predictions first"
-        elif isinstance(y, tuple):
-            write = "apply returns a pair: y, vjp_fn = model.apply(params, x)"
-        raise TypeError(f"{kind}: expected y, the model's output, as an array of floats, got {got}; {write}")
-    if y.ndim == 0 or y.size == 0:
-        raise ValueError(
-            f"{kind}: expected at least one example, got y of shape {y.shape}; a mean needs something to average"
-        )
-    checks.float_dtype(kind, y.dtype, "y")
+    w = read_weights(kind, weights, y.shape, reduction)
+    t = target_like(kind, y, target)
+    if ignore_index is not None:
+        w = _where(t != checks.size(kind, "ignore_index", ignore_index, None), w)
+    if signed:
+        t = np.where(t == -1, t.dtype.type(0), t)
+    t = _between_0_and_1(kind, t, w, signed)
+    smoothing, used = read_smoothing(kind, label_smoothing), None
+    yes, no = t, 1 - t
+    if smoothing:
+        yes, no = ((1 - smoothing) * part + smoothing / 2 for part in (yes, no))
+    if class_weights is not None:
+        for_no, for_yes = checks.class_weights(kind, class_weights, 2, "one for no and one for yes").tolist()
+        used = for_yes * t + for_no * (1 - t)
+        yes, no = for_yes * yes, for_no * no
+    return yes, no, factors(kind, w, y.shape, y.dtype, reduction, used), w
 
 
 def clipped_probabilities(kind: str, logits_form: str, y: Array, weights: Array | None) -> Array:
@@ -204,16 +215,15 @@ def target_like(kind: str, y: Array, target: Any) -> Array:
     return t.astype(y.dtype, copy=False)
 
 
-def binary_target(kind: str, y: Array, target: Any, weights: Array | None) -> Array:
+def _between_0_and_1(kind: str, t: Array, weights: Array | None, signed: bool) -> Array:
     """The target of a binary classification: a probability for each element; any number where the weight is 0."""
-    t = target_like(kind, y, target)
     inside = (t >= 0) & (t <= 1)
-    if inside.all():
+    if np.logical_and.reduce(inside, axis=None):
         return t
     if _counted(~inside, weights).any():
-        raise ValueError(
-            f"{kind}: expected targets in [0, 1], got values from {t.min()} to {t.max()}; use 0 for no and 1 for yes"
-        )
+        expected = "targets of -1 or 0 for no and 1 for yes" if signed else "targets in [0, 1]"
+        use = "encode the labels so" if signed else "use 0 for no and 1 for yes"
+        raise ValueError(f"{kind}: expected {expected}, got values from {t.min()} to {t.max()}; {use}")
     return np.where(inside, t, t.dtype.type(0))
 
 
@@ -224,13 +234,11 @@ def class_target(kind: str, y: Array, target: Any, weights: Array | None) -> Arr
         kind: the name of the loss, for messages.
         y: floats of shape (batch, ..., classes).
         target: what the caller passed.
-        weights: the result of ``normalized_weights``.
+        weights: of the rows, or None.
 
     Returns:
         Labels as intp of the shape of y without its last axis; or rows of the shape and the dtype of y.
     """
-    if y.ndim < 2:
-        raise ValueError(f"{kind}: expected y of axes (batch, ..., classes), got shape {y.shape}")
     t = _numbers(kind, target)
     if t.shape == y.shape:
         return _checked_rows(kind, t.astype(y.dtype, copy=False), weights)
@@ -257,11 +265,12 @@ def class_target(kind: str, y: Array, target: Any, weights: Array | None) -> Arr
 def _checked_rows(kind: str, t: Array, weights: Array | None) -> Array:
     """Rows that are distributions, or an error: softmax(y) - t would not be the gradient."""
     with np.errstate(over="ignore", invalid="ignore"):
-        sums = t.sum(-1)
+        sums = np.add.reduce(t, axis=-1)
     # A thousandth lets rows pass that were rounded in half precision, and catches every real mistake.
-    wrong = ~(np.abs(sums - 1) < 1e-3) | (t < 0).any(-1)
-    if not wrong.any():
+    right = np.abs(sums - 1) < 1e-3
+    if np.minimum.reduce(t, axis=None) >= 0 and np.logical_and.reduce(right, axis=None):
         return t
+    wrong = ~right | (t < 0).any(-1)
     if _counted(wrong, weights).any():
         raise ValueError(
             f"{kind}: expected rows of probabilities that sum to 1, got a minimum of {t.min()} "

@@ -1,0 +1,136 @@
+"""The kinds of losses: of numbers, of yes and no, of classes. Each makes a loss of a formula.
+
+The formula has the name and the docstring. It is given the target as its kind reads it: an array like y; how much of
+each element is yes and no; or labels and rows of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
+
+from numpy.typing import ArrayLike
+
+from funcnn.aliases import Array
+from funcnn.losses.core import (
+    TEXTS,
+    ClassLoss,
+    Formula,
+    NumberLoss,
+    Reduction,
+    check_prediction,
+    factors,
+    published,
+    read_weights,
+    reduced,
+)
+from funcnn.losses.targets import binary_terms, class_terms, clipped_probabilities, target_like
+
+__all__ = ["BINARY", "CLASSES", "NUMBERS", "binary_loss", "class_loss", "number_loss"]
+
+NUMBERS = TEXTS
+
+OPTIONS = """class_weights: {how}; by default all count the same. A mean is divided by the sum of the
+            weights of the true classes.
+        ignore_index: {what} with this number as the target counts nothing.
+        label_smoothing: how much of the target is spread over {over}, in [0, 1]."""
+
+SIGNATURE = 'weights=None, class_weights=None, ignore_index=None, label_smoothing=0.0, reduction="mean") -> (value, dy)'
+
+
+def _texts(how: str, what: str, over: str) -> dict[str, str]:
+    own = OPTIONS.format(how=how, what=what, over=over)
+    options = f"{TEXTS['weights']}\n        {own}\n        {TEXTS['reduction']}"
+    return TEXTS | {"options": options, "signature": SIGNATURE}
+
+
+BINARY = _texts("how much no and yes count, of shape (2,)", "an element", "yes and no")
+CLASSES = _texts("how much each class counts, of shape (classes,)", "a row", "all classes")
+CLASSES["options"] = CLASSES["options"].replace(
+    "true classes.", "true classes,\n            or, for a target of rows of probabilities, by the number of rows."
+)
+
+
+def number_loss(formula: Formula, kind: str = "") -> NumberLoss:
+    """The loss of ``formula(y, t, careful)``, with t like y, the mean over all elements.
+
+    Args:
+        formula: it has the name and the docstring, where ``{options}`` and ``{returns}`` stand for what all share.
+        kind: the name, if it is not that of the formula.
+    """
+    kind = kind or formula.__name__
+
+    def loss(
+        y: Array, target: ArrayLike, *, weights: ArrayLike | None = None, reduction: Reduction = "mean"
+    ) -> tuple[Any, Array]:
+        check_prediction(kind, y)
+        w = read_weights(kind, weights, y.shape, reduction)
+        t = target_like(kind, y, target)
+        each = None if w is None else factors(kind, w, y.shape, y.dtype, reduction)
+        return reduced(formula, y, (t,), each, reduction)
+
+    made: NumberLoss = published(loss, formula, kind, NUMBERS)
+    return made
+
+
+@overload
+def binary_loss(formula: Formula, kind: str = "", *, signed: bool = False, logits_form: str = "") -> ClassLoss: ...
+@overload
+def binary_loss(*, signed: bool = False, logits_form: str = "") -> Callable[[Formula], ClassLoss]: ...
+def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool = False, logits_form: str = "") -> Any:
+    """The loss of ``formula(y, yes, no, careful)``, with yes and no like y, the mean over all elements.
+
+    Args:
+        formula: it has the name and the docstring; it is linear, yes l(y) + no l'(y).
+        kind: the name, if it is not that of the formula.
+        signed: whether -1 means no too.
+        logits_form: for a loss of probabilities, the one to use for logits.
+    """
+    if formula is None:
+        return lambda formula: binary_loss(formula, kind, signed=signed, logits_form=logits_form)
+    kind = kind or formula.__name__
+
+    def loss(
+        y: Array, target: ArrayLike, *, weights: ArrayLike | None = None, class_weights: ArrayLike | None = None,
+        ignore_index: int | None = None, label_smoothing: float = 0.0, reduction: Reduction = "mean",
+    ) -> tuple[Any, Array]:  # fmt: skip
+        check_prediction(kind, y)
+        yes, no, factors, counted = binary_terms(
+            kind, y, target, weights, class_weights, ignore_index, label_smoothing, reduction, signed
+        )
+        if logits_form:
+            y = clipped_probabilities(kind, logits_form, y, counted)
+        return reduced(formula, y, (yes, no), factors, reduction)
+
+    return published(loss, formula, kind, BINARY)
+
+
+@overload
+def class_loss(formula: Formula, kind: str = "", *, logits_form: str = "") -> ClassLoss: ...
+@overload
+def class_loss(*, logits_form: str = "") -> Callable[[Formula], ClassLoss]: ...
+def class_loss(formula: Formula | None = None, kind: str = "", *, logits_form: str = "") -> Any:
+    """The loss of ``formula(y, t, careful)``, with t labels or rows of classes, the mean over all rows.
+
+    Args:
+        formula: it has the name and the docstring; it is linear, Σ_c t_c l_c(y), with t_c = [c = label] for labels.
+        kind: the name, if it is not that of the formula.
+        logits_form: for a loss of probabilities, the one to use for logits.
+    """
+    if formula is None:
+        return lambda formula: class_loss(formula, kind, logits_form=logits_form)
+    kind = kind or formula.__name__
+
+    def loss(
+        y: Array, target: ArrayLike, *, weights: ArrayLike | None = None, class_weights: ArrayLike | None = None,
+        ignore_index: int | None = None, label_smoothing: float = 0.0, reduction: Reduction = "mean",
+    ) -> tuple[Any, Array]:  # fmt: skip
+        check_prediction(kind, y)
+        t, factors, counted = class_terms(
+            kind, y, target, weights, class_weights, ignore_index, label_smoothing, reduction
+        )
+        if logits_form:
+            y = clipped_probabilities(kind, logits_form, y, counted)
+        return reduced(formula, y, (t,), factors, reduction)
+
+    return published(loss, formula, kind, CLASSES)
