@@ -1,20 +1,26 @@
-"""Losses between predicted and true classes: cross-entropies of probabilities, or of logits.
+"""Losses between predicted and true classes: cross-entropies of logits, of their logarithms, or of probabilities.
 
 Prefer the forms for logits, ``softmax_cross_entropy`` and ``sigmoid_cross_entropy``: they contain the activation and
-clip nothing.
+clip nothing. A focal loss is a cross-entropy in which examples that are predicted well count less.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.kernels.selection import times
 from funcnn.kernels.softmax import limits, shifted_exponentials, sigmoid_of
-from funcnn.losses.kinds import binary_loss, class_loss
+from funcnn.losses.core import ClassLoss, documented
+from funcnn.losses.kinds import BINARY, CLASSES, binary_loss, class_loss
 from funcnn.losses.targets import one_hot_rows
+from funcnn.recorded import recorded
 
-__all__ = ["binary_cross_entropy", "categorical_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+__all__ = [
+    "binary_cross_entropy", "categorical_cross_entropy", "focal", "negative_log_likelihood", "sigmoid_cross_entropy",
+    "softmax_cross_entropy", "softmax_focal",
+]  # fmt: skip
 
 
 @binary_loss(logits_form="sigmoid_cross_entropy")
@@ -66,6 +72,11 @@ def sigmoid_cross_entropy(y: Array, yes: Array, no: Array, careful: bool) -> tup
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.90 and 4.91.
     """
+    return logistic(y, yes, no, careful)
+
+
+def logistic(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
+    """yes log(1 + e^-y) + no log(1 + e^y), and its derivative (yes + no) sigmoid(y) - yes."""
     size, positive, both = np.abs(y), y >= 0, yes + no
     e, wrong = np.exp(-size), np.where(positive, no, yes)
     losses = (times(wrong, size) if careful else wrong * size) + both * np.log1p(e)
@@ -137,3 +148,137 @@ def categorical_cross_entropy(p: Array, t: Array, careful: bool) -> tuple[Array,
         # The zeros stay in the sum: a NaN of another class must not be hidden.
         t = one_hot_rows(t, p.shape[-1]).astype(p.dtype)
     return -(t * np.log(p)).sum(-1), -t / p
+
+
+@class_loss
+def negative_log_likelihood(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+    """value = mean(-Σ t y);  dy = -t / n, with y the logarithms of probabilities, sums over the classes and n rows.
+
+    It equals ``softmax_cross_entropy`` of z for ``y = log_softmax(z)``.
+
+    Args:
+        y: logarithms of probabilities, floats of shape (batch, ..., classes).
+        target: integer labels of shape (batch, ...), from 0 to classes - 1; or probabilities of the shape of ``y``
+            whose rows sum to one, for example one-hot rows.
+        {options}
+
+    {returns}
+
+    Example:
+        >>> value, dy = negative_log_likelihood(np.log([[0.5, 0.5], [0.2, 0.8]]), np.array([0, 1]))
+        >>> round(value, 4), dy
+        (0.4581, array([[-0.5,  0. ],
+               [ 0. , -0.5]]))
+
+    Reference:
+        Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108.
+    """
+    if t.ndim == y.ndim:
+        return -np.add.reduce(times(t, y) if careful else t * y, axis=-1), -t
+    at_label = t.reshape(-1) + np.arange(0, y.size, y.shape[-1])
+    dy = np.zeros(y.shape, y.dtype)
+    dy.reshape(-1)[at_label] = -1
+    return -y.reshape(-1)[at_label].reshape(t.shape), dy
+
+
+@recorded
+@documented(BINARY)
+def focal(gamma: float = 2.0, alpha: float | None = 0.25) -> ClassLoss:
+    """value = mean(-t alpha (1 - p)^gamma log p - (1 - t) (1 - alpha) p^gamma log(1 - p)), with p = sigmoid(y).
+
+    dy = (t alpha q^gamma (gamma p log p - q) - (1 - t) (1 - alpha) p^gamma (gamma q log q - p)) / n, with q = 1 - p
+
+    ``sigmoid_cross_entropy`` in which the many elements that are predicted well, such as the background of an image,
+    count less. This is the binary form; ``softmax_focal`` is that of several classes.
+
+    Args:
+        gamma: how much less they count, ``>= 0``; with 0 all count the same.
+        alpha: how much yes counts, and no by 1 - alpha, in [0, 1]; with None both count 1.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
+        y: logits, floats of shape (batch, ...).
+        target: numbers in [0, 1] of the shape of ``y``.
+        {options}
+
+    Raises:
+        {raises}
+
+    Example:
+        >>> value, dy = focal(gamma=2.0)(np.array([[0.0], [4.0]]), [[1], [1]])
+        >>> round(value, 4), dy.round(4)
+        (0.0217, array([[-0.0373],
+               [-0.    ]]))
+
+    Reference:
+        Lin, Goyal, Girshick, He & Dollár (2017), Focal loss for dense object detection, equation 5.
+    """
+    gamma = checks.nonnegative("focal", "gamma", gamma)
+    if alpha is not None and not 0 <= checks.real("focal", "alpha", alpha) <= 1:
+        raise ValueError(f"focal: alpha must be a number in [0, 1], or None, got {alpha}")
+    for_yes, for_no = (1.0, 1.0) if alpha is None else (float(alpha), 1 - float(alpha))
+
+    def formula(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
+        product = times if careful else np.multiply
+        size, positive = np.abs(y), y >= 0
+        e = np.exp(-size)
+        p, q = sigmoid_of(positive, e), sigmoid_of(~positive, e)
+        less, more = np.log1p(e), np.log1p(e) + size
+        log_p, log_q = -np.where(positive, less, more), -np.where(positive, more, less)
+        yes, no = for_yes * yes * q**gamma, for_no * no * p**gamma
+        losses = -product(yes, log_p) - product(no, log_q)
+        return losses, product(yes, gamma * product(p, log_p) - q) - product(no, gamma * product(q, log_q) - p)
+
+    return binary_loss(formula, "focal")
+
+
+@recorded
+@documented(CLASSES)
+def softmax_focal(gamma: float = 2.0) -> ClassLoss:
+    """value = mean(-Σ t (1 - p)^gamma log p), with p = softmax(y), sums over the classes and n rows.
+
+    dy = (t u - p Σ t u) / n, with u = (1 - p)^gamma (gamma p log p / (1 - p) - 1)
+
+    ``softmax_cross_entropy`` in which rows that are predicted well count less. The alpha of each class is given as
+    ``class_weights``.
+
+    Args:
+        gamma: how much less they count, ``>= 0``; with 0 all count the same.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
+        y: logits, floats of shape (batch, ..., classes).
+        target: integer labels of shape (batch, ...), from 0 to classes - 1; or probabilities of the shape of ``y``
+            whose rows sum to one, for example one-hot rows.
+        {options}
+
+    Raises:
+        {raises}
+
+    Example:
+        >>> value, dy = softmax_focal(gamma=2.0)(np.zeros((1, 2)), np.array([0]))
+        >>> round(value, 4), dy.round(4)
+        (0.1733, array([[-0.2983,  0.2983]]))
+
+    Reference:
+        Lin, Goyal, Girshick, He & Dollár (2017), Focal loss for dense object detection, equation 4 and section 3.
+    """
+    gamma = checks.nonnegative("softmax_focal", "gamma", gamma)
+
+    def formula(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
+        if t.ndim < y.ndim:
+            t = one_hot_rows(t, y.shape[-1]).astype(y.dtype)
+        product = times if careful else np.multiply
+        log_p, p, total = shifted_exponentials(limits(y) if careful else y)
+        p /= total
+        log_p -= np.log(total)
+        rest = np.abs(np.expm1(log_p))  # 1 - p, which is exact for p near 1
+        ratio = np.where(rest > 0, log_p, -1) / np.where(rest > 0, rest, 1)  # its limit at p = 1 is -1
+        factor = rest**gamma
+        tu = product(t, factor * (gamma * product(p, ratio) - 1))
+        losses = -np.add.reduce(product(t, factor * log_p), axis=-1)
+        return losses, tu - p * np.add.reduce(tu, axis=-1, keepdims=True)
+
+    return class_loss(formula, "softmax_focal")

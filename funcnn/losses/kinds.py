@@ -7,7 +7,7 @@ each element is yes and no; or labels and rows of classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from numpy.typing import ArrayLike
 
@@ -26,38 +26,78 @@ from funcnn.losses.core import (
 )
 from funcnn.losses.targets import binary_terms, class_terms, clipped_probabilities, target_like
 
-__all__ = ["BINARY", "CLASSES", "NUMBERS", "binary_loss", "class_loss", "number_loss"]
+__all__ = [
+    "BINARY",
+    "CLASSES",
+    "CLASSES_OVER_ROWS",
+    "LABELS",
+    "NUMBERS",
+    "REGIONS",
+    "binary_loss",
+    "class_loss",
+    "number_loss",
+]
+
+Check: TypeAlias = Callable[[str, Array, Array, Array | None], None]
 
 NUMBERS = TEXTS
-
-OPTIONS = """class_weights: {how}; by default all count the same. A mean is divided by the sum of the
-            weights of the true classes.
-        ignore_index: {what} with this number as the target counts nothing.
-        label_smoothing: how much of the target is spread over {over}, in [0, 1]."""
 
 SIGNATURE = 'weights=None, class_weights=None, ignore_index=None, label_smoothing=0.0, reduction="mean") -> (value, dy)'
 
 
-def _texts(how: str, what: str, over: str) -> dict[str, str]:
-    own = OPTIONS.format(how=how, what=what, over=over)
+def _texts(class_weights: str, ignored: str, over: str) -> dict[str, str]:
+    """The texts of ``documented`` for losses that classify."""
+    own = f"""class_weights: {class_weights}
+        ignore_index: {ignored} with this number as the target counts nothing.
+        label_smoothing: how much of the target is spread over {over}, in [0, 1]."""
     options = f"{TEXTS['weights']}\n        {own}\n        {TEXTS['reduction']}"
     return TEXTS | {"options": options, "signature": SIGNATURE}
 
 
-BINARY = _texts("how much no and yes count, of shape (2,)", "an element", "yes and no")
-CLASSES = _texts("how much each class counts, of shape (classes,)", "a row", "all classes")
-CLASSES["options"] = CLASSES["options"].replace(
-    "true classes.", "true classes,\n            or, for a target of rows of probabilities, by the number of rows."
-)
+BINARY = _texts(
+    """how much no and yes count, of shape (2,); by default all count the same. A mean is divided by the
+            sum of the weights that were used.""",
+    "an element", "no and yes",
+)  # fmt: skip
+CLASSES = _texts(
+    """how much each class counts, of shape (classes,); by default all count the same. A mean is
+            divided by the sum of the weights of the labels; for rows of probabilities, by the number of rows.""",
+    "a row", "all classes",
+)  # fmt: skip
+CLASSES_OVER_ROWS = _texts(
+    """how much each class counts, of shape (classes,); by default all count the same. A mean is
+            divided by the number of rows, as in PyTorch.""",
+    "a row", "all classes",
+)  # fmt: skip
 
 
-def number_loss(formula: Formula, kind: str = "") -> NumberLoss:
+LABELS = _texts(
+    """how much each label counts, of shape (labels,), a factor of its loss; by default 1. A mean is
+            divided by the number of rows, as in PyTorch.""",
+    "a label of an example", "no and yes",
+)  # fmt: skip
+REGIONS = _texts(
+    """how much each class counts, of shape (classes,); by default all count the same. A mean is
+            divided by the sum of the weights that were used.""",
+    "a pixel", "all classes",
+)  # fmt: skip
+
+
+@overload
+def number_loss(formula: Formula, kind: str = "", *, check: Check | None = None) -> NumberLoss: ...
+@overload
+def number_loss(*, check: Check | None = None) -> Callable[[Formula], NumberLoss]: ...
+def number_loss(formula: Formula | None = None, kind: str = "", *, check: Check | None = None) -> Any:
     """The loss of ``formula(y, t, careful)``, with t like y, the mean over all elements.
 
     Args:
         formula: it has the name and the docstring, where ``{options}`` and ``{returns}`` stand for what all share.
         kind: the name, if it is not that of the formula.
+        check: ``check(kind, y, t, weights)`` raises an error for numbers that the formula does not take, where they
+            have a weight.
     """
+    if formula is None:
+        return lambda formula: number_loss(formula, kind, check=check)
     kind = kind or formula.__name__
 
     def loss(
@@ -66,11 +106,12 @@ def number_loss(formula: Formula, kind: str = "") -> NumberLoss:
         check_prediction(kind, y)
         w = read_weights(kind, weights, y.shape, reduction)
         t = target_like(kind, y, target)
+        if check is not None:
+            check(kind, y, t, w)
         each = None if w is None else factors(kind, w, y.shape, y.dtype, reduction)
         return reduced(formula, y, (t,), each, reduction)
 
-    made: NumberLoss = published(loss, formula, kind, NUMBERS)
-    return made
+    return published(loss, formula, kind, NUMBERS)
 
 
 @overload
@@ -106,19 +147,20 @@ def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool 
 
 
 @overload
-def class_loss(formula: Formula, kind: str = "", *, logits_form: str = "") -> ClassLoss: ...
+def class_loss(formula: Formula, kind: str = "", *, logits_form: str = "", over_used: bool = True) -> ClassLoss: ...
 @overload
 def class_loss(*, logits_form: str = "") -> Callable[[Formula], ClassLoss]: ...
-def class_loss(formula: Formula | None = None, kind: str = "", *, logits_form: str = "") -> Any:
+def class_loss(formula: Formula | None = None, kind: str = "", *, logits_form: str = "", over_used: bool = True) -> Any:
     """The loss of ``formula(y, t, careful)``, with t labels or rows of classes, the mean over all rows.
 
     Args:
         formula: it has the name and the docstring; it is linear, Σ_c t_c l_c(y), with t_c = [c = label] for labels.
         kind: the name, if it is not that of the formula.
         logits_form: for a loss of probabilities, the one to use for logits.
+        over_used: whether a mean is divided by the weights of the true classes, and not by the number of rows.
     """
     if formula is None:
-        return lambda formula: class_loss(formula, kind, logits_form=logits_form)
+        return lambda formula: class_loss(formula, kind, logits_form=logits_form, over_used=over_used)
     kind = kind or formula.__name__
 
     def loss(
@@ -127,10 +169,10 @@ def class_loss(formula: Formula | None = None, kind: str = "", *, logits_form: s
     ) -> tuple[Any, Array]:  # fmt: skip
         check_prediction(kind, y)
         t, factors, counted = class_terms(
-            kind, y, target, weights, class_weights, ignore_index, label_smoothing, reduction
+            kind, y, target, weights, class_weights, ignore_index, label_smoothing, reduction, over_used
         )
         if logits_form:
             y = clipped_probabilities(kind, logits_form, y, counted)
         return reduced(formula, y, (t,), factors, reduction)
 
-    return published(loss, formula, kind, CLASSES)
+    return published(loss, formula, kind, CLASSES if over_used else CLASSES_OVER_ROWS)

@@ -16,8 +16,8 @@ from funcnn.calls import explained
 from funcnn.losses.core import Reduction, factors, read_weights
 
 __all__ = [
-    "binary_terms", "class_target", "class_terms", "class_weights", "clipped_probabilities", "from_one_hot",
-    "one_hot_rows", "read_smoothing", "target_like",
+    "between_0_and_1", "binary_terms", "check_probabilities", "class_target", "class_terms", "class_weights",
+    "clipped_probabilities", "counted", "from_one_hot", "one_hot_rows", "read_smoothing", "target_like",
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def from_one_hot(rows: Array) -> Array | None:
 
 def class_terms(
     kind: str, y: Array, target: Any, weights: Any, class_weights: Any, ignore_index: Any, label_smoothing: Any,
-    reduction: Reduction,
+    reduction: Reduction, over_used: bool = True,
 ) -> tuple[Array, Array | None, Array | None]:  # fmt: skip
     """The target of a loss of classes, and what the loss of each row is multiplied with.
 
@@ -93,6 +93,7 @@ def class_terms(
         y: floats of shape (batch, ..., classes).
         target: labels or rows.
         weights, class_weights, ignore_index, label_smoothing, reduction: what the caller passed.
+        over_used: whether a mean is divided by the weights of the true classes, and not by the number of rows.
 
     Returns:
         ``(t, factors, weights)``: labels, or rows that sum to the weight of each row; the result of ``factors``; and
@@ -113,19 +114,17 @@ def class_terms(
         class_weights = checks.class_weights(kind, class_weights, classes)
         if labels:
             used = class_weights[t]
-            if not smoothing:
-                return t, _over_used(kind, w, used, y, reduction), w
+            if not smoothing:  # the weight of the class is one more weight of the row
+                if over_used or reduction != "mean":
+                    return t, factors(kind, used if w is None else w * used, rows, y.dtype, reduction), w
+                each = factors(kind, np.ones((1,) * len(rows)) if w is None else w, rows, y.dtype, reduction)
+                return t, (each * used).astype(y.dtype), w
     if labels:
         t = one_hot_rows(t, classes).astype(y.dtype)
     t = (1 - smoothing) * t + smoothing / classes
     if class_weights is not None:
         t *= class_weights.astype(y.dtype)
-    return t, factors(kind, w, rows, y.dtype, reduction, used), w
-
-
-def _over_used(kind: str, w: Array | None, used: Array, y: Array, reduction: Reduction) -> Array | None:
-    """The weight of a label's class is one more weight of its row."""
-    return factors(kind, used if w is None else w * used, used.shape, y.dtype, reduction)
+    return t, factors(kind, w, rows, y.dtype, reduction, used if over_used else None), w
 
 
 def _without_ignored(kind: str, y: Array, target: Any, ignore_index: Any, w: Array | None) -> Array | None:
@@ -181,7 +180,7 @@ def binary_terms(
         w = _where(t != checks.size(kind, "ignore_index", ignore_index, None), w)
     if signed:
         t = np.where(t == -1, t.dtype.type(0), t)
-    t = _between_0_and_1(kind, t, w, signed)
+    t = between_0_and_1(kind, t, w, signed)
     smoothing, used = read_smoothing(kind, label_smoothing), None
     yes, no = t, 1 - t
     if smoothing:
@@ -193,15 +192,20 @@ def binary_terms(
     return yes, no, factors(kind, w, y.shape, y.dtype, reduction, used), w
 
 
-def clipped_probabilities(kind: str, logits_form: str, y: Array, weights: Array | None) -> Array:
+def clipped_probabilities(kind: str, use: str, y: Array, weights: Array | None) -> Array:
     """p = clip(y, eps, 1 - eps) with eps that of the dtype, so that log and division stay finite."""
-    if _counted((y < 0) | (y > 1), weights).any():
-        raise ValueError(
-            f"{kind}: expected probabilities in [0, 1], got values from {y.min()} to {y.max()}; "
-            f"for logits use {logits_form}"
-        )
+    check_probabilities(kind, use, y, weights)
     eps = float(np.finfo(y.dtype).eps)
     return np.clip(y, eps, 1 - eps).astype(y.dtype, copy=False)
+
+
+def check_probabilities(kind: str, use: str, y: Array, weights: Array | None) -> None:
+    """Raise an error if a y that counts is not a probability; ``use`` says what to use for logits."""
+    wrong = (y < 0) | (y > 1)
+    if np.logical_or.reduce(wrong, axis=None) and counted(wrong, weights).any():
+        raise ValueError(
+            f"{kind}: expected probabilities in [0, 1], got values from {y.min()} to {y.max()}; for logits use {use}"
+        )
 
 
 def target_like(kind: str, y: Array, target: Any) -> Array:
@@ -215,12 +219,12 @@ def target_like(kind: str, y: Array, target: Any) -> Array:
     return t.astype(y.dtype, copy=False)
 
 
-def _between_0_and_1(kind: str, t: Array, weights: Array | None, signed: bool) -> Array:
+def between_0_and_1(kind: str, t: Array, weights: Array | None, signed: bool) -> Array:
     """The target of a binary classification: a probability for each element; any number where the weight is 0."""
     inside = (t >= 0) & (t <= 1)
     if np.logical_and.reduce(inside, axis=None):
         return t
-    if _counted(~inside, weights).any():
+    if counted(~inside, weights).any():
         expected = "targets of -1 or 0 for no and 1 for yes" if signed else "targets in [0, 1]"
         use = "encode the labels so" if signed else "use 0 for no and 1 for yes"
         raise ValueError(f"{kind}: expected {expected}, got values from {t.min()} to {t.max()}; {use}")
@@ -254,7 +258,7 @@ def class_target(kind: str, y: Array, target: Any, weights: Array | None) -> Arr
     if np.maximum.reduce(labels.view(np.uintp), axis=None) < y.shape[-1]:
         return labels
     outside = (labels < 0) | (labels >= y.shape[-1])
-    if _counted(outside, weights).any():
+    if counted(outside, weights).any():
         raise ValueError(
             f"{kind}: expected labels from 0 to {y.shape[-1] - 1}, got {t.min()} to {t.max()}; "
             "number the classes from 0, and let the model have as many outputs as there are classes"
@@ -271,7 +275,7 @@ def _checked_rows(kind: str, t: Array, weights: Array | None) -> Array:
     if np.minimum.reduce(t, axis=None) >= 0 and np.logical_and.reduce(right, axis=None):
         return t
     wrong = ~right | (t < 0).any(-1)
-    if _counted(wrong, weights).any():
+    if counted(wrong, weights).any():
         raise ValueError(
             f"{kind}: expected rows of probabilities that sum to 1, got a minimum of {t.min()} "
             f"and sums from {sums.min()} to {sums.max()}; divide each row by its sum, or give integer labels"
@@ -279,7 +283,7 @@ def _checked_rows(kind: str, t: Array, weights: Array | None) -> Array:
     return np.where(wrong[..., None], t.dtype.type(0), t)
 
 
-def _counted(wrong: Array, weights: Array | None) -> Array:
+def counted(wrong: Array, weights: Array | None) -> Array:
     """Of elements that are wrong those with a weight, or those in a row with a weight."""
     if weights is None:
         return wrong
