@@ -274,6 +274,8 @@ def spelled(value: Any) -> str:
         >>> import funcnn as fn
         >>> spelled((1, float("inf"), fn.relu, np.sin, fn.initializers.ones))
         "(1, float('inf'), relu, np.sin, initializers.ones)"
+        >>> spelled(functools.partial(fn.mean_squared_error, reduction="sum"))
+        "partial(mean_squared_error, reduction='sum')"
     """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{spelled(key)}: {spelled(item)}" for key, item in value.items()) + "}"
@@ -288,6 +290,9 @@ def spelled(value: Any) -> str:
         return _array(value)
     if inspect.isroutine(value) or isinstance(value, type | np.ufunc):
         return public_name(value)
+    if type(value) is functools.partial:
+        options = (f"{name}={spelled(item)}" for name, item in value.keywords.items())
+        return f"partial({', '.join([spelled(value.func), *map(spelled, value.args), *options])})"
     return f"np.{value!r}" if isinstance(value, np.dtype) else repr(value)
 
 

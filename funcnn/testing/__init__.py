@@ -1,8 +1,8 @@
 """The checker of layers: a layer's ``vjp_fn`` must be the derivative of its output, and the layer must obey every law.
 
-``laws.py`` has one function for each law, ``report.py`` what is printed, ``table.py`` every layer of the library. A new
-law is one function there. ``losses.py``, ``optimizers.py`` and ``metrics.py`` check those in the same way.
-``python -m funcnn.testing`` prints the report of every layer.
+``laws.py`` has one function for each law, ``report.py`` what is printed, ``table`` every layer and loss of the library.
+A new law is one function there. ``losses.py``, ``optimizers.py`` and ``metrics.py`` check those in the same way.
+``python -m funcnn.testing`` prints the report of every layer and loss.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from funcnn.testing.metrics import check_metric
 from funcnn.testing.optimizers import check_optimizer
 from funcnn.testing.report import Finding, Report, verdict
 from funcnn.testing.table import table_of_layers
+from funcnn.testing.table.losses import table_of_losses
 
 __all__ = [
     "Finding", "Report", "check_layer", "check_loss", "check_metric", "check_optimizer", "check_vjp", "microbatches",
-    "random_batch", "table_of_layers",
+    "random_batch", "table_of_layers", "table_of_losses",
 ]  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class Report:
     @property
     def largest_error(self) -> float:
         """The largest error of a derivative, over all paths."""
-        return max((f.error for f in self.findings if f.law == "adjoint"), default=0.0)
+        return max((f.error for f in self.findings if f.law in ("adjoint", "gradient")), default=0.0)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
