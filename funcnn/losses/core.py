@@ -155,7 +155,7 @@ def check_reduction(kind: str, reduction: Any) -> None:
 
 
 def read_weights(kind: str, weights: Any, shape: Shape, reduction: Reduction) -> Array | None:
-    """The weights of losses of this shape, float64 that broadcasts to it; None if all count the same.
+    """The weights of losses of this shape, float64 that broadcasts to it, of a mean up to 1; None for equal ones.
 
     Args:
         kind: the name of the loss, for messages.
@@ -168,6 +168,8 @@ def read_weights(kind: str, weights: Any, shape: Shape, reduction: Reduction) ->
     if weights is None:
         return None
     w = checks.weights(weights, shape, kind, reduction == "mean")
+    if reduction == "mean":  # of which only the ratio matters
+        w /= w.max()
     return w.reshape(w.shape + (1,) * (len(shape) - w.ndim))
 
 
@@ -194,17 +196,16 @@ def factors(
     if reduction != "mean":
         found: Array = weights
     else:
-        scaled = weights / (weights.max() or 1)  # so that no sum overflows
         if used is None:
-            total = scaled.sum() * math.prod(n for n, w in zip(shape, scaled.shape, strict=True) if w == 1)
+            total = weights.sum() * math.prod(n for n, w in zip(shape, weights.shape, strict=True) if w == 1)
         else:
-            total = (scaled * used).sum()
+            total = (weights * used).sum()
         if not total > 0:
             raise ValueError(
                 f"{kind}: nothing is left that counts, so there is no mean: each target is ignored or has a weight of "
                 '0; leave out such batches, or use reduction="sum"'
             )
-        found = scaled / total
+        found = weights / total
     with np.errstate(over="ignore"):
         found = found.astype(dtype)
     if reduction != "mean" and not np.isfinite(found).all():
