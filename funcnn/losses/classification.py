@@ -174,7 +174,9 @@ def negative_log_likelihood(y: Array, t: Array, careful: bool) -> tuple[Array, A
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108.
     """
     if t.ndim == y.ndim:
-        return -np.add.reduce(times(t, y) if careful else t * y, axis=-1), -t
+        # 0 log 0 is 0, but NaN must not be hidden.
+        each = np.where(np.isnan(y), y, times(t, y)) if careful else t * y
+        return -np.add.reduce(each, axis=-1), -t
     at_label = t.reshape(-1) + np.arange(0, y.size, y.shape[-1])
     dy = np.zeros(y.shape, y.dtype)
     dy.reshape(-1)[at_label] = -1

@@ -196,6 +196,8 @@ def kl_divergence(log_target: bool = False) -> NumberLoss:
     def formula(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
         p = np.exp(t) if log_target else t
         log_p = t if log_target else np.log(np.where(t > 0, t, 1))
-        return (times(p, log_p - y) if careful else p * (log_p - y)), -p
+        if careful:  # 0 log 0 is 0, but NaN must not be hidden
+            return np.where(np.isnan(y), y, times(p, log_p - y)), -p
+        return p * (log_p - y), -p
 
     return number_loss(formula, "kl_divergence", check=check)

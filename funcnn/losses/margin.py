@@ -195,7 +195,7 @@ def multi_margin(p: int = 1, margin: float = 1.0) -> ClassLoss:
         each = np.add.reduce(lacks**power, axis=-1) / classes
         slopes = (power * lacks ** (power - 1) * (lacks > 0)) / y.dtype.type(classes)
         if labels:
-            return each, slopes - own * np.add.reduce(slopes, axis=-1, keepdims=True)
+            return each, np.where(own, -np.add.reduce(slopes, axis=-1, keepdims=True), slopes)
         losses = np.add.reduce(times(t, each) if careful else t * each, axis=-1)
         slopes *= t[..., None]
         return losses, np.add.reduce(slopes, axis=-2) - np.add.reduce(slopes, axis=-1)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -205,6 +206,9 @@ def _text(value: Any) -> str:
     text = spelled(value)
     if isinstance(value, Optimizer) and value.call is None:
         text = f"{text} of {spelled(value.update)}"
+    if isinstance(value, partial):  # of large arrays, such as weights of classes, the text says no more than the shape
+        arrays = {name: item for name, item in value.keywords.items() if isinstance(item, np.ndarray)}
+        text = f"{text}, checksum {_checksum(arrays):08x}" if arrays else text
     return _plain(text)
 
 
