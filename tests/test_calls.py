@@ -53,13 +53,17 @@ def test_the_functions_that_users_call_are_among_them() -> None:
 def test_losses_and_metrics_take_the_same_keywords() -> None:
     y = np.array([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
     labels, ones = np.array([1, 1, 0]), np.ones(3)
-    by_element = {"r2", "mae", "rmse", "mean_squared_error", "binary_cross_entropy", "sigmoid_cross_entropy"}
+    of_labels = {"hinge", "squared_hinge", "soft_margin", "multilabel_soft_margin", "multilabel_margin"}
+    by_element = {"r2", "mae", "rmse", "binary_cross_entropy", "sigmoid_cross_entropy", "log_cosh"}
+    by_element |= {"mean_squared_error", "mean_absolute_error", "mean_squared_log_error"}
     assert len(METRICS) >= 14
     assert len(LOSSES) >= 5
     for name, function in {**METRICS, **LOSSES}.items():
         more = {"k": 1} if name == "top_k_accuracy" else {}
-        target = y[::-1] if name in by_element else labels
+        target = y[::-1] if name in by_element else np.eye(2, dtype=int)[labels] if name in of_labels else labels
         scores = y[:, 1] if name.endswith("_curve") else y
+        if name == "dice":
+            scores, target = y[:, None], labels[:, None]
         by_name = function(weights=ones, target=target, y=scores, **more)
         by_place = function(scores, target, *more.values(), weights=ones)
         np.testing.assert_equal(by_name, by_place)

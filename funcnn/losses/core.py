@@ -163,7 +163,7 @@ def read_weights(kind: str, weights: Any, shape: Shape, reduction: Reduction) ->
         shape: the shape of the losses that the mean is over.
         reduction: what the caller passed.
     """
-    if reduction != "mean":
+    if type(reduction) is not str or reduction != "mean":
         check_reduction(kind, reduction)
     if weights is None:
         return None

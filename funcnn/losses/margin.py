@@ -181,7 +181,7 @@ def multi_margin(p: int = 1, margin: float = 1.0) -> ClassLoss:
         Weston & Watkins (1999), Support vector machines for multi-class pattern recognition, section 2; divided by the
         number of classes as in PyTorch.
     """
-    if isinstance(p, bool) or p not in (1, 2):
+    if type(p) is bool or not isinstance(p, int | np.integer) or p not in (1, 2):
         raise ValueError(f"multi_margin: p must be 1 or 2, got {shown(p)}")
     margin, power = checks.number("multi_margin", "margin", margin), int(p)
 
@@ -195,7 +195,7 @@ def multi_margin(p: int = 1, margin: float = 1.0) -> ClassLoss:
         each = np.add.reduce(lacks**power, axis=-1) / classes
         slopes = (power * lacks ** (power - 1) * (lacks > 0)) / y.dtype.type(classes)
         if labels:
-            return each, np.where(own, -np.add.reduce(slopes, axis=-1, keepdims=True), slopes)
+            return each, np.where(own, 0 - np.add.reduce(slopes, axis=-1, keepdims=True), slopes)
         losses = np.add.reduce(times(t, each) if careful else t * each, axis=-1)
         slopes *= t[..., None]
         return losses, np.add.reduce(slopes, axis=-2) - np.add.reduce(slopes, axis=-1)

@@ -32,6 +32,7 @@ from funcnn.losses.targets import (
     one_hot_rows,
     read_smoothing,
     target_like,
+    with_zeros,
 )
 from funcnn.recorded import recorded
 
@@ -58,6 +59,8 @@ def _of_regions(formula: Formula, kind: str = "") -> ClassLoss:
         regions = (len(y), y.shape[-1])
         w = read_weights(kind, weights, regions, reduction)
         t, keep = _read(kind, y, target, w, ignore_index, label_smoothing)
+        if keep is not None:  # where all pixels are ignored there is no region
+            w = with_zeros(keep.reshape(len(y), -1, keep.shape[-1]).max(1), w)
         of_classes = None if class_weights is None else checks.class_weights(kind, class_weights, regions[1])
         if of_classes is not None:
             w = of_classes[None] if w is None else w * of_classes

@@ -17,7 +17,7 @@ from funcnn.losses.core import Reduction, factors, read_weights
 
 __all__ = [
     "between_0_and_1", "binary_terms", "check_probabilities", "class_target", "class_terms", "class_weights",
-    "clipped_probabilities", "counted", "from_one_hot", "one_hot_rows", "read_smoothing", "target_like",
+    "clipped_probabilities", "counted", "from_one_hot", "one_hot_rows", "read_smoothing", "target_like", "with_zeros",
 ]  # fmt: skip
 
 
@@ -138,10 +138,10 @@ def _without_ignored(kind: str, y: Array, target: Any, ignore_index: Any, w: Arr
         )
     if t.shape != y.shape[:-1]:
         return w  # the shape is wrong, which ``class_target`` says
-    return _where(t != ignored, w)
+    return with_zeros(t != ignored, w)
 
 
-def _where(counts: Array, w: Array | None) -> Array:
+def with_zeros(counts: Array, w: Array | None) -> Array:
     """The weights where a target counts, and 0 elsewhere."""
     found: Array = counts.astype(np.float64) if w is None else w * counts
     return found
@@ -177,7 +177,7 @@ def binary_terms(
     w = read_weights(kind, weights, y.shape, reduction)
     t = target_like(kind, y, target)
     if ignore_index is not None:
-        w = _where(t != checks.size(kind, "ignore_index", ignore_index, None), w)
+        w = with_zeros(t != checks.size(kind, "ignore_index", ignore_index, None), w)
     if signed:
         t = np.where(t == -1, t.dtype.type(0), t)
     t = between_0_and_1(kind, t, w, signed)

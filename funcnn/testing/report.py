@@ -6,14 +6,14 @@ It prints as a table. A report with a failure is raised as an ``AssertionError``
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from funcnn import terminal
 
-__all__ = ["Finding", "Report", "must_raise", "must_return", "verdict"]
+__all__ = ["Finding", "Report", "must_raise", "must_return", "print_all", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,18 @@ def verdict(report: Report) -> Report:
     if not report.passed:
         raise AssertionError(f"a law of the contract is broken\n{report}")
     return report
+
+
+def print_all(found: Mapping[str, Sequence[Report]]) -> None:
+    """Print all reports by kind, then a line for each with its largest error of a derivative, then the largest."""
+    reports = [report for of_kind in found.values() for report in of_kind]
+    print("\n\n".join(map(str, reports)))
+    for kind, of_kind in found.items():
+        print(f"\nThe largest error of a derivative, of {kind}:")
+        for report in of_kind:
+            subject = terminal.broken(report.subject, terminal.columns() - 10)
+            print(f"  {report.largest_error:.1e} " + f"\n{'':10}".join(subject))
+    counts = " and ".join(", ".join(f"{len(of_kind)} {kind}" for kind, of_kind in found.items()).rsplit(", ", 1))
+    worst = max(reports, key=lambda report: report.largest_error)
+    last = f"{counts} keep every law; the largest error of a derivative is {worst.largest_error:.1e}, in"
+    print("\n" + terminal.wrapped(f"{last} {worst.subject}.".split(" ")))

@@ -65,7 +65,76 @@ CASES: list[Case] = [
     (categorical_cross_entropy, [[0, 1]], [[0, 1]], 0, None),
     (categorical_cross_entropy, [[NAN, 0.5]], [1], NAN, None),
     (binary_cross_entropy, [[NAN]], [[0]], NAN, [[NAN]]),
+    # Losses that grow linearly: the limits of an infinite error, and of errors whose difference overflows.
+    (fn.mean_absolute_error, [[INF], [3e38]], [[0], [-3e38]], INF, [[0.5], [0.5]]),
+    (fn.mean_absolute_error, [[3e38]], [[-3e38]], 6e38, [[1]]),
+    (fn.mean_absolute_error, [[INF, NAN]], [[INF, 0]], NAN, [[NAN, NAN]]),
+    (fn.huber(), [[INF, 3e38]], [[0, -3e38]], INF, [[0.5, 0.5]]),
+    (fn.huber(), [[-3e38]], [[3e38]], 6e38, [[-1]]),
+    (fn.smooth_l1(1e-30), [[-3e38]], [[3e38]], 6e38, [[-1]]),
+    (fn.log_cosh, [[INF, -3e38]], [[0, 3e38]], INF, [[0.5, -0.5]]),
+    (fn.log_cosh, [[NAN]], [[0]], NAN, [[NAN]]),
+    (fn.quantile(0.25), [[INF, -INF]], [[0, 0]], INF, [[0.375, -0.125]]),
+    (fn.quantile(0.25), [[NAN]], [[0]], NAN, [[NAN]]),
+    (fn.mean_squared_log_error, [[INF]], [[0]], INF, None),
+    # 0 times the logarithm of 0 is 0, and e^y may overflow.
+    (fn.poisson_nll(), [[-INF]], [[0]], 0, [[0]]),
+    (fn.poisson_nll(), [[-INF]], [[1]], INF, [[-1]]),
+    (fn.poisson_nll(), [[INF]], [[0]], INF, [[INF]]),
+    (fn.poisson_nll(log_input=False, eps=0), [[0]], [[0]], 0, [[1]]),
+    (fn.kl_divergence(), [[-INF, 0]], [[0, 1]], 0, [[0, -0.5]]),
+    (fn.kl_divergence(), [[-INF, 0]], [[0.5, 0.5]], INF, [[-0.25, -0.25]]),
+    (fn.kl_divergence(), [[NAN, 0]], [[0, 1]], NAN, None),
+    (fn.negative_log_likelihood, [[-INF, 0]], [1], 0, [[0, -1]]),
+    (fn.negative_log_likelihood, [[-INF, 0]], [[0, 1]], 0, [[0, -1]]),
+    (fn.negative_log_likelihood, [[-INF, 0]], [0], INF, [[-1, 0]]),
+    (fn.negative_log_likelihood, [[NAN, 0]], [[0, 1]], NAN, None),
+    # What is right by the margin costs nothing, however large it is.
+    (fn.hinge, [[INF, -INF]], [[1, -1]], 0, [[0, 0]]),
+    (fn.hinge, [[INF, 3e38]], [[-1, -1]], INF, [[0.5, 0.5]]),
+    (fn.squared_hinge, [[INF, -INF]], [[1, -1]], 0, [[0, 0]]),
+    (fn.squared_hinge, [[-INF]], [[1]], INF, [[-INF]]),
+    (fn.soft_margin, [[INF, -3e38]], [[1, -1]], 0, [[0, 0]]),
+    (fn.soft_margin, [[-INF]], [[1]], INF, [[-1]]),
+    (fn.multilabel_soft_margin, [[INF, -INF]], [[1, 0]], 0, [[0, 0]]),
+    (fn.multi_margin(), [[INF, 0]], [0], 0, [[0, 0]]),
+    (fn.multi_margin(), [[INF, 0]], [1], INF, [[0.5, -0.5]]),
+    (fn.multi_margin(2), [[INF, 0]], [1], INF, [[INF, -INF]]),
+    (fn.categorical_hinge, [[INF, 0]], [1], INF, [[1, -1]]),
+    (fn.categorical_hinge, [[-INF, 0]], [1], 1, [[0, -1]]),
+    (fn.focal(), [[INF, -INF]], [[1, 0]], 0, [[0, 0]]),
+    (fn.focal(0.5), [[-INF]], [[1]], INF, [[-0.25]]),
+    (fn.focal(0.5), [[NAN]], [[1]], NAN, [[NAN]]),
+    (fn.softmax_focal(0.5), [[INF, 0]], [0], 0, [[0, 0]]),
+    (fn.softmax_focal(), [[-INF, 0]], [1], 0, [[0, 0]]),
+    (fn.softmax_focal(), [[-INF, 0]], [0], INF, [[-1, 1]]),
+    (fn.dice, [[[0.0], [0.0]]], [[[0], [0]]], 0, None),
+    (fn.dice, [[[NAN], [0.0]]], [[[0], [0]]], NAN, [[[NAN], [NAN]]]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "target"),
+    [
+        (softmax_cross_entropy, (256, 1000), "labels"), (fn.softmax_focal(), (256, 1000), "labels"),
+        (fn.multi_margin(), (256, 1000), "labels"), (mean_squared_error, (16, 64, 64, 3), "numbers"),
+        (fn.huber(), (16, 64, 64, 3), "numbers"), (fn.poisson_nll(), (16, 64, 64, 3), "counts"),
+        (fn.dice, (16, 64, 64, 4), "labels"), (fn.focal(), (16, 64, 64, 1), "counts"),
+    ],
+)  # fmt: skip
+def test_full_sized_batches_in_float32_are_close_to_float64(loss: Any, y: tuple[int, ...], target: str) -> None:
+    random = np.random.default_rng(0)
+    array = random.random(y) if loss is fn.dice else random.normal(size=y)
+    array = array.astype(np.float32)
+    targets = {
+        "labels": random.integers(y[-1], size=y[:-1]), "numbers": random.normal(size=y).astype(np.float32),
+        "counts": random.integers(2, size=y),
+    }[target]  # fmt: skip
+    value, dy = loss(array, targets)
+    exact, exact_dy = loss(array.astype(np.float64), targets)
+    # A dozen operations, each rounded to 6e-8, on terms of the size of the largest; sums are pairwise.
+    assert value == pytest.approx(exact, rel=3e-6)
+    np.testing.assert_allclose(dy, exact_dy, rtol=0, atol=3e-6 * np.abs(exact_dy).max())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -162,3 +162,12 @@ def test_ignored_pixels_are_in_no_region() -> None:
     masks = (labels[..., None] == np.arange(3)).astype(float)
     masks[:, 4] = -1
     assert fn.dice(y, masks, ignore_index=-1)[0] == pytest.approx(same, rel=1e-14)
+
+
+def test_an_example_of_which_every_pixel_is_ignored_counts_nothing() -> None:
+    random = np.random.default_rng(0)
+    y, labels = random.random((2, 5, 3)), random.integers(0, 3, (2, 5))
+    labels[1] = 255
+    value, dy = fn.dice(y, labels, ignore_index=255)
+    assert value == pytest.approx(fn.dice(y[:1], labels[:1])[0], rel=1e-14)
+    np.testing.assert_array_equal(dy[1], 0)

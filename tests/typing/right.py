@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,11 @@ def any_name(t: int) -> float:
 
 
 losses: list[fn.Loss] = [absolute_error, numpy_error, two_losses, focal(), fn.mean_squared_error]
+losses += [fn.huber(delta=2.0), fn.focal(), fn.multi_margin(2), fn.gaussian_nll(), fn.dice, fn.multilabel_margin]
+losses += [partial(fn.softmax_cross_entropy, label_smoothing=0.1), partial(fn.huber(), reduction="sum")]
+total: float = fn.mean_squared_error(y, y, reduction="sum")[0] + fn.huber()(y, y, weights=np.ones(12))[0]
+each, dy = fn.softmax_cross_entropy(y, labels, class_weights=np.ones(y.shape[1]), ignore_index=-1, reduction="none")
+print(each.shape, fn.quantile(0.5)(y, y, reduction="none")[0].max(), total, dy.dtype)
 metrics: dict[str, fn.Metric] = {
     "accuracy": fn.metrics.accuracy,
     "f1": fn.metrics.f1,

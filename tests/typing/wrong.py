@@ -188,6 +188,12 @@ fn.softmax_cross_entropy(y)  # error
 fn.softmax_cross_entropy(y, labels, np.ones(4))  # error
 fn.softmax_cross_entropy(y, labels, wieghts=np.ones(4))  # error
 fn.mean_squared_error(params, labels)  # error
+fn.mean_squared_error(y, y, reduction="max")  # error
+fn.mean_squared_error(y, y, ignore_index=3)  # error
+fn.softmax_cross_entropy(y, labels, reduction="sum")[0].shape  # error
+fn.huber()(y, y, reduction="none")[0].is_integer()  # error
+fn.huber(y, y)  # error
+fn.gaussian_nll()(labels, labels)  # error
 fn.metrics.accuracy(y, labels, threshold="0.5")  # error
 fn.metrics.precision(y, labels, average="mean")  # error
 fn.metrics.top_k_accuracy(y, labels)  # error
