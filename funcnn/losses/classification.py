@@ -277,7 +277,7 @@ def softmax_focal(gamma: float = 2.0) -> ClassLoss:
         p /= total
         log_p -= np.log(total)
         rest = np.abs(np.expm1(log_p))  # 1 - p, which is exact for p near 1
-        ratio = np.where(rest > 0, log_p, -1) / np.where(rest > 0, rest, 1)  # its limit at p = 1 is -1
+        ratio = log_p / np.where(rest > 0, rest, 1)  # times rest^gamma it vanishes at p = 1
         factor = rest**gamma
         tu = product(t, factor * (gamma * product(p, ratio) - 1))
         losses = -np.add.reduce(product(t, factor * log_p), axis=-1)

@@ -260,7 +260,9 @@ def _combined(losses: Array, gradients: Tree, factors: Array | None, reduction: 
         total = float(np.add.reduce(losses, axis=None))
         if reduction == "sum":
             return total, gradients
-        return total / losses.size, _each(lambda g: np.divide(g, losses.size, out=g), gradients)
+        for gradient in (gradients,) if type(gradients) is np.ndarray else tree.leaves(gradients):
+            gradient /= losses.size
+        return total / losses.size, gradients
     dy = _each(lambda g: np.multiply(g, _over(g, losses, factors), out=g), gradients)
     weighted = factors * losses
     return weighted if reduction == "none" else float(weighted.sum()), dy

@@ -87,6 +87,10 @@ def test_weights_of_classes_do_not_divide_the_mean_of_multi_margin_as_in_pytorch
     assert weighted == pytest.approx((4 * first + 2 * second) / 2)
     with_examples = fn.multi_margin()(y, [0, 1], class_weights=[4.0, 2.0, 1.0], weights=[3, 1])[0]
     assert with_examples == pytest.approx((3 * 4 * first + 2 * second) / 4)
+    smoothed = fn.multi_margin()(y, [0, 1], class_weights=[4.0, 2.0, 1.0], label_smoothing=0.3)[0]
+    third = fn.multi_margin()(ROW, [2])[0]
+    spread = 0.1 * (4 * first + 2 * second + third)
+    assert smoothed == pytest.approx((2 * spread + 0.7 * (4 * first + 2 * second)) / 2)
 
 
 def test_multilabel_margin_reads_labels_up_to_the_first_minus_one() -> None:
