@@ -261,7 +261,8 @@ def _combined(losses: Array, gradients: Tree, factors: Array | None, reduction: 
         if reduction == "sum":
             return total, gradients
         for gradient in (gradients,) if type(gradients) is np.ndarray else tree.leaves(gradients):
-            gradient /= losses.size
+            if gradient is not None:  # the loss does not depend on this leaf
+                gradient /= losses.size
         return total / losses.size, gradients
     dy = _each(lambda g: np.multiply(g, _over(g, losses, factors), out=g), gradients)
     weighted = factors * losses
