@@ -239,8 +239,9 @@ def called(name: str, function: Callable[..., Any], *args: Any, **keywords: Any)
 
 def check_takes_weights(kind: str, loss: Loss, metrics: Mapping[str, Metric]) -> None:
     """Raise if the loss or a metric lacks the keyword for the weights that stand beside the data."""
-    named = {f"the metric {name!r}": metric for name, metric in metrics.items()}
-    for name, function in {f"the loss {spelled(loss)}": loss, **named}.items():
+    functions: dict[str, Callable[..., Any]] = {f"the loss {spelled(loss)}": loss}
+    functions |= {f"the metric {name!r}": metric for name, metric in metrics.items()}
+    for name, function in functions.items():
         if not checks.takes_keyword(function, "weights"):
             raise TypeError(
                 f"{kind}: the examples have weights, but {name} takes none; let it be a function of "
