@@ -68,9 +68,8 @@ def combine(losses: Mapping[str, Loss], weights: Mapping[str, Number] | None = N
         _check_names("y, the model's outputs,", y, factors)
         _check_names("target", target, factors)
         # A loss of the user need not have the keywords.
-        keywords = ({} if weights is None else {"weights": weights}) | (
-            {} if reduction == "mean" else {"reduction": reduction}
-        )
+        given = {"weights": weights, "reduction": None if reduction == "mean" else reduction}
+        keywords = {name: value for name, value in given.items() if value is not None}
         values, dy = [], dict.fromkeys(y)
         for name, loss, factor in terms:
             try:
@@ -80,7 +79,7 @@ def combine(losses: Mapping[str, Loss], weights: Mapping[str, Number] | None = N
                 error.add_note(f"in the loss of {name!r} of combine")
                 raise
             values.append(factor * value)
-            dy[name] = gradient if factor == 1 else tree.map(lambda leaf, by=factor: leaf * leaf.dtype.type(by), gradient)
+            dy[name] = _times(factor, gradient)
         return _sum(values), dy
 
     return cast(TreeLoss, published(combined, combined, "combine", {}))
@@ -112,3 +111,8 @@ def _check_names(what: str, value: Any, losses: Collection[str]) -> None:
         raise TypeError(f"combine: expected {what} as a dict with {[*losses]}, got {checks.what(value)}")
     if missing := [name for name in losses if name not in value]:
         raise ValueError(f"combine: expected {what} with {[*losses]}, got {[*value]}; {missing[0]!r} is missing")
+
+
+def _times(factor: float, dy: Any) -> Any:
+    """A gradient times a number; None stays."""
+    return dy if factor == 1 else tree.map(lambda leaf: leaf * factor, dy)

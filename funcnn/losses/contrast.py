@@ -12,8 +12,17 @@ from numpy.typing import ArrayLike
 
 from funcnn import checks
 from funcnn.aliases import Array
-from funcnn.losses.classification import softmax_cross_entropy
-from funcnn.losses.core import Reduction, TreeLoss, check_tree, documented, published, read_weights
+from funcnn.kernels.softmax import limits, shifted_exponentials
+from funcnn.losses.core import (
+    Reduction,
+    TreeLoss,
+    check_tree,
+    documented,
+    factors,
+    published,
+    read_weights,
+    reduced,
+)
 from funcnn.losses.ranking import check_unused, direction, length
 from funcnn.recorded import recorded
 
@@ -34,11 +43,16 @@ def info_nce(temperature: float = 0.07, symmetric: bool = False) -> TreeLoss:
     Args:
         temperature: by what the cosines are divided, a positive number.
         symmetric: whether l_i is the mean of that and the same with a and b exchanged, as in CLIP.
+
+    Returns:
+        ``loss(y, target=None, *, {signature}`` with
+
         y: ``{"a": ..., "b": ...}``, vectors, two arrays of floats of one shape (batch, features).
         target: nothing, or anything with one item for each example, which ``fit`` needs; it is not looked at.
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> y = {"a": np.array([[2.0, 0.0], [0.0, 1.0]]), "b": np.array([[1.0, 0.0], [0.0, 3.0]])}
@@ -67,18 +81,26 @@ def info_nce(temperature: float = 0.07, symmetric: bool = False) -> TreeLoss:
         if w is not None:
             a, b = (np.where(w[:, None] > 0, x, 0) for x in (a, b))
             among = np.log(w, out=np.full(len(w), -np.inf), where=w > 0).astype(a.dtype)
+        scale = factors(kind, w, a.shape[:1], a.dtype, reduction)
         with np.errstate(over="ignore", invalid="ignore"):
             (u, pull_a), (v, pull_b) = (direction(x, _length(x), MIN_LENGTH) for x in (a, b))
             s = u @ v.T / temperature
-            labels = np.arange(len(a))
-            value, ds = softmax_cross_entropy(s + among, labels, weights=w, reduction=reduction)
+            value, ds = reduced(_own_among_all, s + among, (among,), scale, reduction)
             if symmetric:
-                other, dt = softmax_cross_entropy(s.T + among, labels, weights=w, reduction=reduction)
+                other, dt = reduced(_own_among_all, s.T + among, (among,), scale, reduction)
                 value, ds = (value + other) / 2, (ds + dt.T) / 2
             ds /= temperature
             return value, {"a": pull_a(ds @ v), "b": pull_b(ds.T @ u)}
 
-    return cast(TreeLoss, published(loss, softmax_cross_entropy, kind, {}))
+    return cast(TreeLoss, published(loss, _own_among_all, kind, {}))
+
+
+def _own_among_all(z: Array, among: Array, careful: bool) -> tuple[Array, Array]:
+    """log Σ_j exp(z_ij) - s_ii, with z_ij = s_ij + log w_j, and its gradient, softmax(z) - 1 at the own one."""
+    shifted, dz, total = shifted_exponentials(limits(z) if careful else z)
+    dz /= total
+    np.einsum("ii->i", dz)[...] -= 1
+    return np.log(total[:, 0]) - (np.diagonal(shifted) - among), dz
 
 
 def _length(x: Array) -> Array:

@@ -45,17 +45,22 @@ COSINE_MIN_LENGTH = 1e-8
 @recorded
 @documented()
 def hinge_embedding(margin: float = 1.0) -> NumberLoss:
-    """``loss(y, target, *, {signature}``: distances y, small for what belongs together and large for all else.
+    """A loss of distances, small for what belongs together: l = y where t = 1, max(0, margin - y) where t = -1.
 
-    l = y where t = 1, max(0, margin - y) where t = -1;  dl/dy = 1 where t = 1, -1 where t = -1 and y <= margin, else 0.
+    dl/dy = 1 where t = 1, -1 where t = -1 and y <= margin, else 0.
 
     Args:
         margin: the distance that is large enough.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
         y: distances, floats of shape (batch, ...).
         target: 1 for what belongs together and -1 for what does not, of the shape of ``y``.
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> hinge_embedding(margin=1.0)(np.array([0.5, 0.25]), np.array([1, -1]))
@@ -85,17 +90,22 @@ def hinge_embedding(margin: float = 1.0) -> NumberLoss:
 @recorded
 @documented()
 def margin_ranking(margin: float = 0.0) -> TreeLoss:
-    """``loss(y, target, *, {signature}``: pairs of scores, of which one shall be higher than the other.
+    """A loss of pairs of scores, of which one shall be higher than the other: l = max(0, margin - t (a - b)).
 
-    l = max(0, margin - t (a - b));  dl/da = -t and dl/db = t where t (a - b) <= margin, else 0.
+    dl/da = -t and dl/db = t where t (a - b) <= margin, else 0.
 
     Args:
         margin: by how much the one score shall be higher.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
         y: ``{"a": ..., "b": ...}``, scores, two arrays of floats of one shape (batch, ...).
         target: 1 where a shall be higher and -1 where b shall be, of the shape of ``y["a"]``.
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> y = {"a": np.array([2.0, 0.5]), "b": np.array([1.0, 0.0])}
@@ -119,18 +129,23 @@ def margin_ranking(margin: float = 0.0) -> TreeLoss:
 @recorded
 @documented()
 def cosine_embedding(margin: float = 0.0) -> TreeLoss:
-    """``loss(y, target, *, {signature}``: pairs of vectors, of one direction if they belong together, else not.
+    """A loss of pairs of vectors, which shall have one direction if they belong together, and else not.
 
     l = 1 - cos(a, b) where t = 1, max(0, cos(a, b) - margin) where t = -1, with
     cos(a, b) = a·b / sqrt((a·a + 1e-12) (b·b + 1e-12)).
 
     Args:
         margin: the cosine that is low enough, from -1 to 1.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
         y: ``{"a": ..., "b": ...}``, vectors, two arrays of floats of one shape (batch, ..., features).
         target: 1 for what belongs together and -1 for what does not, of shape (batch, ...).
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> y = {"a": np.array([[1.0, 0.0], [1.0, 0.0]]), "b": np.array([[0.0, 2.0], [3.0, 0.0]])}
@@ -203,19 +218,24 @@ def _cosine(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
 @recorded
 @documented()
 def contrastive(margin: float = 1.0) -> TreeLoss:
-    """``loss(y, target, *, {signature}``: pairs of vectors, near if they belong together, else not.
+    """A loss of pairs of vectors, which shall be near if they belong together, and else not.
 
     l = d² / 2 where t = 1, max(0, margin - d)² / 2 where t = 0, with the distance d = |a - b|;
     dl/da = -dl/db = a - b where t = 1, -max(0, margin - d) (a - b) / d where t = 0.
 
     Args:
         margin: the distance that is far enough, ``>= 0``.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
         y: ``{"a": ..., "b": ...}``, vectors, two arrays of floats of one shape (batch, ..., features).
         target: 1 for what belongs together and 0 for what does not, of shape (batch, ...); the paper numbers them the
             other way round.
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> y = {"a": np.array([[3.0, 4.0], [0.0, 0.5]]), "b": np.zeros((2, 2))}
@@ -240,21 +260,26 @@ def contrastive(margin: float = 1.0) -> TreeLoss:
 @recorded
 @documented()
 def triplet_margin(margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False) -> TreeLoss:
-    """``loss(y, target=None, *, {signature}``: each anchor is nearer to its positive than to its negative.
+    """A loss of triplets of vectors: an anchor shall be nearer to its positive than to its negative.
 
     l = max(0, d(anchor, positive) - d(anchor, negative) + margin), with d(x, z) = (Σ |x - z + eps|^p)^(1/p).
 
     Args:
-        margin: by how much the negative shall be farther, a positive number.
+        margin: by how much the negative shall be farther, ``>= 0``.
         p: the order of the norm, ``>= 1``; ``float("inf")`` for the largest difference.
         eps: what is added to each difference, ``>= 0``.
         swap: whether the distance to the negative is that of the positive where it is nearer than the anchor.
+
+    Returns:
+        ``loss(y, target=None, *, {signature}`` with
+
         y: ``{"anchor": ..., "positive": ..., "negative": ...}``, vectors, three arrays of floats of one shape
             (batch, ..., features).
         target: nothing, or anything with one item for each example, which ``fit`` needs; it is not looked at.
         {options}
 
-    {returns}
+    Raises:
+        {raises}
 
     Example:
         >>> y = {"anchor": np.zeros((1, 1)), "positive": np.array([[2.0]]), "negative": np.array([[-1.0]])}
@@ -266,7 +291,7 @@ def triplet_margin(margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap:
         convolutional neural networks, eq. 1 and section 3.2; PyTorch, TripletMarginLoss.
     """
     kind = "triplet_margin"
-    margin, eps = checks.positive(kind, "margin", margin), checks.nonnegative(kind, "eps", eps)
+    margin, eps = checks.nonnegative(kind, "margin", margin), checks.nonnegative(kind, "eps", eps)
     p, swap = checks.real(kind, "p", p), checks.flag(kind, "swap", swap)
     if not p >= 1:
         raise ValueError(f"{kind}: p must be a number >= 1, the order of a norm, got {p}; 2 is usual")
@@ -277,7 +302,7 @@ def triplet_margin(margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap:
         between: Any = 0
         if swap:
             other, across = norm(y["positive"] - y["negative"] + eps, p)
-            own = np.heaviside(other - far, far.dtype.type(0.5))[..., None]  # 1 where the anchor is nearer, 0.5 for both
+            own = np.heaviside(other - far, far.dtype.type(0.5))[..., None]  # 0.5 where both are as near
             far, away, between = np.minimum(far, other), own * away, (1 - own) * across
         losses = near - far + margin
         costs = (losses >= 0)[..., None]
@@ -289,7 +314,7 @@ def triplet_margin(margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap:
 
 def _of_tree(
     kind: str, names: tuple[str, ...], formula: Formula, choices: tuple[int, ...] = (), vectors: bool = True
-) -> Any:
+) -> TreeLoss:
     """A loss of a dict of arrays of one shape, with a loss for each element or for each vector.
 
     Args:
@@ -321,7 +346,7 @@ def _of_tree(
     ) -> tuple[Any, dict[str, Array]]:
         return loss(y, target, weights=weights, reduction=reduction)
 
-    return published(loss if choices else of_y, formula, kind, {})
+    return cast(TreeLoss, published(loss if choices else of_y, formula, kind, {}))
 
 
 def _choices(kind: str, target: Any, shape: Shape, weights: Array | None, choices: tuple[int, ...]) -> Array:

@@ -42,6 +42,10 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
     Args:
         blank: the class of no label.
         zero_infinity: whether labels without an alignment have a loss and a gradient of 0, and raise no error.
+
+    Returns:
+        ``loss(y, target, *, {signature}`` with
+
         y: ``{"x": ..., "lengths": ...}``: logits, floats of shape (batch, time, classes), or log-probabilities, which
             are logits; and the number of frames of each, integers of shape (batch,). Frames behind these are not
             looked at.
@@ -49,7 +53,7 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
             (batch, most labels); and the number of labels of each, integers of shape (batch,). It may be 0.
         {options}
 
-    {returns} ``dy["lengths"]`` is None.
+        In dy, ``lengths`` is None.
 
     Raises:
         {raises} Or labels need more frames than there are.

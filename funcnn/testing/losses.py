@@ -137,6 +137,8 @@ def _gradients(case: Case, rng: Rng, tolerance: float, mode: str) -> list[Findin
     gradients = tree.flatten({"y": dy})
     findings = []
     for path, leaf in tree.flatten({"y": case.y}).items():
+        if leaf.dtype.kind != "f":  # lengths, for example, have no gradient
+            continue
         gradient = np.zeros_like(leaf) if gradients[path] is None else gradients[path]
         worst = 0.0
         for _ in range(3):

@@ -78,23 +78,51 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: fn.combine([fn.ctc()]), TypeError, 'combine: expected losses as a dict {"name": loss}, got a list'),
     (lambda: fn.combine({}), ValueError, "combine: expected at least one loss, got an empty dict"),
     (lambda: fn.combine({1: fn.ctc()}), TypeError, "combine: expected the names of outputs as texts, got 1"),
-    (lambda: fn.combine({"a": "mse"}), TypeError, "combine: the loss of 'a': expected a function, got 'mse'; write fn.mean"),
+    (
+        lambda: fn.combine({"a": "mse"}),
+        TypeError,
+        "combine: the loss of 'a': expected a function, got 'mse'; write fn.mean",
+    ),
     (lambda: fn.combine({"a": fn.ctc}), TypeError, r"combine: the loss of 'a': .* call it: ctc\(...\)"),
     (lambda: fn.combine(LOSSES, [1, 2]), TypeError, 'combine: expected weights as a dict {"name": number}, got a list'),
-    (lambda: fn.combine(LOSSES, {"sizes": 1}), ValueError, r"combine: a weight of 'sizes', but the losses are of \['digit'"),
-    (lambda: fn.combine(LOSSES, {"size": -1}), ValueError, "combine: the weight of 'size' must be a number >= 0, got -1"),
-    (lambda: fn.combine(LOSSES, {"size": fn.constant(1.0)}), TypeError, "combine: the weight of 'size': expected a number"),
-    (lambda: fn.combine(LOSSES)(Y["size"], TARGET), TypeError, r"expected y, .* as a dict with \['digit', 'size'\], got"),
+    (
+        lambda: fn.combine(LOSSES, {"sizes": 1}),
+        ValueError,
+        r"combine: a weight of 'sizes', but the losses are of \['digit'",
+    ),
+    (
+        lambda: fn.combine(LOSSES, {"size": -1}),
+        ValueError,
+        "combine: the weight of 'size' must be a number >= 0, got -1",
+    ),
+    (
+        lambda: fn.combine(LOSSES, {"size": fn.constant(1.0)}),
+        TypeError,
+        "combine: the weight of 'size': expected a number",
+    ),
+    (
+        lambda: fn.combine(LOSSES)(Y["size"], TARGET),
+        TypeError,
+        r"expected y, .* as a dict with \['digit', 'size'\], got",
+    ),
     (lambda: fn.combine(LOSSES)({"size": Y["size"]}, TARGET), ValueError, r"got \['size'\]; 'digit' is missing"),
     (lambda: fn.combine(LOSSES)(Y, TARGET["size"]), TypeError, "combine: expected target as a dict with"),
-    (lambda: fn.combine(LOSSES)(Y, {"digit": [0, 1]}), ValueError, "combine: expected target with .* 'size' is missing"),
+    (
+        lambda: fn.combine(LOSSES)(Y, {"digit": [0, 1]}),
+        ValueError,
+        "combine: expected target with .* 'size' is missing",
+    ),
     (lambda: fn.combine(LOSSES)(Y, TARGET, reduction="all"), ValueError, 'combine: reduction must be "mean", "sum" or'),
     (
         lambda: fn.combine(LOSSES)(Y, TARGET, reduction="none"),
         ValueError,
         r'combine: reduction="none" adds losses of one shape, got \(2,\), \(2, 1\)',
     ),
-    (lambda: fn.combine({"size": lambda y, t: 3.0})(Y, TARGET), TypeError, r"a loss must return \(value, dy\), got a flo"),
+    (
+        lambda: fn.combine({"size": lambda y, t: 3.0})(Y, TARGET),
+        TypeError,
+        r"a loss must return \(value, dy\), got a flo",
+    ),
 ]
 
 

@@ -63,7 +63,9 @@ def test_labels_without_an_alignment_count_nothing_if_so_asked() -> None:
     assert value[2] == 0  # no labels and no frames are certain
     assert not dy["x"][0].any()
     assert dy["x"][1].any()
-    with pytest.raises(ValueError, match=r"ctc: the labels of example 0 need 4 frames, 3 for labels and 1 between equal"):
+    with pytest.raises(
+        ValueError, match=r"ctc: the labels of example 0 need 4 frames, 3 for labels and 1 between equal"
+    ):
         fn.ctc()(short, TARGET)
     short["lengths"][0] = 4
     assert np.isfinite(fn.ctc()(short, TARGET)[0])
@@ -96,9 +98,7 @@ def test_what_is_behind_the_end_or_has_a_weight_of_0_counts_nothing(bad: float) 
 
 def test_large_logits_are_limits() -> None:
     x = np.array([[[0.0, 1e38], [3e38, 0.0]]], np.float32)
-    value, dy = fn.ctc()(
-        {"x": x, "lengths": np.array([2])}, {"labels": np.array([[1]]), "lengths": np.array([1])}
-    )
+    value, dy = fn.ctc()({"x": x, "lengths": np.array([2])}, {"labels": np.array([[1]]), "lengths": np.array([1])})
     assert value == 0
     assert not dy["x"].any()
     assert dy["x"].dtype == np.float32
@@ -132,19 +132,43 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: fn.ctc(zero_infinity=0), TypeError, "ctc: zero_infinity must be True or False, got 0"),
     (lambda: fn.ctc(blank=4)(Y, TARGET), ValueError, "blank=4 is no class of y.*, whose classes are 0 to 3"),
     (lambda: fn.ctc()(X, TARGET), TypeError, 'ctc: expected y as a dict {"x": ..., "lengths": ...}, got a ndarray'),
-    (lambda: fn.ctc()(Y, LABELS), TypeError, 'ctc: expected target as a dict {"labels": ..., "lengths": ...}, got a nda'),
+    (
+        lambda: fn.ctc()(Y, LABELS),
+        TypeError,
+        'ctc: expected target as a dict {"labels": ..., "lengths": ...}, got a nda',
+    ),
     (lambda: fn.ctc()({"x": X}, TARGET), ValueError, r"ctc: expected y as a dict .* got one with \['x'\]"),
-    (changed("y", "x", X[0]), ValueError, r'ctc: expected y\["x"\] of axes \(batch, time, classes\), got shape \(6, 4\)'),
+    (
+        changed("y", "x", X[0]),
+        ValueError,
+        r'ctc: expected y\["x"\] of axes \(batch, time, classes\), got shape \(6, 4\)',
+    ),
     (changed("y", "x", X.astype(int)), TypeError, r'ctc: expected y\["x"\], the model\'s output, .* got int64'),
     (changed("y", "lengths", FRAMES[:2]), ValueError, r'ctc: expected y\["lengths"\] of shape \(3,\), one for each'),
     (changed("y", "lengths", FRAMES + 0.5), TypeError, r'ctc: expected y\["lengths"\] as integers, got float64'),
     (changed("y", "lengths", FRAMES + 1), ValueError, r'ctc: expected y\["lengths"\] from 0 to 6, got 3 to 7'),
     (changed("target", "lengths", -LENGTHS), ValueError, r'expected target\["lengths"\] from 0 to 3, got -3 to 0'),
-    (changed("target", "labels", LABELS[:2]), ValueError, r"with 3 examples as in y.*, got \(2, 3\); fill shorter ones"),
-    (changed("target", "labels", LABELS[0]), ValueError, r'expected target\["labels"\] of shape \(batch, most labels\)'),
+    (
+        changed("target", "labels", LABELS[:2]),
+        ValueError,
+        r"with 3 examples as in y.*, got \(2, 3\); fill shorter ones",
+    ),
+    (
+        changed("target", "labels", LABELS[0]),
+        ValueError,
+        r'expected target\["labels"\] of shape \(batch, most labels\)',
+    ),
     (changed("target", "labels", LABELS * 1.0), TypeError, "ctc: expected integer labels, got float64"),
-    (changed("target", "labels", LABELS + 1), ValueError, r"labels from 0 to 3 other than the blank, 0, got 4 in example 1"),
-    (changed("target", "labels", LABELS - 1), ValueError, "labels from 0 to 3 other than the blank, 0, got 0 in example 0"),
+    (
+        changed("target", "labels", LABELS + 1),
+        ValueError,
+        r"labels from 0 to 3 other than the blank, 0, got 4 in example 1",
+    ),
+    (
+        changed("target", "labels", LABELS - 1),
+        ValueError,
+        "labels from 0 to 3 other than the blank, 0, got 0 in example 0",
+    ),
     (changed("y", "lengths", FRAMES - 2), ValueError, "ctc: the labels of example 0 need 4 frames, .* but y has 3"),
     (lambda: fn.ctc()(Y, TARGET, weights=[1, 1]), ValueError, r"ctc: expected weights of shape \(3,\), got \(2,\)"),
 ]

@@ -87,9 +87,7 @@ def cosine_similarity(seed: int, margin: float, axes: tuple[int, ...]) -> LossCa
     both = vectors(seed, ("y", "t"), axes)
     y, target = both["y"], both["t"]
     y[-1] *= margin  # 0 among them
-    return LossCase(
-        fn.cosine_similarity, y, target, lambda y: -F.cosine_similarity(y, torch.tensor(target), dim=-1)
-    )
+    return LossCase(fn.cosine_similarity, y, target, lambda y: -F.cosine_similarity(y, torch.tensor(target), dim=-1))
 
 
 def contrastive(seed: int, margin: float, axes: tuple[int, ...]) -> LossCase:
