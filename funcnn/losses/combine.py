@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from funcnn import checks, tree
 from funcnn.aliases import Number
-from funcnn.losses.core import Loss, Reduction, TreeLoss, check_reduction, published
+from funcnn.calls import explained
+from funcnn.losses.core import Loss, Reduction, TreeLoss, check_reduction
 from funcnn.recorded import recorded
 from funcnn.wording import shown
 
@@ -82,7 +83,8 @@ def combine(losses: Mapping[str, Loss], weights: Mapping[str, Number] | None = N
             dy[name] = _times(factor, gradient)
         return _sum(values), dy
 
-    return cast(TreeLoss, published(combined, combined, "combine", {}))
+    combined.__name__ = combined.__qualname__ = "combine"
+    return cast(TreeLoss, explained(combined))
 
 
 def _sum(values: list[Any]) -> Any:

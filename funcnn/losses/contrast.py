@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.calls import explained
 from funcnn.kernels.softmax import limits, shifted_exponentials
 from funcnn.losses.core import (
     Reduction,
@@ -19,7 +20,6 @@ from funcnn.losses.core import (
     check_tree,
     documented,
     factors,
-    published,
     read_weights,
     reduced,
 )
@@ -92,7 +92,8 @@ def info_nce(temperature: float = 0.07, symmetric: bool = False) -> TreeLoss:
             ds /= temperature
             return value, {"a": pull_a(ds @ v), "b": pull_b(ds.T @ u)}
 
-    return cast(TreeLoss, published(loss, _own_among_all, kind, {}))
+    loss.__name__ = loss.__qualname__ = kind
+    return cast(TreeLoss, explained(loss))
 
 
 def _own_among_all(z: Array, among: Array, careful: bool) -> tuple[Array, Array]:

@@ -200,6 +200,8 @@ losses += [partial(fn.softmax_cross_entropy, label_smoothing=0.1), partial(fn.hu
 total: float = fn.mean_squared_error(y, y, reduction="sum")[0] + fn.huber()(y, y, weights=np.ones(12))[0]
 each, dy = fn.softmax_cross_entropy(y, labels, class_weights=np.ones(y.shape[1]), ignore_index=-1, reduction="none")
 print(each.shape, fn.quantile(0.5)(y, y, reduction="none")[0].max(), total, dy.dtype)
+losses += [fn.ctc(blank=np.int64(2)), fn.info_nce(0.1), fn.triplet_margin(p=np.float64(1)), fn.cosine_similarity]
+losses += [fn.combine({"digit": fn.softmax_cross_entropy, "pair": fn.contrastive()}, weights={"pair": 0.5})]
 metrics: dict[str, fn.Metric] = {
     "accuracy": fn.metrics.accuracy,
     "f1": fn.metrics.f1,
