@@ -80,7 +80,8 @@ def info_nce(temperature: float = 0.07, symmetric: bool = False) -> TreeLoss:
         among = np.zeros(len(a), a.dtype)
         if w is not None:
             a, b = (np.where(w[:, None] > 0, x, 0) for x in (a, b))
-            among = np.log(w, out=np.full(len(w), -np.inf), where=w > 0).astype(a.dtype)
+            times = checks.weights(weights, a.shape[:1], kind, False)  # each counts as often among the others
+            among = np.log(times, out=np.full(len(a), -np.inf), where=w > 0).astype(a.dtype)
         scale = factors(kind, w, a.shape[:1], a.dtype, reduction)
         with np.errstate(over="ignore", invalid="ignore"):
             (u, pull_a), (v, pull_b) = (direction(x, _length(x), MIN_LENGTH) for x in (a, b))

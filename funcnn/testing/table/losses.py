@@ -119,5 +119,5 @@ def table_of_losses() -> list[LossRow]:
         (losses.info_nce(symmetric=True), pair, LABELS),
         (losses.ctc(), series, texts),
         (partial(losses.ctc(blank=0, zero_infinity=True), reduction="sum"), series, texts),
-        (losses.combine({"a": losses.softmax_cross_entropy, "b": losses.huber()}, {"b": 0.5}), pair, both),
+        (losses.combine({"a": losses.softmax_cross_entropy, "b": losses.cosine_similarity}, {"b": 0.5}), pair, both),
     ]
