@@ -98,6 +98,9 @@ def test_vectors_of_zeros_have_a_cosine_of_0_and_a_finite_gradient() -> None:
     value, dy = fn.cosine_similarity(zero, b)
     assert value == 0
     np.testing.assert_allclose(dy, [[-0.6e8, -0.8e8]])
+    value, dy = fn.cosine_similarity(np.array([[5e-9, 0.0]]), b)  # divided by 1e-8, it is linear
+    assert value == pytest.approx(-0.3)
+    np.testing.assert_allclose(dy, [[-0.6e8, -0.8e8]])
     value, dy = fn.cosine_embedding()({"a": zero, "b": b}, [1])
     assert value == 1
     np.testing.assert_allclose(dy["a"], [[-0.6e6, -0.8e6]], rtol=1e-7)
@@ -138,6 +141,13 @@ def test_a_negative_near_the_positive_is_swapped() -> None:
     value, dy = fn.triplet_margin(margin=2.0, eps=0.0, swap=True)(y)
     assert value == 3 - 1 + 2
     assert {name: leaf.item() for name, leaf in dy.items()} == {"anchor": -1, "positive": 2, "negative": -1}
+
+
+def test_a_negative_as_near_to_both_has_half_of_each_gradient() -> None:
+    y = {"anchor": np.array([[0.0]]), "positive": np.array([[2.0]]), "negative": np.array([[1.0]])}
+    value, dy = fn.triplet_margin(margin=2.0, eps=0.0, swap=True)(y)
+    assert value == 2 - 1 + 2
+    assert {name: leaf.item() for name, leaf in dy.items()} == {"anchor": -0.5, "positive": 0.5, "negative": 0}
 
 
 def test_info_nce_is_the_cross_entropy_of_cosines() -> None:
