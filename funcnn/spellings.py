@@ -108,6 +108,8 @@ ELSEWHERE = {
     **dict.fromkeys(["clipnorm", "clipvalue"], "write fn.chain(fn.clip_by_global_norm(1.0), optimizer)"),
     **dict.fromkeys(["num_workers", "pin_memory", "workers"], "examples are in memory, so leave it out"),
     "drop_last": "the last, short batch is kept",
+    **dict.fromkeys(["sample_weight", "sample_weights", "class_weight"],
+                    "weights of examples stand beside the data, (x, target, weights)"),
 }  # fmt: skip
 """Keywords of others that no argument stands for, and what takes their place."""
 

@@ -176,6 +176,11 @@ def test_weights_that_do_not_fit_raise_before_training(call: str, weights: Any, 
         CALLS[call]((X, LABELS, weights))
 
 
+def test_the_keyword_of_others_is_told_where_weights_stand() -> None:
+    with pytest.raises(TypeError, match=r"'sample_weight'; weights of examples stand beside the data, \(x, target, w"):
+        fit((X, LABELS), sample_weight=WEIGHTS)
+
+
 def test_weights_of_another_shape_than_the_losses_raise() -> None:
     with pytest.raises(ValueError, match=r"softmax_cross_entropy: expected weights of shape \(30,\), got \(30, 2\)"):
         fit((X, LABELS, np.ones((30, 2))))
