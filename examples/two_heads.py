@@ -13,12 +13,7 @@ model = fn.serial(
     fn.conv2d(8, 5, activation=fn.relu), fn.max_pool2d(2), fn.flatten, fn.dense(64, activation=fn.relu),
     fn.branch(digit=fn.dense(10), odd=fn.dense(1)),
 )  # fmt: skip
-
-
-def loss(y, target):
-    digit, ddigit = fn.softmax_cross_entropy(y["digit"], target["digit"])
-    odd, dodd = fn.sigmoid_cross_entropy(y["odd"], target["odd"])
-    return digit + odd, {"digit": ddigit, "odd": dodd}
+loss = fn.combine({"digit": fn.softmax_cross_entropy, "odd": fn.sigmoid_cross_entropy})
 
 
 def correct(y, target):

@@ -32,8 +32,9 @@ Arrays: TypeAlias = Array | dict[str, Any]
 Params: TypeAlias = dict[str, Any]
 """The tree of a model's parameters: plain nested dicts of arrays."""
 
-Data: TypeAlias = tuple[Arrays, Arrays]
-"""``(x, target)``: each is an array or a nested dict of arrays, all with one example per index."""
+Data: TypeAlias = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array]
+"""``(x, target)`` or ``(x, target, weights)``: x and target are arrays or nested dicts of arrays, weights an array, all
+with one example per index."""
 
 Labelled: TypeAlias = tuple[Array, Array]
 """``(x, labels)``: data of two arrays, as a data set has them."""

@@ -25,7 +25,7 @@ __all__ = [
     "flag", "float_array", "float_dtype", "fraction", "function", "images", "is_constructor", "is_function",
     "is_iterable", "labels", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix",
     "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps",
-    "weights", "what",
+    "takes_keyword", "weights", "what",
 ]  # fmt: skip
 
 
@@ -235,6 +235,21 @@ def accepts(function: Callable[..., Any], arguments: Sequence[str]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def takes_keyword(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be called with this keyword; of functions in C it may not be known, and is denied.
+
+    Example:
+        >>> takes_keyword(lambda y, target, weights=None: 0, "weights")
+        True
+    """
+    signature = signature_of(function)
+    parameters = () if signature is None else signature.parameters.values()
+    return any(
+        p.kind is p.VAR_KEYWORD or (p.name == name and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        for p in parameters
+    )
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

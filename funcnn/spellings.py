@@ -108,6 +108,8 @@ ELSEWHERE = {
     **dict.fromkeys(["clipnorm", "clipvalue"], "write fn.chain(fn.clip_by_global_norm(1.0), optimizer)"),
     **dict.fromkeys(["num_workers", "pin_memory", "workers"], "examples are in memory, so leave it out"),
     "drop_last": "the last, short batch is kept",
+    **dict.fromkeys(["sample_weight", "sample_weights", "class_weight"],
+                    "weights of examples stand beside the data, (x, target, weights)"),
 }  # fmt: skip
 """Keywords of others that no argument stands for, and what takes their place."""
 
@@ -166,6 +168,11 @@ NAMES = {
                     "fn.spatial_dropout(rate)"),
     **dict.fromkeys(["stochasticdepth", "droppath"], "fn.drop_path(rate)"),
     "mse": "fn.mean_squared_error", "mseloss": "fn.mean_squared_error", "l2": "fn.mean_squared_error",
+    "hingeembeddingloss": "fn.hinge_embedding()", "marginrankingloss": "fn.margin_ranking()",
+    "cosineembeddingloss": "fn.cosine_embedding()", "cosinesimilarityloss": "fn.cosine_similarity",
+    "tripletmarginloss": "fn.triplet_margin()", "tripletloss": "fn.triplet_margin()",
+    "contrastiveloss": "fn.contrastive()", "ntxentloss": "fn.info_nce(symmetric=True)",
+    "cliploss": "fn.info_nce(symmetric=True)", "ctcloss": "fn.ctc()",
     "squarederror": "fn.mean_squared_error", "meansquarederror": "fn.mean_squared_error",
     "crossentropy": "fn.softmax_cross_entropy", "crossentropyloss": "fn.softmax_cross_entropy",
     "sparsecategoricalcrossentropy": "fn.softmax_cross_entropy", "categoricalcrossentropy": "fn.softmax_cross_entropy",

@@ -55,7 +55,7 @@ def test_losses_and_metrics_take_the_same_keywords() -> None:
     labels, ones = np.array([1, 1, 0]), np.ones(3)
     of_labels = {"hinge", "squared_hinge", "soft_margin", "multilabel_soft_margin", "multilabel_margin"}
     by_element = {"r2", "mae", "rmse", "binary_cross_entropy", "sigmoid_cross_entropy", "log_cosh"}
-    by_element |= {"mean_squared_error", "mean_absolute_error", "mean_squared_log_error"}
+    by_element |= {"mean_squared_error", "mean_absolute_error", "mean_squared_log_error", "cosine_similarity"}
     assert len(METRICS) >= 14
     assert len(LOSSES) >= 5
     for name, function in {**METRICS, **LOSSES}.items():

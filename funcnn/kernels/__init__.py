@@ -4,7 +4,8 @@ The mathematics of a layer is in ``layers/``, the array work here. ``windows`` s
 one to three axes, and ``layout`` how an image lies in memory. Layers call ``convolution``, ``transposed``,
 ``pooling``, ``lp_pooling``, ``adaptive_pooling`` and ``patches``; a convolution is computed with ``buffers``,
 ``small_batch`` or ``scatter``. What is done to its output is an ``epilogue``, and how its work is cut up is in
-``tuning``. Where a layer chooses between a number and 0, ``selection`` does it.
+``tuning``. Where a layer chooses between a number and 0, ``selection`` does it. ``ctc`` sums over the alignments of a
+sequence of labels.
 
 A new kernel is a file with a plain function; its test compares it with the slow loops in ``tests/kernels/oracle.py``.
 """

@@ -5,7 +5,6 @@ A direction v tells a wrong gradient from a right one: ``<dy, v>`` must be the d
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -71,7 +70,7 @@ def check_loss(loss: Loss, y: Arrays, target: Arrays, rng: Rng = 0, tolerance: f
     verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what does not return (value, dy)
     findings += [*_gradients(case, rng, tolerance, ""), _is_close(case, case32)]
     findings += [*_pure(case, "float64"), *_pure(case32, "float32"), *_sizes(case)]
-    if takes_weights(loss):
+    if checks.takes_keyword(loss, "weights"):
         findings += _weights(case, rng, tolerance)
     return verdict(Report(subject, tuple(findings)))
 
@@ -112,13 +111,6 @@ def cast(batch: Tree, dtype: Any) -> Tree:
     return tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf, batch)
 
 
-def takes_weights(function: Callable[..., Any]) -> bool:
-    """Whether a loss or a metric has the keyword ``weights``."""
-    signature = checks.signature_of(function)
-    found = None if signature is None else signature.parameters.get("weights")
-    return found is not None and found.kind is not inspect.Parameter.POSITIONAL_ONLY
-
-
 def _forms(case: Case, mode: str) -> list[Finding]:
     """A number, and a gradient like y, with None where the loss does not depend on a leaf."""
     with must_return("value", mode):
@@ -145,6 +137,8 @@ def _gradients(case: Case, rng: Rng, tolerance: float, mode: str) -> list[Findin
     gradients = tree.flatten({"y": dy})
     findings = []
     for path, leaf in tree.flatten({"y": case.y}).items():
+        if leaf.dtype.kind != "f":  # lengths, for example, have no gradient
+            continue
         gradient = np.zeros_like(leaf) if gradients[path] is None else gradients[path]
         worst = 0.0
         for _ in range(3):

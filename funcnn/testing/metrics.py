@@ -16,7 +16,7 @@ from funcnn.recorded import spelled
 from funcnn.shapes import specs
 from funcnn.testing.compare import differing, read_only
 from funcnn.testing.laws import FLOAT32_TOLERANCE
-from funcnn.testing.losses import cast, given_batch, takes_weights
+from funcnn.testing.losses import cast, given_batch
 from funcnn.testing.report import Finding, Report, must_raise, must_return, verdict
 from funcnn.training.batching import take
 from funcnn.training.evaluate import Metric
@@ -73,7 +73,7 @@ def check_metric(metric: Metric, y: Arrays, target: Arrays) -> Report:
         Finding("dtype", "float32 is close to float64", close, FLOAT32_TOLERANCE),
         Finding("batch", "one example", 0.0, 0.0),
     ]
-    if takes_weights(metric):
+    if checks.takes_keyword(metric, "weights"):
         findings += _weights(metric, y, target, value)
     return verdict(Report(f"{spelled(metric)} on {specs(y)}", tuple(findings)))
 

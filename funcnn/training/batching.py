@@ -1,7 +1,8 @@
 """Batches of examples, in a new random order in each epoch, and splits into training and validation data.
 
 The order depends only on a key and the number of the epoch, so a run can be resumed at any batch. Examples are a tree:
-an array, or a nested dict of arrays, all with one example per index.
+an array, or a nested dict of arrays, all with one example per index. Weights say how much each example counts, and go
+through batches and splits beside it.
 """
 
 from __future__ import annotations
@@ -75,9 +76,10 @@ def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
     """Split the examples at random into two parts, with the same fraction of each class (a stratified split).
 
     Args:
-        data: ``(x, target)``, arrays or nested dicts of arrays. Classes are integer labels (n,), unless all differ;
-            one-hot rows; and zeros and ones of any type, of shape (n,) or (n, 1). Other targets, dicts among them, are
-            split without regard to their values; so are integers that are not classes, as floats.
+        data: ``(x, target)``, arrays or nested dicts of arrays, or ``(x, target, weights)``. Classes are integer labels
+            (n,), unless all differ; one-hot rows; and zeros and ones of any type, of shape (n,) or (n, 1). Other
+            targets, dicts among them, are split without regard to their values; so are integers that are not classes,
+            as floats.
         fraction: the size of the second part, in (0, 1); each part gets at least one example.
         rng: the key of the split.
 
@@ -86,9 +88,10 @@ def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
         for training, keeps an example of every class, so that ``part`` may be smaller if classes are rare.
 
     Raises:
-        TypeError: the data are not a pair of plain arrays or of nested dicts of them, ``fraction`` is not a number, or
-            ``rng`` is not a key.
-        ValueError: ``fraction`` is outside (0, 1), lengths differ, or there are fewer than two examples.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them, perhaps with weights,
+            ``fraction`` is not a number, or ``rng`` is not a key.
+        ValueError: ``fraction`` is outside (0, 1), lengths differ, there are fewer than two examples, or weights are
+            negative, not finite or all zero.
 
     Example:
         >>> rest, part = split((np.arange(8), np.array([0, 0, 0, 0, 1, 1, 1, 1])), 0.25, rng=0)
@@ -116,8 +119,8 @@ def k_fold(data: Pair, folds: int, rng: Rng) -> Iterator[tuple[Pair, Pair]]:
     """Split the examples for cross-validation: each example is in the validation part of exactly one fold.
 
     Args:
-        data: ``(x, target)``, arrays or nested dicts of arrays, with classes as in ``split``. The only example of a
-            class is missing from the training part of the fold that it validates.
+        data: ``(x, target)`` or ``(x, target, weights)``, arrays or nested dicts of arrays, with classes as in
+            ``split``. The only example of a class is missing from the training part of the fold that it validates.
         folds: the number of parts, from 2 to the number of examples.
         rng: the key of the split.
 
@@ -126,8 +129,10 @@ def k_fold(data: Pair, folds: int, rng: Rng) -> Iterator[tuple[Pair, Pair]]:
         parts differ by one example at most, and so do their numbers of examples of any class.
 
     Raises:
-        TypeError: the data are not a pair of plain arrays or of nested dicts of them, or ``rng`` is not a key.
-        ValueError: lengths differ, or ``folds`` is not a whole number in its range.
+        TypeError: the data are not a pair of plain arrays or of nested dicts of them, perhaps with weights, or ``rng``
+            is not a key.
+        ValueError: lengths differ, ``folds`` is not a whole number in its range, or weights are negative, not finite or
+            all zero.
 
     Example:
         >>> data = np.arange(4), np.array([0, 0, 1, 1])
@@ -165,11 +170,11 @@ def take(data: Any, index: Array | slice) -> Any:
     return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
 
 
-def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
+def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1, names: tuple[str, ...] = ("x", "target")) -> int:
     """The number of examples, or an error that names the array that is none, or that has another length or too few."""
     sizes: dict[str, int] = {}
     for number, part in enumerate(data):
-        name = ("x", "target")[number] if number < 2 else f"data[{number}]"
+        name = names[number] if number < len(names) else f"data[{number}]"
         found = dict(_named_leaves(name, part))
         if not found:
             raise ValueError(f"{kind}: expected {name} as an array or a nested dict of arrays, got a dict without any")
@@ -196,15 +201,28 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1) -> int:
 
 
 def check_data(kind: str, data: Data) -> int:
-    """The number of examples, or an error if the data are not a pair ``(x, target)`` of trees of the same length."""
-    if not isinstance(data, tuple) or len(data) != 2:
+    """The number of examples, or an error if the data are not ``(x, target)`` or ``(x, target, weights)``."""
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
         got = checks.what(data)
         if isinstance(data, list | Iterator):
             got += "; use tuple(data), or tuple(map(np.stack, zip(*data))) if these are pairs"
         elif hasattr(data, "__array__"):
             got += "; write (x, target)"
+        elif isinstance(data, tuple) and len(data) > 3:
+            got += "; only weights may follow, (x, target, weights)"
         raise TypeError(f"{kind}: expected data as a tuple (x, target) of two arrays or dicts of arrays, got {got}")
-    return check_examples(kind, data)
+    n = check_examples(kind, data, names=("x", "target", "weights"))
+    if len(data) == 3:
+        w = data[2]
+        if isinstance(w, dict):
+            raise TypeError(f"{kind}: expected weights as one array of shape (n,), got a dict of {sorted(w)}")
+        checks.weights(w, w.shape, kind)
+    return n
+
+
+def weights_of(data: Data) -> Array | None:
+    """The weights of ``(x, target, weights)``; None of a pair, whose examples all count the same."""
+    return data[2] if len(data) == 3 else None
 
 
 def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 import numpy as np
 
 from funcnn import checks, contract, spellings
-from funcnn.aliases import Arrays, Data, Number, Params, Rng, Tree
+from funcnn.aliases import Array, Arrays, Data, Number, Params, Rng, Tree
 from funcnn.calls import explained
-from funcnn.engine.microbatch import join, output
+from funcnn.engine.microbatch import filled, join, output
 from funcnn.losses import Loss
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.recorded import spelled
-from funcnn.training.batching import check_data, check_examples, take
+from funcnn.training.batching import check_data, check_examples, take, weights_of
 from funcnn.wording import not_parameters, shown
 
 __all__ = ["Metric", "Record", "evaluate", "predict", "value_and_grad"]
@@ -41,21 +41,25 @@ Record: TypeAlias = dict[str, float]
 """The numbers of one evaluation by name."""
 
 
-CheckedLoss: TypeAlias = Callable[[Tree, Tree], tuple[float, Tree]]
-"""A loss whose results are checked."""
+CheckedLoss: TypeAlias = Callable[[Tree, Tree, Array | None], tuple[float, Tree]]
+"""A loss of y, target and weights, or None, whose results are checked."""
 
 
 class LossAndGrads(Protocol):
     """What ``value_and_grad`` returns."""
 
-    def __call__(self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None) -> tuple[float, Params]:
+    def __call__(
+        self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None, *, weights: Array | None = None
+    ) -> tuple[float, Params]:
         """The loss and the gradients of the parameters."""
 
 
 class LossGradsAndOutput(Protocol):
     """What ``value_and_grad`` returns with ``with_output``."""
 
-    def __call__(self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None) -> tuple[float, Params, Tree]:
+    def __call__(
+        self, params: Params, x: Arrays, target: Arrays, rng: Rng | None = None, *, weights: Array | None = None
+    ) -> tuple[float, Params, Tree]:
         """The loss, the gradients of the parameters, and y."""
 
 
@@ -74,8 +78,9 @@ def value_and_grad(model: LayerLike, loss: Loss, with_output: bool = False) -> A
         with_output: whether the function returns y too, for a metric of the batch or a state that the next one needs.
 
     Returns:
-        ``f(params, x, target, rng=None) -> (value, grads)``, or ``(value, grads, y)`` with ``with_output``; with
-        ``rng``, in training mode. x and target are arrays or nested dicts of arrays.
+        ``f(params, x, target, rng=None, *, weights=None) -> (value, grads)``, or ``(value, grads, y)`` with
+        ``with_output``; with ``rng``, in training mode. x and target are arrays or nested dicts of arrays; weights say
+        how much each example counts, and go to the loss. Where all of them are 0, so are the value and the gradients.
 
     Raises:
         TypeError: the model is not a layer, or the loss is not a function; or, once it is called, the loss returns
@@ -91,10 +96,13 @@ def value_and_grad(model: LayerLike, loss: Loss, with_output: bool = False) -> A
         (4.0, array([[4.]]))
     """
     apply, checked = as_layer(model).apply, checked_loss("value_and_grad", loss)
+    takes_weights = checks.takes_keyword(loss, "weights")
 
-    def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None) -> Any:
+    def f(params: Params, x: Tree, target: Tree, rng: Rng | None = None, *, weights: Array | None = None) -> Any:
+        if weights is not None and not takes_weights:
+            check_takes_weights("value_and_grad", loss, {})
         y, vjp_fn = apply(params, x, rng)
-        value, dy = checked(y, target)
+        value, dy = checked(y, target, weights)
         grads, _ = vjp_fn(dy, input_grad=False)
         return (value, grads, y) if with_output else (value, grads)
 
@@ -149,18 +157,20 @@ def evaluate(
     Args:
         model: a layer or a pair.
         params: its parameters.
-        data: ``(x, target)``, arrays or nested dicts of arrays.
-        loss: ``loss(y, target) -> (value, dy)``.
-        metrics: ``{name: metric}``, each ``metric(y, target) -> number``.
+        data: ``(x, target)``, arrays or nested dicts of arrays, or ``(x, target, weights)`` with an array that says how
+            much each example counts.
+        loss: ``loss(y, target) -> (value, dy)``; with weights in the data, ``loss(y, target, weights=...)``.
+        metrics: ``{name: metric}``, each ``metric(y, target) -> number``, with ``weights=...`` likewise.
         batch_size: the number of examples predicted at a time.
 
     Returns:
         ``{"loss": ..., name: ...}``.
 
     Raises:
-        TypeError: the data are not a pair of arrays or of nested dicts of arrays, the metrics are not a dict of
-            functions, or the loss or a metric returns something else.
-        ValueError: lengths differ, there is no example, or a metric is called "loss".
+        TypeError: the data are not a pair of arrays or of nested dicts of arrays, perhaps with weights, the metrics are
+            not a dict of functions, or the loss or a metric returns something else or takes no weights.
+        ValueError: lengths differ, there is no example, weights are negative, not finite or all zero, or a metric is
+            called "loss".
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -170,6 +180,8 @@ def evaluate(
     """
     check_data("evaluate", data)
     checked, metrics = checked_loss("evaluate", loss, gradient=False), check_metrics("evaluate", metrics)
+    if weights_of(data) is not None:
+        check_takes_weights("evaluate", loss, metrics)
     return scores(model, params, data, checked, metrics, batch_size)
 
 
@@ -177,22 +189,29 @@ def scores(
     model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int
 ) -> Record:
     """The same with arguments that are checked already."""
-    x, target = data
+    x, target, weights = data[0], data[1], weights_of(data)
     y = predict(model, params, x, batch_size)
     # The loss comes first: if it is NaN, a metric may raise an error.
-    found = {"loss": loss(y, target)[0]}
+    found = {"loss": loss(y, target, weights)[0]}
     for key, metric in metrics.items():
         name = f"the metric {key!r}"
-        found[key] = checks.returned_number(name, called(name, metric, y, target))
+        found[key] = checks.returned_number(name, called(name, metric, y, target, **_keyword(weights)))
     return found
+
+
+def _keyword(weights: Array | None) -> dict[str, Array]:
+    """The keyword of a loss or a metric, which need not know it if there are no weights."""
+    return {} if weights is None else {"weights": weights}
 
 
 def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> CheckedLoss:
     """The same loss, but an error names it if it does not return a number and, where it is used, a gradient like y."""
     function, name = _of_y_and_target(kind, "loss", loss), f"the loss {spelled(loss)}"
 
-    def checked(y: Tree, target: Tree) -> tuple[float, Tree]:
-        returned = called(name, function, y, target)
+    def checked(y: Tree, target: Tree, weights: Array | None = None) -> tuple[float, Tree]:
+        if weights is not None and not np.any(weights):  # a batch of examples that do not count
+            return 0.0, filled(None, y)
+        returned = called(name, function, y, target, **_keyword(weights))
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise TypeError(f"{name} must return a pair (value, dy), got {checks.what(returned)}; {GRADIENT}")
         value, dy = returned
@@ -209,13 +228,25 @@ def checked_loss(kind: str, loss: Loss, gradient: bool = True) -> CheckedLoss:
     return checked
 
 
-def called(name: str, function: Callable[..., Any], *args: Any) -> Any:
+def called(name: str, function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Call a function of the user; an error in it gets a note that says which one it was."""
     try:
-        return function(*args)
+        return function(*args, **keywords)
     except Exception as error:
         error.add_note(f"in {name}")
         raise
+
+
+def check_takes_weights(kind: str, loss: Loss, metrics: Mapping[str, Metric]) -> None:
+    """Raise if the loss or a metric lacks the keyword for the weights that stand beside the data."""
+    functions: dict[str, Callable[..., Any]] = {f"the loss {spelled(loss)}": loss}
+    functions |= {f"the metric {name!r}": metric for name, metric in metrics.items()}
+    for name, function in functions.items():
+        if not checks.takes_keyword(function, "weights"):
+            raise TypeError(
+                f"{kind}: the examples have weights, but {name} takes none; let it be a function of "
+                "(y, target, weights=None), or leave the weights out"
+            )
 
 
 def check_metrics(kind: str, metrics: Mapping[str, Metric] | None) -> Mapping[str, Metric]:

@@ -23,8 +23,8 @@ from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import batches, check_data, split
-from funcnn.training.evaluate import Metric, Record, check_metrics, checked_loss
+from funcnn.training.batching import batches, check_data, split, weights_of
+from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import Loop, Store, attach
 from funcnn.training.run import (
@@ -71,15 +71,18 @@ def fit(
         model: a layer or a pair.
         params: the parameters to start from; ``model.init(shape, rng)``.
         optimizer: ``adam(1e-3)``, for example, or a pair ``(init, update)`` of your own.
-        train: ``(x, target)``; each is an array or, for several inputs or outputs, a nested dict of arrays.
+        train: ``(x, target)``; each is an array or, for several inputs or outputs, a nested dict of arrays. Or
+            ``(x, target, weights)``: weights are an array of shape (n,), or of more leading axes of y, and say how much
+            each example counts. They go to the loss and the metrics as their keyword ``weights``, those of a batch in
+            each step. A batch whose weights are all 0 has a loss and a gradient of 0.
         loss: ``loss(y, target) -> (value, dy)``, with dy like y.
         epochs: the number of passes over the training data, ``>= 0``.
         batch_size: the number of examples in a step.
         rng: the key of everything random: the split, the batches, and step s trains under ``fold(rng, s)``.
         metrics: ``{name: metric}``, evaluated together with the loss; each is ``metric(y, target) -> number``.
-        validation: ``(x, target)`` to evaluate on, not to train on.
+        validation: ``(x, target)`` or ``(x, target, weights)`` to evaluate on, not to train on.
         validation_split: instead, the fraction of ``train`` to split off for validation, as ``split`` does: stratified
-            by class if the target is an array of classes.
+            by class if the target is an array of classes, and with its weights if there are some.
         opt_state: to go on after a loop of your own, the optimizer state it ended with; ``optimizer.init(params)`` by
             default.
         start: to go on after a loop of your own, the number of steps it made, which is also that of ``opt_state``.
@@ -112,10 +115,11 @@ def fit(
             optimizer state has. Its ``result`` is the ``Fit`` of the last evaluation before that, or what the run
             started from.
         TypeError: the data are not pairs of arrays or of nested dicts of arrays, the metrics are not a dict, the
-            optimizer is not one, the loss, a metric or a callback is not a function or returns something else.
-        ValueError: lengths differ, there is no example, a number is out of range, both kinds of validation data are
-            given, ``start`` is not the step of ``opt_state``, or the file holds another run; the message says in what
-            it differs.
+            optimizer is not one, the loss, a metric or a callback is not a function or returns something else, or the
+            loss or a metric takes no weights where the data have some.
+        ValueError: lengths differ, there is no example, a number is out of range, weights are negative, not finite or
+            all zero, both kinds of validation data are given, ``start`` is not the step of ``opt_state``, or the file
+            holds another run; the message says in what it differs.
         FileNotFoundError: there is no file to resume, or no folder for the checkpoint.
         BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
@@ -134,6 +138,8 @@ def fit(
     parts = _parts(train, validation, validation_split, key)
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
+    if any(weights_of(part) is not None for part in parts.values()):
+        check_takes_weights("fit", loss, metrics)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
     batch_size = checks.size("fit", "batch_size", batch_size)
@@ -176,10 +182,10 @@ def fit(
             try:
                 if not start:
                     loop.epoch_ended()
-                for x, target in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
+                for batch in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
                     if loop.decision.stop:
                         break
-                    value = loop.step(x, target)
+                    value = loop.step(*batch)
                     if show is not None:
                         show(loop.run.step - first, f"loss {value:.4f}")
                     loop.epoch_ended()
@@ -331,6 +337,8 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
     elif checks.real("fit", "validation_split", validation_split):
         fraction = checks.proper_fraction("fit", "validation_split", validation_split)
         train, validation = split(train, fraction, fold(rng, "split"))
+        for name, part in {"train": train, "validation": validation}.items():  # one may have all weights that are not 0
+            check_data(f"fit, validation_split, the {name} part", part)
     return {"train": train} | ({} if validation is None else {"validation": validation})
 
 

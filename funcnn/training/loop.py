@@ -100,17 +100,18 @@ class Loop:
 
     # The run
 
-    def step(self, x: Tree, target: Tree) -> float:
+    def step(self, x: Tree, target: Tree, weights: Array | None = None) -> float:
         """Make one step, and return the loss before it."""
         run, key = self.run, fold(self.key, self.run.step)
         try:
             y, vjp_fn = self.layer.apply(run.params, x, key)
-            value, dy = self.finite_loss(y, target)
+            value, dy = self.finite_loss(y, target, weights)
             grads, _ = vjp_fn(dy, input_grad=False)
         except _NonFiniteLoss as error:
-            raise self.diverged(str(error), run, self.repeated(run.params, x, target, key)) from None
+            raise self.diverged(str(error), run, self.repeated(run.params, (x, target, weights), key)) from None
         if path := _first_nonfinite(run.params, grads, grads):
-            raise self.diverged(f"the gradient of {path} is not finite", run, self.repeated(run.params, x, target, key))
+            repeat = self.repeated(run.params, (x, target, weights), key)
+            raise self.diverged(f"the gradient of {path} is not finite", run, repeat)
         with self.deferral:
             params, opt_state = run.params, run.opt_state
             if not self.owned and self.optimizer.donates:
@@ -168,8 +169,8 @@ class Loop:
         except ValueError:
             # To a batch norm, values that overflowed look like statistics that nobody has measured; in training the
             # loss is NaN then.
-            x, target = batch(0)
-            self.finite_loss(self.layer.apply(params, x, self.key)[0], target)
+            x, *rest = batch(0)
+            self.finite_loss(self.layer.apply(params, x, self.key)[0], *rest)
             raise
 
     # The end
@@ -241,9 +242,9 @@ class Loop:
         """The paths of what is not finite in the optimizer state; what that of another library holds is not known."""
         return _nonfinite_paths(self.run.opt_state) if self.optimizer.donates else iter(())
 
-    def finite_loss(self, y: Tree, target: Tree) -> tuple[float, Tree]:
+    def finite_loss(self, y: Tree, target: Tree, weights: Array | None = None) -> tuple[float, Tree]:
         """The loss, but it raises if its value is NaN or infinite, before the parameters become so."""
-        value, dy = self.loss(y, target)
+        value, dy = self.loss(y, target, weights)
         if not math.isfinite(value):
             raise _NonFiniteLoss(f"the loss is {value}")
         return value, dy
@@ -270,12 +271,13 @@ class Loop:
             return ""
         return ""
 
-    def repeated(self, params: Params, x: Tree, target: Tree, key: Key) -> Callable[[Layer], Any]:
+    def repeated(self, params: Params, batch: tuple[Tree, Tree, Array | None], key: Key) -> Callable[[Layer], Any]:
         """The forward and the backward pass of a step once more, of a model that checks each layer."""
+        x, target, weights = batch
 
         def repeat(layer: Layer) -> None:
             y, vjp_fn = layer.apply(params, x, key)
-            vjp_fn(self.loss(y, target)[1], input_grad=False)
+            vjp_fn(self.loss(y, target, weights)[1], input_grad=False)
 
         return repeat
 

@@ -236,13 +236,13 @@ def _parameters(params: Tree) -> str:
 
 
 def _examples(data: Any) -> str:
-    """The shapes and dtypes of ``(x, target)``, and the checksum of spaced examples."""
-    x, target = data
-    flat = tree.flatten({"x": x}) | tree.flatten({"target": target})
+    """The shapes and dtypes of ``(x, target)`` or ``(x, target, weights)``, and the checksum of spaced examples."""
+    parts = dict(zip(("x", "target", "weights"), data, strict=False))
+    flat = {path: leaf for name, part in parts.items() for path, leaf in tree.flatten({name: part}).items()}
     n = len(next(iter(flat.values())))
     index = np.linspace(0, n - 1, min(n, FINGERPRINT_EXAMPLES)).astype(int)
     shapes = (f"{path} {leaf.shape} {leaf.dtype}" for path, leaf in flat.items())
-    return f"{', '.join(shapes)}, checksum {_checksum(take({'x': x, 'target': target}, index)):08x}"
+    return f"{', '.join(shapes)}, checksum {_checksum(take(parts, index)):08x}"
 
 
 def _checksum(arrays: Tree) -> int:

@@ -328,7 +328,7 @@ def evaluate_in_fit(model: Any, params: Any, data: Any, loss: Any, metrics: Any)
             TypeError,
             r"expected data as a tuple \(x, target\) of two arrays or dicts of arrays, got a list",
         ),
-        ((X, LABELS, X), None, TypeError, r"expected data as a tuple .* got a tuple of 3"),
+        ((X, LABELS, X, X), None, TypeError, r"expected data as a tuple .* got a tuple of 4"),
         ((X.tolist(), LABELS), None, TypeError, "got a list; use np.asarray"),
         ((X, LABELS.tolist()), None, TypeError, "got a list; use np.asarray"),
         (((X, LABELS), (X, LABELS)), None, TypeError, "got a tuple; use np.asarray"),

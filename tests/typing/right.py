@@ -153,6 +153,7 @@ grads_of_heads, _ = pull({"digit": np.ones_like(outputs["digit"]), "odd": None})
 joined.apply(joined.init(fn.specs(both), 0), both)
 loss_and_grads = fn.value_and_grad(model, fn.softmax_cross_entropy)
 value, grads = loss_and_grads(params, x, labels, rng=(0, 3))
+value, grads = loss_and_grads(params, x, labels, weights=np.ones(12))
 value, grads, y = fn.value_and_grad(model, fn.softmax_cross_entropy, with_output=True)(params, x, labels)
 print(y.mean(), sum(fn.tree.norms(grads).values()))
 
@@ -199,6 +200,8 @@ losses += [partial(fn.softmax_cross_entropy, label_smoothing=0.1), partial(fn.hu
 total: float = fn.mean_squared_error(y, y, reduction="sum")[0] + fn.huber()(y, y, weights=np.ones(12))[0]
 each, dy = fn.softmax_cross_entropy(y, labels, class_weights=np.ones(y.shape[1]), ignore_index=-1, reduction="none")
 print(each.shape, fn.quantile(0.5)(y, y, reduction="none")[0].max(), total, dy.dtype)
+losses += [fn.ctc(blank=np.int64(2)), fn.info_nce(0.1), fn.triplet_margin(p=np.float64(1)), fn.cosine_similarity]
+losses += [fn.combine({"digit": fn.softmax_cross_entropy, "pair": fn.contrastive()}, weights={"pair": 0.5})]
 metrics: dict[str, fn.Metric] = {
     "accuracy": fn.metrics.accuracy,
     "f1": fn.metrics.f1,
@@ -296,6 +299,8 @@ with tempfile.TemporaryDirectory() as folder:
     print(fn.predict(loaded, loaded_params, x).argmax(axis=1), best)
 trained = Trainer(model, descent(0.1)).train((x, labels), focal(), [stop_soon, (count_init, count_update)])
 rest, validation = fn.split((x, labels), fraction=0.25, rng=0)
+weighted, weighted_validation = fn.split((x, labels, np.ones(12)), fraction=0.25, rng=0)
+fn.fit(model, params, optimizer, weighted, fn.softmax_cross_entropy, 1, validation=weighted_validation, verbose=False)
 for train, held_out in fn.k_fold((x, labels), 3, rng=0):
     print(train[0].shape, held_out[1].sum())
 scores = fn.evaluate(model, params, validation, fn.softmax_cross_entropy, metrics)

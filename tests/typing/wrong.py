@@ -266,6 +266,11 @@ fn.Callback(0, lambda state, record, result: (state, None))  # error
 fn.batches([x, labels], 4)  # error
 fn.batches(data, "4")  # error
 fn.split(x, 0.5, rng=0)  # error
+fn.combine([fn.mean_squared_error])  # error
+fn.combine({"a": fn.mean_squared_error}, {"a": "1"})  # error
+fn.triplet_margin(swap="yes")  # error
+fn.ctc(blank=0.5)  # error
+fn.split((x, labels, "weights"), 0.5, rng=0)  # error
 fn.split(data, "0.5", rng=0)  # error
 fn.k_fold(x, 2, rng=0)  # error
 

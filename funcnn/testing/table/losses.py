@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn import losses
-from funcnn.aliases import Array
 
 __all__ = ["LossRow", "table_of_losses"]
 
-LossRow: TypeAlias = tuple[Any, Any, Array]
+LossRow: TypeAlias = tuple[Any, Any, Any]
 """A loss, the outputs of a model, and targets for them."""
 
 LABELS = np.array([0, 2, 1, 1, 0, 2])
@@ -41,7 +40,11 @@ def table_of_losses() -> list[LossRow]:
     signs, some = np.where(bits, 1, -1), np.where(numbers > 1, -1, bits)
     maps, masks, regions = random.uniform(0.1, 0.9, (6, 2, 2, 3)), random.random((6, 2, 2, 3)), LABELS[:, None, None]
     regions = (regions + np.arange(4).reshape(2, 2)) % 3
-    normal = {"mean": y, "var": p}
+    normal, pair = {"mean": y, "var": p}, {"a": y, "b": numbers}
+    triplet = {"anchor": y, "positive": numbers, "negative": p}
+    series = {"x": random.normal(size=(6, 5, 3)), "lengths": np.array([5, 3, 4, 5, 2, 1])}
+    texts = {"labels": 1 + LISTED[:, :2] % 2, "lengths": np.array([2, 2, 1, 2, 0, 1])}
+    both = {"a": LABELS, "b": y}
     binary: dict[str, Any] = {"class_weights": PER_ANSWER, "ignore_index": -1, "label_smoothing": 0.2}
     classes: dict[str, Any] = {"class_weights": PER_CLASS, "label_smoothing": 0.2}
     some_ignored = classes | {"ignore_index": -1}
@@ -104,4 +107,17 @@ def table_of_losses() -> list[LossRow]:
         (losses.dice, maps, regions),
         (losses.tversky(alpha=0.3, beta=0.7, smooth=1.0), maps, regions),
         (partial(losses.tversky(), class_weights=PER_CLASS, ignore_index=1, label_smoothing=0.2), maps, regions),
+        # Of pairs, triplets and sequences, and of several outputs.
+        (losses.hinge_embedding(), np.abs(y), signs),
+        (losses.margin_ranking(0.5), pair, signs),
+        (losses.cosine_embedding(margin=-0.2), pair, signs[:, 0]),
+        (losses.cosine_similarity, y, numbers),
+        (losses.contrastive(margin=3.0), pair, bits[:, 0]),
+        (losses.triplet_margin(), triplet, LABELS),
+        (losses.triplet_margin(margin=2.0, p=3.0, eps=0.1, swap=True), triplet, LABELS),
+        (losses.info_nce(temperature=0.5), pair, LABELS),
+        (losses.info_nce(symmetric=True), pair, LABELS),
+        (losses.ctc(), series, texts),
+        (partial(losses.ctc(blank=0, zero_infinity=True), reduction="sum"), series, texts),
+        (losses.combine({"a": losses.softmax_cross_entropy, "b": losses.cosine_similarity}, {"b": 0.5}), pair, both),
     ]
