@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 
 import funcnn as fn
-from funcnn import layers
+from funcnn import layers, losses
 
 pytestmark = pytest.mark.torch
 
 NOT_IN_PYTORCH = {
+    "combine": "the weighted sum of losses that are compared, checked by hand",
     "elementwise": "a function of the user's own",
     "scale_and_shift": "one multiplication and one addition, which batch_norm is when it predicts",
 }
 
 KINDS = {layer.kind for layer, _ in fn.testing.table_of_layers()} & set(layers.__all__)
+LOSSES = set(losses.__all__) - {"Loss", "class_weights"}
 
 COMPARED = {
     kind
@@ -26,10 +28,10 @@ COMPARED = {
 }
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_layer_is_compared(kind: str) -> None:
+@pytest.mark.parametrize("kind", sorted(KINDS | LOSSES))
+def test_each_is_compared(kind: str) -> None:
     assert (kind in COMPARED) != (kind in NOT_IN_PYTORCH)
 
 
 def test_nothing_else_is_listed() -> None:
-    assert NOT_IN_PYTORCH.keys() <= KINDS
+    assert NOT_IN_PYTORCH.keys() <= KINDS | LOSSES
