@@ -13,7 +13,8 @@ from funcnn.layers.adaptive_pool import (
     adaptive_max_pool3d,
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
-from funcnn.layers.conv import conv1d, conv2d, conv3d
+from funcnn.layers.conv import conv1d, conv2d, conv3d, depthwise_conv2d
+from funcnn.layers.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.global_pool import (
@@ -36,14 +37,15 @@ from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "channel_shuffle",
-    "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "expand_dims", "flatten",
-    "fold", "gaussian_dropout", "gaussian_noise", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d",
-    "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "group_norm", "identity", "instance_norm",
-    "l2_normalize", "layer_norm", "leaky_relu", "local_response_norm", "log_softmax", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad",
-    "permute", "pixel_shuffle", "pixel_unshuffle", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid",
-    "softmax", "spatial_dropout", "squeeze", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swish", "take", "tanh",
-    "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "crop", "dense",
+    "depthwise_conv2d", "drop_path", "dropout", "elementwise", "expand_dims", "flatten", "fold", "gaussian_dropout",
+    "gaussian_noise", "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d",
+    "global_max_pool2d", "global_max_pool3d", "group_norm", "identity", "instance_norm", "l2_normalize", "layer_norm",
+    "leaky_relu", "local_response_norm", "log_softmax", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d",
+    "max_pool2d", "max_pool3d", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "pad", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "relu", "reshape", "rms_norm", "scale_and_shift", "sigmoid", "softmax", "spatial_dropout",
+    "squeeze", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swish", "take", "tanh", "unflatten", "unfold", "upsample1d",
+    "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)
