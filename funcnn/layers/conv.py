@@ -17,6 +17,7 @@ from funcnn.aliases import Array, Padding, Padding1d, Params, PerAxis, Rng, Shap
 from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.epilogue import Epilogue
+from funcnn.kernels.layout import for_kernels
 from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.padding import SOURCES, extend_gradient, extend_image
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Window, as_window
@@ -76,7 +77,7 @@ def _convolution(
         check_rng(rng)
         groups, _ = division(x.shape[-1])
         geometry = window.fit(kind, x.shape)
-        image, place = extend_image(kind, x, geometry, pad_mode)
+        image, place = extend_image(kind, for_kernels(x), geometry, pad_mode)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
         like = contract.form(y)

@@ -20,7 +20,10 @@ CHANNELS = 4
 BATCHES = st.sampled_from([1, 3, 6])
 """Up to four images are worked on in another way than more."""
 
-BIAS, ACTIVATIONS, PAD_MODES = st.booleans(), st.sampled_from([None, "tanh"]), st.sampled_from(["zero", "edge"])
+TORCH_MODES = {
+    "zero": "constant", "edge": "replicate", "replicate": "replicate", "reflect": "reflect", "circular": "circular",
+}  # fmt: skip
+BIAS, ACTIVATIONS, PAD_MODES = st.booleans(), st.sampled_from([None, "tanh"]), st.sampled_from(sorted(TORCH_MODES))
 
 
 def sizes(rank: int, high: int) -> st.SearchStrategy[Sizes]:
@@ -49,7 +52,7 @@ def padded(x: Any, padding: Sequence[Sequence[int]], pad_mode: str) -> Any:
     import torch.nn.functional as F
 
     sides = [n for pair in reversed(padding) for n in pair]
-    return F.pad(x, sides, mode={"zero": "constant", "edge": "replicate"}[pad_mode])
+    return F.pad(x, sides, mode=TORCH_MODES[pad_mode])
 
 
 def in_pixels(padding: Any, shape: Sequence[int], span: Sequence[int], stride: Sequence[int]) -> Any:
