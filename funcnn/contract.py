@@ -123,8 +123,8 @@ def _explain(
         )
     elif x.shape[-1] != first * groups // multiplier:
         raise ValueError(
-            f"{kind}: expected {first * groups // multiplier} channels on the last axis (the parameters have that many), "
-            f"got {x.shape[-1]} in an input of shape {x.shape}"
+            f"{kind}: expected {first * groups // multiplier} channels on the last axis (the parameters have that "
+            f"many), got {x.shape[-1]} in an input of shape {x.shape}"
         )
     dtype = next(iter(params.values())).dtype.name
     raise TypeError(
