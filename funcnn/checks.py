@@ -58,9 +58,15 @@ def size(kind: str, name: str, value: Any, least: int | None = 1) -> int:
 
 
 def sizes(
-    kind: str, name: str, value: Any, axes: tuple[str, ...] = ("height", "width"), *, or_none: bool = False
+    kind: str,
+    name: str,
+    value: Any,
+    axes: tuple[str, ...] = ("height", "width"),
+    *,
+    least: int = 1,
+    or_none: bool = False,
 ) -> tuple[Any, ...]:
-    """A whole number ``>= 1`` for all axes, or one for each axis; with ``or_none``, any of them may be None.
+    """A whole number of at least ``least`` for all axes, or one for each axis; with ``or_none``, any may be None.
 
     Example:
         >>> sizes("conv2d", "kernel", 3), sizes("conv2d", "kernel", [3, 1])
@@ -68,9 +74,10 @@ def sizes(
     """
     several = isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
     given = value if several else [value] * len(axes)
-    found = tuple(None if n is None and or_none else _index(n) or 0 for n in given)
-    if len(found) != len(axes) or any(n is not None and n < 1 for n in found):
-        one = "whole number >= 1, None" if or_none else "whole number >= 1"
+    whole = all(_index(n) is not None or (n is None and or_none) for n in given)
+    found = tuple(_index(n) for n in given)
+    if len(found) != len(axes) or not whole or any(n is not None and n < least for n in found):
+        one = f"whole number >= {least}" + ", None" * or_none
         many = "pair" if len(axes) == 2 else "tuple"
         raise ValueError(f"{prefix(kind)}{name} must be a {one} or a {many} ({', '.join(axes)}), got {shown(value)}")
     return found

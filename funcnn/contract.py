@@ -31,7 +31,7 @@ class OtherDtypes(OtherParameters, TypeError):
 
 
 def parameters(
-    kind: str, axes: str, groups: int = 1, **shapes: tuple[int | None, ...]
+    kind: str, axes: str, groups: int = 1, multiplier: int = 1, **shapes: tuple[int | None, ...]
 ) -> Callable[[Params, Array], list[Array]]:
     """Make the one check of a layer's parameters and input: names, shapes, dtypes and the channels of the input.
 
@@ -39,6 +39,7 @@ def parameters(
         kind: the layer's kind, for messages.
         axes: the input's axes in words, ``"batch, height, width, channels"``; ``"batch, ..., inputs"`` allows any rank.
         groups: the number of channels of the input, divided by that of the parameters.
+        multiplier: the number of channels of the parameters, divided by that of the input.
         **shapes: the shape of each parameter, with None where the number of channels stands; with several None, that of
             that many last axes of the input.
 
@@ -52,7 +53,7 @@ def parameters(
     def read(params: Params, x: Array) -> list[Array]:
         found = []
         try:
-            channels, rest = divmod(x.shape[-1], groups)
+            channels, rest = divmod(x.shape[-1] * multiplier, groups)
             char = x.dtype.char  # "f" or "d", whatever the byte order
             fits = len(params) == len(patterns) and char in "fd" and not rest and type(x) in checks.PLAIN
             fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
@@ -64,7 +65,7 @@ def parameters(
         except (AttributeError, KeyError, TypeError, IndexError):
             fits = False
         if not fits:
-            _explain(kind, axes, groups, shapes, params, x)
+            _explain(kind, axes, groups, multiplier, shapes, params, x)
         return found
 
     return read
@@ -79,8 +80,9 @@ def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...],
 
 
 def _explain(
-    kind: str, axes: str, groups: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params, x: Any
-) -> None:
+    kind: str, axes: str, groups: int, multiplier: int, shapes: Mapping[str, tuple[int | None, ...]], params: Params,
+    x: Any,
+) -> None:  # fmt: skip
     """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
     question = "are these parameters of another model?"
     params_dict(kind, params)
@@ -115,10 +117,14 @@ def _explain(
                 f"{kind}: expected {first} as the last axes (the parameters have that shape), got an input of shape "
                 f"{x.shape}"
             )
-    elif first is not None and x.shape[-1] != first * groups:
+    elif first is not None and first % multiplier:
+        raise OtherParameters(
+            f"{kind}: expected parameters with a multiple of {multiplier} channels, got {sizes}; {question}"
+        )
+    elif first is not None and x.shape[-1] != first * groups // multiplier:
         raise ValueError(
-            f"{kind}: expected {first * groups} channels on the last axis (the parameters have that many), "
-            f"got {x.shape[-1]} in an input of shape {x.shape}"
+            f"{kind}: expected {first * groups // multiplier} channels on the last axis (the parameters have that "
+            f"many), got {x.shape[-1]} in an input of shape {x.shape}"
         )
     dtype = next(iter(params.values())).dtype.name
     raise TypeError(

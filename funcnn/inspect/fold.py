@@ -16,14 +16,27 @@ from funcnn.calls import explained
 from funcnn.combinators import frozen, remat
 from funcnn.contract import OtherParameters, params_dict
 from funcnn.inspect.traverse import all_ties, every_layer, rebuild
-from funcnn.layers import batch_norm, conv1d, conv2d, conv3d, dense, identity, scale_and_shift
+from funcnn.layers import (
+    batch_norm,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    dense,
+    depthwise_conv2d,
+    identity,
+    scale_and_shift,
+)
 from funcnn.layers.activation import as_activation
 from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below, is_below
 
 __all__ = ["fold_batch_norm"]
 
-ABSORBING = (conv1d, conv2d, conv3d, dense)
+TRANSPOSED = (conv_transpose1d, conv_transpose2d, conv_transpose3d)
+ABSORBING = (conv1d, conv2d, conv3d, *TRANSPOSED, depthwise_conv2d, dense)
 """Layers whose weights can take up the affine map after them."""
 
 
@@ -84,7 +97,7 @@ def fold_batch_norm(model: LayerLike, params: Params) -> tuple[Layer, Params]:
             new_layers[path] = identity
             new_layers[before] = _with_activation(layers[before], activation)
             bias = leaves.get(below(before, "b"), np.zeros_like(shift))
-            leaves[below(before, "w")] = leaves[below(before, "w")] * factor
+            leaves[below(before, "w")] = _scaled(layers[before], leaves[below(before, "w")], factor)
             leaves[below(before, "b")] = bias * factor + shift
     folded = rebuild(model, lambda path, layer: new_layers.get(path, layer))
     return folded, tree.unflatten(leaves)
@@ -118,6 +131,16 @@ def _affine_map(path: str, layer: Layer, own: Params) -> tuple[Array, Array]:
     eps = own["var"].dtype.type(layer.arguments.get("eps", 1e-5))
     factor = own["scale"] / np.sqrt(own["var"] + eps)
     return factor, own["shift"] - own["mean"] * factor
+
+
+def _scaled(layer: Layer, w: Array, factor: Array) -> Array:
+    """The weights of a layer whose outputs are multiplied by factors, which is their last axis unless transposed."""
+    if layer.constructor not in TRANSPOSED:
+        scaled: Array = w * factor
+        return scaled
+    *size, share, _ = w.shape  # the filters of a group, and all channels
+    by_group = w.reshape(*size, share, factor.size // share, -1) * factor.reshape(-1, share).T[:, :, None]
+    return by_group.reshape(w.shape)
 
 
 def _absorbing(layer: Layer, path: str) -> dict[str, str]:

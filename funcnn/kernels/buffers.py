@@ -231,7 +231,8 @@ def _part_sizes(
     """
     depth, rows, width = geometry.counts
     bytes_each = max(pixel_bytes * geometry.size[DEPTH] * geometry.size[WIDTH], 1)
-    most = tuning.window_bytes // (bytes_each * 5 * sharing.size)
+    high = min(5 * sharing.size, sharing.buffer_rows(-(-rows // sharing.phases)))
+    most = tuning.window_bytes // (bytes_each * high)
     planes, columns = box_size(geometry, min(depth * width if widest is None else widest, most))
     room = (tuning.window_bytes // (bytes_each * planes * columns) - sharing.size) // sharing.step
     return max(1, min(-(-rows // sharing.phases), room)), planes, columns

@@ -25,7 +25,7 @@ from funcnn.engine.memory import axes_in_memory, empty
 from funcnn.kernels.tuning import TUNING, Tuning
 
 __all__ = [
-    "as_image", "as_volume", "batch_first", "batch_innermost", "blocks", "channel_view", "per_channel",
+    "as_image", "as_volume", "batch_first", "batch_innermost", "blocks", "channel_view", "for_kernels", "per_channel",
     "tiled_channels",
 ]  # fmt: skip
 
@@ -63,6 +63,16 @@ def batch_innermost(x: Array) -> Array:
     memory = empty(turned.shape, x.dtype)
     np.copyto(memory, turned)
     return memory
+
+
+def for_kernels(x: Array, tuning: Tuning = TUNING) -> Array:
+    """An image in the order of axes in memory that kernels work in, so that they need not copy it each by themselves.
+
+    Example:
+        >>> for_kernels(np.zeros((8, 3, 5, 4))).strides == np.zeros((3, 4, 5, 8)).transpose(3, 0, 2, 1).strides
+        True
+    """
+    return x if len(x) <= tuning.small_batch_max else batch_first(batch_innermost(x), x.ndim - 2)
 
 
 def batch_first(memory: Array, rank: int) -> Array:

@@ -44,16 +44,35 @@ def scattered_gradient(
     dy = dy.reshape(rows, groups, filters // groups, dy[0, 0].size)
     depth, height, width = geometry.pixels
     dx = empty((height, groups, channels, depth, width, n), dy.dtype)
-    dx[...] = 0
+    covered = _cover_once(geometry)
+    if not covered:
+        dx[...] = 0
     steps = _plan(geometry, groups, channels, n, dy.itemsize, tuning)
     space = empty((max(math.prod(step.taps) for step in steps),), dy.dtype)
     for step in steps:
         taps, part = space[: math.prod(step.taps)].reshape(step.taps), dy[step.rows, :, :, step.columns]
         np.matmul(kernel, part, out=taps.reshape(len(part), groups, kernel.shape[1], part.shape[3]))
         for pixels, seen in step.places:
-            dx[pixels] += taps[seen]
+            if covered:
+                dx[pixels] = taps[seen]
+            else:
+                dx[pixels] += taps[seen]
     finish(dx.reshape(height, groups * channels, dx[0, 0, 0].size), epilogue, tuning)
     return dx.reshape(height, groups * channels, depth, width, n)
+
+
+def _cover_once(geometry: Geometry) -> bool:
+    """Whether every pixel belongs to exactly one window, so that nothing is added up and nothing stays empty."""
+    return (
+        geometry.size == geometry.stride
+        and max(geometry.dilation) == 1
+        and all(
+            low == 0 and n == count * size
+            for (low, _), n, count, size in zip(
+                geometry.padding, geometry.pixels, geometry.counts, geometry.size, strict=True
+            )
+        )
+    )
 
 
 class _Step(NamedTuple):

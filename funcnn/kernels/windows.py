@@ -7,7 +7,8 @@ such slices. The axes are independent of each other, so their number does not ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
@@ -154,6 +155,43 @@ class Window:
             )
         return Geometry(self.size, self.stride, self.dilation, pixels, counts, padding)
 
+    @lru_cache(maxsize=256)  # noqa: B019
+    def fit_transposed(self, kind: str, shape: tuple[int, ...], output_padding: Sizes) -> Geometry:
+        """The windows of a transposed convolution: they stand on its output, one for each pixel of its input.
+
+        Args:
+            kind: the layer's kind, for the message.
+            shape: (..., *counts, channels) of the input.
+            output_padding: pixels added behind the output, for each axis.
+
+        Returns:
+            The geometry on the output. With "same" the output has ``stride`` times the pixels of the input, and where
+            the padding is odd the extra pixel is cut off its end.
+
+        Raises:
+            ValueError: the padding cuts off all of the output.
+        """
+        counts = shape[-1 - len(self.size) : -1]
+        each = (self._along_transposed(axis, n, output_padding[axis]) for axis, n in enumerate(counts))
+        pixels, padding = zip(*each, strict=True)
+        if min(pixels) < 1 or min(counts) < 1:
+            raise ValueError(
+                f"{kind}: an input of {counts} pixels makes an output of {pixels} pixels with padding "
+                f"{self.padding!r}; use less padding or a larger input"
+            )
+        return Geometry(self.size, self.stride, self.dilation, pixels, counts, padding)
+
+    def _along_transposed(self, axis: int, count: int, extra: int) -> tuple[int, tuple[int, int]]:
+        """The pixels of the output along one axis, and the padding with which exactly ``count`` windows fit on it."""
+        step, span = self.stride[axis], self.effective_size[axis]
+        whole = (count - 1) * step + span
+        if self.padding == "same":
+            pixels, low = count * step, max(span - step, 0) // 2
+        else:
+            low, high = (0, 0) if isinstance(self.padding, str) else self.padding[axis]
+            pixels = whole - low - high + extra
+        return pixels, (low, whole - low - pixels)
+
     def _along(self, axis: int, pixels: int) -> tuple[int, tuple[int, int]]:
         """The number of windows along one axis, and the padding before and behind the image."""
         step, span = self.stride[axis], self.effective_size[axis]
@@ -170,24 +208,36 @@ class Window:
         return count, (low, high)
 
 
-def as_window(kind: str, axes: Axes, size: Any, stride: Any, padding: Any, dilation: Any = 1) -> Window:
-    """The window that the arguments of a convolution ask for, or an error that names the argument."""
-    return Window(
+def as_window(
+    kind: str, axes: Axes, size: Any, stride: Any, padding: Any, dilation: Any = 1, causal: bool = False
+) -> Window:
+    """The window that the arguments of a convolution ask for, or an error that names the argument.
+
+    Where ``causal`` is set, "causal" is a padding too: all before the series, so that no window sees what comes later.
+
+    Example:
+        >>> as_window("conv1d", LINE, 3, 1, "causal", 2, causal=True).padding
+        ((4, 0),)
+    """
+    window = Window(
         checks.sizes(kind, "kernel", size, axes),
         checks.sizes(kind, "stride", stride, axes),
         checks.sizes(kind, "dilation", dilation, axes),
-        as_padding(kind, padding, axes),
     )
+    if causal and isinstance(padding, str) and padding == "causal":
+        return replace(window, padding=tuple((span - 1, 0) for span in window.effective_size))
+    words = ("valid", "same", "causal") if causal else ("valid", "same")
+    return replace(window, padding=as_padding(kind, padding, axes, words))
 
 
-def as_padding(kind: str, value: Any, axes: Axes = FLAT) -> str | Padding:
-    """Either "valid", "same", or pixels before and behind each axis; of a single axis (left, right) will do.
+def as_padding(kind: str, value: Any, axes: Axes = FLAT, words: Sequence[str] = ("valid", "same")) -> str | Padding:
+    """One of some words, or pixels before and behind each axis; of a single axis (left, right) will do.
 
     Example:
         >>> as_padding("conv2d", [[1, 0], [0, 2]]), as_padding("conv1d", (2, 0), LINE)
         (((1, 0), (0, 2)), ((2, 0),))
     """
-    if isinstance(value, str) and value in ("valid", "same"):
+    if isinstance(value, str) and value in words:
         return value
     try:
         if not isinstance(value, tuple | list):
@@ -198,8 +248,8 @@ def as_padding(kind: str, value: Any, axes: Axes = FLAT) -> str | Padding:
         if len(found) != len(axes):
             raise ValueError
     except (TypeError, ValueError):
-        words = ", ".join(SIDES[axis] for axis in axes)
-        expected = f"'valid', 'same' or {words if len(axes) == 1 else f'({words})'} in pixels"
+        ends_of = ", ".join(SIDES[axis] for axis in axes)
+        expected = f"{', '.join(map(repr, words))} or {ends_of if len(axes) == 1 else f'({ends_of})'} in pixels"
         raise ValueError(f"{kind}: unknown padding {shown(value)}, expected {expected}") from None
     return found
 

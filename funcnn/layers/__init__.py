@@ -19,7 +19,8 @@ from funcnn.layers.adaptive_pool import (
 )  # fmt: skip
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.bilinear import bilinear
-from funcnn.layers.conv import conv1d, conv2d, conv3d
+from funcnn.layers.conv import conv1d, conv2d, conv3d, depthwise_conv2d
+from funcnn.layers.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.global_pool import (
@@ -42,13 +43,14 @@ from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "celu",
-    "channel_shuffle", "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "elu",
-    "exp", "expand_dims", "flatten", "fold", "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d",
-    "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "glu",
-    "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm", "l2_normalize",
-    "layer_norm", "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "maxout", "merge", "min_pool1d", "min_pool2d", "min_pool3d",
-    "mish", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "prelu", "quick_gelu", "reglu", "relu", "relu6",
+    "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "crop",
+    "dense", "depthwise_conv2d", "drop_path", "dropout", "elementwise", "elu", "exp", "expand_dims", "flatten", "fold",
+    "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d", "global_avg_pool2d",
+    "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "glu", "group_norm",
+    "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm", "l2_normalize", "layer_norm",
+    "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax", "lp_pool1d", "lp_pool2d", "lp_pool3d",
+    "max_pool1d", "max_pool2d", "max_pool3d", "maxout", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "mish",
+    "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "prelu", "quick_gelu", "reglu", "relu", "relu6",
     "relu_squared", "reshape", "rms_norm", "scale_and_shift", "selu", "sigmoid", "silu", "sine", "soft_shrink",
     "softmax", "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze", "sum_pool1d",
     "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold", "unflatten", "unfold",

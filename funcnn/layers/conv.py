@@ -1,14 +1,15 @@
 """A convolution is a dense layer that looks through a window: the same few weights at every place of the image.
 
 All windows share their weights, so a shifted image gives a shifted output. The products are in ``kernels/convolution``,
-with the two gradients in the notation of this page. The number of axes is an argument of ``_conv``, which has the
-logic; the constructors below it describe it for series, images and volumes.
+with the two gradients in the notation of this page. The number of axes and of groups are arguments of ``_convolution``,
+which has the logic; the constructors below it describe it for series, images, volumes, and channels one by one.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from funcnn import checks, contract
@@ -16,16 +17,17 @@ from funcnn.aliases import Array, Padding, Padding1d, Params, PerAxis, Rng, Shap
 from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.convolution import convolve, input_gradient, kernel_gradient
 from funcnn.kernels.epilogue import Epilogue
+from funcnn.kernels.layout import for_kernels
 from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.padding import SOURCES, extend_gradient, extend_image
-from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, as_window
+from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Window, as_window
 from funcnn.layers.activation import Activation, fuse
-from funcnn.layers.weights import weights
+from funcnn.layers.weights import Weights, weights
 from funcnn.protocol import Layer, Vjp, layer, per_example
 from funcnn.rng import check_rng
 from funcnn.wording import shown
 
-__all__ = ["conv1d", "conv2d", "conv3d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "depthwise_conv2d"]
 
 PadMode: TypeAlias = Literal["zero", "edge", "reflect", "replicate", "circular"]
 
@@ -39,18 +41,31 @@ def _conv(
     filters, groups = checks.size(kind, "filters", filters), checks.size(kind, "groups", groups)
     if filters % groups:
         raise ValueError(f"{kind}: filters must be a multiple of groups, got {filters} filters in {groups} groups")
+    window = as_window(kind, axes, kernel, stride, padding, dilation, causal=axes == LINE)
+    own = weights(kind, _words(axes), (*window.size, None, filters), bias, w_init, b_init, groups)
+    return _convolution(kind, axes, window, own, lambda channels: (groups, filters), activation, pad_mode)
+
+
+def _words(axes: Axes) -> str:
+    """The axes of an input in words."""
+    return ", ".join(("batch", *axes, "channels"))
+
+
+def _convolution(
+    kind: str, axes: Axes, window: Window, own: Weights, division: Callable[[int], tuple[int, int]],
+    activation: Activation, pad_mode: PadMode,
+) -> Layer:  # fmt: skip
+    """The pair of any convolution; ``division(channels)`` is the number of groups and that of filters."""
     if not isinstance(pad_mode, str) or pad_mode not in ("zero", *SOURCES):
         raise ValueError(f"{kind}: unknown pad_mode {shown(pad_mode)}, expected 'zero' or one of {[*SOURCES]}")
-    window = as_window(kind, axes, kernel, stride, padding, dilation)
     activate = fuse(kind, activation)
-    words = ", ".join((*axes, "channels"))
-    own = weights(kind, f"batch, {words}", (*window.size, None, filters), bias, w_init, b_init, groups)
 
     def init(shape: Shape, rng: Rng) -> Params:
         shape = checks.example_shape(kind, shape)
-        checks.axes(kind, shape, words)
+        checks.axes(kind, shape, ", ".join((*axes, "channels")))
         checks.channels(kind, shape)
         window.fit(kind, shape)
+        groups, filters = division(shape[-1])
         if shape[-1] % groups:
             raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")
         taps, channels = math.prod(window.size), shape[-1] // groups
@@ -60,8 +75,9 @@ def _conv(
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         w, b = own.read(params, x)
         check_rng(rng)
+        groups, _ = division(x.shape[-1])
         geometry = window.fit(kind, x.shape)
-        image, place = extend_image(kind, x, geometry, pad_mode)
+        image, place = extend_image(kind, for_kernels(x), geometry, pad_mode)
         z = convolve(image, w, place, groups, Epilogue(b, activation=activate.in_place))
         y, pull = activate.complete(z)
         like = contract.form(y)
@@ -78,11 +94,12 @@ def _conv(
         return y, vjp_fn
 
     def working_set(x: Array) -> int:
-        windows: int = x.size // max(x.shape[-1], 1) // math.prod(window.stride)
-        return max(int(x.size), windows * filters)
+        channels = max(x.shape[-1], 1)
+        windows: int = x.size // channels // math.prod(window.stride)
+        return max(int(x.size), windows * division(channels)[1])
 
     apply.working_set = working_set  # type: ignore[attr-defined]
-    return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // filters))
+    return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // y.shape[-1]))
 
 
 @layer
@@ -90,7 +107,7 @@ def conv1d(
     filters: Size,
     kernel: PerAxis,
     stride: PerAxis = 1,
-    padding: Padding1d = "valid",
+    padding: Padding1d | Literal["causal"] = "valid",
     dilation: PerAxis = 1,
     groups: Size = 1,
     bias: bool = True,
@@ -113,8 +130,9 @@ def conv1d(
         filters: the number of output channels, ``>= 1``.
         kernel: the window's size in taps.
         stride: pixels (steps of the series) from one window to the next.
-        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as ``(left, right)``;
-            ``((kernel - 1) * dilation, 0)`` makes the convolution causal.
+        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride), ``"causal"`` (as many, and no
+            output depends on later pixels: all padding, ``(kernel - 1) * dilation``, is on the left) or pixels as
+            ``(left, right)``.
         dilation: pixels from one tap to the next.
         groups: the number of groups into which the channels are cut, each seen by ``filters / groups`` filters; as
             many groups as channels make a depthwise convolution.
@@ -136,7 +154,7 @@ def conv1d(
 
     Example:
         >>> import numpy as np
-        >>> model = conv1d(8, 3, dilation=2, padding=(4, 0), activation="relu")
+        >>> model = conv1d(8, 3, dilation=2, padding="causal", activation="relu")
         >>> params = model.init((100, 2), rng=0)
         >>> params["w"].shape
         (3, 2, 8)
@@ -287,3 +305,68 @@ def conv3d(
     return _conv(
         "conv3d", SOLID, filters, kernel, stride, padding, dilation, groups, bias, activation, pad_mode, w_init, b_init
     )
+
+
+@layer
+def depthwise_conv2d(
+    kernel: PerAxis,
+    multiplier: Size = 1,
+    stride: PerAxis = 1,
+    padding: Padding = "valid",
+    dilation: PerAxis = 1,
+    bias: bool = True,
+    activation: Activation = None,
+    pad_mode: PadMode = "zero",
+    w_init: InitializerLike = he_normal,
+    b_init: InitializerLike = zeros,
+) -> Layer:
+    """y = activation(z), z the cross-correlation of each channel of images with learned windows of its own.
+
+    Written out, for the m-th of the ``multiplier`` outputs of channel c, which is output f = c*multiplier + m::
+
+        z[n, r, s, f] = b[f] + sum over i, j of x[n, r*stride + i*dilation, s*stride + j*dilation, c] w[i, j, 0, f]
+
+    It is ``conv2d`` with as many groups as channels, and its gradients are those of ``conv2d``.
+
+    Args:
+        kernel: the window's size in taps, an int or a pair (height, width).
+        multiplier: the number of output channels for each channel of the input, ``>= 1``.
+        stride: pixels from one window to the next, an int or a pair.
+        padding: ``"valid"`` (none), ``"same"`` (as many outputs as pixels / stride) or pixels as
+            ``((top, bottom), (left, right))``.
+        dilation: pixels from one tap to the next, an int or a pair.
+        bias: whether to add ``b``.
+        activation: a layer without parameters, or its name, applied at once.
+        pad_mode: what padding is made of: ``"zero"``, or pixels of the image: ``"edge"`` or ``"replicate"`` for the
+            nearest, ``"reflect"``, ``"circular"``; see ``pad``.
+        w_init: the initializer of ``w``, of shape (kh, kw, 1, channels * multiplier). PyTorch's is
+            (channels * multiplier, 1, kh, kw); Keras' is (kh, kw, channels, multiplier), the same after ``reshape``.
+        b_init: the initializer of ``b``, of shape (channels * multiplier,).
+
+    Returns:
+        A layer from (batch, height, width, channels) to (batch, rows, columns, channels * multiplier).
+
+    Raises:
+        TypeError: a flag is not a bool, or an initializer or an activation is none;
+            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        ValueError: an argument is out of range or unknown; the window is larger than the image; the channels differ
+            from those of ``w``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = depthwise_conv2d(3, multiplier=2, padding="same", activation="relu")
+        >>> params = model.init((28, 28, 4), rng=0)
+        >>> params["w"].shape
+        (3, 3, 1, 8)
+        >>> y, _ = model.apply(params, np.zeros((5, 28, 28, 4), np.float32))
+        >>> y.shape
+        (5, 28, 28, 8)
+
+    Reference:
+        Howard et al. 2017, "MobileNets", arXiv 1704.04861, section 3.1, equation 3.
+    """
+    kind = "depthwise_conv2d"
+    times = checks.size(kind, "multiplier", multiplier)
+    window = as_window(kind, FLAT, kernel, stride, padding, dilation)
+    own = weights(kind, _words(FLAT), (*window.size, 1, None), bias, w_init, b_init, multiplier=times)
+    return _convolution(kind, FLAT, window, own, lambda channels: (channels, channels * times), activation, pad_mode)

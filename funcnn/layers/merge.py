@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Tree
+from funcnn.engine.memory import empty_like
 from funcnn.kernels.selection import multiplied
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
@@ -113,8 +114,11 @@ def concat(kind: str, ys: list[Array], axis: int = -1) -> Merged:
     shapes = {(*y.shape[:axis], *y.shape[axis:][1:]) for y in ys}
     if len({y.ndim for y in ys}) > 1 or len(shapes) > 1:
         raise ValueError(f"{kind}: shapes {[y.shape for y in ys]} differ in more than axis {axis}")
-    borders = np.cumsum([y.shape[axis] for y in ys])[:-1]
-    return np.concatenate(ys, axis), lambda dy: np.split(dy, borders, axis)
+    borders = np.cumsum([y.shape[axis] for y in ys])
+    shape = list(ys[0].shape)
+    shape[axis] = int(borders[-1])
+    joined = np.concatenate(ys, axis, out=empty_like(ys[0], shape))
+    return joined, lambda dy: np.split(dy, borders[:-1], axis)
 
 
 def dot(kind: str, ys: list[Array]) -> Merged:

@@ -39,28 +39,34 @@ def weights(
     w_init: InitializerLike,
     b_init: InitializerLike,
     groups: int = 1,
+    *,
+    multiplier: int = 1,
+    units: int | None = None,
 ) -> Weights:
     """The weights of a layer.
 
     Args:
         kind: the layer's kind, for messages.
         axes: the axes of its input in words.
-        shape: that of ``w``, with None where the number of input channels stands, and the units last.
+        shape: that of ``w``, with None where the number of channels stands.
         bias: whether there is a ``b``.
         w_init: the initializer of ``w``.
         b_init: the initializer of ``b``.
         groups: the number of channels of the input, divided by that of ``w``.
+        multiplier: the number of channels of ``w``, divided by that of the input.
+        units: how many there are; by default the last axis of ``w``.
     """
     if not isinstance(bias, bool | np.bool_):
         hint = f"activation={bias!r} is another argument" if isinstance(bias, str) else "init gets the number of inputs"
         raise TypeError(f"{kind}: bias must be True or False, got {shown(bias)}; {hint}, so give options by keyword")
-    units, bias = shape[-1], bool(bias)
+    bias = bool(bias)
     w_init, b_init = (as_initializer(kind, name, own) for name, own in (("w_init", w_init), ("b_init", b_init)))
-    read_all = contract.parameters(kind, axes, groups, w=shape, **({"b": (units,)} if bias else {}))
+    biases = {"b": (units or shape[-1],)} if bias else {}
+    read_all = contract.parameters(kind, axes, groups, multiplier, w=shape, **biases)
 
     def init(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Params:
         params = {"w": w_init(shape, fold(rng, "w"), fan_in, fan_out)}
-        return params | {"b": b_init(shape[-1:], fold(rng, "b"), fan_in, fan_out)} if bias else params
+        return params | {"b": b_init((units or shape[-1],), fold(rng, "b"), fan_in, fan_out)} if bias else params
 
     def read(params: Params, x: Array) -> tuple[Array, Array | None]:
         found = read_all(params, x)

@@ -18,8 +18,9 @@ from tests.benchmarks.workloads import WORKLOADS, Workload, batch_of, inputs, te
 LIMIT = 1e-4
 """Of a relative difference: float32 rounds, which makes at most 3e-5 in any row but those below."""
 
-LIMITS = {"resnet8": 2e-3}
-"""Of rows in which rounding flips some decisions of relu: two settings of PyTorch differ by 1e-3 there."""
+LIMITS = {"resnet8": 2e-3, "conv1d": 5e-3}
+"""Of rows in which rounding flips some decisions of relu: two settings of PyTorch differ by 1e-3 in ``resnet8``, and in
+``conv1d`` one pixel of half a million is 1e-7 here and 0 in float64, which moves a gradient by 2e-3."""
 
 FLOOR = 1e-3
 """A gradient is compared relative to its norm, or to this fraction of the largest norm of all if that is larger.

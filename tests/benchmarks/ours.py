@@ -19,13 +19,16 @@ from tests.benchmarks.worker import Commands, Step, peak_memory, timed
 from tests.benchmarks.workloads import (
     Block,
     Conv,
+    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
     GlobalAveragePool,
+    GroupNorm,
     MaxPool,
     Network,
     Part,
+    Skip,
     Workload,
     batch_of,
     inputs,
@@ -53,12 +56,19 @@ def layers_of(part: Part) -> Iterator[fn.Layer]:
     match part:
         case Conv():
             activation = ACTIVATIONS[part.activation]
-            yield fn.conv2d(
-                part.filters, part.kernel, part.stride, ((part.padding,) * 2,) * 2, part.dilation, part.groups,
+            conv = {1: fn.conv1d, 2: fn.conv2d}[part.rank]
+            yield conv(
+                part.filters, part.kernel, part.stride, ((part.padding,) * 2,) * part.rank, part.dilation, part.groups,
                 bias=not part.norm, activation=None if part.norm else activation,
             )  # fmt: skip
             if part.norm:
                 yield fn.batch_norm(activation=activation)
+        case ConvTranspose():
+            yield fn.conv_transpose2d(part.filters, part.size, part.size)
+        case GroupNorm():
+            yield fn.group_norm(part.groups, activation=ACTIVATIONS[part.activation])
+        case Skip():
+            yield fn.concat(fn.identity, fn.named("body", serial_of(part.body)))
         case Block():
             shortcut = serial_of(part.shortcut) if part.shortcut else fn.identity
             yield fn.add(fn.named("body", serial_of(part.body)), fn.named("shortcut", shortcut))
@@ -66,7 +76,7 @@ def layers_of(part: Part) -> Iterator[fn.Layer]:
         case MaxPool():
             yield fn.max_pool2d(part.size)
         case GlobalAveragePool():
-            yield fn.global_avg_pool2d
+            yield {1: fn.global_avg_pool1d, 2: fn.global_avg_pool2d}[part.rank]
         case Flatten():
             yield fn.flatten
         case Dropout():

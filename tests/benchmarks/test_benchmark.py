@@ -127,7 +127,7 @@ def test_every_curve_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_the_rows_of_the_issue_are_there_and_their_targets_fit() -> None:
     names = {workload.name for workload in MAIN_ROWS}
     assert names >= {"tiny", "lenet", "resnet8", "predict_256_mlp", "adam"}
-    assert {workload.name for workload in OTHER_ROWS} >= {"grouped", "wide", "deep", "autoencoder", "predict_1_resnet8"}
+    assert {workload.name for workload in OTHER_ROWS} >= {"grouped", "wide", "deep", "autoencoder", "conv1d", "unet"}
     x, target = inputs(WORKLOADS["autoencoder"])
     assert target is x
     assert inputs(WORKLOADS["scratch_2023"])[1].shape == (8 * 16, 10)

@@ -21,13 +21,16 @@ from tests.benchmarks.workloads import (
     BATCHES,
     Block,
     Conv,
+    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
     GlobalAveragePool,
+    GroupNorm,
     MaxPool,
     Network,
     Part,
+    Skip,
     Workload,
     batch_of,
     inputs,
@@ -43,31 +46,38 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)
 RATE, ADAM_RATE, MOMENTUM, BETA1, BETA2, ADAM_EPS, NORM_EPS = 0.01, 1e-3, 0.9, 0.9, 0.999, 1e-8, 1e-5
 
 
+def sides(part: Conv) -> tuple[tuple[int, int], ...]:
+    """The padding along height and width; a series is an image of one row."""
+    return (*((0, 0),) * (2 - part.rank), *((part.padding,) * 2,) * part.rank)
+
+
 def convolve(x: Any, w: Any, part: Conv) -> Any:
     """A convolution by XLA's own operation, which takes many times as long as a product where there are groups."""
     if part.groups > 1:
         return convolve_windows(x, w, part)
     return lax.conv_general_dilated(
-        x, w, (part.stride,) * 2, ((part.padding,) * 2,) * 2, rhs_dilation=(part.dilation,) * 2,
+        x, w, (part.stride,) * 2, sides(part), rhs_dilation=(part.dilation,) * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )  # fmt: skip
 
 
 def convolve_windows(x: Any, w: Any, part: Conv) -> Any:
     """A convolution as a product: what each tap of the kernel sees is a strided slice, and a window is all of them."""
-    p, groups, size, filters = part.padding, part.groups, part.kernel, part.filters
-    x = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
-    span = part.dilation * (size - 1)
-    height, width = ((n - span - 1) // part.stride + 1 for n in x.shape[1:3])
+    groups, filters = part.groups, part.filters
+    x = jnp.pad(x, ((0, 0), *sides(part), (0, 0)))
+    height, width = (
+        (n - part.dilation * (size - 1) - 1) // part.stride + 1
+        for n, size in zip(x.shape[1:3], w.shape[:2], strict=True)
+    )
 
     def seen(first: int, count: int) -> slice:
         return slice(first, first + part.stride * (count - 1) + 1, part.stride)
 
-    starts = [part.dilation * i for i in range(size)]
-    taps = [x[:, seen(top, height), seen(left, width)] for top, left in product(starts, starts)]
+    starts = ([part.dilation * i for i in range(size)] for size in w.shape[:2])
+    taps = [x[:, seen(top, height), seen(left, width)] for top, left in product(*starts)]
     if groups == 1:
         return jnp.concatenate(taps, -1) @ w.reshape(-1, filters)
-    kernel = w.reshape(size * size, -1, groups, filters // groups)
+    kernel = w.reshape(len(taps), -1, groups, filters // groups)
     if kernel.shape[1] == kernel.shape[3] == 1:
         return sum(tap * kernel[i, 0, :, 0] for i, tap in enumerate(taps))
     windows = jnp.stack([tap.reshape(*tap.shape[:3], groups, -1) for tap in taps], -2)
@@ -136,10 +146,22 @@ def output(
 
     for part in parts:
         match part:
+            case Conv(rank=1):
+                layer = own("conv1d")
+                y = way.convolve(x[:, None], layer["w"][None], part)[:, 0]
+                x = normed(part, y + layer["b"])
             case Conv():
                 layer = own("conv2d")
                 y = way.convolve(x, layer["w"], part)
                 x = normed(part, y + layer["b"] if "b" in layer else y)
+            case ConvTranspose():
+                layer = own("conv_transpose2d")
+                x = expanded(x, layer["w"]) + layer["b"]
+            case GroupNorm():
+                x = ACTIVATIONS[part.activation](group_normalized(x, part.groups, **own("group_norm")))
+            case Skip():
+                body = own("concat")["body"]
+                x = jnp.concatenate([x, output(part.body, body, x, way=way, predict=predict)], -1)
             case Dense():
                 layer = own("dense")
                 x = normed(part, x @ layer["w"] + layer["b"])
@@ -150,7 +172,7 @@ def output(
             case MaxPool():
                 x = way.pool(x, part.size)
             case GlobalAveragePool():
-                x = x.mean((1, 2))
+                x = x.mean(tuple(range(1, x.ndim - 1)))
             case Flatten():
                 x = x.reshape(len(x), -1)
             case Dropout():
@@ -164,6 +186,21 @@ def normalized(y: Any, scale: Any, shift: Any) -> Any:
     axes = tuple(range(y.ndim - 1))
     centred = y - y.mean(axes)
     return centred * lax.rsqrt((centred * centred).mean(axes) + NORM_EPS) * scale + shift
+
+
+def expanded(x: Any, w: Any) -> Any:
+    """A transposed convolution whose windows do not overlap: a product, and another order of axes."""
+    n, height, width, _ = x.shape
+    size, _, filters, _ = w.shape
+    return jnp.einsum("nhwc,ijfc->nhiwjf", x, w).reshape(n, height * size, width * size, filters)
+
+
+def group_normalized(x: Any, groups: int, scale: Any, shift: Any) -> Any:
+    """Group norm of images."""
+    grouped = x.reshape(*x.shape[:-1], groups, -1)
+    centred = grouped - grouped.mean((1, 2, 4), keepdims=True)
+    normed = centred * lax.rsqrt((centred * centred).mean((1, 2, 4), keepdims=True) + NORM_EPS)
+    return normed.reshape(x.shape) * scale + shift
 
 
 def learned_leaves(params: Tree) -> Tree:
@@ -203,7 +240,7 @@ def loss_of(network: Network, way: Way = WAYS[0]) -> Callable[[Tree, Any, Any, A
         y = output(network.parts, params, x, key, way=way)
         if network.loss == "mean_squared_error":
             return jnp.mean((y - target) ** 2)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(y), target[:, None], 1))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(y), target[..., None], -1))
 
     return loss
 

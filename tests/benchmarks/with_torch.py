@@ -21,13 +21,16 @@ from tests.benchmarks.worker import Commands, Step, cores, peak_memory, timed
 from tests.benchmarks.workloads import (
     Block,
     Conv,
+    ConvTranspose,
     Dense,
     Dropout,
     Flatten,
     GlobalAveragePool,
+    GroupNorm,
     MaxPool,
     Network,
     Part,
+    Skip,
     Workload,
     batch_of,
     inputs,
@@ -58,6 +61,17 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+class Beside(nn.Module):
+    """The input and body(x), side by side along the channels."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, self.body(x)], 1)
 
 
 def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
@@ -180,11 +194,14 @@ def compiled(run: Callable[..., Any], setting: Setting) -> Callable[..., Any]:
 
 
 def as_tensor(x: Any, setting: Setting) -> torch.Tensor:
-    """Our images in PyTorch's order of axes and in the memory order of the setting; other arrays unchanged."""
-    if x.ndim < 4:
+    """Our images and series in PyTorch's order of axes and in the memory order of the setting; other arrays unchanged.
+
+    Ours have the channels innermost, which is the memory order that PyTorch calls "channels last".
+    """
+    if x.ndim < 3:
         return torch.from_numpy(x)
-    order = torch.channels_last if setting.channels_last else torch.contiguous_format
-    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=order)
+    moved = torch.from_numpy(x).movedim(-1, 1)
+    return moved if setting.channels_last else moved.contiguous()
 
 
 def model_of(network: Network, weights: Any, setting: Setting, predict: bool) -> Any:
@@ -201,6 +218,9 @@ def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Seque
     modules: list[nn.Module] = []
     seen: Counter[str] = Counter()
     channels = 1
+    modules_by_rank: dict[int, Any] = {
+        1: (nn.Conv1d, nn.AdaptiveAvgPool1d), 2: (nn.Conv2d, nn.AdaptiveAvgPool2d)
+    }  # fmt: skip
 
     def next_weights(kind: str) -> Any:
         seen[kind] += 1
@@ -209,9 +229,9 @@ def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Seque
     for part in parts:
         match part:
             case Conv():
-                own = next_weights("conv2d")
-                w = own["w"].transpose(3, 2, 0, 1)
-                conv: nn.Module = nn.Conv2d(
+                own = next_weights(f"conv{part.rank}d")
+                w = np.moveaxis(own["w"], (-1, -2), (0, 1))
+                conv: nn.Module = modules_by_rank[part.rank][0](
                     w.shape[1] * part.groups, part.filters, part.kernel, part.stride, part.padding, part.dilation,
                     part.groups, bias=not part.norm,
                 )  # fmt: skip
@@ -219,6 +239,17 @@ def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Seque
                 modules += normed(conv, next_weights("batch_norm"), predict) if part.norm else [conv]
                 modules += activation(part.activation)
                 channels = part.filters
+            case ConvTranspose():
+                own = next_weights("conv_transpose2d")
+                w = np.moveaxis(own["w"], (-1, -2), (0, 1))
+                transposed = nn.ConvTranspose2d(w.shape[0], part.filters, part.size, part.size)
+                modules.append(loaded(transposed, weight=w, bias=own["b"]))
+            case GroupNorm():
+                own = next_weights("group_norm")
+                norm = nn.GroupNorm(part.groups, len(own["scale"]))
+                modules += [loaded(norm, weight=own["scale"], bias=own["shift"]), *activation(part.activation)]
+            case Skip():
+                modules.append(Beside(sequential(part.body, next_weights("concat")["body"], predict)))
             case Block():
                 own = next_weights("add")
                 body = sequential(part.body, own["body"], predict)
@@ -228,7 +259,7 @@ def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Seque
             case MaxPool():
                 modules.append(nn.MaxPool2d(part.size))
             case GlobalAveragePool():
-                modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+                modules += [modules_by_rank[part.rank][1](1), nn.Flatten()]
                 channels = 1
             case Flatten():
                 modules.append(nn.Flatten())

@@ -15,7 +15,10 @@ BATCHES = 8
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution; with ``norm`` it has no bias, and batch norm stands before the activation."""
+    """A convolution of images, or with ``rank`` 1 of series.
+
+    With ``norm`` it has no bias, and batch norm stands before the activation.
+    """
 
     filters: int
     kernel: int = 3
@@ -25,6 +28,30 @@ class Conv:
     groups: int = 1
     norm: bool = False
     activation: str | None = "relu"
+    rank: int = 2
+
+
+@dataclass(frozen=True)
+class ConvTranspose:
+    """A transposed convolution with stride ``size``: each pixel becomes a square of that size."""
+
+    filters: int
+    size: int = 2
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """Group norm, with its activation."""
+
+    groups: int
+    activation: str | None = "relu"
+
+
+@dataclass(frozen=True)
+class Skip:
+    """The input and what the body makes of it, side by side along the channels."""
+
+    body: "tuple[Part, ...]"
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,9 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class GlobalAveragePool:
-    """The mean over all pixels."""
+    """The mean over all pixels of an image, or with ``rank`` 1 of a series."""
+
+    rank: int = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,9 @@ class Dense:
     norm: bool = False
 
 
-Part: TypeAlias = Conv | Block | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
+Part: TypeAlias = (
+    Conv | ConvTranspose | GroupNorm | Skip | Block | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +112,7 @@ class Network:
         loss: the name of the loss; the mean squared error compares with one-hot labels.
         optimizer: the name of the optimizer.
         is_autoencoder: whether the target is the input itself.
+        is_segmenter: whether each pixel has a label, in place of each image.
     """
 
     shape: tuple[int, ...]
@@ -88,6 +120,7 @@ class Network:
     loss: Literal["softmax_cross_entropy", "mean_squared_error"] = "softmax_cross_entropy"
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
     is_autoencoder: bool = False
+    is_segmenter: bool = False
 
     @property
     def is_convolutional(self) -> bool:
@@ -124,6 +157,12 @@ def residual_block(filters: int, stride: int = 1, projection: bool = False) -> B
     body = Conv(filters, stride=stride, padding=1, norm=True), Conv(filters, padding=1, norm=True, activation=None)
     shortcut = Conv(filters, kernel=1, stride=stride, norm=True, activation=None)
     return Block(body, (shortcut,) if projection else ())
+
+
+def unet_level(filters: int, *inside: Part) -> tuple[Part, ...]:
+    """Two 3 x 3 convolutions with group norm, and what stands between them."""
+    conv = Conv(filters, padding=1, activation=None), GroupNorm(8)
+    return *conv, *inside, *conv
 
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
@@ -190,12 +229,28 @@ OTHER_NETWORKS = {
         (784,), (Dense(128, "relu"), Dense(32, "relu"), Dense(128, "relu"), Dense(784, "sigmoid")),
         loss="mean_squared_error", is_autoencoder=True,
     ),
+    "conv1d": Network(
+        (256, 64), (*(Conv(64, kernel=5, padding=2, rank=1),) * 3, GlobalAveragePool(rank=1), Dense(CLASSES))
+    ),
+    "unet": Network(
+        CIFAR,
+        (
+            *unet_level(16, Skip((
+                MaxPool(), *unet_level(32, Skip((
+                    MaxPool(), *unet_level(64), ConvTranspose(32),
+                ))), ConvTranspose(16),
+            ))),
+            Conv(CLASSES, kernel=1, activation=None),
+        ),
+        is_segmenter=True,
+    ),
 }  # fmt: skip
 """Networks of other kinds, which the library was not tuned for."""
 
 TRAINING_BATCHES = {
     "tiny": 10, "mlp": 128, "q_viper": 32, "scratch_2023": 16, "lenet": 64, "keras_mnist": 128, "cifar_bn": 64,
     "resnet8": 64, "strided": 64, "grouped": 64, "wide": 64, "deep": 64, "autoencoder": 128,
+    "conv1d": 32, "unet": 16,
 }  # fmt: skip
 THREADS = {"tiny": 1}
 """A batch of ten small rows gains nothing from a second thread."""
@@ -227,7 +282,7 @@ def inputs(workload: Workload) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     n = BATCHES * workload.batch
     x = rng.standard_normal((n, *workload.network.shape), np.float32)
-    labels = rng.integers(0, CLASSES, n)
+    labels = rng.integers(0, CLASSES, (n, *workload.network.shape[:2]) if workload.network.is_segmenter else n)
     if workload.network.is_autoencoder:
         return x, x
     if workload.network.loss == "mean_squared_error":

@@ -52,6 +52,16 @@ def check(model: Any, shape: tuple[int, ...], dtype: Any = np.float64) -> tuple[
     ("model", "shape", "expected"),
     [
         (fn.serial(conv(4, 3), norm()), IMAGE, "serial(conv2d(4, 3), named('batch_norm_0', identity))"),
+        (
+            fn.serial(fn.conv_transpose2d(6, 2, 2, groups=2), norm()),
+            IMAGE,
+            "serial(conv_transpose2d(6, 2, stride=2, groups=2), named('batch_norm_0', identity))",
+        ),
+        (
+            fn.serial(fn.depthwise_conv2d(3, 2, bias=False), norm()),
+            IMAGE,
+            "serial(depthwise_conv2d(3, multiplier=2), named('batch_norm_0', identity))",
+        ),
         (fn.serial(dense(4), norm()), VECTOR, "serial(dense(4), named('batch_norm_0', identity))"),
         (fn.serial(dense(4), norm()), (3, 5), "serial(dense(4), named('batch_norm_0', identity))"),
         (

@@ -42,6 +42,44 @@ def test_padding_on_the_left_only_is_causal() -> None:
     assert changed.tolist() == [step in (5, 7) for step in range(9)]
 
 
+def test_causal_padding_is_all_on_the_left_also_with_stride_and_edge_pixels() -> None:
+    x, w = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1), {"w": np.array([1.0, 10.0, 100.0]).reshape(3, 1, 1)}
+
+    def output(**options: Any) -> Any:
+        return fn.conv1d(1, 3, padding="causal", bias=False, **options).apply(w, x)[0].ravel().tolist()
+
+    assert output() == [100, 210, 321, 432]
+    assert output(dilation=2) == [100, 200, 310, 420]
+    assert output(stride=2) == [100, 321]
+    assert output(pad_mode="edge") == [111, 211, 321, 432]
+
+
+def test_depthwise_outputs_of_a_channel_stand_side_by_side() -> None:
+    model = fn.depthwise_conv2d((1, 2), multiplier=2)
+    x = np.array([[1.0, 10.0], [2.0, 20.0]]).reshape(1, 1, 2, 2)  # two pixels of two channels
+    w = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]).reshape(1, 2, 1, 4)
+    y, vjp_fn = model.apply({"w": w, "b": np.array([0.5, 0, 0, 0])}, x)
+    assert y.ravel().tolist() == [1 + 10 + 0.5, 2 + 12, 30 + 140, 40 + 160]
+    grads, dx = vjp_fn(np.array([1.0, 0.0, 0.0, 2.0]).reshape(y.shape))
+    assert grads["w"].reshape(2, 4).tolist() == [[1, 0, 0, 20], [2, 0, 0, 40]]
+    assert grads["b"].tolist() == [1, 0, 0, 2]
+    assert dx.reshape(2, 2).tolist() == [[1, 8], [5, 16]]
+    assert fn.depthwise_conv2d(3, 100).init((9, 9, 4), 0)["w"].var() == pytest.approx(2 / 9, rel=0.1)
+
+
+def test_a_separable_convolution_is_its_two_layers() -> None:
+    model = fn.separable_conv2d(3, 2, multiplier=2, stride=2, activation="relu")
+    params = model.init((6, 6, 2), 0)
+    assert fn.tree.map(np.shape, params) == {
+        "depthwise": {"w": (2, 2, 1, 4)},
+        "pointwise": {"w": (1, 1, 4, 3), "b": (3,)},
+    }
+    x = np.random.default_rng(0).standard_normal((5, 6, 6, 2)).astype(np.float32)
+    deep, _ = fn.depthwise_conv2d(2, 2, stride=2, bias=False).apply(params["depthwise"], x)
+    expected = np.maximum(deep @ params["pointwise"]["w"][0, 0] + params["pointwise"]["b"], 0)
+    np.testing.assert_allclose(model.apply(params, x)[0], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_volume_by_hand() -> None:
     # The kernel's taps have the digits of 10000 times depth, 100 times height, 1 times width.
     w = np.array([1.0, 10.0, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7]).reshape(2, 2, 2, 1, 1)

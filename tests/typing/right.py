@@ -117,6 +117,13 @@ norms = fn.serial(
     fn.alpha_dropout(rate=0.1), fn.gaussian_dropout(0.1), fn.gaussian_noise(stddev=0.1), fn.drop_path(0.1),
     fn.weight_norm(fn.dense(4)), fn.spectral_norm(fn.serial(fn.dense(4)), iterations=3),
 )  # fmt: skip
+unet = fn.serial(
+    fn.depthwise_conv2d((3, 3), multiplier=2, padding="same"), fn.separable_conv2d(4, 3, stride=[2, 2]),
+    fn.conv_transpose2d(4, 3, 2, "same", activation="relu"), fn.conv_transpose2d(4, 3, 2, output_padding=(1, 0)),
+)  # fmt: skip
+up = fn.serial(
+    fn.conv1d(4, 3, padding="causal"), fn.conv_transpose1d(4, 3, 2, padding=(1, 0)), fn.conv_transpose3d(2, 2)
+)
 series = fn.serial(fn.conv1d(4, 3, padding=(2, 0)), fn.avg_pool1d(2), fn.conv1d(2, 1, padding="same"))
 pools = fn.serial(
     fn.lp_pool2d(2, 3), fn.adaptive_avg_pool2d((None, 4)), fn.adaptive_max_pool2d(2), fn.global_max_pool2d,

@@ -43,6 +43,10 @@ fn.conv2d(8, 3, padding="full")  # error
 fn.conv2d(8, 3, dilation=None)  # error
 fn.conv2d(8, 3, pad_mode="wrap")  # error
 fn.conv1d(8, 3, padding=1)  # error
+fn.conv2d(8, 3, padding="causal")  # error
+fn.conv_transpose2d(8, 3, padding=1)  # error
+fn.conv_transpose2d(8, 3, output_padding=None)  # error
+fn.depthwise_conv2d(3, "2")  # error
 fn.conv3d(8, 3, padding=1)  # error
 fn.conv2d(8, 3, activation=3)  # error
 fn.max_pool2d("2")  # error

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tests.benchmarks.check import LIMIT, differences
+from tests.benchmarks.check import LIMIT, LIMITS, differences
 from tests.benchmarks.sides import JAX
 from tests.benchmarks.workloads import BATCHES, CLASSES, WORKLOADS, Dense, Dropout, Network, Workload, inputs
 
-ROWS = ["tiny", "lenet", "strided", "grouped", "autoencoder", "predict_1_resnet8", "adam"]
+ROWS = ["tiny", "lenet", "strided", "grouped", "autoencoder", "conv1d", "unet", "predict_1_resnet8", "adam"]
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_step_is_ours(name: str) -> None:
-    assert max(differences(WORKLOADS[name], JAX)) < LIMIT
+    assert max(differences(WORKLOADS[name], JAX)) < LIMITS.get(name, LIMIT)
 
 
 def test_dropout_draws_another_mask_in_each_step() -> None:

@@ -65,7 +65,8 @@ def agree(family: str, case: Case) -> None:
     random = np.random.default_rng(2)
     params = case.params
     if params is None:
-        params = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), layer.init(fn.specs(x), 0))
+        initial = layer.init(fn.specs(fn.tree.cast(x, np.float32)), 0)  # a chain probes its layers with float32
+        params = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), initial)
     y, vjp_fn = layer.apply(params, x, case.rng)
     dy = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), y)
     grads, dx = vjp_fn(dy)

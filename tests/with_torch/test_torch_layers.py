@@ -8,8 +8,6 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.kernels.transposed import transposed_convolve, transposed_input_gradient, transposed_kernel_gradient
-from funcnn.kernels.windows import Window
 
 pytestmark = pytest.mark.torch
 
@@ -60,109 +58,6 @@ def sides(lows: Sequence[int]) -> Any:
 
 
 PIXELS = {1: (17,), 2: (9, 8), 3: (6, 5, 7)}
-CONVOLUTIONS: list[tuple[int, Any, dict[str, Any]]] = [
-    (rank, kernel, options)
-    for rank, kernels, options_of_rank in (
-        (
-            1,
-            [1, 3, 4],
-            [
-                {},
-                {"stride": 3},
-                {"dilation": 2},
-                {"groups": 2},
-                {"padding": (2,)},
-                {"stride": 2, "dilation": 2, "groups": 4, "padding": (3,)},
-            ],
-        ),
-        (
-            2,
-            [1, 3, (2, 3)],
-            [
-                {},
-                {"stride": (2, 3)},
-                {"dilation": (2, 1)},
-                {"groups": 2},
-                {"padding": (2, 1)},
-                {"stride": 2, "dilation": (1, 2), "groups": 4, "padding": (1, 3)},
-                {"bias": False, "stride": 3},
-            ],
-        ),
-        (
-            3,
-            [1, 3, (2, 3, 1)],
-            [
-                {},
-                {"stride": (2, 1, 3)},
-                {"dilation": (1, 2, 2)},
-                {"groups": 2},
-                {"padding": (2, 0, 1)},
-                {"stride": (1, 2, 2), "dilation": (2, 2, 1), "groups": 4, "padding": (2, 2, 2)},
-            ],
-        ),
-    )
-    for kernel in kernels
-    for options in options_of_rank
-]
-
-
-@pytest.mark.parametrize("batch", [3, 6])
-@pytest.mark.parametrize(("rank", "kernel", "options"), CONVOLUTIONS, ids=str)
-def test_convolution(rank: int, kernel: Any, options: dict[str, Any], batch: int) -> None:
-    padding = options.get("padding", (0,) * rank)
-    layer = [fn.conv1d, fn.conv2d, fn.conv3d][rank - 1](8, kernel, **options | {"padding": sides(padding)})
-    random = np.random.default_rng(2)
-    x = random.standard_normal((batch, *PIXELS[rank], 4))
-    params = fn.tree.map(lambda leaf: random.standard_normal(leaf.shape), layer.init(x.shape[1:], 0))
-    others = {name: value for name, value in options.items() if name in ("stride", "dilation", "groups")}
-
-    def theirs(params: Any, x: Any) -> Any:
-        w = params["w"].movedim((-1, -2), (0, 1))
-        conv = of_rank("conv", rank)
-        return channels_first(lambda x: conv(x, w, params.get("b"), padding=padding, **others), x)
-
-    compare(layer, params, x, theirs)
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(
-    ("rank", "size", "stride", "padding", "output_padding", "dilation"),
-    [
-        (1, (3,), (1,), (0,), (0,), (1,)),
-        (1, (4,), (3,), (1,), (2,), (2,)),
-        (2, (3, 2), (1, 1), (1, 0), (0, 0), (1, 2)),
-        (2, (3, 3), (2, 3), (1, 0), (1, 0), (1, 1)),
-        (2, (2, 2), (2, 2), (0, 0), (0, 0), (1, 1)),
-        (3, (2, 3, 2), (1, 1, 1), (0, 1, 0), (0, 0, 0), (1, 1, 2)),
-        (3, (3, 2, 3), (2, 1, 2), (1, 0, 1), (1, 0, 0), (1, 2, 1)),
-    ],
-)
-def test_transposed_convolution_kernels(
-    rank: int, size: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
-) -> None:
-    import torch
-
-    random = np.random.default_rng(5)
-    x = random.standard_normal((6, *PIXELS[rank], 4))
-    w = random.standard_normal((*size, 3, 4))
-    # Our w is (*size, filters / groups, channels), theirs (channels, filters / groups, *size).
-    x_tensor, w_tensor = to_torch(x), to_torch(w)
-    y_tensor = channels_first(
-        lambda x: of_rank("conv_transpose", rank)(
-            x, w_tensor.movedim((-1, -2), (0, 1)), None, stride, padding, output_padding, groups, dilation
-        ),
-        x_tensor,
-    )
-    geometry = Window(size, stride, dilation, sides(padding)).fit("conv", tuple(y_tensor.shape))
-    assert geometry.counts == PIXELS[rank]
-    dy = random.standard_normal(tuple(y_tensor.shape))
-    y_tensor.backward(torch.from_numpy(dy))
-    close = {"rtol": 1e-10, "atol": 1e-10}
-    np.testing.assert_allclose(transposed_convolve(x, w, geometry, groups), y_tensor.detach().numpy(), **close)
-    np.testing.assert_allclose(transposed_kernel_gradient(x, dy, geometry, groups), w_tensor.grad.numpy(), **close)
-    np.testing.assert_allclose(transposed_input_gradient(dy, w, geometry, groups), x_tensor.grad.numpy(), **close)
-
-
 MAX_POOLS = (fn.max_pool1d, fn.max_pool2d, fn.max_pool3d)
 
 
