@@ -47,22 +47,27 @@ class _Form(NamedTuple):
         return own.transpose([self.order.index(axis) for axis in range(like.ndim)])
 
 
-class Normalized(NamedTuple):
-    """What a backward pass needs: u = (x - mean) * inverse is what was normalized.
+class _Block(NamedTuple):
+    """What the backward pass needs of some examples: u = (x - mean) * inverse is what was normalized.
 
     Args:
-        form: how x is seen.
-        x: its grouped view; or u in its place, if a mean was far.
+        x: part of the grouped view of the input; or u in its place, if a mean was far.
         mean: a statistic, 0 if x is u.
         inverse: a statistic, 1 / sqrt(var + eps), or 1 if x is u.
         slope: a statistic, 1 / sqrt(var + eps) in any case.
     """
 
-    form: _Form
     x: Array
     mean: Array
     inverse: Array
     slope: Array
+
+
+class Normalized(NamedTuple):
+    """What a backward pass needs: how the input is seen, and its blocks, each small enough for the cache."""
+
+    form: _Form
+    blocks: list[_Block]
 
 
 def normalize(
@@ -98,15 +103,25 @@ def normalize(
     """
     form = _form(x, groups)
     view = form.view(x)
-    mean, var, near = _moments(view, centred)
+    y = empty(view.shape, x.dtype)
+    pairs = zip(_parts(view, tuning), _parts(y, tuning), strict=True)
+    done = [_normalize_block(part, out, scale, shift, eps, centred, tuning) for part, out in pairs]
+    return form.array(y, x), Normalized(form, done)
+
+
+def _normalize_block(
+    x: Array, y: Array, scale: Array | None, shift: Array | None, eps: float, centred: bool, tuning: Tuning
+) -> _Block:
+    """Fill y, which is the scratch memory of the moments before."""
+    mean, var, near = _moments(x, centred, y)
     if near:
         inverse = slope = 1 / np.sqrt(var + x.dtype.type(eps))
     else:
-        view, slope = _precise(view, eps, centred)
+        x, slope = _precise(x, eps, centred)
         mean, inverse = np.zeros_like(slope), np.ones_like(slope)
     offset = _coefficients(-mean * inverse, scale, shift) if centred or shift is not None else None
-    y = _affine(view, _coefficients(inverse, scale), offset, tuning)
-    return form.array(y, x), Normalized(form, view, mean, inverse, slope)
+    _affine(x, _coefficients(inverse, scale), offset, y, tuning)
+    return _Block(x, mean, inverse, slope)
 
 
 def normalized_gradients(
@@ -135,24 +150,37 @@ def normalized_gradients(
     Returns:
         ``(dscale, dshift, dx)``.
     """
-    form, x, mean, inverse, slope = normalized
+    form = normalized.form
     gradient = form.view(dy)
+    dx = empty(gradient.shape, dy.dtype)
+    triples = zip(_parts(gradient, tuning), _parts(dx, tuning), normalized.blocks, strict=True)
+    sums = [_gradients_of_block(part, out, block, scale, centred, input_grad, tuning) for part, out, block in triples]
+    dscale, dshift = sums[0] if len(sums) == 1 else (np.add.reduce(values) for values in zip(*sums, strict=True))
+    return dscale, dshift, form.array(dx, dy) if input_grad else None
+
+
+def _gradients_of_block(
+    dy: Array, dx: Array, block: _Block, scale: Array | None, centred: bool, input_grad: bool, tuning: Tuning
+) -> tuple[Array, Array]:
+    """The parts of dscale and dshift; dx is filled, and is scratch memory before."""
+    x, mean, inverse, slope = block
     # Sums of dy and dy x, from which those of dy u follow: dy u = inverse (dy x - mean dy).
-    sums = _over_pixels(gradient)
-    products = _over_pixels(np.multiply(gradient, x, out=empty(x.shape, x.dtype)))
-    dshift = _over_examples(sums)
+    sums, products = _over_pixels(dy), _over_pixels(np.multiply(dy, x, out=dx))
     dscale = _over_examples(products, inverse) - _over_examples(sums, mean * inverse)
+    dshift = _over_examples(sums)
     if not input_grad:
-        return dscale, dshift, None
+        return dscale, dshift
     count = _count(x)
     total = _over_members(sums, scale) / count
     along = -slope * inverse * inverse * (_over_members(products, scale) / count - mean * total)
     offset = -along * mean
     if centred:
         offset -= slope * total
-    dx = _affine(x, along, offset, tuning)
-    dx += _affine(gradient, _coefficients(slope, scale), None, tuning)
-    return dscale, dshift, form.array(dx, dy)
+    _affine(x, along, offset, dx, tuning)
+    other = empty(dx.shape, dx.dtype)
+    _affine(dy, _coefficients(slope, scale), None, other, tuning)
+    dx += other
+    return dscale, dshift
 
 
 def _form(x: Array, groups: int | None) -> _Form:
@@ -171,10 +199,16 @@ def _form(x: Array, groups: int | None) -> _Form:
     return _Form(tuple(order), (n1, p1, groups, channels // groups, p2, n2))
 
 
-def _moments(x: Array, centred: bool) -> tuple[Array, Array, bool]:
+def _parts(view: Array, tuning: Tuning) -> list[Array]:
+    """A grouped view, cut between its outer examples into blocks; none of its groups is cut."""
+    step = max(1, len(view) * tuning.norm_block_bytes // max(view.nbytes, 1))
+    return [view[first : first + step] for first in range(0, max(len(view), 1), step)]
+
+
+def _moments(x: Array, centred: bool, scratch: Array) -> tuple[Array, Array, bool]:
     """Mean and variance of each group, and whether they are precise: no mean is far, and nothing has overflown."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = _mean(np.multiply(x, x, out=empty(x.shape, x.dtype)))
+        squares = _mean(np.multiply(x, x, out=scratch))
         if not centred:
             return np.zeros_like(squares), squares, bool((squares < np.inf).all())
         mean = _mean(x)
@@ -264,15 +298,13 @@ def _coefficients(statistic: Array, scale: Array | None, shift: Array | None = N
     return found
 
 
-def _affine(x: Array, factor: Array, offset: Array | None, tuning: Tuning) -> Array:
-    """x * factor + offset, with coefficients or statistics."""
-    y = empty(x.shape, x.dtype)
+def _affine(x: Array, factor: Array, offset: Array | None, y: Array, tuning: Tuning) -> None:
+    """y = x * factor + offset, with coefficients or statistics."""
     source, factor = _in_runs(x, factor, tuning)
     out = y.reshape(source.shape)
     np.multiply(source, factor, out=out)
     if offset is not None:
         out += _in_runs(x, offset, tuning)[1]
-    return y
 
 
 def _in_runs(x: Array, coefficients: Array, tuning: Tuning) -> tuple[Array, Array]:

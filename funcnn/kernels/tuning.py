@@ -18,6 +18,7 @@ class Tuning:
             cost more.
         block_bytes: the part of one array that is worked on at a time. Three or four such blocks are about a
             second-level cache.
+        norm_block_bytes: the same for the norms of examples, which do more small work for each block.
         small_batch_max: the batch size up to which a convolution keeps the channels innermost in memory, since the
             batch would make runs that are too short.
         small_product_max: the multiplications up to which OpenBLAS works on its operands where they are. It copies
@@ -38,6 +39,7 @@ class Tuning:
 
     window_bytes: int = 3 * 1024 * 1024
     block_bytes: int = 512 * 1024
+    norm_block_bytes: int = 2 * 1024 * 1024
     small_batch_max: int = 4
     small_product_max: int = 1_000_000
     min_filters: int = 16

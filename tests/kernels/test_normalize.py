@@ -74,6 +74,15 @@ def test_runs_of_any_length_give_the_same(min_run: int, centred: bool, groups: i
 
 
 @pytest.mark.parametrize("groups", [None, 2])
+@pytest.mark.parametrize("block", [1, 600, 10_000])
+def test_blocks_of_any_size_give_the_same(block: int, groups: int | None) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3, 6, 4))
+    x[2] += 100  # one block is far from 0
+    for order in [(0, 1, 2, 3), (1, 3, 2, 0), (0, 3, 1, 2)]:
+        agree(in_order(x, order), groups, centred=True, tolerance=1e-12, tuning=Tuning(norm_block_bytes=block))
+
+
+@pytest.mark.parametrize("groups", [None, 2])
 @pytest.mark.parametrize("mean", [0.0, 10.0, 1e4, 1e6])
 def test_a_mean_far_from_zero_costs_no_digits(mean: float, groups: int | None) -> None:
     x = (mean + np.random.default_rng(0).standard_normal((4, 6, 6, 8))).astype(np.float32)
