@@ -43,7 +43,7 @@ MISUSE: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fn.batches([(X[0], 0), (X[1], 1)], 2), TypeError, "batches: expected x as an array with one example"),
     (lambda: fn.split(X, 0.5, 0), TypeError, "split: expected data as a tuple (x, target) of two arrays or dicts"),
     (lambda: fn.split([X, LABELS], 0.5, 0), TypeError, "split: expected data as a tuple (x, target) of two arrays"),
-    (lambda: fn.split((X, LABELS, LABELS), 0.5, 0), TypeError, "split: expected data as a tuple (x, target) of two"),
+    (lambda: fn.split((X, LABELS, LABELS, X), 0.5, 0), TypeError, "split: expected data as a tuple (x, target) of two"),
     (lambda: fn.split((X, LABELS.tolist()), 0.5, 0), TypeError, "split: expected target as an array with one"),
     (lambda: fn.split((X, MASKED), 0.5, 0), TypeError, "split: expected a plain array as target, got MaskedArray"),
     (lambda: fn.split((X, np.ma.array(LABELS)), 0.5, 0), TypeError, "split: expected a plain array as target, got"),
