@@ -253,16 +253,21 @@ def _fill(buffer: Array, image: Array, rows: TapRange, taps: list[tuple[TapRange
     """Copy the pixels of each tap into (groups, rows, taps, c, planes, columns, n), and zeros where there is none."""
     buffer = buffer.swapaxes(0, 1)
     _clear_outside(buffer, 0, rows.windows)
+    planes, columns = slice(0, buffer.shape[4]), slice(0, buffer.shape[5])
     for tap, (deep, wide) in enumerate(taps):
         target = buffer[:, :, tap]
-        _clear_outside(target, 3, deep.windows)
-        _clear_outside(target, 4, wide.windows)
+        if deep.windows != planes:
+            _clear_outside(target, 3, deep.windows)
+        if wide.windows != columns:
+            _clear_outside(target, 4, wide.windows)
         pixels = image[rows.pixels, :, :, deep.pixels, wide.pixels]
         target[rows.windows, :, :, deep.windows, wide.windows] = pixels
 
 
 def _clear_outside(buffer: Array, axis: int, places: slice) -> None:
     """Put zeros before and behind some places along an axis."""
-    if places.start or places.stop < buffer.shape[axis]:
-        along = buffer.swapaxes(0, axis)
-        along[: places.start] = along[places.stop :] = 0
+    along = buffer.swapaxes(0, axis)
+    if places.start:
+        along[: places.start] = 0
+    if places.stop < len(along):
+        along[places.stop :] = 0

@@ -106,12 +106,14 @@ def softmax_cross_entropy(y: Array, t: Array, careful: bool) -> tuple[Array, Arr
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
     """
-    shifted, dy, total = shifted_exponentials(np.ascontiguousarray(limits(y) if careful else y))
+    # In whatever order y lies in memory: that of images has long runs, which short rows of classes have not.
+    shifted, dy, total = shifted_exponentials(limits(y) if careful else y)
     dy /= total  # now it is softmax(y)
     if t.ndim < y.ndim:
-        at_label = t.reshape(-1) + np.arange(0, y.size, y.shape[-1])
-        true = shifted.reshape(-1)[at_label].reshape(t.shape)
-        dy.reshape(-1)[at_label] -= 1
+        places = [np.arange(n).reshape(-1, *[1] * (t.ndim - 1 - axis)) for axis, n in enumerate(t.shape)]
+        at_label = (*places, t)
+        true = shifted[at_label]
+        dy[at_label] -= 1
         return np.log(total[..., 0]) - true, dy
     mass = np.add.reduce(t, axis=-1, keepdims=True)
     true = np.add.reduce(times(t, shifted) if careful else t * shifted, axis=-1)
