@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optimizer_table import OPTIMIZERS, bits, every_optimizer, everywhere, frozen, like, run, some
+from optimizer_table import OPTIMIZERS, bits, every_optimizer, everywhere, frozen, like, matrices, run, some
 
 import funcnn.optim
 from funcnn import tree
@@ -121,7 +121,7 @@ def test_a_parameter_without_a_gradient_keeps_its_bits_and_those_of_its_state(
 
 @every_optimizer
 def test_the_call_that_makes_an_optimizer_is_its_repr(optimizer: Optimizer) -> None:
-    names = vars(funcnn.optim) | {"everywhere": everywhere, "some": some}
+    names = vars(funcnn.optim) | {"everywhere": everywhere, "matrices": matrices, "some": some}
     copied = eval(repr(optimizer), names)
     assert repr(copied) == repr(optimizer)
     assert same_steps(copied, optimizer)
@@ -148,6 +148,7 @@ def test_every_constructor_is_in_the_table() -> None:
         "apply_updates",
         "as_optimizer",
         "as_schedule",
+        "averaged",
         "current_rate",
         "current_step",
         "lift",
