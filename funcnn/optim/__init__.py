@@ -42,6 +42,7 @@ from funcnn.optim.core import (
 from funcnn.optim.factored import adafactor, scale_by_adafactor
 from funcnn.optim.long_memory import adan, ademamix, adopt, scale_by_adan, scale_by_ademamix, scale_by_adopt
 from funcnn.optim.muon import muon, scale_by_muon
+from funcnn.optim.plateau import reduce_on_plateau, report_metric
 from funcnn.optim.prodigy import prodigy, scale_by_prodigy
 from funcnn.optim.schedules import (
     Rate,
@@ -49,10 +50,17 @@ from funcnn.optim.schedules import (
     as_schedule,
     constant,
     cosine_decay,
+    cosine_with_restarts,
+    cyclic,
     exponential_decay,
+    inverse_square_root,
     join,
     linear_warmup,
+    one_cycle,
+    piecewise_constant,
+    polynomial_decay,
     step_decay,
+    warmup_cosine,
 )
 from funcnn.optim.sgd import add_decayed_weights, add_momentum, scale_by_rate, sgd
 from funcnn.optim.sign import lion, rprop, scale_by_lion, scale_by_rprop, scale_by_signum, signum
@@ -64,13 +72,15 @@ __all__ = [
     "Optimizer", "OptimizerLike", "Rate", "Schedule", "adabelief", "adadelta", "adafactor", "adagrad", "adam",
     "adamax", "adamw", "adan", "add_decayed_weights", "add_momentum", "ademamix", "adopt", "amsgrad",
     "apply_updates", "as_optimizer", "as_schedule", "asgd", "averaged", "chain", "clip_by_global_norm",
-    "clip_by_value", "constant", "cosine_decay", "current_rate", "current_step", "ema", "exponential_decay", "join",
-    "lamb", "lars", "lift", "linear_warmup", "lion", "lookahead", "masked", "muon", "nadam", "partition", "prodigy",
-    "radam", "rmsprop", "rprop", "scale_by_adabelief", "scale_by_adadelta", "scale_by_adafactor",
-    "scale_by_adagrad", "scale_by_adam", "scale_by_adamax", "scale_by_adan", "scale_by_ademamix", "scale_by_adopt",
-    "scale_by_amsgrad", "scale_by_lion", "scale_by_muon", "scale_by_nadam", "scale_by_prodigy", "scale_by_radam",
-    "scale_by_rate", "scale_by_rmsprop", "scale_by_rprop", "scale_by_signum", "scale_by_trust_ratio",
-    "scale_by_yogi", "schedule_free", "sgd", "signum", "step_decay", "swa", "transform", "yogi",
+    "clip_by_value", "constant", "cosine_decay", "cosine_with_restarts", "current_rate", "current_step", "cyclic",
+    "ema", "exponential_decay", "inverse_square_root", "join", "lamb", "lars", "lift", "linear_warmup", "lion",
+    "lookahead", "masked", "muon", "nadam", "one_cycle", "partition", "piecewise_constant", "polynomial_decay",
+    "prodigy", "radam", "reduce_on_plateau", "report_metric", "rmsprop", "rprop", "scale_by_adabelief",
+    "scale_by_adadelta", "scale_by_adafactor", "scale_by_adagrad", "scale_by_adam", "scale_by_adamax",
+    "scale_by_adan", "scale_by_ademamix", "scale_by_adopt", "scale_by_amsgrad", "scale_by_lion", "scale_by_muon",
+    "scale_by_nadam", "scale_by_prodigy", "scale_by_radam", "scale_by_rate", "scale_by_rmsprop", "scale_by_rprop",
+    "scale_by_signum", "scale_by_trust_ratio", "scale_by_yogi", "schedule_free", "sgd", "signum", "step_decay",
+    "swa", "transform", "warmup_cosine", "yogi",
 ]  # fmt: skip
 
 explain_names(__name__)

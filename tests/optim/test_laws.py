@@ -152,6 +152,7 @@ def test_every_constructor_is_in_the_table() -> None:
         "current_rate",
         "current_step",
         "lift",
+        "report_metric",
         "transform",
         "Optimizer",
         "OptimizerLike",

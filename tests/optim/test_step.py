@@ -133,16 +133,14 @@ def test_a_donation_is_written_into(optimizer: Optimizer, small: int) -> None:
     assert all(leaf is added[path] for path, leaf in tree.flatten(new_params).items())
 
 
-COUNTED = {"step", "rate", "momentum", "weight_decay", "limit", "max_norm"}
-NUMBERS = {"alpha", "b3", "d", "largest", "product", "r", "total"}
-
-
 def is_new(optimizer: Optimizer, path: str) -> bool:
     """Whether a leaf of the state is a new array after a donation: a number, or up to the last rule for the tree."""
     pipeline = optimizer.update.__self__  # type: ignore[attr-defined]
     before = [pipeline.parts[n] for numbers in pipeline.passes[: pipeline.first_donating] for n in numbers]
     slots = {"/".join((*part.path, slot)) for part in before for slot in part.work.spec.slots}
-    return path.rsplit("/", 1)[-1] in COUNTED | NUMBERS or any(path.startswith(f"{slot}/") for slot in slots)
+    specs = [(part.path, part.work.spec) for part in pipeline.parts]
+    scalars = {"/".join((*at, name)) for at, spec in specs for name in (*spec.counted, *spec.numbers)}
+    return path in scalars or any(path.startswith(f"{slot}/") for slot in slots)
 
 
 @every_optimizer

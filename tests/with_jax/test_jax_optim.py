@@ -32,6 +32,7 @@ def _warmup(step: Any) -> Any:
     return RATE / 10 * (step + 1)
 
 
+FALLS = {3: 0.5, 9: 0.1}
 DECAYS: Any = {"weight_decay": 0.3}
 FASTER: Any = (lambda step: 1 - 0.5 / (step + 1), lambda step: 0.2 * step)
 CASES: dict[str, tuple[optim.Optimizer, Callable[[Any], Any]]] = {
@@ -128,3 +129,23 @@ def test_what_schedule_free_averages() -> None:
     expected = optax.contrib.schedule_free_eval_params(their_state, theirs)["w"]
     # Numbers near 1, rounded in another order.
     np.testing.assert_allclose(optim.averaged(state, params)["w"], np.asarray(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make"),
+    [
+        (optim.warmup_cosine(0.1, 5, 30, 0.01, 0.02), lambda o: o.warmup_cosine_decay_schedule(0.01, 0.1, 5, 30, 0.02)),
+        (optim.polynomial_decay(0.1, 20, 3.0, 0.02), lambda o: o.polynomial_schedule(0.1, 0.02, 3.0, 20)),
+        (
+            optim.piecewise_constant(0.1, {3: 0.5, 9: 0.1}),
+            lambda o: o.piecewise_constant_schedule(0.1, {3: 0.5, 9: 0.1}),
+        ),
+    ],
+)
+def test_schedules(schedule: optim.Schedule, make: Callable[[Any], Any]) -> None:
+    import optax
+
+    theirs = make(optax)
+    for step in range(40):
+        # A few roundings.
+        assert schedule(step) == pytest.approx(float(theirs(step)), rel=1e-12)

@@ -261,15 +261,71 @@ def test_clipping_by_the_global_norm() -> None:
         (schedules.exponential_decay(RATE, steps=1, factor=0.9), "ExponentialLR", {"gamma": 0.9}),
         (schedules.cosine_decay(RATE, steps=40, final=0.01), "CosineAnnealingLR", {"T_max": 40, "eta_min": 0.01}),
         (schedules.linear_warmup(RATE, steps=10), "LinearLR", {"start_factor": 0.1, "total_iters": 9}),
+        (schedules.polynomial_decay(RATE, steps=30, power=2.5), "PolynomialLR", {"total_iters": 30, "power": 2.5}),
+        (schedules.polynomial_decay(RATE, steps=7), "PolynomialLR", {"total_iters": 7}),
+        (schedules.piecewise_constant(RATE, {3: 0.3, 17: 0.3}), "MultiStepLR", {"milestones": [3, 17], "gamma": 0.3}),
+        (
+            schedules.cosine_with_restarts(RATE, steps=3, growth=2, final=0.01),
+            "CosineAnnealingWarmRestarts",
+            {"T_0": 3, "T_mult": 2, "eta_min": 0.01},
+        ),
+        (schedules.cosine_with_restarts(RATE, steps=7), "CosineAnnealingWarmRestarts", {"T_0": 7}),
+        (schedules.one_cycle(RATE, steps=41), "OneCycleLR", {"max_lr": RATE, "total_steps": 41}),
+        (
+            schedules.one_cycle(RATE, 50, 0.4, 10.0, 100.0, shape="linear", three_phase=True),
+            "OneCycleLR",
+            {
+                "max_lr": RATE,
+                "total_steps": 50,
+                "pct_start": 0.4,
+                "div_factor": 10.0,
+                "final_div_factor": 100.0,
+                "anneal_strategy": "linear",
+                "three_phase": True,
+            },
+        ),
+        (schedules.cyclic(0.01, RATE, up=4), "CyclicLR", {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 4}),
+        (
+            schedules.cyclic(0.01, RATE, up=4, down=7, shape="halving"),
+            "CyclicLR",
+            {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 4, "step_size_down": 7, "mode": "triangular2"},
+        ),
+        (
+            schedules.cyclic(0.01, RATE, up=3, shape="exponential", factor=0.9),
+            "CyclicLR",
+            {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9},
+        ),
     ],
 )
 def test_schedules(schedule: schedules.Schedule, name: str, options: dict[str, Any]) -> None:
     import torch
 
-    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE)
+    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE, momentum=0.9)
     scheduler = getattr(torch.optim.lr_scheduler, name)(peer, **options)
     for step in range(40):
         # PyTorch multiplies the last rate where we compute each afresh: forty roundings.
         assert schedule(step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
         peer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("patience", "cooldown"), [(0, 0), (2, 0), (1, 2)])
+def test_reduce_on_plateau(mode: Any, relative: bool, patience: int, cooldown: int) -> None:
+    import torch
+
+    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    options: Any = {"factor": 0.5, "patience": patience, "threshold": 0.1, "cooldown": cooldown}
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        peer, mode, threshold_mode="rel" if relative else "abs", min_lr=0.01, **options
+    )
+    optimizer = optim.reduce_on_plateau(relative=relative, least=0.01, mode=mode, **options)
+    params = grads = {"w": np.ones(1)}
+    state = optimizer.init(params)
+    for metric in np.random.default_rng(0).normal(size=40):
+        updates, state = optimizer.update(grads, optim.report_metric(state, metric), params)
+        scheduler.step(metric)
+        assert updates["w"][0] == peer.param_groups[0]["lr"]
+        updates, state = optimizer.update(grads, state, params)  # nothing new was reported
+        assert updates["w"][0] == peer.param_groups[0]["lr"]
