@@ -18,7 +18,7 @@ from funcnn.calls import explained
 from funcnn.optim.donation import check_donated, copied_where_shared
 from funcnn.optim.elementwise import ADD, ElementwiseRule, G, P, Step, run_fused
 from funcnn.optim.masks import Flags, chosen, paths, pruned, spread
-from funcnn.optim.state import Beside, Hyper, StateSpec, aligned, beside, rebuilt
+from funcnn.optim.state import Beside, Hyper, StateSpec, beside, kept, rebuilt
 
 __all__ = ["Pair", "Part", "Pipeline", "TreeRule", "WholeTreeRule"]
 
@@ -209,7 +209,7 @@ class _Run:
             got = sorted(new_slots) if isinstance(new_slots, Mapping) else checks.what(new_slots)
             raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(expected)}, got {got}")
         hyper = {**self.hypers[n], **{name: float(new_slots[name]) for name in numbers}} if numbers else self.hypers[n]
-        new_slots = {slot: _kept(old, new_slots[slot]) for slot, old in slots.items()}
+        new_slots = {slot: kept(old, new_slots[slot]) for slot, old in slots.items()}
         self._replace_updates(work.spec.kind, updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
@@ -253,15 +253,6 @@ class _Run:
         """What a leaf is, for messages."""
         number, i = place
         return f"{paths(self.params)[i] or 'the root'}: {self.pipeline.names[number]}"
-
-
-def _kept(old: Tree, new: Tree) -> Tree:
-    """A new slot, with the old arrays where a rule returns None, as ``tree.map`` does without a gradient."""
-    old_leaves: list[Any] = []
-    leaves = aligned(old, new, old_leaves)
-    if leaves is None or all(leaf is not None for leaf in leaves):
-        return new
-    return rebuilt(old, [was if leaf is None else leaf for was, leaf in zip(old_leaves, leaves, strict=True)])
 
 
 def _nested(paths: Sequence[tuple[str, ...]]) -> dict[str, Any] | None:

@@ -121,6 +121,7 @@ def report_metric(state: State, metric: float) -> State:
         >>> report_metric(state, 0.25)["metric"]
         array(0.25)
     """
+    new: State
     new, found = _reported(state, checks.real("report_metric", "metric", metric))
     if not found:
         keys = sorted(state) if isinstance(state, dict) else checks.what(state)

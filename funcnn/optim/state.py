@@ -30,6 +30,8 @@ __all__ = [
     "aligned",
     "beside",
     "check_kind",
+    "check_wrapped",
+    "kept",
     "rebuilt",
     "state_spec",
 ]  # fmt: skip
@@ -189,6 +191,18 @@ def _first_numbers(kind: str, numbers: Any) -> dict[str, float]:
     return {name: checks.real(kind, name, first) for name, first in (numbers or {}).items()}
 
 
+def check_wrapped(kind: str, state: Any, names: set[str]) -> tuple[State, Any]:
+    """A wrapper's own part of a state, under its kind, and its optimizer's; an error if the state is another one's."""
+    if not isinstance(state, dict) or kind not in state or not state.keys() <= {kind, "optimizer"}:
+        got = sorted(state) if isinstance(state, dict) else checks.what(state)
+        raise ValueError(f"{kind}: expected a state of {[kind, 'optimizer']}, got {got}; use init(params)")
+    own = state[kind]
+    if not isinstance(own, dict) or own.keys() != names:
+        got = sorted(own) if isinstance(own, dict) else checks.what(own)
+        raise ValueError(f"{kind}: expected a state of {sorted(names)} under {kind!r}, got {got}; use init(params)")
+    return own, state.get("optimizer", {})
+
+
 def check_kind(kind: Any) -> None:
     """Raise if the name of a transform cannot be a key of a state."""
     if not isinstance(kind, str) or not kind or "/" in kind:
@@ -294,6 +308,15 @@ def aligned(params: Tree, given: Tree, param_leaves: list[Any] | None = None) ->
 def rebuilt(params: Tree, leaves: Iterable[Any]) -> Tree:
     """The tree like ``params`` of leaves in the order of ``aligned``."""
     return _fill({"": params}, iter(leaves))[""]
+
+
+def kept(old: Tree, new: Tree) -> Tree:
+    """A new slot, with the old arrays where a rule returns None, as ``tree.map`` does without a gradient."""
+    old_leaves: list[Any] = []
+    leaves = aligned(old, new, old_leaves)
+    if leaves is None or all(leaf is not None for leaf in leaves):
+        return new
+    return rebuilt(old, [was if leaf is None else leaf for was, leaf in zip(old_leaves, leaves, strict=True)])
 
 
 # Both are functions of the module: a function that calls itself by a name in its closure is a cycle, and would keep

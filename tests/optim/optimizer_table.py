@@ -9,6 +9,7 @@ import pytest
 from funcnn import tree
 from funcnn.optim import (
     Optimizer,
+    accumulate,
     adabelief,
     adadelta,
     adafactor,
@@ -17,14 +18,18 @@ from funcnn.optim import (
     adamax,
     adamw,
     adan,
+    adaptive_grad_clip,
     add_decayed_weights,
     add_momentum,
+    add_noise,
     ademamix,
     adopt,
     amsgrad,
     apply_updates,
     asgd,
+    centralize,
     chain,
+    clip_by_block_rms,
     clip_by_global_norm,
     clip_by_value,
     constant,
@@ -76,6 +81,7 @@ from funcnn.optim import (
     schedule_free,
     sgd,
     signum,
+    skip_non_finite,
     step_decay,
     swa,
     warmup_cosine,
@@ -153,6 +159,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "signum": signum(cosine_decay(0.1, 9)),
     "scale_by_signum": scale_by_signum(0.0),
     "reduce_on_plateau": chain(sgd(piecewise_constant(0.1, {2: 0.5})), reduce_on_plateau(0.5)),
+    "centralize": chain(centralize(), sgd(0.1)),
+    "add_noise": chain(add_noise(0.01, rng=(3, 4)), sgd(0.1)),
+    "clip_by_block_rms": clip_by_block_rms(0.5),
+    "adaptive_grad_clip": adaptive_grad_clip(linear_warmup(0.1, 5)),
     "rprop": rprop(0.1),
     "scale_by_rprop": scale_by_rprop(largest=0.012),
     "lamb": lamb(0.1, weight_decay=0.1, decay_mask=everywhere),
@@ -170,6 +180,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "lookahead": lookahead(adam(0.1), every=2),
     "schedule_free": schedule_free(adamw(linear_warmup(0.1, 3), b1=0.0), rate=linear_warmup(0.1, 3)),
 }
+WRAPPED: dict[str, Optimizer] = {
+    "accumulate": accumulate(adam(cosine_decay(0.1, 9)), steps=2),
+    "accumulate, without state": chain(accumulate(clip_by_value(0.5), steps=2), sgd(0.1, 0.9)),
+    "skip_non_finite": skip_non_finite(adam(0.1), limit=2),
+}
+"""Those of which nothing is fused and nothing donated."""
+every_optimizer_and_wrapper = pytest.mark.parametrize(
+    "optimizer", (OPTIMIZERS | WRAPPED).values(), ids=OPTIMIZERS | WRAPPED
+)
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
 
