@@ -10,7 +10,7 @@ from funcnn.optim.rates import Schedule, of_steps
 from funcnn.recorded import recorded
 from funcnn.wording import shown
 
-__all__ = ["cosine_between", "cosine_with_restarts", "cyclic", "one_cycle", "warmup_cosine"]
+__all__ = ["cosine_with_restarts", "cyclic", "one_cycle", "warmup_cosine"]
 
 
 @recorded

@@ -101,7 +101,7 @@ def lbfgs(
         value_and_grad: ``f(params) -> (value, grads)``.
         params: where to start. Those whose gradient is None stay as they are.
         steps: the largest number of steps, at least 1; each calls the function once or a few times.
-        tolerance: it has converged when no element of the gradient is larger, not negative.
+        tolerance: it has converged when no element of the gradient is larger, not negative; or when the value stays.
         memory: the number of steps that the curvature is estimated from, at least 1.
 
     Returns:
@@ -141,7 +141,7 @@ def lbfgs(
             raise ValueError(f"lbfgs: expected gradients of {vector.size} elements, as at the start, got {flat.size}")
         return float(value), flat.astype(np.float64)
 
-    options = {"maxiter": steps, "maxcor": memory, "gtol": tolerance, "maxfun": 20 * steps}
+    options = {"maxiter": steps, "maxcor": memory, "gtol": tolerance, "ftol": np.finfo(float).eps, "maxfun": 20 * steps}
     start = vector.astype(np.float64)
     found = minimize(raveled, start, jac=True, method="L-BFGS-B", options=options)
     return Minimum(at(found.x), float(found.fun), int(found.nit), bool(found.success), str(found.message))

@@ -20,7 +20,7 @@ from funcnn.optim.wrappers import masked
 from funcnn.recorded import recorded
 from funcnn.wording import shown
 
-__all__ = ["muon", "orthogonalized", "scale_by_muon"]
+__all__ = ["muon", "scale_by_muon"]
 
 A, B, C = 3.4445, -4.7750, 2.0315
 """Coefficients of the polynomial, chosen for its slope at zero: it takes singular values to between 0.7 and 1.2."""

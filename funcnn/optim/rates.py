@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from funcnn import checks
 from funcnn.recorded import recorded
 
-__all__ = ["Rate", "Schedule", "as_schedule", "constant", "of_steps"]
+__all__ = ["Rate", "Schedule", "as_schedule", "constant"]
 
 
 class Schedule(Protocol):

@@ -17,7 +17,7 @@ from funcnn.optim.state import Hyper
 from funcnn.optim.wrappers import masked
 from funcnn.recorded import recorded
 
-__all__ = ["lamb", "lars", "norm", "scale_by_trust_ratio"]
+__all__ = ["lamb", "lars", "scale_by_trust_ratio"]
 
 
 @recorded

@@ -132,6 +132,51 @@ def test_what_schedule_free_averages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("transform", "make", "transposed"),
+    [
+        (optim.adaptive_grad_clip(0.1), lambda o: o.adaptive_grad_clip(0.1), False),
+        (optim.clip_by_block_rms(0.5), lambda o: o.clip_by_block_rms(0.5), False),
+        (optim.centralize(), lambda o: o.centralize(), True),  # their first axis is the outputs
+    ],
+)
+def test_transforms(transform: optim.Optimizer, make: Callable[[Any], Any], transposed: bool) -> None:
+    import jax.numpy as jnp
+    import optax
+
+    rng = np.random.default_rng(0)
+    params: Any = {"b": rng.normal(size=3), "w": rng.normal(size=(4, 3))}
+    grads: Any = {"b": rng.normal(size=3), "w": rng.normal(size=(4, 3))}
+
+    def turned(t: Any) -> Any:
+        return {path: jnp.asarray(leaf.T if transposed else leaf) for path, leaf in t.items()}
+
+    peer = make(optax)
+    theirs, _ = peer.update(turned(grads), peer.init(turned(params)), turned(params))
+    ours, _ = transform.update(grads, transform.init(params), params)
+    for path, leaf in ours.items():
+        expected = np.asarray(theirs[path])
+        np.testing.assert_allclose(leaf, expected.T if transposed else expected, rtol=0, atol=1e-14)  # roundings
+
+
+def test_lookahead() -> None:
+    import jax.numpy as jnp
+    import optax
+
+    peer = optax.lookahead(optax.sgd(RATE), sync_period=3, slow_step_size=0.4)
+    optimizer = optim.lookahead(optim.sgd(RATE), every=3, rate=0.4)
+    params: Any = {"w": np.linspace(-1, 1, 4)}
+    theirs = optax.LookaheadParams.init_synced({"w": jnp.asarray(params["w"])})
+    state, their_state = optimizer.init(params), peer.init(theirs)
+    for _ in range(20):
+        params, state = optimizer.step(params, state, params)
+        updates, their_state = peer.update(theirs.fast, their_state, theirs)
+        theirs = optax.apply_updates(theirs, updates)
+    # Numbers near 1, rounded in another order.
+    np.testing.assert_allclose(params["w"], np.asarray(theirs.fast["w"]), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(optim.averaged(state, params)["w"], np.asarray(theirs.slow["w"]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("schedule", "make"),
     [
         (optim.warmup_cosine(0.1, 5, 30, 0.01, 0.02), lambda o: o.warmup_cosine_decay_schedule(0.01, 0.1, 5, 30, 0.02)),
