@@ -58,7 +58,10 @@ OTHERS = [
 EVALUATED = [
     thing
     for thing in [*LAYERS, *OPTIMIZERS.values(), *SCHEDULES, *INITIALIZERS, *CALLBACKS, *OTHERS]
-    if "everywhere" not in repr(thing) and ", some)" not in repr(thing)
+    if "everywhere" not in repr(thing)
+    and ", some)" not in repr(thing)
+    and "=some)" not in repr(thing)
+    and ", matrices)" not in repr(thing)
 ]
 COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),

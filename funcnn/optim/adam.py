@@ -12,7 +12,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots, scaled_square
+from funcnn.optim.elementwise import Slots, running_mean, running_square
 from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import add_decayed_weights, scale_by_rate
@@ -56,10 +56,8 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         t = hyper["step"] + 1
-        m = np.multiply(state["m"], b1, out=new_state["m"])
-        m += np.multiply(g, 1 - b1, out=u)
-        v = np.multiply(state["v"], b2, out=new_state["v"])
-        v += scaled_square(g, 1 - b2, out=u)
+        m = running_mean(state["m"], b1, g, new_state["m"], u)
+        v = running_square(state["v"], b2, g, new_state["v"], u)
         # Both corrections in one: m / c1 / (sqrt(v / c2) + eps) = m / (sqrt(v) * c1 / sqrt(c2) + c1 * eps).
         np.sqrt(v, out=u)
         u *= (1 - b1**t) / math.sqrt(1 - b2**t)
@@ -168,8 +166,7 @@ def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Op
     b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-        m = np.multiply(state["m"], b1, out=new_state["m"])
-        m += np.multiply(g, 1 - b1, out=u)
+        m = running_mean(state["m"], b1, g, new_state["m"], u)
         v = np.multiply(state["v"], b2, out=new_state["v"])
         np.abs(g, out=u)
         u += eps

@@ -7,9 +7,9 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots, scaled_square
+from funcnn.optim.elementwise import Slots, running_mean, running_square
 from funcnn.optim.schedules import Rate
-from funcnn.optim.sgd import scale_by_rate
+from funcnn.optim.sgd import momentum_of, scale_by_rate
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
 
@@ -17,18 +17,19 @@ __all__ = ["adadelta", "adagrad", "rmsprop", "scale_by_adadelta", "scale_by_adag
 
 
 @recorded
-def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
-    """v = decay v + (1 - decay) g²;  u = g / (√v + eps).
+def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8, centered: bool = False) -> Optimizer:
+    """v = decay v + (1 - decay) g²;  u = g / (√v + eps), or centered u = g / (√(v - m²) + eps).
 
     Args:
         decay: of the mean of the gradient's square, in [0, 1).
         eps: keeps the division finite, positive.
+        centered: divide by the standard deviation instead, with the mean m = decay m + (1 - decay) g.
 
     Returns:
-        The transform, with the slot ``v``.
+        The transform, with the slot ``v``, and ``m`` if it is centered.
 
     Raises:
-        TypeError: an argument is not a number.
+        TypeError: an argument is not a number, or ``centered`` is not a bool.
         ValueError: an argument is out of range.
 
     Example:
@@ -38,35 +39,46 @@ def scale_by_rmsprop(decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
         array([ 2., -2.])
 
     Reference:
-        Tieleman & Hinton (2012), Neural Networks for Machine Learning, lecture 6.5.
+        Tieleman & Hinton (2012), Neural Networks for Machine Learning, lecture 6.5; centered, Graves (2013),
+        Generating Sequences With Recurrent Neural Networks, eq. 38 to 41, with eps as in PyTorch.
     """
     kind = "scale_by_rmsprop"
+    centered = checks.flag(kind, "centered", centered)
     decay, eps = checks.fraction(kind, "decay", decay), checks.positive(kind, "eps", eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-        v = np.multiply(state["v"], decay, out=new_state["v"])
-        v += scaled_square(g, 1 - decay, out=u)
-        np.sqrt(v, out=u)
+        v = running_square(state["v"], decay, g, new_state["v"], u)
+        if centered:
+            m = running_mean(state["m"], decay, g, new_state["m"], u)
+            np.subtract(v, np.multiply(m, m, out=u), out=u)
+            np.maximum(u, 0, out=u)  # rounding may have made it negative
+            np.sqrt(u, out=u)
+        else:
+            np.sqrt(v, out=u)
         u += eps
         np.divide(g, u, out=u)
 
-    return lift(kind, rule, slots=("v",), in_place=True)
+    return lift(kind, rule, slots=("v", "m") if centered else ("v",), in_place=True)
 
 
 @recorded
-def rmsprop(rate: Rate, decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
+def rmsprop(
+    rate: Rate, decay: float = 0.99, eps: float = 1e-8, centered: bool = False, momentum: Rate = 0.0
+) -> Optimizer:
     """p = p - rate · g / (√v + eps),  v = decay v + (1 - decay) g².
 
     Args:
         rate: the learning rate, a number or a schedule; 1e-2 is usual.
         decay: of the mean square; see ``scale_by_rmsprop``.
         eps: added to the root; see ``scale_by_rmsprop``.
+        centered: divide by the standard deviation; see ``scale_by_rmsprop``.
+        momentum: the factor of earlier quotients, a number or a schedule; see ``add_momentum``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError, ValueError: as ``scale_by_rmsprop`` and ``scale_by_rate``.
+        TypeError, ValueError: as ``scale_by_rmsprop``, ``add_momentum`` and ``scale_by_rate``.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -77,7 +89,7 @@ def rmsprop(rate: Rate, decay: float = 0.99, eps: float = 1e-8) -> Optimizer:
     Reference:
         That of ``scale_by_rmsprop``.
     """
-    return chain(scale_by_rmsprop(decay, eps), scale_by_rate(rate))
+    return chain(scale_by_rmsprop(decay, eps, centered), *momentum_of(momentum), scale_by_rate(rate))
 
 
 @recorded
@@ -171,8 +183,7 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> Optimizer:
     rho, eps = checks.fraction(kind, "rho", rho), checks.positive(kind, "eps", eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
-        v = np.multiply(state["v"], rho, out=new_state["v"])
-        v += scaled_square(g, 1 - rho, out=u)
+        v = running_square(state["v"], rho, g, new_state["v"], u)
         np.add(state["d"], eps, out=u)
         temporary = v + eps
         u /= temporary

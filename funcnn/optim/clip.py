@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 
-from funcnn import tree
+from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
 from funcnn.optim.core import Optimizer, lift, transform
 from funcnn.optim.elementwise import Slots
 from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Hyper
+from funcnn.optim.trust import norm
 from funcnn.recorded import recorded
 
-__all__ = ["clip_by_global_norm", "clip_by_value"]
+__all__ = ["adaptive_grad_clip", "clip_by_block_rms", "clip_by_global_norm", "clip_by_value"]
 
 
 @recorded
@@ -75,3 +76,79 @@ def clip_by_global_norm(max_norm: Rate) -> Optimizer:
         return tree.map(lambda g: np.asarray(scale * g), grads), {}
 
     return transform("clip_by_global_norm", rule, rates={"max_norm": max_norm})
+
+
+@recorded
+def clip_by_block_rms(threshold: Rate) -> Optimizer:
+    """u = g / max(1, rms(g) / threshold), with the root mean square of each parameter's gradient.
+
+    Args:
+        threshold: the largest root mean square, a number or a schedule.
+
+    Returns:
+        The transform. Gradients that are not finite pass unchanged.
+
+    Raises:
+        TypeError: ``threshold`` is neither a number nor a schedule.
+        ValueError: ``threshold`` is negative or not finite.
+
+    Example:
+        >>> params = {"w": np.ones(2), "b": np.ones(1)}
+        >>> clip_by_block_rms(1.0).update({"w": np.array([3.0, -3.0]), "b": np.array([0.5])}, {}, params)[0]
+        {'w': array([ 1., -1.]), 'b': array([0.5])}
+
+    Reference:
+        Shazeer & Stern (2018), Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, section 6.
+    """
+
+    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
+        def clipped(g: Array) -> Array:
+            rms = norm(g) / math.sqrt(max(g.size, 1))
+            return np.asarray(hyper["threshold"] / rms * g) if hyper["threshold"] < rms < math.inf else g
+
+        return tree.map(clipped, grads), {}
+
+    return transform("clip_by_block_rms", rule, rates={"threshold": threshold})
+
+
+@recorded
+def adaptive_grad_clip(clipping: Rate, eps: float = 1e-3) -> Optimizer:
+    """u = g · min(1, clipping · max(‖p‖, eps) / ‖g‖), with the norms for each output: over all axes but the last.
+
+    Args:
+        clipping: the largest gradient as a fraction of its weights, a number or a schedule; 0.01 to 0.1 is usual.
+        eps: the least norm of the weights, positive, so that those that start at zero can leave it.
+
+    Returns:
+        The transform. A parameter with one axis, a bias for example, has one norm. The last layer of a network is
+        usually left out, see ``masked``. Gradients that are not finite pass unchanged.
+
+    Raises:
+        TypeError: ``clipping`` is neither a number nor a schedule, or ``eps`` is not a number.
+        ValueError: ``clipping`` is negative or not finite, or ``eps`` is not positive.
+
+    Example:
+        >>> params, grads = {"w": np.array([[3.0, 1.0], [4.0, 0.0]])}, {"w": np.array([[2.0, 0.01], [0.0, 0.0]])}
+        >>> adaptive_grad_clip(0.1).update(grads, {}, params)[0]["w"]
+        array([[0.5 , 0.01],
+               [0.  , 0.  ]])
+
+    Reference:
+        Brock et al. (2021), High-Performance Large-Scale Image Recognition Without Normalization, eq. 3.
+    """
+    eps = checks.positive("adaptive_grad_clip", "eps", eps, "1e-3")
+
+    def unit_norms(x: Array) -> Array:
+        squares = np.square(np.ascontiguousarray(x), dtype=np.float64)  # sums depend on the memory order
+        return np.asarray(np.sqrt(squares.sum(axis=tuple(range(x.ndim - 1)) if x.ndim > 1 else None, keepdims=True)))
+
+    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
+        def clipped(g: Array, p: Array) -> Array:
+            size, limit = unit_norms(g), hyper["clipping"] * np.maximum(unit_norms(p), eps)
+            too_large = (limit < size) & (size < math.inf)
+            scale = np.divide(limit, size, out=np.ones_like(size), where=too_large)
+            return np.asarray(g * scale.astype(g.dtype).reshape(scale.shape[-g.ndim :] if g.ndim else ()))
+
+        return tree.map(clipped, grads, params), {}
+
+    return transform("adaptive_grad_clip", rule, rates={"clipping": clipping})

@@ -19,7 +19,7 @@ from funcnn.optim.elementwise import ElementwiseRule, Rule
 from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Rate
-from funcnn.optim.state import SlotStarts, State, check_kind, state_spec
+from funcnn.optim.state import Advance, SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
 from funcnn.wording import shown, uncalled
 
@@ -177,6 +177,8 @@ def lift(
     counts: bool = False,
     mask: Mask | None = None,
     in_place: bool = False,
+    numbers: Mapping[str, float] | None = None,
+    advance: Advance | None = None,
 ) -> Optimizer:
     """Make an optimizer of a rule for one array.
 
@@ -189,17 +191,21 @@ def lift(
             ``u``.
         slots: the names of the arrays in ``state`` and ``new_state``, which are like the parameter and zero at first;
             or ``{name: start}``, where ``start(p)`` is the first array for a parameter, of any shape that follows from
-            that of ``p``. Unless every start is ``np.zeros_like`` or ``np.ones_like``, the rule need not be
-            elementwise: it is given one whole parameter after the other, in its shape.
+            that of ``p``. Unless every start is ``np.zeros_like``, ``np.ones_like``, ``np.copy`` or
+            ``partial(np.full_like, fill_value=...)``, the rule need not be elementwise: it is given one whole parameter
+            after the other, in its shape.
         rates: the rule's rates by name, each a number or a schedule.
         counts: keep the step and the rates in the state even if no rate is a schedule.
         mask: as for ``masked``. All parameters by default.
         in_place: the rule gives the same bits if the arrays in ``new_state`` are those in ``state``: it has read an
             element of a slot for the last time when it writes it. Then a donated state is updated without a copy.
+        numbers: ``{name: first value}`` of numbers that belong to no parameter, kept in the state as float64.
+        advance: ``advance(hyper) -> {name: value}``, the numbers of this update, where ``hyper`` holds the old ones;
+            the rule finds the new ones in its ``hyper``.
 
     Returns:
-        The optimizer. Its state is ``{slot: tree}`` with an array for each parameter that the mask chooses, and
-        ``{"step": ..., rate: ...}`` if it counts.
+        The optimizer. Its state is ``{slot: tree}`` with an array for each parameter that the mask chooses,
+        ``{"step": ..., rate: ...}`` if it counts, and the numbers.
 
     Raises:
         TypeError: the rule or a start is not such a function, a rate is neither a number nor a schedule, a flag is not
@@ -215,7 +221,9 @@ def lift(
     check_kind(kind)
     checks.function(kind, "rule", rule, "g, state, p, hyper, u, new_state")
     in_place = checks.flag(kind, "in_place", in_place)
-    work = ElementwiseRule(state_spec(kind, slots, rates, counts), rule, in_place)
+    if advance is not None:
+        checks.function(kind, "advance", advance, "hyper")
+    work = ElementwiseRule(state_spec(kind, slots, rates, counts, numbers, advance), rule, in_place)
     return assembled(kind, [Part(work, flags=() if mask is None else (as_flags(kind, mask),))])
 
 
@@ -227,16 +235,19 @@ def transform(
     slots: SlotStarts = (),
     rates: Mapping[str, Rate] | None = None,
     counts: bool = False,
+    numbers: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """Make an optimizer of a rule that must see the whole tree, as a global norm does; see ``lift`` for all others.
 
     Args:
         kind: its name.
         rule: ``rule(grads, slots, params, hyper) -> (updates, slots)``, like that of ``lift`` with trees for arrays. A
-            gradient may be None, as that of an integer or frozen parameter is; its update must be None.
+            gradient may be None, as that of an integer or frozen parameter is; its update must be None, and where a
+            slot is None, as ``tree.map`` gives it, the array before is kept.
         slots: as in ``lift``.
         rates: as in ``lift``.
         counts: as in ``lift``.
+        numbers: as in ``lift``; the rule returns their new values among its slots.
 
     Returns:
         The optimizer.
@@ -254,7 +265,7 @@ def transform(
     """
     check_kind(kind)
     checks.function(kind, "rule", rule, "grads, slots, params, hyper")
-    return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts), rule))])
+    return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts, numbers), rule))])
 
 
 @recorded

@@ -20,7 +20,10 @@ from funcnn.engine import threads
 from funcnn.engine.memory import empty
 from funcnn.optim.state import Hyper, StateSpec, state_spec
 
-__all__ = ["ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "run_fused", "scaled_square"]
+__all__ = [
+    "ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "run_fused", "running_mean", "running_square",
+    "scaled_square",
+]  # fmt: skip
 
 Slots: TypeAlias = dict[str, Array]
 Rule: TypeAlias = Callable[[Array, Slots, Array, Hyper, Array, Slots], Any]
@@ -257,4 +260,18 @@ def scaled_square(g: Array, factor: float, out: Array) -> Array:
     """factor * g², without a temporary."""
     np.multiply(g, g, out=out)
     out *= factor
+    return out
+
+
+def running_mean(old: Array, decay: float, g: Array, out: Array, scratch: Array) -> Array:
+    """decay * old + (1 - decay) * g, without a temporary."""
+    np.multiply(old, decay, out=out)
+    out += np.multiply(g, 1 - decay, out=scratch)
+    return out
+
+
+def running_square(old: Array, decay: float, g: Array, out: Array, scratch: Array) -> Array:
+    """decay * old + (1 - decay) * g², without a temporary."""
+    np.multiply(old, decay, out=out)
+    out += scaled_square(g, 1 - decay, out=scratch)
     return out

@@ -18,7 +18,7 @@ from funcnn.calls import explained
 from funcnn.optim.donation import check_donated, copied_where_shared
 from funcnn.optim.elementwise import ADD, ElementwiseRule, G, P, Step, run_fused
 from funcnn.optim.masks import Flags, chosen, paths, pruned, spread
-from funcnn.optim.state import Beside, Hyper, StateSpec, beside, rebuilt
+from funcnn.optim.state import Beside, Hyper, StateSpec, beside, kept, rebuilt
 
 __all__ = ["Pair", "Part", "Pipeline", "TreeRule", "WholeTreeRule"]
 
@@ -203,16 +203,20 @@ class _Run:
         slots = {slot: self._chosen(number, found) for slot, number in self.pipeline.slots[n]}
         returned = work.rule(self._chosen(G, found), slots, self._chosen(P, found), self.hypers[n])
         updates, new_slots = checks.returned_pair(f"{work.spec.kind}: the rule", returned, "(updates, slots)")
-        if not isinstance(new_slots, Mapping) or new_slots.keys() != slots.keys():
+        numbers = work.spec.numbers
+        expected = slots.keys() | numbers.keys()
+        if not isinstance(new_slots, Mapping) or new_slots.keys() != expected:
             got = sorted(new_slots) if isinstance(new_slots, Mapping) else checks.what(new_slots)
-            raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(slots)}, got {got}")
+            raise ValueError(f"{work.spec.kind}: expected a rule that returns the state {sorted(expected)}, got {got}")
+        hyper = {**self.hypers[n], **{name: float(new_slots[name]) for name in numbers}} if numbers else self.hypers[n]
+        new_slots = {slot: kept(old, new_slots[slot]) for slot, old in slots.items()}
         self._replace_updates(work.spec.kind, updates, found)
         if self.donate:
             # A rule may return what it was given, and then a later pass would write into it.
-            new_slots = tree.map(np.array, dict(new_slots))
+            new_slots = tree.map(np.array, new_slots)
             if adds:
                 self.leaves[G] = copied_where_shared(self.leaves[G], self.leaves[P])
-        self.states[n] = work.spec.after(self.hypers[n], new_slots)
+        self.states[n] = work.spec.after(hyper, new_slots)
 
     def pair(self, n: int, work: Pair) -> None:
         """Run an update of which nothing is known."""

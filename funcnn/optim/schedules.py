@@ -7,58 +7,20 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol, TypeAlias
 
 from funcnn import checks
+from funcnn.optim.cycles import cosine_between, cosine_with_restarts, cyclic, one_cycle, warmup_cosine
+from funcnn.optim.rates import Rate, Schedule, as_schedule, constant, of_steps
 from funcnn.recorded import recorded
 from funcnn.wording import shown
 
 __all__ = [
-    "Rate",
-    "Schedule",
-    "as_schedule",
-    "constant",
-    "cosine_decay",
-    "exponential_decay",
-    "join",
-    "linear_warmup",
-    "step_decay",
-]
-
-
-class Schedule(Protocol):
-    """The type ``step -> rate``; steps count from 0."""
-
-    def __call__(self, step: int) -> float:
-        """The rate at a step."""
-
-
-Rate: TypeAlias = float | Schedule | Callable[[int], float]
-"""What is taken as a rate: a number, or a schedule, whatever the name of its argument."""
-
-
-@recorded
-def constant(rate: float) -> Schedule:
-    """rate(step) = rate.
-
-    Args:
-        rate: finite and not negative.
-
-    Returns:
-        The schedule.
-
-    Raises:
-        TypeError: ``rate`` is not a number.
-        ValueError: ``rate`` is negative or not finite.
-
-    Example:
-        >>> constant(0.1)(1000)
-        0.1
-    """
-    rate = checks.rate("constant", "rate", rate)
-    return _of_steps(lambda step: rate)
+    "Rate", "Schedule", "as_schedule", "constant", "cosine_decay", "cosine_with_restarts", "cyclic",
+    "exponential_decay", "inverse_square_root", "join", "linear_warmup", "one_cycle", "piecewise_constant",
+    "polynomial_decay", "step_decay", "warmup_cosine",
+]  # fmt: skip
 
 
 @recorded
@@ -83,7 +45,7 @@ def step_decay(rate: float, every: int, factor: float) -> Schedule:
     """
     rate, factor = checks.rate("step_decay", "rate", rate), checks.rate("step_decay", "factor", factor)
     every = checks.steps("step_decay", "every", every)
-    return _of_steps(lambda step: rate * factor ** (step // every))
+    return of_steps(lambda step: rate * factor ** (step // every))
 
 
 @recorded
@@ -108,7 +70,7 @@ def exponential_decay(rate: float, steps: int, factor: float) -> Schedule:
     """
     rate, factor = checks.rate("exponential_decay", "rate", rate), checks.rate("exponential_decay", "factor", factor)
     steps = checks.steps("exponential_decay", "steps", steps)
-    return _of_steps(lambda step: rate * factor ** (step / steps))
+    return of_steps(lambda step: rate * factor ** (step / steps))
 
 
 @recorded
@@ -136,7 +98,7 @@ def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """
     rate, final = checks.rate("cosine_decay", "rate", rate), checks.rate("cosine_decay", "final", final)
     steps = checks.steps("cosine_decay", "steps", steps)
-    return _of_steps(lambda step: final + (rate - final) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2)
+    return of_steps(lambda step: cosine_between(rate, final, min(step, steps) / steps))
 
 
 @recorded
@@ -164,7 +126,7 @@ def linear_warmup(rate: float, steps: int) -> Schedule:
         Goyal et al. (2017), Accurate, Large Minibatch SGD, section 2.2.
     """
     rate, steps = checks.rate("linear_warmup", "rate", rate), checks.steps("linear_warmup", "steps", steps)
-    return _of_steps(lambda step: rate * min(1.0, (step + 1) / steps))
+    return of_steps(lambda step: rate * min(1.0, (step + 1) / steps))
 
 
 @recorded
@@ -203,43 +165,88 @@ def join(schedules: Sequence[Rate], boundaries: Sequence[int]) -> Schedule:
         part = bisect_right(starts, step) - 1
         return parts[part](step - starts[part])
 
-    return _of_steps(joined)
+    return of_steps(joined)
 
 
 @recorded
-def as_schedule(name: str, rate: Rate) -> Schedule:
-    """The schedule that a rate stands for, whose rates are checked.
+def polynomial_decay(rate: float, steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
+    """rate(step) = final + (rate - final) (1 - step / steps)^power, and ``final`` from ``steps`` on.
 
     Args:
-        name: the name of the rate, for messages.
-        rate: a number, or a schedule.
+        rate: the rate of step 0.
+        steps: the number of steps from ``rate`` to ``final``, at least 1.
+        power: the exponent, positive: 1.0, the default, is a straight line.
+        final: the rate from ``steps`` on, 0.0 by default.
 
     Returns:
-        ``step -> rate``, a Python float, so that float32 arrays times it stay float32.
+        The schedule.
 
     Raises:
-        TypeError: ``rate`` is neither.
-        ValueError: the number is negative or not finite. The rates of a schedule are checked when it is called, and the
-            message names the step.
+        TypeError: an argument is not a number, or ``steps`` is not an int.
+        ValueError: an argument is out of range.
 
     Example:
-        >>> as_schedule("rate", 0.1)(5), as_schedule("rate", lambda step: 0.1 * step)(5)
-        (0.1, 0.5)
+        >>> [polynomial_decay(1.0, steps=4, power=2.0)(step) for step in range(6)]
+        [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
     """
-    if not callable(rate):
-        return constant(checks.rate("", name, rate))
-    checks.function("", name, rate, "step")
-    return lambda step: checks.rate("", f"{name} at step {step}", _at(rate, step))
+    kind = "polynomial_decay"
+    rate, final = checks.rate(kind, "rate", rate), checks.rate(kind, "final", final)
+    steps, power = checks.steps(kind, "steps", steps), checks.positive(kind, "power", power, "1.0")
+    return of_steps(lambda step: final + (rate - final) * (1 - min(step, steps) / steps) ** power)
 
 
-def _of_steps(schedule: Callable[[int], float]) -> Schedule:
-    """A schedule whose steps are checked: whole numbers from 0 on."""
-    return lambda step: _at(schedule, checks.size("a schedule", "step", step, 0))
+@recorded
+def inverse_square_root(rate: float, warmup: int) -> Schedule:
+    """rate(step) = rate · min(t / warmup, √(warmup / t)),  t = step + 1: a linear warm-up, then a slow decay.
+
+    Args:
+        rate: the highest rate, that of step ``warmup - 1``; the paper's is 1 / √(width · warmup).
+        warmup: the number of steps of the warm-up, at least 1.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        TypeError: ``rate`` is not a number, or ``warmup`` is not an int.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> [round(inverse_square_root(1.0, warmup=2)(step), 3) for step in (0, 1, 2, 7)]
+        [0.5, 1.0, 0.816, 0.5]
+
+    Reference:
+        Vaswani et al. (2017), Attention Is All You Need, eq. 3.
+    """
+    kind = "inverse_square_root"
+    rate, warmup = checks.rate(kind, "rate", rate), checks.steps(kind, "warmup", warmup)
+    return of_steps(lambda step: rate * min((step + 1) / warmup, math.sqrt(warmup / (step + 1))))
 
 
-def _at(schedule: Callable[[int], float], step: int) -> float:
-    """The rate at a step; one that grows beyond all floats is infinite."""
-    try:
-        return schedule(step)
-    except OverflowError:
-        return math.inf
+@recorded
+def piecewise_constant(rate: float, factors: Mapping[int, float]) -> Schedule:
+    """rate(step) = rate · the product of the factors of all boundaries <= step.
+
+    Args:
+        rate: the rate of step 0.
+        factors: ``{boundary: factor}``, the steps, at least 1, from which on the rate is multiplied by a factor.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        TypeError: ``rate`` or a factor is not a number, a boundary is not an int, or ``factors`` is not a dict.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> [piecewise_constant(0.8, {2: 0.5, 3: 0.5})(step) for step in range(5)]
+        [0.8, 0.8, 0.4, 0.2, 0.2]
+    """
+    kind = "piecewise_constant"
+    rate = checks.rate(kind, "rate", rate)
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"{kind}: factors: expected a dict {{boundary: factor}}, got {shown(factors)}")
+    changes = [
+        (checks.steps(kind, "a boundary", step), checks.rate(kind, f"factors[{step}]", factor))
+        for step, factor in factors.items()
+    ]
+    return of_steps(lambda step: rate * math.prod(factor for boundary, factor in changes if boundary <= step))

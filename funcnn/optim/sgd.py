@@ -49,19 +49,22 @@ def scale_by_rate(rate: Rate) -> Optimizer:
 
 
 @recorded
-def add_momentum(momentum: Rate, nesterov: bool = False) -> Optimizer:
-    """m = momentum · m + g;  u = m, or with Nesterov's look ahead u = momentum · m + g.
+def add_momentum(momentum: Rate, nesterov: bool = False, dampening: float = 0.0) -> Optimizer:
+    """m = momentum · m + (1 - dampening) g;  u = m, or with Nesterov's look ahead u = momentum · m + g.
 
     Args:
         momentum: the factor of earlier gradients, 0.9 for instance; a number or a schedule.
         nesterov: look ahead.
+        dampening: the fraction of each gradient but the first that is left out, in [0, 1); with Nesterov, 0.
 
     Returns:
-        The transform, with the slot ``m``.
+        The transform, with the slot ``m``; it counts steps if there is a dampening.
 
     Raises:
-        TypeError: ``momentum`` is neither a number nor a schedule, or ``nesterov`` is not a bool.
-        ValueError: ``momentum`` is negative or not finite.
+        TypeError: ``momentum`` is neither a number nor a schedule, ``nesterov`` is not a bool, or ``dampening`` is no
+            number.
+        ValueError: ``momentum`` is negative or not finite, ``dampening`` is out of range, or both ``nesterov`` and a
+            dampening are given.
 
     Example:
         >>> params = grads = {"w": np.ones(1)}
@@ -75,16 +78,20 @@ def add_momentum(momentum: Rate, nesterov: bool = False) -> Optimizer:
         the rate multiplied afterwards, as in PyTorch and Optax.
     """
     nesterov = checks.flag("add_momentum", "nesterov", nesterov)
+    dampening = checks.fraction("add_momentum", "dampening", dampening)
+    if nesterov and dampening:
+        raise ValueError(f"add_momentum: nesterov needs the whole gradient, got {dampening=}; leave one of them out")
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> Array:
         m = np.multiply(state["m"], hyper["momentum"], out=new_state["m"])
-        m += g
+        m += np.multiply(g, 1 - dampening, out=u) if dampening and hyper["step"] else g
         if not nesterov:
             return m
         np.multiply(m, hyper["momentum"], out=u)
         return np.add(u, g, out=u)
 
-    return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum}, in_place=True)
+    counts = dampening > 0
+    return lift("add_momentum", rule, slots=("m",), rates={"momentum": momentum}, counts=counts, in_place=True)
 
 
 @recorded
@@ -122,6 +129,7 @@ def sgd(
     momentum: Rate = 0.0,
     nesterov: bool = False,
     weight_decay: Rate = 0.0,
+    dampening: float = 0.0,
 ) -> Optimizer:
     """p = p - rate · m,  m = momentum · m + g + weight_decay · p: stochastic gradient descent.
 
@@ -132,13 +140,14 @@ def sgd(
         weight_decay: the factor of the parameters that is added to their gradients, before the momentum, as in
             PyTorch: the gradient of the penalty weight_decay / 2 · |p|². All parameters decay;
             ``chain(add_decayed_weights(1e-4), sgd(0.1))`` spares biases, scales and shifts.
+        dampening: the fraction of each gradient but the first that the momentum leaves out; see ``add_momentum``.
 
     Returns:
         The optimizer.
 
     Raises:
-        TypeError, ValueError: as ``add_momentum``, ``add_decayed_weights`` and ``scale_by_rate``; or ``nesterov`` is
-            asked for without momentum.
+        TypeError, ValueError: as ``add_momentum``, ``add_decayed_weights`` and ``scale_by_rate``; or ``nesterov`` or
+            ``dampening`` is asked for without momentum.
 
     Example:
         >>> params = {"w": np.ones(1)}
@@ -150,13 +159,26 @@ def sgd(
         That of ``add_momentum``; Krogh & Hertz (1991), A simple weight decay can improve generalization, eq. 1.
     """
     nesterov = checks.flag("sgd", "nesterov", nesterov)
-    decays = callable(weight_decay) or checks.rate("sgd", "weight_decay", weight_decay) > 0
-    decay = [_decayed(weight_decay, None)] if decays else []
+    dampening = checks.fraction("sgd", "dampening", dampening)
+    inertia = momentum_of(momentum, nesterov, dampening)
+    if not inertia and nesterov:
+        raise ValueError("sgd: nesterov looks ahead along the momentum, got momentum=0; try momentum=0.9")
+    if not inertia and dampening:
+        raise ValueError("sgd: dampening is that of the momentum, got momentum=0; try momentum=0.9")
+    return chain(*decay_of("sgd", weight_decay), *inertia, scale_by_rate(rate))
+
+
+def momentum_of(momentum: Rate, nesterov: bool = False, dampening: float = 0.0) -> list[Optimizer]:
+    """The transform that adds a momentum; none if it is 0."""
     if not callable(momentum) and checks.rate("add_momentum", "momentum", momentum) == 0.0:
-        if nesterov:
-            raise ValueError("sgd: nesterov looks ahead along the momentum, got momentum=0; try momentum=0.9")
-        return chain(*decay, scale_by_rate(rate))
-    return chain(*decay, add_momentum(momentum, nesterov), scale_by_rate(rate))
+        return []
+    return [add_momentum(momentum, nesterov, dampening)]
+
+
+def decay_of(kind: str, weight_decay: Rate) -> list[Optimizer]:
+    """The transform that adds all decayed weights to the gradients; none if the decay is 0."""
+    decays = callable(weight_decay) or checks.rate(kind, "weight_decay", weight_decay) > 0
+    return [_decayed(weight_decay, None)] if decays else []
 
 
 def _decayed(weight_decay: Rate, mask: Mask | None) -> Optimizer:

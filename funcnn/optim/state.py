@@ -20,6 +20,7 @@ from funcnn.optim.schedules import Rate, Schedule, as_schedule
 from funcnn.wording import shown
 
 __all__ = [
+    "Advance",
     "Beside",
     "Expected",
     "Hyper",
@@ -29,6 +30,8 @@ __all__ = [
     "aligned",
     "beside",
     "check_kind",
+    "check_wrapped",
+    "kept",
     "rebuilt",
     "state_spec",
 ]  # fmt: skip
@@ -41,8 +44,10 @@ SlotStarts: TypeAlias = tuple[str, ...] | Mapping[str, Callable[[Array], Array]]
 Expected: TypeAlias = Callable[[Array], tuple[tuple[int, ...], Any]]
 """The shape and the dtype of a leaf, as a function of its parameter."""
 
-LIKE_THE_PARAMETER = (np.zeros_like, np.ones_like)
+LIKE_THE_PARAMETER = (np.zeros_like, np.ones_like, np.copy)
 """The starts of slots of which a part is that of a part of the parameter."""
+Advance: TypeAlias = Callable[[Hyper], Mapping[str, float]]
+"""The numbers in a state that change at an update, as a function of its hyper-parameters and of the old numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class StateSpec:
         constants: the rates that are numbers.
         schedules: the rates that are schedules.
         counted: the names of the scalars in the state, ``step`` and the rates; none if no rate needs the step.
+        numbers: the first values of further scalars in the state.
+        advance: the function that gives their values at an update; by default they stay.
     """
 
     kind: str
@@ -62,21 +69,23 @@ class StateSpec:
     constants: Mapping[str, float]
     schedules: Mapping[str, Schedule]
     counted: tuple[str, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    advance: Advance | None = None
     shapes: dict[Any, tuple[tuple[int, ...], Any]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def names(self) -> frozenset[str]:
         """The keys of a state."""
-        return frozenset((*self.slots, *self.counted))
+        return frozenset((*self.slots, *self.counted, *self.numbers))
 
     @cached_property
     def elementwise(self) -> bool:
         """Whether every slot has an element for each of the parameter, so that a rule may run on any part of both."""
-        return all(start in LIKE_THE_PARAMETER for start in self.slots.values())
+        return all(map(_is_like_the_parameter, self.slots.values()))
 
     def expected(self, slot: str) -> Expected | None:
         """The shape and the dtype of a slot's arrays; None if they are those of the parameter."""
-        return None if self.slots[slot] in LIKE_THE_PARAMETER else partial(self._expected, slot)
+        return None if _is_like_the_parameter(self.slots[slot]) else partial(self._expected, slot)
 
     def _expected(self, slot: str, p: Array) -> tuple[tuple[int, ...], Any]:
         """The same for one parameter; the start is called once for each shape and dtype."""
@@ -96,14 +105,15 @@ class StateSpec:
         if not isinstance(first, ndarray):
             raise TypeError(f"{self.kind}: expected an array as the start of {slot!r}{where}, got {checks.what(first)}")
         # A start of one's own may return the parameter itself, or one array for several parameters.
-        return first if self.slots[slot] in LIKE_THE_PARAMETER else first.copy()
+        return first if _is_like_the_parameter(self.slots[slot]) else first.copy()
 
     def init(self, params: Tree) -> State:
         """The state before the first step."""
         tree.map_with_path(_check_parameter, params)
         state: State = {slot: tree.map_with_path(partial(self._first, slot), params) for slot in self.slots}
         # No rate has been used yet.
-        return state | {name: np.array(0) if name == "step" else np.array(np.nan) for name in self.counted}
+        state |= {name: np.array(0) if name == "step" else np.array(np.nan) for name in self.counted}
+        return state | {name: np.array(first) for name, first in self.numbers.items()}
 
     def hyper(self, state: State) -> Hyper:
         """The hyper-parameters of the next update, or an error if the state is not of this specification."""
@@ -116,7 +126,9 @@ class StateSpec:
         hyper = {"step": step, **self.constants}
         for name, schedule in self.schedules.items():
             hyper[name] = schedule(step)
-        return hyper
+        for name in self.numbers:
+            hyper[name] = self._number(name, state[name])
+        return hyper if self.advance is None else {**hyper, **self.advance(hyper)}
 
     def _step(self, given: Any) -> int:
         """The step in a state, or an error if it is none."""
@@ -128,10 +140,17 @@ class StateSpec:
             raise ValueError(f"{self.kind}: expected the state's step as a whole number >= 0, got {shown(given)}")
         return step
 
+    def _number(self, name: str, given: Any) -> float:
+        """A number in a state, or an error if it is none."""
+        array = np.asarray(given)
+        if array.shape or array.dtype.kind not in "fiu":
+            raise ValueError(f"{self.kind}: expected the state's {name} as a number, got {shown(given)}")
+        return float(array)
+
     def after(self, hyper: Hyper, slots: Mapping[str, Tree]) -> State:
         """The state after the update that used these hyper-parameters."""
         then = {**hyper, "step": hyper["step"] + 1}
-        return {**slots, **{name: np.array(then[name]) for name in self.counted}}
+        return {**slots, **{name: np.array(then[name]) for name in (*self.counted, *self.numbers)}}
 
 
 def state_spec(
@@ -139,9 +158,12 @@ def state_spec(
     slots: SlotStarts = (),
     rates: Mapping[str, Rate] | None = None,
     counts: bool = False,
+    numbers: Mapping[str, float] | None = None,
+    advance: Advance | None = None,
 ) -> StateSpec:
     """The specification of a transform's state, which counts steps if ``counts`` or if a rate is a schedule."""
     _check_names(kind, slots, rates)
+    firsts = _first_numbers(kind, numbers)
     rates = rates or {}
     if "step" in rates:
         raise ValueError(f"{kind}: expected rates of other names than 'step', which counts the steps")
@@ -151,9 +173,34 @@ def state_spec(
     starts = slots if isinstance(slots, Mapping) else dict.fromkeys(slots, np.zeros_like)
     for slot, start in starts.items():
         checks.function(kind, f"the start of {slot!r}", start, "p")
-    if clash := sorted(starts.keys() & {*counted}):
+    if clash := sorted(starts.keys() & {*counted, *firsts} | firsts.keys() & {"step", *rates}):
         raise ValueError(f"{kind}: expected slots and rates of different names, got {clash} twice")
-    return StateSpec(kind, dict(starts), constants, schedules, counted)
+    return StateSpec(kind, dict(starts), constants, schedules, counted, firsts, advance)
+
+
+def _is_like_the_parameter(start: Any) -> bool:
+    """Whether the first arrays of a slot are like the parameters, each element from one of the parameter."""
+    return start in LIKE_THE_PARAMETER or (isinstance(start, partial) and start.func is np.full_like)
+
+
+def _first_numbers(kind: str, numbers: Any) -> dict[str, float]:
+    """The first values of the numbers in a state, or an error if they are not a dict of numbers by names."""
+    if not isinstance(numbers, Mapping | None):
+        raise TypeError(f"{kind}: expected numbers as a dict {{name: first value}}, got {shown(numbers)}")
+    _check_names(kind, (), numbers)
+    return {name: checks.real(kind, name, first) for name, first in (numbers or {}).items()}
+
+
+def check_wrapped(kind: str, state: Any, names: set[str]) -> tuple[State, Any]:
+    """A wrapper's own part of a state, under its kind, and its optimizer's; an error if the state is another one's."""
+    if not isinstance(state, dict) or kind not in state or not state.keys() <= {kind, "optimizer"}:
+        got = sorted(state) if isinstance(state, dict) else checks.what(state)
+        raise ValueError(f"{kind}: expected a state of {[kind, 'optimizer']}, got {got}; use init(params)")
+    own = state[kind]
+    if not isinstance(own, dict) or own.keys() != names:
+        got = sorted(own) if isinstance(own, dict) else checks.what(own)
+        raise ValueError(f"{kind}: expected a state of {sorted(names)} under {kind!r}, got {got}; use init(params)")
+    return own, state.get("optimizer", {})
 
 
 def check_kind(kind: Any) -> None:
@@ -261,6 +308,15 @@ def aligned(params: Tree, given: Tree, param_leaves: list[Any] | None = None) ->
 def rebuilt(params: Tree, leaves: Iterable[Any]) -> Tree:
     """The tree like ``params`` of leaves in the order of ``aligned``."""
     return _fill({"": params}, iter(leaves))[""]
+
+
+def kept(old: Tree, new: Tree) -> Tree:
+    """A new slot, with the old arrays where a rule returns None, as ``tree.map`` does without a gradient."""
+    old_leaves: list[Any] = []
+    leaves = aligned(old, new, old_leaves)
+    if leaves is None or all(leaf is not None for leaf in leaves):
+        return new
+    return rebuilt(old, [was if leaf is None else leaf for was, leaf in zip(old_leaves, leaves, strict=True)])
 
 
 # Both are functions of the module: a function that calls itself by a name in its closure is a cycle, and would keep

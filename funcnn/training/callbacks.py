@@ -21,6 +21,7 @@ import numpy as np
 from funcnn import checks, notebook
 from funcnn.interchange.checkpoint import load, save
 from funcnn.interchange.files import appended, replaced
+from funcnn.optim import report_metric
 from funcnn.recorded import recorded
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.spellings import explain_names
@@ -28,7 +29,7 @@ from funcnn.training.evaluate import Record
 from funcnn.training.run import Callback, Decision, Fit, Mode
 from funcnn.wording import shown
 
-__all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves"]
+__all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves", "reduce_on_plateau"]
 
 GIVE_VALIDATION = "; give fit validation=(x, target) or validation_split=0.2, and it has 'validation_loss'"
 """What to do where a callback needs validation data."""
@@ -92,6 +93,37 @@ def early_stopping(metric: str, patience: int, mode: Mode = "min", min_delta: fl
         return {"since": np.int64()} | ({"best": best, "lowest": 0.0, "reference": 0.0} if known else {})
 
     return Callback(dict, update, like=like)
+
+
+@recorded
+def reduce_on_plateau(metric: str) -> Callback:
+    """Report a metric to the ``reduce_on_plateau`` in the optimizer, which reduces its steps when it stops improving.
+
+    Args:
+        metric: the name of the metric in the record: ``"validation_loss"``.
+
+    Returns:
+        A callback for ``fit``. What the transform has counted is in the optimizer's state, and is saved with the run.
+
+    Raises:
+        ValueError: the name is empty; or, when it is called, the record has no such metric, or the optimizer has no
+            ``reduce_on_plateau``.
+
+    Example:
+        >>> from funcnn.optim import chain, reduce_on_plateau as reduced, sgd
+        >>> optimizer = chain(sgd(0.1), reduced(factor=0.5, patience=2))
+        >>> state = optimizer.init({"w": np.ones(2)})
+        >>> callback, record = reduce_on_plateau("validation_loss"), {"epoch": 1, "validation_loss": 0.5}
+        >>> decision = callback(record, Fit({}, state, [record]))
+        >>> decision.stop, decision.opt_state["reduce_on_plateau"]["metric"]
+        (False, array(0.5))
+    """
+    metric = _name("reduce_on_plateau", metric)
+
+    def update(state: dict[str, Any], record: Record, result: Fit) -> tuple[dict[str, Any], Decision]:
+        return state, Decision(False, result, report_metric(result.opt_state, _value(record, metric)))
+
+    return Callback(dict, update)
 
 
 @recorded

@@ -153,7 +153,8 @@ class Loop:
         self.history.append(record | _rate(run.opt_state))
         self.good, self.good_step = Fit(params, run.opt_state, self.history), run.step
         self.decision, stopped = decide(self.callbacks, self.states, self.good)
-        self.run = Run(params, run.opt_state, run.step, tuple(self.states), len(self.history), stopped)
+        opt_state = run.opt_state if self.decision.opt_state is None else self.decision.opt_state
+        self.run = Run(params, opt_state, run.step, tuple(self.states), len(self.history), stopped)
         self.evaluated = self.run
         self.owned, self.unmeasured = False, frozenset()
 

@@ -110,6 +110,8 @@ class Fit(_Fit):
 class Decision(NamedTuple):
     """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here.
 
+    ``opt_state``, if it is not None, is the state with which the optimizer goes on.
+
     Example:
         >>> def first_epoch_only(record, result):
         ...     return Decision(stop=True, result=result)
@@ -119,6 +121,7 @@ class Decision(NamedTuple):
 
     stop: bool
     result: Fit
+    opt_state: Tree | None = None
 
 
 Verdict: TypeAlias = bool | np.bool_ | Decision | None
@@ -291,7 +294,9 @@ def decide(callbacks: Sequence[Any], states: list[Any], latest: Fit) -> tuple[De
             verdict = called(name, callback, record, latest)
         chosen = _decision(name, verdict, decision.result)
         stopped |= chosen.stop and isinstance(callback, Callback)
-        decision = Decision(decision.stop or chosen.stop, chosen.result)
+        decision = Decision(decision.stop or chosen.stop, chosen.result, chosen.opt_state or decision.opt_state)
+        if chosen.opt_state is not None:  # the next callback sees it
+            latest = latest._replace(opt_state=chosen.opt_state)
     return decision, stopped
 
 
@@ -311,4 +316,4 @@ def _decision(name: str, verdict: Any, result: Fit) -> Decision:
         raise TypeError(
             f"fit: {name} must return Decision(stop, result) of a bool and a Fit, but returned {shown(verdict)}"
         )
-    return Decision(bool(verdict.stop), verdict.result)
+    return Decision(bool(verdict.stop), verdict.result, verdict.opt_state)

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optimizer_table import OPTIMIZERS, bits, every_optimizer, everywhere, frozen, like, run, some
+from optimizer_table import (
+    OPTIMIZERS,
+    WRAPPED,
+    bits,
+    every_optimizer_and_wrapper,
+    everywhere,
+    frozen,
+    like,
+    matrices,
+    run,
+    some,
+)
 
 import funcnn.optim
 from funcnn import tree
@@ -45,7 +56,7 @@ shape_trees = st.recursive(
 )
 
 
-@every_optimizer
+@every_optimizer_and_wrapper
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shape_tree=shape_trees, seed=st.integers(0, 1000), dtype=st.sampled_from([np.float32, np.float64]))
 def test_laws(optimizer: Optimizer, shape_tree: Any, seed: int, dtype: type) -> None:
@@ -79,7 +90,7 @@ def test_laws(optimizer: Optimizer, shape_tree: Any, seed: int, dtype: type) -> 
     assert bits(end_state) == bits(resumed_state)
 
 
-@every_optimizer
+@every_optimizer_and_wrapper
 def test_unmeasured_statistics_and_zero_gradients_harm_nobody(optimizer: Optimizer) -> None:
     params = {"norm": {"mean": np.full(2, np.nan), "var": np.full((2, 1), np.nan)}, "w": np.ones((2, 2), np.float64)}
     grads = tree.map(np.zeros_like, params)
@@ -88,7 +99,7 @@ def test_unmeasured_statistics_and_zero_gradients_harm_nobody(optimizer: Optimiz
     assert np.isfinite(updates["w"]).all()
 
 
-@every_optimizer
+@every_optimizer_and_wrapper
 @pytest.mark.parametrize("large", [False, True], ids=["grouped", "alone"])
 def test_a_parameter_without_a_gradient_keeps_its_bits_and_those_of_its_state(
     optimizer: Optimizer, large: bool
@@ -119,15 +130,15 @@ def test_a_parameter_without_a_gradient_keeps_its_bits_and_those_of_its_state(
     assert bits(state).items() <= bits(first).items()
 
 
-@every_optimizer
+@every_optimizer_and_wrapper
 def test_the_call_that_makes_an_optimizer_is_its_repr(optimizer: Optimizer) -> None:
-    names = vars(funcnn.optim) | {"everywhere": everywhere, "some": some}
+    names = vars(funcnn.optim) | {"everywhere": everywhere, "matrices": matrices, "some": some}
     copied = eval(repr(optimizer), names)
     assert repr(copied) == repr(optimizer)
     assert same_steps(copied, optimizer)
 
 
-@every_optimizer
+@every_optimizer_and_wrapper
 @pytest.mark.parametrize("how", [lambda o: pickle.loads(pickle.dumps(o)), copy.deepcopy, copy.copy])
 def test_a_copy_makes_the_same_bits(optimizer: Optimizer, how: Callable[[Optimizer], Optimizer]) -> None:
     copied = how(optimizer)
@@ -143,14 +154,19 @@ def same_steps(one: Optimizer, other: Optimizer) -> bool:
 
 
 def test_every_constructor_is_in_the_table() -> None:
-    calls = " ".join(map(repr, OPTIMIZERS.values()))
+    calls = " ".join(map(repr, (OPTIMIZERS | WRAPPED).values()))
     others = {
         "apply_updates",
         "as_optimizer",
         "as_schedule",
+        "averaged",
         "current_rate",
         "current_step",
+        "lbfgs",
         "lift",
+        "Minimum",
+        "sam",
+        "report_metric",
         "transform",
         "Optimizer",
         "OptimizerLike",

@@ -1,5 +1,6 @@
 """Forty steps of every optimizer and schedule agree with PyTorch in float64."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,16 @@ from funcnn.optim import schedules
 pytestmark = pytest.mark.torch
 
 RATE = 0.05
+
+
+@pytest.fixture(autouse=True)
+def _numbers_in_float64() -> Iterator[None]:
+    """PyTorch keeps the rate of ASGD and the product of NAdam in its default dtype."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def _everywhere(params: Any) -> Any:
@@ -38,6 +49,49 @@ def _everywhere(params: Any) -> Any:
         (optim.adadelta(RATE), "Adadelta", {}),
         (optim.adadelta(), "Adadelta", {"lr": 1.0}),
         (optim.adamax(RATE), "Adamax", {}),
+        (optim.sgd(RATE, momentum=0.9, dampening=0.4), "SGD", {"momentum": 0.9, "dampening": 0.4}),
+        (
+            optim.sgd(RATE, momentum=0.9, weight_decay=0.3, dampening=0.4),
+            "SGD",
+            {"momentum": 0.9, "dampening": 0.4, "weight_decay": 0.3},
+        ),
+        (optim.rmsprop(RATE, centered=True), "RMSprop", {"centered": True}),
+        (optim.rmsprop(RATE, momentum=0.9), "RMSprop", {"momentum": 0.9}),
+        (
+            optim.rmsprop(RATE, 0.8, 1e-3, centered=True, momentum=0.9),
+            "RMSprop",
+            {"alpha": 0.8, "eps": 1e-3, "centered": True, "momentum": 0.9},
+        ),
+        (optim.nadam(RATE), "NAdam", {}),
+        (
+            optim.nadam(RATE, b1=0.8, b2=0.95, eps=1e-3, momentum_decay=0.1),
+            "NAdam",
+            {"betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.1},
+        ),
+        (optim.radam(RATE), "RAdam", {}),
+        (optim.radam(RATE, b1=0.8, b2=0.95, eps=1e-3), "RAdam", {"betas": (0.8, 0.95), "eps": 1e-3}),
+        (optim.radam(RATE, b2=0.5), "RAdam", {"betas": (0.9, 0.5)}),
+        (optim.amsgrad(RATE), "Adam", {"amsgrad": True}),
+        (optim.amsgrad(RATE, b2=0.5, eps=1e-3), "Adam", {"amsgrad": True, "betas": (0.9, 0.5), "eps": 1e-3}),
+        (optim.adafactor(), "Adafactor", {"lr": 1e-2}),
+        (optim.adafactor(0.5, weight_decay=0.3, decay_mask=_everywhere), "Adafactor", {"lr": 0.5, "weight_decay": 0.3}),
+        (
+            optim.adafactor(RATE, decay=0.5, eps=1e-2, eps_scale=2.0, threshold=1.2),
+            "Adafactor",
+            {"beta2_decay": -0.5, "eps": (1e-2, 2.0), "d": 1.2},
+        ),
+        (optim.rprop(RATE), "Rprop", {}),
+        (
+            optim.rprop(RATE, shrink=0.3, grow=1.5, least=0.01, largest=0.1),
+            "Rprop",
+            {"etas": (0.3, 1.5), "step_sizes": (0.01, 0.1)},
+        ),
+        (optim.asgd(), "ASGD", {"lr": 1e-2}),
+        (
+            optim.asgd(RATE, decay=0.5, power=0.6, start=5, weight_decay=0.3),
+            "ASGD",
+            {"lambd": 0.5, "alpha": 0.6, "t0": 5, "weight_decay": 0.3},
+        ),
     ],
 )
 def test_forty_steps(optimizer: optim.Optimizer, name: str, options: dict[str, Any]) -> None:
@@ -64,6 +118,99 @@ def test_forty_steps(optimizer: optim.Optimizer, name: str, options: dict[str, A
         # Forty steps of numbers near 1, each rounded to 1e-16 in another order.
         np.testing.assert_allclose(params[path], leaf.detach().numpy(), rtol=0, atol=1e-12)
         assert np.array_equal(params[path], stepped[path])
+
+
+def test_asgd_averages() -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    params: Any = {"w": rng.normal(size=(4, 3))}
+    theirs = torch.tensor(params["w"], requires_grad=True)
+    peer = torch.optim.ASGD([theirs], lr=RATE, lambd=0.5, t0=5)
+    optimizer = optim.asgd(RATE, decay=0.5, start=5)
+    state = optimizer.init(params)
+    for _ in range(20):
+        g = rng.normal(size=(4, 3))
+        theirs.grad = torch.tensor(g)
+        peer.step()
+        params, state = optimizer.step({"w": g}, state, params, donate=True)
+        # Numbers near 1, rounded in another order.
+        average = peer.state[theirs]["ax"].numpy()
+        np.testing.assert_allclose(optim.averaged(state, params)["w"], average, rtol=0, atol=1e-12)
+
+
+def _newton_schulz(grad: Any, coefficients: tuple[float, float, float], steps: int, eps: float) -> Any:
+    """What ``torch.optim._muon`` computes, in the dtype of the gradient; it has bfloat16 there."""
+    a, b, c = coefficients
+    x = grad.T if grad.size(0) > grad.size(1) else grad
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if grad.size(0) > grad.size(1) else x
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 5)])
+@pytest.mark.parametrize("scale", ["original", "match_rms_adamw"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], scale: Any, nesterov: bool) -> None:
+    import torch
+
+    module = pytest.importorskip("torch.optim._muon")
+    monkeypatch.setattr(module, "_zeropower_via_newtonschulz", _newton_schulz)
+    rng = np.random.default_rng(0)
+    params: Any = {"w": rng.normal(size=shape)}
+    # Their rows are the outputs, ours the inputs.
+    theirs = torch.tensor(params["w"].T.copy(), requires_grad=True)
+    peer = torch.optim.Muon([theirs], lr=RATE, weight_decay=0.3, nesterov=nesterov, adjust_lr_fn=scale)
+    optimizer = optim.muon(RATE, nesterov=nesterov, weight_decay=0.3, scale=scale)
+    state = optimizer.init(params)
+    for _ in range(20):
+        g = rng.normal(size=shape)
+        theirs.grad = torch.tensor(g.T.copy())
+        peer.step()
+        params, state = optimizer.step({"w": g}, state, params, donate=True)
+    # Numbers near 1, rounded in another order.
+    np.testing.assert_allclose(params["w"], theirs.detach().numpy().T, rtol=0, atol=1e-12)
+
+
+def test_the_iteration_of_muon_is_theirs_up_to_bfloat16() -> None:
+    import torch
+
+    from funcnn.optim.muon import orthogonalized
+
+    module = pytest.importorskip("torch.optim._muon")
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    theirs = module._zeropower_via_newtonschulz(torch.tensor(x), (3.4445, -4.7750, 2.0315), 5, 1e-7)
+    # bfloat16 has 8 bits, and the slope of the polynomial at zero multiplies roundings by up to 3.4 at each step.
+    np.testing.assert_allclose(orthogonalized(x), theirs.double().numpy(), atol=0.05)
+
+
+def test_ema_and_swa_of_parameters() -> None:
+    import torch
+    from torch.optim import swa_utils
+
+    rng = np.random.default_rng(0)
+    params: Any = {"w": rng.normal(size=(3, 4))}
+    net = torch.nn.Linear(4, 3, bias=False, dtype=torch.float64)
+    net.weight.data[...] = torch.tensor(params["w"])
+    averages = [swa_utils.AveragedModel(net, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.7))]
+    averages.append(swa_utils.AveragedModel(net))
+    # Theirs begins with the parameters of its first update, as swa does; ema begins with those before it.
+    optimizers = [optim.ema(optim.sgd(RATE), 0.7), optim.swa(optim.sgd(RATE), start=0)]
+    averages[0].update_parameters(net)
+    states = [optimizer.init(params) for optimizer in optimizers]
+    for _ in range(20):
+        g = rng.normal(size=(3, 4))
+        net.weight.data -= RATE * torch.tensor(g)
+        new = params
+        for n, optimizer in enumerate(optimizers):
+            averages[n].update_parameters(net)
+            new, states[n] = optimizer.step({"w": g}, states[n], params)
+            ours = optim.averaged(states[n], new)["w"]
+            # Numbers near 1, rounded in another order.
+            np.testing.assert_allclose(ours, averages[n].module.weight.detach().numpy(), rtol=0, atol=1e-12)
+        params = new
 
 
 def test_groups_of_parameters() -> None:
@@ -114,15 +261,71 @@ def test_clipping_by_the_global_norm() -> None:
         (schedules.exponential_decay(RATE, steps=1, factor=0.9), "ExponentialLR", {"gamma": 0.9}),
         (schedules.cosine_decay(RATE, steps=40, final=0.01), "CosineAnnealingLR", {"T_max": 40, "eta_min": 0.01}),
         (schedules.linear_warmup(RATE, steps=10), "LinearLR", {"start_factor": 0.1, "total_iters": 9}),
+        (schedules.polynomial_decay(RATE, steps=30, power=2.5), "PolynomialLR", {"total_iters": 30, "power": 2.5}),
+        (schedules.polynomial_decay(RATE, steps=7), "PolynomialLR", {"total_iters": 7}),
+        (schedules.piecewise_constant(RATE, {3: 0.3, 17: 0.3}), "MultiStepLR", {"milestones": [3, 17], "gamma": 0.3}),
+        (
+            schedules.cosine_with_restarts(RATE, steps=3, growth=2, final=0.01),
+            "CosineAnnealingWarmRestarts",
+            {"T_0": 3, "T_mult": 2, "eta_min": 0.01},
+        ),
+        (schedules.cosine_with_restarts(RATE, steps=7), "CosineAnnealingWarmRestarts", {"T_0": 7}),
+        (schedules.one_cycle(RATE, steps=41), "OneCycleLR", {"max_lr": RATE, "total_steps": 41}),
+        (
+            schedules.one_cycle(RATE, 50, 0.4, 10.0, 100.0, shape="linear", three_phase=True),
+            "OneCycleLR",
+            {
+                "max_lr": RATE,
+                "total_steps": 50,
+                "pct_start": 0.4,
+                "div_factor": 10.0,
+                "final_div_factor": 100.0,
+                "anneal_strategy": "linear",
+                "three_phase": True,
+            },
+        ),
+        (schedules.cyclic(0.01, RATE, up=4), "CyclicLR", {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 4}),
+        (
+            schedules.cyclic(0.01, RATE, up=4, down=7, shape="halving"),
+            "CyclicLR",
+            {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 4, "step_size_down": 7, "mode": "triangular2"},
+        ),
+        (
+            schedules.cyclic(0.01, RATE, up=3, shape="exponential", factor=0.9),
+            "CyclicLR",
+            {"base_lr": 0.01, "max_lr": RATE, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9},
+        ),
     ],
 )
 def test_schedules(schedule: schedules.Schedule, name: str, options: dict[str, Any]) -> None:
     import torch
 
-    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE)
+    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=RATE, momentum=0.9)
     scheduler = getattr(torch.optim.lr_scheduler, name)(peer, **options)
     for step in range(40):
         # PyTorch multiplies the last rate where we compute each afresh: forty roundings.
         assert schedule(step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
         peer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("patience", "cooldown"), [(0, 0), (2, 0), (1, 2)])
+def test_reduce_on_plateau(mode: Any, relative: bool, patience: int, cooldown: int) -> None:
+    import torch
+
+    peer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    options: Any = {"factor": 0.5, "patience": patience, "threshold": 0.1, "cooldown": cooldown}
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        peer, mode, threshold_mode="rel" if relative else "abs", min_lr=0.01, **options
+    )
+    optimizer = optim.reduce_on_plateau(relative=relative, least=0.01, mode=mode, **options)
+    params = grads = {"w": np.ones(1)}
+    state = optimizer.init(params)
+    for metric in np.random.default_rng(0).normal(size=40):
+        updates, state = optimizer.update(grads, optim.report_metric(state, metric), params)
+        scheduler.step(metric)
+        assert updates["w"][0] == peer.param_groups[0]["lr"]
+        updates, state = optimizer.update(grads, state, params)  # nothing new was reported
+        assert updates["w"][0] == peer.param_groups[0]["lr"]
