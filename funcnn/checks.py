@@ -23,8 +23,9 @@ from funcnn.wording import cast, shown, uncalled, what
 __all__ = [
     "PLAIN", "accepts", "array", "axes", "channels", "drop_rate", "dtype", "eps", "example_shape", "flag",
     "float_array", "float_dtype", "fraction", "function", "images", "is_constructor", "is_function", "is_iterable",
-    "labels", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix", "proper_fraction", "rate",
-    "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "steps", "weights", "what",
+    "labels", "lengths", "mask", "nonnegative", "not_a_layer", "number", "path", "plain", "positive", "prefix",
+    "proper_fraction", "rate", "real", "returned_array", "returned_number", "returned_pair", "size", "sizes", "state",
+    "steps", "tokens", "weights", "what",
 ]  # fmt: skip
 
 
@@ -138,11 +139,11 @@ def fraction(kind: str, name: str, value: Any) -> float:
     return found
 
 
-def drop_rate(kind: str, value: Any) -> float:
+def drop_rate(kind: str, value: Any, name: str = "rate") -> float:
     """The probability of dropping something, in [0, 1), as a Python float."""
-    found = real(kind, "rate", value)
+    found = real(kind, name, value)
     if not 0 <= found < 1:
-        raise ValueError(f"{prefix(kind)}rate is the probability of dropping, in [0, 1), got {shown(found)}")
+        raise ValueError(f"{prefix(kind)}{name} is the probability of dropping, in [0, 1), got {shown(found)}")
     return found
 
 
@@ -389,6 +390,90 @@ def labels(value: Any, classes: int, kind: str = "") -> Array:
     if outside.size:
         raise ValueError(f"{prefix(kind)}expected labels from 0 to {classes - 1}, got {outside.flat[0]}")
     return found.astype(np.int64)
+
+
+def tokens(kind: str, x: Any, count: int | None, rank: int | None = None) -> None:
+    """Raise if x is not a batch of integers, in [0, count) and of ``rank`` axes if these are given.
+
+    Example:
+        >>> tokens("embedding", np.array([[2, 0]]), 3)
+    """
+    if type(x) not in PLAIN:
+        plain(kind, x)
+        raise TypeError(f"{kind}: expected an array of integer tokens, got {type(x).__name__}; use np.asarray(x)")
+    if x.dtype.kind not in "iu":
+        raise TypeError(
+            f"{kind}: expected integer tokens, got {x.dtype}; use x.astype(np.int64), and fn.spec(shape, int) for init"
+        )
+    if not x.ndim or (rank is not None and x.ndim != rank):
+        axes = "(batch, ...)" if rank is None else "(batch, tokens)"
+        raise ValueError(f"{kind}: expected tokens of shape {axes}, got {x.shape}")
+    if count is not None and x.size and (x.min() < 0 or x.max() >= count):
+        position = tuple(int(n) for n in np.argwhere((x < 0) | (x >= count))[0])
+        raise ValueError(f"{kind}: expected tokens from 0 to {count - 1}, got {x[position]} at position {position}")
+
+
+def mask(kind: str, value: Any, shape: Shape, words: str = "batch, time") -> Array:
+    """A boolean array of this shape, True where there is data.
+
+    Example:
+        >>> mask("lstm", np.array([[True, False]]), (1, 2))
+        array([[ True, False]])
+    """
+    expected = f"{prefix(kind)}expected a mask of bool, True where there is data, of shape ({words}) = {shape}"
+    if type(value) not in PLAIN:
+        plain(kind, value, "a mask")
+        raise TypeError(f"{expected}, got {what(value)}; use np.asarray(mask, bool)")
+    if value.dtype != bool:
+        raise TypeError(f"{expected}, got {value.dtype}; use mask.astype(bool)")
+    if value.shape != shape:
+        raise ValueError(f"{expected}, got {value.shape}")
+    found: Array = value
+    return found
+
+
+def state(kind: str, name: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """A state of a recurrent layer, of this shape and of the dtype of its input.
+
+    Example:
+        >>> state("lstm", "h", np.zeros((1, 2)), (1, 2), np.dtype(float))
+        array([[0., 0.]])
+    """
+    expected = f"{prefix(kind)}expected the state {name!r} as an array of shape {shape} and of {dtype.name}, like x"
+    if type(value) not in PLAIN:
+        plain(kind, value, f"the state {name!r}")
+        raise TypeError(f"{expected}, got {what(value)}")
+    if value.shape != shape:
+        raise ValueError(f"{expected}, got shape {value.shape}")
+    if value.dtype.char != dtype.char:
+        raise TypeError(f"{expected}, got {value.dtype}; use state.astype(np.{dtype.name})")
+    found: Array = value
+    return found
+
+
+def lengths(kind: str, value: Any, batch: int, time: int) -> Array:
+    """The lengths of the sequences of a batch: (batch,) integers from 0 to ``time``.
+
+    Example:
+        >>> lengths("lstm", np.array([2, 0]), 2, 3)
+        array([2, 0])
+    """
+    expected = f"{prefix(kind)}expected lengths as integers of shape (batch,) = ({batch},)"
+    if type(value) not in PLAIN:
+        plain(kind, value, "lengths")
+        raise TypeError(f"{expected}, got {what(value)}; use np.asarray(lengths)")
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"{expected}, got {value.dtype}; use lengths.astype(np.int64)")
+    if value.shape != (batch,):
+        raise ValueError(f"{expected}, got {value.shape}")
+    if value.size and (value.min() < 0 or value.max() > time):
+        place = int(np.argmax((value < 0) | (value > time)))
+        raise ValueError(
+            f"{prefix(kind)}expected lengths from 0 to {time}, the length of the sequences, got {value[place]} at "
+            f"position {place}"
+        )
+    found: Array = value
+    return found
 
 
 def weights(value: Any, shape: Shape, kind: str = "") -> Array:

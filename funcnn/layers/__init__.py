@@ -22,6 +22,7 @@ from funcnn.layers.bilinear import bilinear
 from funcnn.layers.conv import conv1d, conv2d, conv3d
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
+from funcnn.layers.embedding import embedding, embedding_bag
 from funcnn.layers.global_pool import (
     global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, global_max_pool1d, global_max_pool2d, global_max_pool3d,
 )  # fmt: skip
@@ -34,25 +35,31 @@ from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
 )  # fmt: skip
+from funcnn.layers.recurrent import gru, lstm, rnn
+from funcnn.layers.scan import scan, time_distributed
+from funcnn.layers.sequence_pool import last, masked_max, masked_mean
 from funcnn.layers.shape import expand_dims, flatten, permute, reshape, squeeze, take, unflatten
 from funcnn.layers.shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
+from funcnn.layers.stacked import bidirectional, stacked
 from funcnn.layers.unfold import fold, unfold
 from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "celu",
-    "channel_shuffle", "conv1d", "conv2d", "conv3d", "crop", "dense", "drop_path", "dropout", "elementwise", "elu",
-    "exp", "expand_dims", "flatten", "fold", "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "batch_norm", "bidirectional", "bilinear", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d", "crop",
+    "dense", "drop_path", "dropout", "elementwise", "elu", "embedding", "embedding_bag", "exp", "expand_dims",
+    "flatten", "fold", "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d",
     "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d", "global_max_pool3d", "glu",
-    "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm", "l2_normalize",
-    "layer_norm", "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax", "lp_pool1d", "lp_pool2d",
-    "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "maxout", "merge", "min_pool1d", "min_pool2d", "min_pool3d",
-    "mish", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "prelu", "quick_gelu", "reglu", "relu", "relu6",
-    "relu_squared", "reshape", "rms_norm", "scale_and_shift", "selu", "sigmoid", "silu", "sine", "soft_shrink",
-    "softmax", "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze", "sum_pool1d",
-    "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold", "unflatten", "unfold",
-    "upsample1d", "upsample2d", "upsample3d",
+    "group_norm", "gru", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm",
+    "l2_normalize", "last", "layer_norm", "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax",
+    "lp_pool1d", "lp_pool2d", "lp_pool3d", "lstm", "masked_max", "masked_mean", "max_pool1d", "max_pool2d",
+    "max_pool3d", "maxout", "merge", "min_pool1d", "min_pool2d", "min_pool3d", "mish", "pad", "permute",
+    "pixel_shuffle", "pixel_unshuffle", "prelu", "quick_gelu", "reglu", "relu", "relu6", "relu_squared", "reshape",
+    "rms_norm", "rnn", "scale_and_shift", "scan", "selu", "sigmoid", "silu", "sine", "soft_shrink", "softmax",
+    "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze", "stacked", "sum_pool1d",
+    "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold", "time_distributed",
+    "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
 ]  # fmt: skip
 
 explain_names(__name__)
