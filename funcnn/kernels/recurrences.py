@@ -96,16 +96,10 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
     last = scan(step, (h[0], c[0]), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        # dgates are derivatives of c, and of o those of the output, before the loop multiplies them by gradients.
-        dgates = _slopes(gates, units, (True, True, False, True))
+        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.T)
         di, df, dg, do = (dgates[..., place * units : (place + 1) * units] for place in range(4))
-        di *= g
-        df *= c[:-1]
-        dg *= i
-        do *= bent
-        through = (1 - bent * bent) * o
         dh_of_out = empty(h[1:].shape, x.dtype) if w_p is not None else None
-        by_c = dgates[..., : 3 * units].reshape(steps, -1, 3, units)
+        part = empty(first_c.shape, x.dtype)
 
         def pull(t: int, dh: Array, dc: Array) -> States:
             if dy is not None:
@@ -113,11 +107,19 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
             if dh_of_out is not None and w_p is not None:
                 dh_of_out[t] = dh
                 dh = np.matmul(dh, w_p.T)
-            do[t] *= dh
-            dc = dc + dh * through[t]
-            by_c[t] *= dc[:, None]
+            _slopes(gates[t], scale, shift, dgates[t])
+            # Through h = o tanh(c) to o and c, and from c to the other three.
+            np.multiply(bent[t], dh, out=part)
+            do[t] *= part
+            np.multiply(bent[t], part, out=part)
+            np.subtract(dh, part, out=part)
+            np.multiply(part, o[t], out=part)
+            dc = dc + part
+            di[t] *= np.multiply(g[t], dc, out=part)
+            df[t] *= np.multiply(c[t], dc, out=part)
+            dg[t] *= np.multiply(i[t], dc, out=part)
             dc *= f[t]
-            return np.matmul(dgates[t], w_h.T), dc
+            return np.matmul(dgates[t], back_h), dc
 
         first = scan_back(pull, dstates, held)
         own = {"w_h": _joined(h[:-1], dgates)}
@@ -131,7 +133,7 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
 def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + r (h w_h + b_h));  h = n + z (h - n)."""
     w_h, b_h, units, steps = weights["w_h"], weights.get("b_h"), states[0].shape[1], len(x)
-    scale, _ = _sigmoids(units, (True, True, False), x.dtype)
+    scale, shift = _sigmoids(units, (True, True, False), x.dtype)
     gates = product(x, weights["w"] * scale, weights["b"] * scale if "b" in weights else None)
     scaled = w_h * scale
     h = _history(states[0], steps)
@@ -160,25 +162,24 @@ def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        # dgates are derivatives: of h by z and n, and of n by r; the loop multiplies them by gradients.
-        dgates = _slopes(gates, units, (True, True, False))
-        dr, dz, dn = (dgates[..., place * units : (place + 1) * units] for place in range(3))
-        dr *= inner
-        dz *= h[:-1] - n
-        dn *= 1 - z
+        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.T)
         recurrent = empty(gates.shape, x.dtype)  # gradients of h w_h
+        dr, dz, dn = (dgates[..., place * units : (place + 1) * units] for place in range(3))
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
+            _slopes(gates[t], scale, shift, dgates[t])
+            kept = dh * z[t]
+            dz[t] *= h[t] - n[t]
             dz[t] *= dh
-            dn[t] *= dh
+            dn[t] *= dh - kept
+            dr[t] *= inner[t]
             dr[t] *= dn[t]
             recurrent[t, :, : 2 * units] = dgates[t, :, : 2 * units]
             np.multiply(dn[t], r[t], out=recurrent[t, :, 2 * units :])
-            before = np.matmul(recurrent[t], w_h.T)
-            before += dh * z[t]
-            return (before,)
+            kept += np.matmul(recurrent[t], back_h)
+            return (kept,)
 
         first = scan_back(pull, dstates, held)
         own = {"w_h": _joined(h[:-1], recurrent)}
@@ -193,6 +194,7 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + (r h) w_h);  h = n + z (h - n)."""
     w_h, units, steps = weights["w_h"], states[0].shape[1], len(x)
     w_rz, w_n = np.ascontiguousarray(w_h[:, : 2 * units]), np.ascontiguousarray(w_h[:, 2 * units :])
+    scale, shift = _sigmoids(units, (True, True, False), x.dtype)
     gates = product(x, weights["w"], weights.get("b"))
     h, reset = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)
     r, z, n = (gates[..., place * units : (place + 1) * units] for place in range(3))
@@ -216,23 +218,23 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates = _slopes(gates, units, (True, True, False))
+        dgates = empty(gates.shape, x.dtype)
         dr, dz, dn = (dgates[..., place * units : (place + 1) * units] for place in range(3))
-        dr *= h[:-1]
-        dz *= h[:-1] - n
-        dn *= 1 - z
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
+            _slopes(gates[t], scale, shift, dgates[t])
+            kept = dh * z[t]
+            dz[t] *= h[t] - n[t]
             dz[t] *= dh
-            dn[t] *= dh
+            dn[t] *= dh - kept
             dreset = np.matmul(dn[t], w_n.T)
+            dr[t] *= h[t]
             dr[t] *= dreset
-            before = np.matmul(dgates[t, :, : 2 * units], w_rz.T)
-            before += dh * z[t]
-            before += dreset * r[t]
-            return (before,)
+            kept += np.matmul(dgates[t, :, : 2 * units], w_rz.T)
+            kept += np.multiply(dreset, r[t], out=dreset)
+            return (kept,)
 
         first = scan_back(pull, dstates, held)
         parts = _joined(h[:-1], dgates[..., : 2 * units]), _joined(reset, dn)
@@ -254,13 +256,11 @@ def _sigmoids(units: int, which: tuple[bool, ...], dtype: np.dtype[Any]) -> tupl
     return scale, 1 - scale
 
 
-def _slopes(gates: Array, units: int, which: tuple[bool, ...]) -> Array:
-    """The derivatives of gates by what they are functions of: s (1 - s) for sigmoids, 1 - t^2 for a tanh."""
-    ones = np.repeat([0.0 if one else 1.0 for one in which], units).astype(gates.dtype)
-    # s - s^2 = (1 - s) s, and 1 - t^2 = (0 t + 1) - t^2.
-    found = np.multiply(gates, gates, out=empty(gates.shape, gates.dtype))
-    np.subtract(gates * (1 - ones) + ones, found, out=found)
-    return found
+def _slopes(gate: Array, scale: Array, shift: Array, out: Array) -> None:
+    """The derivatives of gates by what they are functions of: s (1 - s) = 1/4 - (s - 1/2)^2, and 1 - t^2 for a tanh."""
+    np.subtract(gate, shift, out=out)
+    np.multiply(out, out, out=out)
+    np.subtract(scale * scale, out, out=out)
 
 
 def _joined(a: Array, b: Array) -> Array:

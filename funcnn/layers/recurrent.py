@@ -284,7 +284,8 @@ def _recurrent(
         steps = x.shape[1]
         weights, first = {name: params[name] for name in sizes}, _initial(kind, seen, states)
         history, final, back = run(time_first(x, mask), weights, first, held_at(mask, steps))
-        y = under_mask(history[1:].swapaxes(0, 1), mask) if return_sequences else final[0].copy()
+        y = np.ascontiguousarray(history[1:].swapaxes(0, 1)) if return_sequences else final[0].copy()
+        y = under_mask(y, mask) if return_sequences else y
         out = with_outputs(tree, y, dict(zip(states, [state.copy() for state in final], strict=True)))
         like = contract.form(out)
 
