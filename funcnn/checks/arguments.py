@@ -131,11 +131,11 @@ def fraction(kind: str, name: str, value: Any) -> float:
     return found
 
 
-def drop_rate(kind: str, value: Any) -> float:
+def drop_rate(kind: str, value: Any, name: str = "rate") -> float:
     """The probability of dropping something, in [0, 1), as a Python float."""
-    found = real(kind, "rate", value)
+    found = real(kind, name, value)
     if not 0 <= found < 1:
-        raise ValueError(f"{prefix(kind)}rate is the probability of dropping, in [0, 1), got {shown(found)}")
+        raise ValueError(f"{prefix(kind)}{name} is the probability of dropping, in [0, 1), got {shown(found)}")
     return found
 
 

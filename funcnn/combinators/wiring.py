@@ -22,6 +22,7 @@ from funcnn.calls import explained
 from funcnn.combinators.pooled_relu import relu_after_pooling
 from funcnn.contract import add_path, shape_of
 from funcnn.cores import set_inside
+from funcnn.engine.children import INPUT, check_children, name_children
 from funcnn.engine.microbatch import (
     Backward,
     Coroutine,
@@ -32,15 +33,12 @@ from funcnn.engine.microbatch import (
     microbatched,
     split_like,
 )
-from funcnn.protocol import Layer, Wiring, as_layer, declared
+from funcnn.protocol import Layer, Wiring, declared
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
 from funcnn.tree import check_parameters
 
 __all__ = ["INPUT", "Merge", "chain", "check_children", "name_children", "no_gradients", "wired"]
-
-INPUT = "input"
-"""What the combinator's own input is called in a wiring; ``"input/mask"`` is one leaf of it."""
 
 Merge: TypeAlias = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
 """``merge(ys) -> (y, split)``; ``split(dy)``, its vjp, returns the gradients of all ys."""
@@ -323,33 +321,6 @@ def chain(children: Mapping[str, Layer]) -> Wiring:
     """The wiring of one child after the other."""
     names = list(children)
     return tuple((name, (before,)) for name, before in zip(names, [INPUT, *names], strict=False))
-
-
-def name_children(layers: Sequence[Any]) -> dict[str, Layer]:
-    """Name each layer by kind and count among its siblings of that kind, unless it has a name of its own."""
-    children: dict[str, Layer] = {}
-    counts: dict[str, int] = {}
-    for child in (as_layer(pair) for pair in layers):
-        number = counts.get(child.kind, 0)
-        counts[child.kind] = number + 1
-        name = child.name or f"{child.kind}_{number}"
-        if name == INPUT:
-            raise ValueError(f"a layer may not be called {INPUT!r}: that is the combinator's own input")
-        if name in children:
-            raise ValueError(f"two layers are called {name!r}; give one of them another name with named(...)")
-        children[name] = child
-    return children
-
-
-def check_children(params: Params, children: Mapping[str, Layer]) -> None:
-    """Raise if there are parameters under a name that no child has: they are another model's."""
-    if type(params) is not dict:
-        contract.params_dict("", params)
-    unknown = [name for name in params if name not in children]
-    if unknown:
-        raise contract.OtherParameters(
-            f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
-        )
 
 
 def _steps(children: Mapping[str, Layer], wiring: Wiring, leaves: Sequence[str], merge: Merge | None) -> list[Step]:

@@ -1,5 +1,6 @@
 """Matrix products into memory of ours, which BLAS fills faster than fresh memory; a sum over rows is one of them."""
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +28,11 @@ def product(a: Array, b: Array, plus: Array | None = None) -> Array:
         array([[3.],
                [3.]])
     """
-    y = np.matmul(a, b, out=empty((*a.shape[:-1], b.shape[1]), a.dtype))
+    y = empty((*a.shape[:-1], b.shape[1]), a.dtype)
+    if a.ndim > 2 and a.flags.c_contiguous:  # one product instead of many short ones
+        np.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, out=y.reshape(-1, b.shape[1]))
+    else:
+        np.matmul(a, b, out=y)
     if plus is not None:
         y += plus
     return y

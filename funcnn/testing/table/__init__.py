@@ -12,6 +12,7 @@ from funcnn.testing.table.dense import ROWS as DENSE
 from funcnn.testing.table.norms import ROWS as NORMS
 from funcnn.testing.table.pools import ROWS as POOLS
 from funcnn.testing.table.row import Row
+from funcnn.testing.table.sequences import ROWS as SEQUENCES
 from funcnn.testing.table.shapes import ROWS as SHAPES
 from funcnn.testing.table.windows import ROWS as WINDOWS
 
@@ -28,4 +29,6 @@ def table_of_layers() -> list[Row]:
         >>> len(table_of_layers()) > 30
         True
     """
-    return [*DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *ACTIVATIONS, *ATTENTION, *COMBINATORS]
+    return [
+        *DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *SEQUENCES, *ACTIVATIONS, *ATTENTION, *COMBINATORS
+    ]  # fmt: skip

@@ -1,0 +1,55 @@
+"""Rows of a table by their numbers, and the sums of gradients that come back to the same row.
+
+Taking rows is a product with a matrix of zeros and ones, a single one in each row, that is never written out. Its
+transpose adds the gradients up, and SciPy does this as a sparse product: one pass, in the order of the numbers, so that
+the bits are always the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from funcnn.aliases import Array
+
+__all__ = ["added_rows", "taken_rows"]
+
+
+def taken_rows(table: Array, numbers: Array) -> Array:
+    """The rows of a table.
+
+    Args:
+        table: (count, units).
+        numbers: integers in [0, count) of any shape.
+
+    Returns:
+        (*numbers.shape, units).
+
+    Example:
+        >>> taken_rows(np.array([[1.0], [2.0]]), np.array([[1, 1, 0]])).tolist()
+        [[[2.0], [2.0], [1.0]]]
+    """
+    found: Array = np.take(table, numbers, axis=0)
+    return found
+
+
+def added_rows(rows: Array, numbers: Array, count: int) -> Array:
+    """A table to which each row was added at its number: the vjp of ``taken_rows``.
+
+    Args:
+        rows: (n, units).
+        numbers: (n,), integers in [0, count).
+        count: the rows of the table.
+
+    Returns:
+        (count, units).
+
+    Example:
+        >>> added_rows(np.array([[1.0], [2.0], [4.0]]), np.array([1, 1, 0]), 3).tolist()
+        [[4.0], [3.0], [0.0]]
+    """
+    from scipy.sparse import csc_array  # type: ignore[import-untyped]
+
+    # Column i has its single one in row numbers[i].
+    ones, places = np.ones(len(numbers), rows.dtype), np.arange(len(numbers) + 1)
+    total: Array = csc_array((ones, numbers, places), shape=(count, len(numbers))) @ rows
+    return total

@@ -1,0 +1,214 @@
+"""A user's own layer at each step of a sequence: with a state that is carried along, or with none at all."""
+
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
+import numpy as np
+
+from funcnn import checks, contract, tree
+from funcnn.aliases import Array, Key, Params, Rng, Shapes, Tree
+from funcnn.engine.children import check_children, name_children
+from funcnn.engine.microbatch import Backward, Coroutine, added, as_coroutine, microbatched
+from funcnn.kernels.over_time import under_mask
+from funcnn.kernels.scan import held_at, scan_back
+from funcnn.kernels.scan import scan as scan_states
+from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
+from funcnn.protocol import Layer, LayerLike, Vjp, as_layer, declared, layer
+from funcnn.rng import as_key, fold
+from funcnn.shapes import checked, probe, specs
+
+__all__ = ["scan", "time_distributed"]
+
+
+@layer
+def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = True) -> Layer:
+    """y_t, s_t = f(x_t, s_(t-1)): a cell of your own at each step, which carries a state along.
+
+    Args:
+        cell: a layer or a pair; ``apply(params, {"x": x_t, "state": s})`` returns ``({"x": y_t, "state": s}, vjp_fn)``.
+            The state is an array or a dict of arrays whose shapes and dtypes stay.
+        state: the shape of one example's state, or a dict of shapes, for a state that starts as zeros if the input
+            brings none.
+        return_sequences: whether the output is y_t for all steps, or that of the last one that is there.
+
+    Returns:
+        A layer from (batch, time, ...), or from a tree {"x", "mask" or "lengths", "state"}, to the outputs of the cell;
+        from a tree comes the tree with ``x`` and ``state`` replaced. Its parameters are those of the cell.
+
+    Raises:
+        TypeError: the cell is not a layer.
+        ValueError: there is no state to start with; or the cell returns no such dict, or a state of another shape.
+
+    Example:
+        >>> def apply(params, tree):
+        ...     total = tree["x"] + tree["state"]
+        ...     def vjp_fn(dy):
+        ...         d = dy["x"] + dy["state"]
+        ...         return {}, {"x": d, "state": d}
+        ...     return {"x": total, "state": total}, vjp_fn
+        >>> sums = scan((lambda shape, rng: {}, apply), state=(1,))
+        >>> sums.apply({}, np.array([[[1.0], [2.0], [3.0]]]))[0].tolist()
+        [[[1.0], [3.0], [6.0]]]
+    """
+    inner, return_sequences = as_layer(cell), checks.flag("scan", "return_sequences", return_sequences)
+    sizes = None if state is None else checked("scan", state)
+    run = declared(inner.apply, "inside") or inner.apply
+
+    def init(shape: Tree, rng: Rng) -> Params:
+        x, _, first = start(probe(checked("scan", shape)))
+        return inner.init(specs({"x": x[:, 0], "state": first}), rng)
+
+    def start(given: Tree) -> tuple[Array, Array | None, Tree]:
+        x, mask, first = sequence("scan", given, lambda x: has_time("scan", x))
+        if not isinstance(given, dict) or "state" not in given or (isinstance(first, dict) and not first and sizes):
+            if sizes is None:
+                raise ValueError(
+                    "scan: there is no state to start with; write scan(cell, state=shape), or give 'state'"
+                )
+            dtype = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float32)
+            first = tree.map(lambda leaf: np.zeros((len(x), *leaf.shape[1:]), dtype), probe(sizes))
+        return x, mask, first
+
+    def apply(params: Params, given: Tree, rng: Rng | None = None) -> tuple[Tree, Vjp]:
+        x, mask, first = start(given)
+        key = None if rng is None else as_key(rng)
+        xs = under_mask(x, mask) if x.dtype.kind == "f" else x
+        held, like_state, pulls, outs = held_at(mask, x.shape[1]), contract.form(first), [], []
+
+        def step(t: int, *states: Array) -> tuple[Array, ...]:
+            one = {"x": xs[:, t], "state": _unflat(first, states)}
+            out, pull = run(params, one, None if key is None else fold(key, t))
+            if not isinstance(out, dict) or out.keys() != {"x", "state"} or contract.form(out["state"]) != like_state:
+                raise ValueError(
+                    "scan: the cell must return a dict of 'x' and 'state', with a state of shape "
+                    f"{contract.shape_of(first)} and the dtype of the one that it got, got {contract.shape_of(out)}"
+                )
+            outs.append(out["x"])
+            pulls.append(pull)
+            new = _flat(first, out["state"])
+            return new if held[t] is None else tuple(leaf.copy() for leaf in new)
+
+        final = scan_states(step, _flat(first, first), held)
+        y = under_mask(np.stack(outs, 1), mask)
+        places = np.full(len(x), x.shape[1] - 1) if mask is None else x.shape[1] - 1 - mask[:, ::-1].argmax(1)
+        out = with_outputs(given, y if return_sequences else y[np.arange(len(y)), places], _unflat(first, final))
+        like = contract.form(out)
+
+        def vjp_fn(dout: Tree, input_grad: bool = True) -> tuple[Params, Tree]:
+            contract.gradient("scan", dout, like)
+            dy, dstate = (dout["x"], dout.get("state")) if isinstance(dout, dict) else (dout, None)
+            dys = np.zeros_like(y)
+            if dy is not None and return_sequences:
+                dys = under_mask(dy, mask)
+            elif dy is not None:
+                dys[np.arange(len(y)), places] = dy
+                dys = under_mask(dys, mask)
+            total: list[Params] = [{}]
+            dx = np.zeros_like(xs) if xs.dtype.kind == "f" else None
+
+            def pull(t: int, *gradients: Array) -> tuple[Array, ...]:
+                grads, d = pulls[t]({"x": dys[:, t], "state": _unflat(first, gradients)}, True)
+                total[0] = added([total[0] or None, grads]) or {}
+                if dx is not None:
+                    dx[:, t] = d["x"]
+                return _flat(first, d["state"])
+
+            ends = _zeros_for_none(dstate, first)
+            starts = _unflat(first, scan_back(pull, _flat(first, ends), held))
+            grads = {name: total[0][name] for name in params}
+            if not input_grad:
+                return grads, None
+            mine = isinstance(given, dict) and "state" in given
+            brought = given["state"] if mine else None
+            dstates = {} if isinstance(brought, dict) and not brought else starts
+            return grads, with_gradients(given, None if dx is None else under_mask(dx, mask), dstates)
+
+        return out, vjp_fn
+
+    apply.per_example = bool(declared(inner.apply, "per_example"))  # type: ignore[attr-defined]
+    return Layer(init, apply)
+
+
+@layer
+def time_distributed(layer: LayerLike) -> Layer:
+    """y_t = f(x_t): a layer at each step of a sequence, with the same parameters.
+
+    All steps go through the layer as one batch. Those that are masked do not go through it, and their output is zero.
+
+    Args:
+        layer: a layer or a pair, from (batch, ...) to (batch, ...).
+
+    Returns:
+        A layer from (batch, time, ...), or from a tree {"x", "mask" or "lengths"}, to the same with y in place of x.
+        The parameters stand under the layer's name.
+
+    Raises:
+        TypeError: ``layer`` is not a layer.
+        ValueError: the input has no axis of time, or the mask or the lengths do not fit.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = time_distributed(fn.conv2d(4, 3))
+        >>> y, _ = model.apply(model.init((7, 8, 8, 1), rng=0), np.ones((2, 7, 8, 8, 1), np.float32))
+        >>> y.shape
+        (2, 7, 6, 6, 4)
+    """
+    children = name_children([layer])
+    ((name, child),) = children.items()
+    run = as_coroutine(child)
+
+    def init(shape: Tree, rng: Rng) -> Params:
+        x, _, _ = sequence("time_distributed", probe(checked("init", shape)), lambda x: has_time("time_distributed", x))
+        params = child.init(specs(x[:, 0]), fold(rng, name))
+        return {name: params} if params else {}
+
+    def forward(params: Params, given: Tree, key: Key | None, keep: bool) -> Coroutine[tuple[Tree, Backward]]:
+        check_children(params, children)
+        x, mask, _ = sequence("time_distributed", given, lambda x: has_time("time_distributed", x))
+        there = np.ones(x.shape[:2], bool) if mask is None else mask
+        steps = x.reshape(-1, *x.shape[2:]) if mask is None else x[there]
+        own_key = None if key is None else fold(key, name)
+        try:
+            y, back = yield from run(params.get(name, {}), steps, own_key, keep)
+        except Exception as error:
+            contract.add_path(error, name, steps)
+            raise
+
+        def backward(dout: Tree, input_grad: bool) -> Coroutine[tuple[Params, Tree]]:
+            dy = dout["x"] if isinstance(dout, dict) else dout
+            dsteps = np.zeros_like(y) if dy is None else dy[there]
+            grads, dx = yield from back(dsteps, input_grad)
+            if not input_grad:
+                return ({name: grads} if grads else {}), None
+            return ({name: grads} if grads else {}), with_gradients(given, None if dx is None else _placed(dx, there))
+
+        return with_outputs(given, _placed(y, there), None), backward
+
+    return Layer(init, microbatched(forward, "time_distributed"), children=children)
+
+
+def _placed(rows: Array, there: Array) -> Array:
+    """Rows at the places of a mask, and zeros elsewhere."""
+    found = np.zeros((*there.shape, *rows.shape[1:]), rows.dtype)
+    found[there] = rows
+    return found
+
+
+def _flat(like: Tree, state: Tree) -> tuple[Array, ...]:
+    """The leaves of a state, in the order of another one."""
+    if not isinstance(like, dict):
+        return (state,)
+    return tuple(leaf for name, inner in like.items() for leaf in _flat(inner, state[name]))
+
+
+def _unflat(like: Tree, leaves: tuple[Array, ...]) -> Tree:
+    """The state with these leaves."""
+    rest = iter(leaves)
+    return tree.map(lambda _: next(rest), like)
+
+
+def _zeros_for_none(dstate: Tree, state: Tree) -> Tree:
+    """Zeros where None stands for the gradient of a part of the state."""
+    if isinstance(state, dict):
+        return {name: _zeros_for_none(None if dstate is None else dstate[name], leaf) for name, leaf in state.items()}
+    return np.zeros_like(state) if dstate is None else dstate
