@@ -65,11 +65,11 @@ def _of_regions(formula: Formula, kind: str = "") -> ClassLoss:
         if of_classes is not None:
             w = of_classes[None] if w is None else w * of_classes
         each = factors(kind, w, regions, y.dtype, reduction)
-        kept = [x if keep is None else x * keep for x in (y, t)]
+        kept = [x if keep is None else np.where(keep, x, 0) for x in (y, t)]
         flat = [x.reshape(regions[0], -1, regions[1]) for x in kept]
         value, dy = reduced(formula, flat[0], (flat[1],), None if each is None else each[:, None], reduction)
         dy = dy.reshape(y.shape)
-        return value[:, 0] if reduction == "none" else value, dy if keep is None else dy * keep
+        return value[:, 0] if reduction == "none" else value, dy if keep is None else np.where(keep, dy, 0)
 
     return published(loss, formula, kind, REGIONS)  # type: ignore[no-any-return]
 
@@ -90,12 +90,13 @@ def _read(
         t = one_hot_rows(class_target(kind, y, t, pixels), classes).astype(y.dtype)
         keep = None if keep is None else keep[..., None]
     else:
-        counts = over if keep is None or keep.shape != y.shape else keep * (1.0 if over is None else over)
-        t = between_0_and_1(kind, target_like(kind, y, t), counts, False)
-    check_probabilities(kind, "fn.sigmoid or fn.softmax as the last layer", y, over)
+        t = target_like(kind, y, t)
+    counts = over if keep is None else keep * (1.0 if over is None else over)
+    t = between_0_and_1(kind, t, counts, False)
+    check_probabilities(kind, "fn.sigmoid or fn.softmax as the last layer", y, counts)
     if smoothing:
         t = (1 - smoothing) * t + smoothing / max(classes, 2)
-    return t, None if keep is None else keep.astype(y.dtype)
+    return t, keep
 
 
 def _overlap(y: Array, t: Array, alpha: float, beta: float, smooth: float) -> tuple[Array, Array]:

@@ -92,6 +92,25 @@ def test_what_is_ignored_may_be_anything() -> None:
         fn.softmax_cross_entropy(LOGITS, np.array([0, 255, 1]), ignore_index=-1)
 
 
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_the_output_beside_an_ignored_element_may_be_anything(strange: float) -> None:
+    bits = np.array([[0, 1, -1], [1, 0, 1], [1, 1, 0]])
+    y = LOGITS.copy()
+    y[0, 2] = strange
+    value, dy = fn.multilabel_soft_margin(y, bits, ignore_index=-1, reduction="none")
+    expected, slope = fn.sigmoid_cross_entropy(LOGITS, np.maximum(bits, 0), reduction="none")
+    assert value[0] == pytest.approx(expected[0, :2].sum() / 3, rel=1e-13)
+    np.testing.assert_allclose(dy, slope * (bits >= 0) / 3, rtol=1e-13)
+
+    regions, maps = np.array([[0, 1, 255]]), P[None].copy()
+    maps[0, 2] = strange
+    value, dy = fn.dice(maps, regions, ignore_index=255)
+    expected, slope = fn.dice(P[None, :2], regions[:, :2])
+    assert value == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_allclose(dy[:, :2], slope, rtol=1e-13)
+    assert not dy[0, 2].any()
+
+
 @pytest.mark.parametrize("loss", [fn.softmax_cross_entropy, fn.multi_margin(), fn.categorical_hinge])
 def test_nothing_that_counts_has_no_mean_but_a_sum(loss: Any) -> None:
     for options in ({"ignore_index": 7}, {"ignore_index": 7, "class_weights": [1, 1, 1]}):
