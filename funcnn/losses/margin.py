@@ -217,7 +217,8 @@ def _of_labels(formula: Formula) -> ClassLoss:
         if ignore_index is not None and counts is not None:
             y, yes, no = (np.where(counts > 0, part, 0) for part in (y, yes, no))
         if class_weights is not None:
-            each = checks.class_weights(kind, class_weights, y.shape[-1], "one for each label").astype(y.dtype)
+            each = checks.class_weights(kind, class_weights, y.shape[-1], y.dtype, "one for each label")
+            each = each.astype(y.dtype)
             yes, no = yes * each, no * each
         return reduced(formula, y, (yes, no), factors(kind, w, rows, y.dtype, reduction), reduction)
 

@@ -61,8 +61,8 @@ def _of_regions(formula: Formula, kind: str = "") -> ClassLoss:
         t, keep = _read(kind, y, target, w, ignore_index, label_smoothing)
         if keep is not None:  # where all pixels are ignored there is no region
             w = with_zeros(keep.reshape(len(y), -1, keep.shape[-1]).max(1), w)
-        of_classes = None if class_weights is None else checks.class_weights(kind, class_weights, regions[1])
-        if of_classes is not None:
+        if class_weights is not None:
+            of_classes = checks.class_weights(kind, class_weights, regions[1], y.dtype)
             w = of_classes[None] if w is None else w * of_classes
         each = factors(kind, w, regions, y.dtype, reduction)
         kept = [x if keep is None else np.where(keep, x, 0) for x in (y, t)]

@@ -201,3 +201,16 @@ def test_large_weights_of_a_sum_that_the_dtype_cannot_hold_raise() -> None:
     with pytest.raises(ValueError, match="expected weights that float32 can hold, got up to 1e"):
         fn.mean_squared_error(y, 0 * y, weights=[1e300, 1], reduction="sum")
     assert math.isfinite(fn.mean_squared_error(y.astype(float), 0 * y, weights=[1e300, 1], reduction="sum")[0])
+
+
+@pytest.mark.parametrize("weight", [1e300, 1e-300])
+def test_class_weights_that_the_dtype_cannot_hold_raise(weight: float) -> None:
+    y = LOGITS.astype(np.float32)
+    cases = [
+        (fn.softmax_cross_entropy, y, LABELS, 3), (fn.sigmoid_cross_entropy, y, y > -1, 2),
+        (fn.multilabel_soft_margin, y, y > -1, 3), (fn.dice, np.exp(y)[None], LABELS[None], 3),
+    ]  # fmt: skip
+    for loss, outputs, target, n in cases:
+        with pytest.raises(ValueError, match=r"expected class_weights that float32 can hold, got 1e[+-]300; use"):
+            loss(outputs, target, class_weights=[weight] * n, label_smoothing=0.1)
+        assert math.isfinite(loss(outputs.astype(float), target, class_weights=[weight] * n, label_smoothing=0.1)[0])
