@@ -173,7 +173,7 @@ def tversky(alpha: float = 0.5, beta: float = 0.5, smooth: float = SMOOTH) -> Cl
         deep networks, equation 4.
     """
     alpha, beta = (checks.nonnegative("tversky", name, x) for name, x in (("alpha", alpha), ("beta", beta)))
-    smooth = checks.positive("tversky", "smooth", smooth)
+    smooth = checks.positive("tversky", "smooth", smooth, usual="1e-5")
 
     def formula(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
         return _overlap(y, t, alpha, beta, smooth)

@@ -214,3 +214,15 @@ def test_class_weights_that_the_dtype_cannot_hold_raise(weight: float) -> None:
         with pytest.raises(ValueError, match=r"expected class_weights that float32 can hold, got 1e[+-]300; use"):
             loss(outputs, target, class_weights=[weight] * n, label_smoothing=0.1)
         assert math.isfinite(loss(outputs.astype(float), target, class_weights=[weight] * n, label_smoothing=0.1)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "usual"),
+    [
+        (lambda: fn.huber(0), "1.0"), (lambda: fn.tversky(smooth=0), "1e-5"), (lambda: fn.info_nce(0), "0.07"),
+        (lambda: fn.local_response_norm(5, k=0), "1.0"),
+    ],
+)  # fmt: skip
+def test_the_advice_is_the_default_of_the_argument(make: Any, usual: str) -> None:
+    with pytest.raises(ValueError, match=f"expected a positive number, got 0; {usual} is usual"):
+        make()
