@@ -220,7 +220,7 @@ def test_class_weights_that_the_dtype_cannot_hold_raise(weight: float) -> None:
     ("make", "usual"),
     [
         (lambda: fn.huber(0), "1.0"), (lambda: fn.tversky(smooth=0), "1e-5"), (lambda: fn.info_nce(0), "0.07"),
-        (lambda: fn.local_response_norm(5, k=0), "1.0"),
+        (lambda: fn.local_response_norm(5, k=0), "1.0"), (lambda: fn.gaussian_nll(eps=0), "1e-6"),
     ],
 )  # fmt: skip
 def test_the_advice_is_the_default_of_the_argument(make: Any, usual: str) -> None:
