@@ -177,8 +177,10 @@ def weights(value: Any, shape: Shape, kind: str = "", some: bool = True) -> Arra
     return found.astype(np.float64)
 
 
-def class_weights(kind: str, value: Any, classes: int, words: str = "one for each class") -> Array:
-    """Weights of classes as float64 of shape (classes,), finite and not negative."""
+def class_weights(
+    kind: str, value: Any, classes: int, dtype: np.dtype[Any], words: str = "one for each class"
+) -> Array:
+    """Weights of classes as float64 of shape (classes,), not negative, and such that floats of ``dtype`` hold them."""
     found = array(kind, value, "class_weights")
     if found.dtype.kind not in "fiub":
         raise TypeError(f"{prefix(kind)}expected class_weights as numbers, got an array of {found.dtype}")
@@ -191,5 +193,11 @@ def class_weights(kind: str, value: Any, classes: int, words: str = "one for eac
         raise ValueError(
             f"{prefix(kind)}expected class_weights that are finite and not negative, "
             f"got values from {found.min()} to {found.max()}"
+        )
+    limits = np.finfo(dtype)
+    if (wrong := (found > limits.max) | ((found > 0) & (found < limits.tiny))).any():
+        raise ValueError(
+            f"{prefix(kind)}expected class_weights that {dtype.name} can hold, got {found[wrong][0]}; "
+            "use weights near 1, such as those of fn.class_weights"
         )
     return found.astype(np.float64)

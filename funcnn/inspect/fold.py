@@ -138,8 +138,8 @@ def _scaled(layer: Layer, w: Array, factor: Array) -> Array:
     if layer.constructor not in TRANSPOSED:
         scaled: Array = w * factor
         return scaled
-    *size, share, _ = w.shape  # the filters of a group, and all channels
-    by_group = w.reshape(*size, share, factor.size // share, -1) * factor.reshape(-1, share).T[:, :, None]
+    *size, filters, _ = w.shape  # the filters of a group, and all channels
+    by_group = w.reshape(*size, filters, factor.size // filters, -1) * factor.reshape(-1, filters).T[:, :, None]
     return by_group.reshape(w.shape)
 
 

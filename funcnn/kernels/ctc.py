@@ -60,12 +60,12 @@ def occupancy(log_p: Array, frames: Array, labels: Array, lengths: Array, blank:
     paths = alpha[1:]
     _add_backward(paths, emitted, skips, frames, last)
     paths -= np.where(total == -np.inf, 0, total)[:, None]  # where nothing is possible, all paths are -inf
-    share = np.exp(paths, out=paths).transpose(1, 0, 2)
-    share *= (np.arange(log_p.shape[1]) < frames[:, None])[..., None]
+    posterior = np.exp(paths, out=paths).transpose(1, 0, 2)
+    posterior *= (np.arange(log_p.shape[1]) < frames[:, None])[..., None]
     occupied = np.zeros_like(log_p)
-    occupied[..., blank] = share[..., ::2].sum(-1)
+    occupied[..., blank] = posterior[..., ::2].sum(-1)
     for label in range(most):  # each example is once in the index, so that nothing is added to an old value
-        occupied[np.arange(batch), :, labels[:, label]] += share[..., 2 * label + 1]
+        occupied[np.arange(batch), :, labels[:, label]] += posterior[..., 2 * label + 1]
     return total.astype(log_p.dtype), occupied
 
 

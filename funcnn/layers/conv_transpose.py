@@ -40,8 +40,8 @@ def _conv_transpose(
     extra = _output_padding(kind, axes, output_padding, window)
     activate = fuse(kind, activation)
     words = ", ".join((*axes, "channels"))
-    share = filters // groups
-    own = weights(kind, f"batch, {words}", (*window.size, share, None), bias, w_init, b_init, units=filters)
+    per_group = filters // groups
+    own = weights(kind, f"batch, {words}", (*window.size, per_group, None), bias, w_init, b_init, units=filters)
 
     def init(shape: Shape, rng: Rng) -> Params:
         shape = checks.example_shape(kind, shape)
@@ -52,7 +52,7 @@ def _conv_transpose(
         taps = math.prod(window.size)
         # With a stride, a pixel of the output is reached by some of the taps only.
         fan_in = max(1, round(taps * channels / groups / math.prod(window.stride)))
-        return own.init((*window.size, share, channels), rng, fan_in, taps * share)
+        return own.init((*window.size, per_group, channels), rng, fan_in, taps * per_group)
 
     def check_groups(channels: int) -> None:
         if channels % groups:

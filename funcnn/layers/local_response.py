@@ -48,7 +48,7 @@ def local_response_norm(size: Size, alpha: float = 1e-4, beta: float = 0.75, k: 
     kind = "local_response_norm"
     size = checks.size(kind, "size", size)
     alpha, beta = checks.nonnegative(kind, "alpha", alpha), checks.nonnegative(kind, "beta", beta)
-    k = checks.positive(kind, "k", k)
+    k = checks.positive(kind, "k", k, usual="1.0")
     before, after = size // 2, (size - 1) // 2
 
     def forward(x: Array) -> tuple[Array, Pull]:

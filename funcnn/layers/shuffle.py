@@ -27,18 +27,18 @@ def _to_pixels(x: Array, f: int) -> Array:
     """(batch, *pixels, c f^rank) as (batch, *(pixels f), c)."""
     batch, *pixels, channels = x.shape
     rank = len(pixels)
-    apart = x.reshape(batch, *pixels, channels // f**rank, *[f] * rank)
+    split = x.reshape(batch, *pixels, channels // f**rank, *[f] * rank)
     order = chain.from_iterable((1 + axis, 2 + rank + axis) for axis in range(rank))
-    return apart.transpose(0, *order, 1 + rank).reshape(batch, *[n * f for n in pixels], channels // f**rank)
+    return split.transpose(0, *order, 1 + rank).reshape(batch, *[n * f for n in pixels], channels // f**rank)
 
 
 def _to_channels(x: Array, f: int) -> Array:
     """(batch, *(pixels f), c) as (batch, *pixels, c f^rank)."""
     batch, *pixels, channels = x.shape
     rank = len(pixels)
-    apart = x.reshape(batch, *chain.from_iterable((n // f, f) for n in pixels), channels)
+    split = x.reshape(batch, *chain.from_iterable((n // f, f) for n in pixels), channels)
     order = (0, *range(1, 2 * rank, 2), 1 + 2 * rank, *range(2, 2 * rank + 1, 2))
-    return apart.transpose(order).reshape(batch, *[n // f for n in pixels], channels * f**rank)
+    return split.transpose(order).reshape(batch, *[n // f for n in pixels], channels * f**rank)
 
 
 @layer

@@ -64,7 +64,7 @@ def info_nce(temperature: float = 0.07, symmetric: bool = False) -> TreeLoss:
         Radford et al. (2021), Learning transferable visual models from natural language supervision, figure 3.
     """
     kind = "info_nce"
-    temperature = checks.positive(kind, "temperature", temperature)
+    temperature = checks.positive(kind, "temperature", temperature, usual="0.07")
     symmetric = checks.flag(kind, "symmetric", symmetric)
 
     def loss(

@@ -130,7 +130,7 @@ def gaussian_nll(full: bool = False, eps: float = 1e-6) -> TreeLoss:
         Nix & Weigend (1994), Estimating the mean and variance of the target probability distribution, equation 3.
     """
     kind, constant = "gaussian_nll", math.log(2 * math.pi) / 2 if checks.flag("gaussian_nll", "full", full) else 0
-    eps = checks.positive(kind, "eps", eps)
+    eps = checks.positive(kind, "eps", eps, usual="1e-6")
 
     def formula(y: dict[str, Array], t: Array, careful: bool) -> tuple[Array, Any]:
         v, error = np.maximum(y["var"], eps), y["mean"] - t

@@ -215,9 +215,10 @@ def _of_labels(formula: Formula) -> ClassLoss:
         w = read_weights(kind, weights, rows, reduction)
         yes, no, _, counts = binary_terms(kind, y, target, weights, None, ignore_index, label_smoothing, reduction)
         if ignore_index is not None and counts is not None:
-            yes, no = (part * (counts > 0) for part in (yes, no))
+            y, yes, no = (np.where(counts > 0, part, 0) for part in (y, yes, no))
         if class_weights is not None:
-            each = checks.class_weights(kind, class_weights, y.shape[-1], "one for each label").astype(y.dtype)
+            each = checks.class_weights(kind, class_weights, y.shape[-1], y.dtype, "one for each label")
+            each = each.astype(y.dtype)
             yes, no = yes * each, no * each
         return reduced(formula, y, (yes, no), factors(kind, w, rows, y.dtype, reduction), reduction)
 

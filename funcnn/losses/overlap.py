@@ -61,15 +61,15 @@ def _of_regions(formula: Formula, kind: str = "") -> ClassLoss:
         t, keep = _read(kind, y, target, w, ignore_index, label_smoothing)
         if keep is not None:  # where all pixels are ignored there is no region
             w = with_zeros(keep.reshape(len(y), -1, keep.shape[-1]).max(1), w)
-        of_classes = None if class_weights is None else checks.class_weights(kind, class_weights, regions[1])
-        if of_classes is not None:
+        if class_weights is not None:
+            of_classes = checks.class_weights(kind, class_weights, regions[1], y.dtype)
             w = of_classes[None] if w is None else w * of_classes
         each = factors(kind, w, regions, y.dtype, reduction)
-        kept = [x if keep is None else x * keep for x in (y, t)]
+        kept = [x if keep is None else np.where(keep, x, 0) for x in (y, t)]
         flat = [x.reshape(regions[0], -1, regions[1]) for x in kept]
         value, dy = reduced(formula, flat[0], (flat[1],), None if each is None else each[:, None], reduction)
         dy = dy.reshape(y.shape)
-        return value[:, 0] if reduction == "none" else value, dy if keep is None else dy * keep
+        return value[:, 0] if reduction == "none" else value, dy if keep is None else np.where(keep, dy, 0)
 
     return published(loss, formula, kind, REGIONS)  # type: ignore[no-any-return]
 
@@ -90,12 +90,13 @@ def _read(
         t = one_hot_rows(class_target(kind, y, t, pixels), classes).astype(y.dtype)
         keep = None if keep is None else keep[..., None]
     else:
-        counts = over if keep is None or keep.shape != y.shape else keep * (1.0 if over is None else over)
-        t = between_0_and_1(kind, target_like(kind, y, t), counts, False)
-    check_probabilities(kind, "fn.sigmoid or fn.softmax as the last layer", y, over)
+        t = target_like(kind, y, t)
+    counts = over if keep is None else keep * (1.0 if over is None else over)
+    t = between_0_and_1(kind, t, counts, False)
+    check_probabilities(kind, "fn.sigmoid or fn.softmax as the last layer", y, counts)
     if smoothing:
         t = (1 - smoothing) * t + smoothing / max(classes, 2)
-    return t, None if keep is None else keep.astype(y.dtype)
+    return t, keep
 
 
 def _overlap(y: Array, t: Array, alpha: float, beta: float, smooth: float) -> tuple[Array, Array]:
@@ -172,7 +173,7 @@ def tversky(alpha: float = 0.5, beta: float = 0.5, smooth: float = SMOOTH) -> Cl
         deep networks, equation 4.
     """
     alpha, beta = (checks.nonnegative("tversky", name, x) for name, x in (("alpha", alpha), ("beta", beta)))
-    smooth = checks.positive("tversky", "smooth", smooth)
+    smooth = checks.positive("tversky", "smooth", smooth, usual="1e-5")
 
     def formula(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
         return _overlap(y, t, alpha, beta, smooth)

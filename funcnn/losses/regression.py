@@ -96,7 +96,7 @@ def huber(delta: float = 1.0) -> NumberLoss:
     Reference:
         Huber (1964), Robust estimation of a location parameter, example (iii).
     """
-    delta = checks.positive("huber", "delta", delta)
+    delta = checks.positive("huber", "delta", delta, usual="1.0")
 
     def formula(y: Array, t: Array, careful: bool) -> tuple[Array, Array]:
         error = y - t

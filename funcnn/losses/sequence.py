@@ -89,9 +89,10 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
     def loss(
         y: Any, target: Any, *, weights: ArrayLike | None = None, reduction: Reduction = "mean"
     ) -> tuple[Any, dict[str, Any]]:
-        x, frames = _frames(kind, y, blank)
+        x, frames = _logits(kind, y, blank)
         w = read_weights(kind, weights, x.shape[:1], reduction)
         counts = np.ones(len(x), bool) if w is None else w > 0
+        frames = _lengths(kind, 'y["lengths"]', frames, counts, x.shape[1])
         labels, lengths = _labels(kind, target, x, counts, blank)
         if not zero_infinity:
             _check_long_enough(kind, frames, labels, lengths, counts)
@@ -103,15 +104,15 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
     return cast(TreeLoss, published(loss, of_examples, kind, {}))
 
 
-def _frames(kind: str, y: Any, blank: int) -> tuple[Array, Array]:
-    """The logits, and the number of frames of each example."""
+def _logits(kind: str, y: Any, blank: int) -> tuple[Array, Any]:
+    """The logits, and what stands beside them as the number of frames of each example."""
     x, lengths = _pair(kind, "y", y, "x")
     check_prediction(kind, x, 'y["x"]')
     if x.ndim != 3:
         raise ValueError(f'{kind}: expected y["x"] of axes (batch, time, classes), got shape {x.shape}')
     if blank >= x.shape[2]:
         raise ValueError(f'{kind}: blank={blank} is no class of y["x"], whose classes are 0 to {x.shape[2] - 1}')
-    return x, _lengths(kind, 'y["lengths"]', lengths, len(x), x.shape[1])
+    return x, lengths
 
 
 def _labels(kind: str, target: Any, x: Array, counts: Array, blank: int) -> tuple[Array, Array]:
@@ -125,7 +126,7 @@ def _labels(kind: str, target: Any, x: Array, counts: Array, blank: int) -> tupl
             f'{kind}: expected target["labels"] of shape (batch, most labels) with {len(x)} examples as in y["x"], got '
             f"{labels.shape}; fill shorter ones up with any number"
         )
-    lengths = _lengths(kind, 'target["lengths"]', lengths, len(x), labels.shape[1])
+    lengths = _lengths(kind, 'target["lengths"]', lengths, counts, labels.shape[1])
     used = np.arange(labels.shape[1]) < lengths[:, None]
     right = (labels >= 0) & (labels < x.shape[2]) & (labels != blank)
     if (wrong := used & ~right & counts[:, None]).any():
@@ -147,13 +148,14 @@ def _pair(kind: str, name: str, value: Any, first: str) -> tuple[Any, Any]:
     return value[first], value["lengths"]
 
 
-def _lengths(kind: str, name: str, value: Any, examples: int, most: int) -> Array:
-    """Numbers of frames or of labels, one for each example."""
+def _lengths(kind: str, name: str, value: Any, counts: Array, most: int) -> Array:
+    """Numbers of frames or of labels, one for each example; 0 for those that do not count, whatever stands there."""
     lengths = checks.array(kind, value, name)
     if lengths.dtype.kind not in "iu":
         raise TypeError(f"{kind}: expected {name} as integers, got {lengths.dtype}; use lengths.astype(int)")
-    if lengths.shape != (examples,):
-        raise ValueError(f"{kind}: expected {name} of shape ({examples},), one for each example, got {lengths.shape}")
+    if lengths.shape != counts.shape:
+        raise ValueError(f"{kind}: expected {name} of shape {counts.shape}, one for each example, got {lengths.shape}")
+    lengths = np.where(counts, lengths, 0)
     if ((lengths < 0) | (lengths > most)).any():
         raise ValueError(f"{kind}: expected {name} from 0 to {most}, got {lengths.min()} to {lengths.max()}")
     return lengths.astype(np.intp)

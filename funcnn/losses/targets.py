@@ -111,7 +111,7 @@ def class_terms(
         return t, factors(kind, w, rows, y.dtype, reduction), w
     labels, used = t.ndim < y.ndim, None
     if class_weights is not None:
-        class_weights = checks.class_weights(kind, class_weights, classes)
+        class_weights = checks.class_weights(kind, class_weights, classes, y.dtype)
         if labels:
             used = class_weights[t]
             if not smoothing:  # the weight of the class is one more weight of the row
@@ -186,7 +186,8 @@ def binary_terms(
     if smoothing:
         yes, no = ((1 - smoothing) * part + smoothing / 2 for part in (yes, no))
     if class_weights is not None:
-        for_no, for_yes = checks.class_weights(kind, class_weights, 2, "one for no and one for yes").tolist()
+        each = checks.class_weights(kind, class_weights, 2, y.dtype, "one for no and one for yes")
+        for_no, for_yes = each.tolist()
         used = for_yes * t + for_no * (1 - t)
         yes, no = for_yes * yes, for_no * no
     return yes, no, factors(kind, w, y.shape, y.dtype, reduction, used), w

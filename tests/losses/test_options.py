@@ -92,6 +92,25 @@ def test_what_is_ignored_may_be_anything() -> None:
         fn.softmax_cross_entropy(LOGITS, np.array([0, 255, 1]), ignore_index=-1)
 
 
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_the_output_beside_an_ignored_element_may_be_anything(strange: float) -> None:
+    bits = np.array([[0, 1, -1], [1, 0, 1], [1, 1, 0]])
+    y = LOGITS.copy()
+    y[0, 2] = strange
+    value, dy = fn.multilabel_soft_margin(y, bits, ignore_index=-1, reduction="none")
+    expected, slope = fn.sigmoid_cross_entropy(LOGITS, np.maximum(bits, 0), reduction="none")
+    assert value[0] == pytest.approx(expected[0, :2].sum() / 3, rel=1e-13)
+    np.testing.assert_allclose(dy, slope * (bits >= 0) / 3, rtol=1e-13)
+
+    regions, maps = np.array([[0, 1, 255]]), P[None].copy()
+    maps[0, 2] = strange
+    value, dy = fn.dice(maps, regions, ignore_index=255)
+    expected, slope = fn.dice(P[None, :2], regions[:, :2])
+    assert value == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_allclose(dy[:, :2], slope, rtol=1e-13)
+    assert not dy[0, 2].any()
+
+
 @pytest.mark.parametrize("loss", [fn.softmax_cross_entropy, fn.multi_margin(), fn.categorical_hinge])
 def test_nothing_that_counts_has_no_mean_but_a_sum(loss: Any) -> None:
     for options in ({"ignore_index": 7}, {"ignore_index": 7, "class_weights": [1, 1, 1]}):
@@ -182,3 +201,28 @@ def test_large_weights_of_a_sum_that_the_dtype_cannot_hold_raise() -> None:
     with pytest.raises(ValueError, match="expected weights that float32 can hold, got up to 1e"):
         fn.mean_squared_error(y, 0 * y, weights=[1e300, 1], reduction="sum")
     assert math.isfinite(fn.mean_squared_error(y.astype(float), 0 * y, weights=[1e300, 1], reduction="sum")[0])
+
+
+@pytest.mark.parametrize("weight", [1e300, 1e-300])
+def test_class_weights_that_the_dtype_cannot_hold_raise(weight: float) -> None:
+    y = LOGITS.astype(np.float32)
+    cases = [
+        (fn.softmax_cross_entropy, y, LABELS, 3), (fn.sigmoid_cross_entropy, y, y > -1, 2),
+        (fn.multilabel_soft_margin, y, y > -1, 3), (fn.dice, np.exp(y)[None], LABELS[None], 3),
+    ]  # fmt: skip
+    for loss, outputs, target, n in cases:
+        with pytest.raises(ValueError, match=r"expected class_weights that float32 can hold, got 1e[+-]300; use"):
+            loss(outputs, target, class_weights=[weight] * n, label_smoothing=0.1)
+        assert math.isfinite(loss(outputs.astype(float), target, class_weights=[weight] * n, label_smoothing=0.1)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "usual"),
+    [
+        (lambda: fn.huber(0), "1.0"), (lambda: fn.tversky(smooth=0), "1e-5"), (lambda: fn.info_nce(0), "0.07"),
+        (lambda: fn.local_response_norm(5, k=0), "1.0"), (lambda: fn.gaussian_nll(eps=0), "1e-6"),
+    ],
+)  # fmt: skip
+def test_the_advice_is_the_default_of_the_argument(make: Any, usual: str) -> None:
+    with pytest.raises(ValueError, match=f"expected a positive number, got 0; {usual} is usual"):
+        make()

@@ -89,8 +89,8 @@ def test_what_is_behind_the_end_or_has_a_weight_of_0_counts_nothing(bad: float) 
     x[0, 5:] = x[2, 2:] = bad
     assert fn.ctc()({"x": x, "lengths": FRAMES}, TARGET)[0] == fn.ctc()(Y, TARGET)[0]
     x[0], labels[0] = bad, [7, 0, -1]
-    weights, frames = [0, 1, 2], np.array([1, 6, 2])
-    value, dy = fn.ctc()({"x": x, "lengths": frames}, {"labels": labels, "lengths": LENGTHS}, weights=weights)
+    weights, frames, lengths = [0, 1, 2], np.array([99, 6, 2]), np.array([-1, *LENGTHS[1:]])
+    value, dy = fn.ctc()({"x": x, "lengths": frames}, {"labels": labels, "lengths": lengths}, weights=weights)
     each, _ = fn.ctc()(Y, TARGET, reduction="none")
     assert value == pytest.approx((each[1] / 2 + 2 * each[2]) / 3, rel=1e-12)
     assert not dy["x"][0].any()

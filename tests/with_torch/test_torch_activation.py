@@ -97,7 +97,7 @@ def maxout(pieces: int, units: int, rows: tuple[int, ...]) -> Case:
 
 POSITIVE = st.floats(0.25, 3)
 ROWS = st.sampled_from([(4,), (1,), (2, 3)])
-FEW = st.integers(1, 4)
+SIZES = st.integers(1, 4)
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
     "identity": ready(fn.identity, lambda F, x: x * 1),
@@ -148,9 +148,9 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "geglu": ready(fn.geglu, lambda F, x: halves(x)[0] * F.gelu(halves(x)[1])),
     "reglu": ready(fn.reglu, lambda F, x: halves(x)[0] * F.relu(halves(x)[1])),
     "swiglu": ready(fn.swiglu, lambda F, x: halves(x)[0] * F.silu(halves(x)[1])),
-    "maxout": st.builds(maxout, FEW, FEW, ROWS),
+    "maxout": st.builds(maxout, SIZES, SIZES, ROWS),
     "prelu": st.builds(prelu, SHAPES, SCALES, st.booleans()),
-    "bilinear": st.builds(bilinear, ROWS, FEW, FEW, FEW, st.booleans()),
+    "bilinear": st.builds(bilinear, ROWS, SIZES, SIZES, SIZES, st.booleans()),
 }
 
 

@@ -182,7 +182,7 @@ def with_ignored(target: Array, options: Options) -> Array:
     return target
 
 
-def of_answers(
+def of_outcomes(
     loss: Any, for_yes: Callable[[Any], Any], for_no: Callable[[Any], Any], draw: Draw, options: Options,
     y: Array | None = None, signed: bool = False,
 ) -> Case:  # fmt: skip
@@ -192,8 +192,8 @@ def of_answers(
     y = 2 * normal(draw.seed, *draw.rows, CLASSES) if y is None else y
     target = uniform(draw, 0, 1, 5) if options.soft else (uniform(draw, 0, 1, 5) > 0.5) * 1.0
     target = with_ignored(target, options)
-    per_answer = np.random.default_rng(draw.seed + 3).uniform(0.5, 2, 2)
-    no, yes = per_answer if options.class_weighted else (1.0, 1.0)
+    per_outcome = np.random.default_rng(draw.seed + 3).uniform(0.5, 2, 2)
+    no, yes = per_outcome if options.class_weighted else (1.0, 1.0)
     t = torch.from_numpy(target).clamp(min=0)
     keep = torch.from_numpy(target >= 0)
     smooth = t * (1 - options.smoothing) + options.smoothing / 2
@@ -203,24 +203,24 @@ def of_answers(
         return combined(losses, draw, keep * (yes * t + no * (1 - t)))
 
     given = np.where(target == 0, -1, target) if signed and not options.soft and not options.ignore else target
-    keywords = options.keywords(per_answer) | {"weights": draw.weights(), "reduction": draw.reduction}
+    keywords = options.keywords(per_outcome) | {"weights": draw.weights(), "reduction": draw.reduction}
     return Case(loss(y, given, **keywords), y, theirs)
 
 
 def binary_cross_entropy(draw: Draw, options: Options) -> Case:
     import torch
 
-    def each(answer: float) -> Callable[[Any], Any]:
-        return lambda p: torch.nn.functional.binary_cross_entropy(p, torch.full_like(p, answer), reduction="none")
+    def each(outcome: float) -> Callable[[Any], Any]:
+        return lambda p: torch.nn.functional.binary_cross_entropy(p, torch.full_like(p, outcome), reduction="none")
 
-    return of_answers(fn.binary_cross_entropy, each(1), each(0), draw, options, uniform(draw, 0.01, 0.99))
+    return of_outcomes(fn.binary_cross_entropy, each(1), each(0), draw, options, uniform(draw, 0.01, 0.99))
 
 
 def logistic(loss: Any, signed: bool) -> Callable[[Draw, Options], Case]:
     def case(draw: Draw, options: Options) -> Case:
         import torch.nn.functional as F
 
-        return of_answers(loss, lambda y: F.softplus(-y), F.softplus, draw, options, signed=signed)
+        return of_outcomes(loss, lambda y: F.softplus(-y), F.softplus, draw, options, signed=signed)
 
     return case
 
@@ -230,18 +230,18 @@ def hinge(loss: Any, power: int) -> Callable[[Draw, Options], Case]:
         def each(sign: int) -> Callable[[Any], Any]:
             return lambda y: (1 - sign * y).clamp(min=0) ** power
 
-        return of_answers(loss, each(1), each(-1), draw, options, signed=True)
+        return of_outcomes(loss, each(1), each(-1), draw, options, signed=True)
 
     return case
 
 
 def focal(draw: Draw, options: Options, gamma: float, alpha: float | None) -> Case:
-    """The function of torchvision, ``sigmoid_focal_loss``, of each answer."""
+    """The function of torchvision, ``sigmoid_focal_loss``, of each outcome."""
     import torch.nn.functional as F
 
-    def each(answer: float) -> Callable[[Any], Any]:
+    def each(outcome: float) -> Callable[[Any], Any]:
         def loss(y: Any) -> Any:
-            t = y.detach() * 0 + answer
+            t = y.detach() * 0 + outcome
             p, cross_entropy = y.sigmoid(), F.binary_cross_entropy_with_logits(y, t, reduction="none")
             p_t = p * t + (1 - p) * (1 - t)
             losses = cross_entropy * (1 - p_t) ** gamma
@@ -249,7 +249,7 @@ def focal(draw: Draw, options: Options, gamma: float, alpha: float | None) -> Ca
 
         return loss
 
-    return of_answers(fn.focal(gamma, alpha), each(1.0), each(0.0), draw, options)
+    return of_outcomes(fn.focal(gamma, alpha), each(1.0), each(0.0), draw, options)
 
 
 def by_hand(name: str, ours: Any, target: Callable[[Draw], Array], y: Callable[[Draw], Array] | None = None) -> Any:
