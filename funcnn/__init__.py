@@ -18,7 +18,7 @@ from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from funcnn import aliases, combinators, inspect, interchange, layers, losses, protocol, training
+from funcnn import aliases, combinators, derivatives, inspect, interchange, layers, losses, protocol, training
 from funcnn import datasets as datasets
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
@@ -32,6 +32,7 @@ from funcnn.aliases import *  # noqa: F403
 from funcnn.combinators import *  # noqa: F403
 from funcnn.cores import num_threads as num_threads
 from funcnn.cores import use_threads as use_threads
+from funcnn.derivatives import *  # noqa: F403
 from funcnn.engine.memory import release_memory as release_memory
 from funcnn.inspect import *  # noqa: F403
 from funcnn.interchange import *  # noqa: F403
@@ -62,6 +63,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Schedules: step -> rate, wherever a rate is taken", "", schedules.__all__),
         ("Training and prediction", "", training.__all__),
         ("Callbacks of fit", "callbacks", callbacks.__all__),
+        ("Derivatives of each example, Jacobians, curvature", "", derivatives.__all__),
         ("Metrics", "metrics", metrics.__all__),
         ("Looking inside a model, and changing it", "", inspect.__all__),
         ("Models and parameters as files", "", interchange.__all__),

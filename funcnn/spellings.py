@@ -215,6 +215,8 @@ NAMES = {
     "fromnumpy": "the array itself: funcnn works on NumPy arrays",
     "nograd": "nothing: apply without rng predicts, and only vjp_fn computes gradients",
     "gradienttape": "fn.value_and_grad(model, loss)", "grad": "fn.value_and_grad(model, loss)",
+    "vmap": "fn.per_example_grads(model, params, x, target, loss)", "jacrev": "fn.jacobian(model, params, x)",
+    "hvp": "fn.hessian_vector_product(model, params, x, target, loss, v)",
     "compile": "fn.fit(model, params, optimizer, (x, target), loss, epochs)",
     "train": "fn.fit(model, params, optimizer, (x, target), loss, epochs)",
     "nn": "its layers as fn.dense, fn.conv2d, ...", "keras": "its layers as fn.dense, fn.conv2d, ...",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,50 @@ def test_transfer_helps_and_leaves_the_frozen_layers_alone() -> None:
     scratch, transferred, bits = run("transfer.py").splitlines()
     assert percentages(transferred)[0] > max(70, percentages(scratch)[0] + 1)
     assert bits == "the frozen layers have the bits of before: True"
+
+
+def module_of(example: str) -> Any:
+    """An example as a module, for what it computes."""
+    found: Any = ModuleType(example)
+    exec((EXAMPLES / example).read_text(encoding="utf-8"), vars(found))
+    return found
+
+
+def test_private_training_learns_and_says_how_private_it_is() -> None:
+    lines = run("private_sgd.py", "--epochs", "2", "--batch", "256").splitlines()
+    without, private = (percentages(line)[0] for line in lines[:2])
+    assert 70 < private < without
+    assert lines[1].endswith("epsilon 0.85 at delta 1e-05")
+    assert lines[2] == "noise 1.5, clip 1, sampling rate 0.0256, 78 steps"
+
+
+def test_the_bound_of_privacy_is_that_of_the_gaussian_mechanism_and_falls_with_sampling() -> None:
+    epsilon = module_of("private_sgd.py").epsilon
+    # Without sampling, the divergence of order a is a / (2 noise^2).
+    a = np.arange(2, 129)
+    without = (10 * a / (2 * 8**2) + np.log1p(-1 / a) - (np.log(1e-5) + np.log(a)) / (a - 1)).min()
+    assert epsilon(1 - 1e-12, 8, 10, 1e-5) == pytest.approx(without, rel=1e-6)
+    # Abadi et al. report 1.26 for these, and the conversion of Balle et al. is tighter.
+    assert 0.9 < epsilon(0.01, 4, 10_000, 1e-5) < 1.26
+    assert epsilon(0.01, 4, 1000, 1e-5) < epsilon(0.01, 2, 1000, 1e-5) < epsilon(0.02, 2, 1000, 1e-5)
+    assert epsilon(0.01, 0, 1, 1e-5) == np.inf
+
+
+def test_a_private_gradient_is_the_sum_of_clipped_ones_plus_noise() -> None:
+    module = module_of("private_sgd.py")
+    params = module.model.init((28, 28, 1), 0)
+    random = np.random.default_rng(0)
+    x, labels = random.random((4, 28, 28, 1), np.float32), np.arange(4)
+    each = fn.per_example_grads(module.model, params, x, labels, fn.softmax_cross_entropy)
+    vectors = [fn.tree.ravel(fn.tree.map(lambda g: g[i], each))[0] for i in range(4)]  # noqa: B023
+    limit = float(np.median([np.linalg.norm(v) for v in vectors]))  # two are clipped, two are not
+    expected = sum(v * min(1, limit / np.linalg.norm(v)) for v in vectors) / 8
+    grads = [module.private_gradient(params, x, labels, limit, noise, 8, (0, 1)) for noise in (0.0, 2.0)]
+    np.testing.assert_allclose(fn.tree.ravel(grads[0])[0], expected, atol=1e-6)
+    noise = fn.tree.ravel(grads[1])[0] - fn.tree.ravel(grads[0])[0]
+    assert noise.std() == pytest.approx(2 * limit / 8, rel=0.05)
+    nobody = module.private_gradient(params, x[:0], labels[:0], limit, 2.0, 8, (0, 1))
+    np.testing.assert_allclose(fn.tree.ravel(nobody)[0], noise, atol=1e-6)
 
 
 @pytest.mark.parametrize("example", ["two_inputs.py", "two_heads.py"])

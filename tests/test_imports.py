@@ -31,6 +31,7 @@ FLOORS = [
     {"inspect"},
     {"interchange"},
     {"training"},  # its callbacks save checkpoints
+    {"derivatives"},
     {"datasets", "plot", "testing"},
     {"__init__"},
 ]

@@ -26,6 +26,7 @@ INSIDE = (
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.engine.threads",
+    "funcnn.inspect.per_example",
     "funcnn.interchange.archive",
     "funcnn.interchange.files",
     "funcnn.interchange.renamed",

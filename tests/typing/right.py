@@ -163,6 +163,15 @@ value, grads = loss_and_grads(params, x, labels, rng=(0, 3))
 value, grads = loss_and_grads(params, x, labels, weights=np.ones(12))
 value, grads, y = fn.value_and_grad(model, fn.softmax_cross_entropy, with_output=True)(params, x, labels)
 print(y.mean(), sum(fn.tree.norms(grads).values()))
+by_example = fn.per_example_grads(model, params, x, labels, fn.softmax_cross_entropy, rng=(0, 3))
+print(
+    by_example["head"]["w"].shape,
+    fn.jacobian(model, params, x).shape,
+    fn.jacobian(model, params, x, of="params").keys(),
+)
+curved = fn.hessian_vector_product(model, params, x, labels, fn.softmax_cross_entropy, v=grads)
+curved = fn.gauss_newton_vector_product(model, params, x, labels, fn.softmax_cross_entropy, curved)
+print(fn.fisher_diagonal(model, params, x, None, fn.softmax_cross_entropy, labels_rng=0).keys(), curved.keys())
 
 # Losses, metrics, schedules, optimizers.
 

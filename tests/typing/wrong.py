@@ -145,6 +145,10 @@ fn.value_and_grad(model, "mse")  # error
 fn.value_and_grad(model, fn.metrics.accuracy)  # error
 fn.value_and_grad(model, fn.mean_squared_error)(x, params, labels)  # error
 fn.value_and_grad(model, fn.mean_squared_error)(params, x, labels, key=0)  # error
+fn.per_example_grads(model, params, x, labels)  # error
+fn.jacobian(model, params, x, of="y")  # error
+fn.hessian_vector_product(model, params, x, labels, fn.softmax_cross_entropy, 0.1)  # error
+fn.fisher_diagonal(model, params, x, labels, "mse")  # error
 fn.summary(model, params, 2)  # error
 fn.summary(model, (2,), params)  # error
 fn.calibrate(model, x, params)  # error
