@@ -83,7 +83,6 @@ def train(options, private, data):
 
 def main(options):
     train_data, test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
-    train_data = tuple(part[: options.examples] for part in train_data)
     for private in (False, True):
         params, sampling, steps = train(options, private, train_data)
         accuracy = fn.metrics.accuracy(fn.predict(model, params, test[0]), test[1])
@@ -104,6 +103,5 @@ if __name__ == "__main__":
     parser.add_argument("--noise", type=float, default=1.5, help="standard deviation over the clip (%(default)s)")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of an example's gradient (%(default)s)")
     parser.add_argument("--delta", type=float, default=1e-5, help="of the bound (%(default)s)")
-    parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())
