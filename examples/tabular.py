@@ -66,7 +66,7 @@ def main(options):
     centre, scale = price[rest].mean(), price[rest].std()
     regressor = train(model, fn.huber(), (x[rest], (price[rest] - centre) / scale), options.epochs, options.seed)
     predicted = centre + scale * fn.predict(model, regressor, x[test])
-    error = fn.metrics.mean_absolute_error(predicted, price[test])
+    error = fn.mean_absolute_error(predicted, price[test])[0]
     print(f"price: R2 {fn.metrics.r2(predicted, price[test]):.3f}, mean absolute error {error:.1f} thousand")
 
     classifier = train(model, fn.sigmoid_cross_entropy, (x[rest], sells[rest]), options.epochs, options.seed)
