@@ -210,7 +210,7 @@ def draws(out: Path, name: str) -> bool:
 
 def test_the_variational_autoencoder_learns_and_draws_samples(tmp_path: Path) -> None:
     nats = numbers(run("vae.py", "--epochs", "4", "--out", tmp_path), "test")
-    # Pixels alone, at the best constant brightness of each, need 207 nats.
+    # Pixels alone, at the best constant brightness of each, need 200 nats.
     assert len(nats) == 4
     assert nats[-1] < 150
     assert draws(tmp_path, "samples.png")
@@ -236,14 +236,14 @@ def test_the_denoising_autoencoder_removes_noise(tmp_path: Path) -> None:
         run("denoise.py", "--epochs", "2", "--examples", "3000", "--out", tmp_path), "mean squared error"
     )
     assert noisy == pytest.approx(0.25, abs=0.001)
-    assert errors[-1] < 0.04
+    assert errors[-1] < 0.055  # that of the mean image is 0.064
     assert draws(tmp_path, "denoised.png")
 
 
 def test_the_networks_of_tables_predict_price_and_sale(tmp_path: Path) -> None:
     text = run("tabular.py", "--epochs", "8", "--out", tmp_path)
     assert numbers(text, "R2")[0] > 0.95
-    assert percentages(text)[0] > 93  # a constant guess is right in at most 68 %
+    assert percentages(text)[0] > 93  # a constant guess is right in 63 %
     assert draws(tmp_path, "tabular.png")
 
 
