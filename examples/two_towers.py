@@ -40,7 +40,7 @@ def main(options):
 
     def train_step(params, opt_state, x):
         y, vjp = model.apply(params, x)
-        value, dy = loss(y)
+        value, dy = loss(y, None)
         grads, _ = vjp(dy, input_grad=False)
         params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
         return params, opt_state, value

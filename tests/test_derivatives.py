@@ -268,7 +268,7 @@ def test_in_training_a_hessian_has_one_draw_and_batch_norm_its_batch() -> None:
 
 
 def test_the_empirical_fisher_diagonal_is_the_mean_of_the_squares_in_several_parts() -> None:
-    model = fn.serial(fn.dense(4, activation="tanh"), fn.frozen(fn.dense(4)), fn.dense(3))
+    model = fn.serial(fn.dense(4, activation="tanh"), fn.frozen(fn.dense(4)), fn.dropout(0.5), fn.dense(3))
     params, x, labels = wide(model, (2,)), RANDOM.standard_normal((150, 2)), RANDOM.integers(3, size=150)
     arguments = model, params, x, labels, fn.softmax_cross_entropy
     for rng in (None, 5):  # keys go on from one part to the next
@@ -277,7 +277,7 @@ def test_the_empirical_fisher_diagonal_is_the_mean_of_the_squares_in_several_par
 
 
 @pytest.mark.parametrize(
-    ("loss", "units"), [(fn.sigmoid_cross_entropy, 1), (fn.softmax_cross_entropy, 3), (fn.mean_squared_error, 2)]
+    ("loss", "units"), [(fn.sigmoid_cross_entropy, 1), (fn.softmax_cross_entropy, 3), (fn.mean_squared_error, 4)]
 )
 def test_drawn_labels_give_the_fisher_matrix_of_the_model(loss: Any, units: int) -> None:
     model, n = fn.dense(units), 40_000
@@ -289,7 +289,7 @@ def test_drawn_labels_give_the_fisher_matrix_of_the_model(loss: Any, units: int)
         p = np.exp(y) / np.exp(y).sum()
         expected = p * (1 - p)
     else:
-        expected = np.full(2, 2 / units)  # the inverse of the variance
+        expected = np.full(4, 2 / units)  # the inverse of the variance
     found = fn.fisher_diagonal(model, params, x, None, loss, labels_rng=1)
     np.testing.assert_allclose(found["b"], expected, rtol=0.1)
     np.testing.assert_allclose(found["w"], np.outer([1, 4], found["b"]), rtol=1e-12)
