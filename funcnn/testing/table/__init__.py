@@ -6,6 +6,7 @@ The rows stand in one file a family. The tests run through them, and so does ``p
 from __future__ import annotations
 
 from funcnn.testing.table.activations import ROWS as ACTIVATIONS
+from funcnn.testing.table.attention import ROWS as ATTENTION
 from funcnn.testing.table.combinators import ROWS as COMBINATORS
 from funcnn.testing.table.dense import ROWS as DENSE
 from funcnn.testing.table.norms import ROWS as NORMS
@@ -27,4 +28,4 @@ def table_of_layers() -> list[Row]:
         >>> len(table_of_layers()) > 30
         True
     """
-    return [*DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *ACTIVATIONS, *COMBINATORS]
+    return [*DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *ACTIVATIONS, *ATTENTION, *COMBINATORS]

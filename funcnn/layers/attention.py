@@ -1,0 +1,423 @@
+"""Attention lets each place of a sequence read from all others, or from those of another sequence, the context.
+
+``attention`` has no parameters; ``multi_head_attention`` learns what is asked (queries), what it is compared with
+(keys) and what is read (values), in several heads at once. A cache of keys and values goes in and comes out, so
+that a text can be continued without computing its start again.
+"""
+
+# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from funcnn import checks, contract
+from funcnn.aliases import Array, Params, Rng, Size, Tree
+from funcnn.initializers import InitializerLike, glorot_uniform, zeros
+from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention_gradients
+from funcnn.kernels.rotary import rotated, waves
+from funcnn.layers.dense import dense
+from funcnn.layers.trees import (
+    example_shape,
+    input_gradient,
+    key_mask,
+    leaf_gradient,
+    leaves_of,
+    same_batch,
+    sequence,
+)  # fmt: skip
+from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
+from funcnn.rng import as_key, check_rng, fold, generator
+from funcnn.wording import shown
+
+__all__ = ["attention", "multi_head_attention"]
+
+Positions: TypeAlias = Literal["rotary", "alibi"]
+NAMES = ("x", "context", "mask", "context_mask", "cache")
+ROTARY_BASE = 10000.0
+
+
+class Options(NamedTuple):
+    """The options of attention that both layers have."""
+
+    kind: str
+    causal: bool
+    scale: float | None
+    rate: float
+
+    def attend(
+        self, q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None, offset: int, rng: Rng | None
+    ) -> tuple[Array, Callable[..., tuple[Array, Array, Array, Array | None]]]:
+        """``(y, pull)`` of checked arrays (batch, time, heads, width), with ``pull(dy, bias_gradient)``."""
+        batch, queries, heads, width = q.shape
+        keys = k.shape[1]
+        allowed = allowed_keys(mask, self.causal, queries, keys, offset)
+        scale = 1 / math.sqrt(width) if self.scale is None else self.scale
+        kept = None
+        if rng is not None and self.rate:
+            kept = generator(rng).random((batch, heads, queries, keys), np.float32) >= self.rate
+        y, attended = attend(q, k, v, scale, allowed, bias, kept, self.rate)
+        return y, lambda dy, bias_gradient=False: attention_gradients(dy, attended, bias_gradient)
+
+
+def _options(kind: str, causal: bool, scale: float | None, dropout: float) -> Options:
+    """The options, checked."""
+    own_scale = None if scale is None else checks.number(kind, "scale", scale)
+    return Options(kind, checks.flag(kind, "causal", causal), own_scale, checks.drop_rate(kind, dropout))
+
+
+@layer
+def attention(causal: bool = False, scale: float | None = None, dropout: float = 0.0) -> Layer:
+    """y_i = sum over j of p_ij v_j, with p_i = softmax over j of scale q_i k_j: scaled dot-product attention.
+
+    In the backward pass, with dp_ij = dy_i v_j and ds_ij = p_ij (dp_ij - dy_i y_i)::
+
+        dv_j = sum of p_ij dy_i     dq_i = scale sum of ds_ij k_j     dk_j = scale sum of ds_ij q_i
+
+    The input is one of three:
+
+    - ``{"q", "k", "v"}``, each (batch, time, heads, width) or (batch, time, width) of one head, with ``mask`` and
+      ``bias`` if wanted; k and v may have fewer heads, each for a group of neighbouring heads of q. y is an array.
+    - an array x (batch, time, features), which is q, k and v at once. y is an array.
+    - ``{"x"}`` with ``context``, ``mask`` and ``context_mask`` if wanted: the context, if it is there, is k and v. y is
+      the same tree with ``x`` replaced.
+
+    A mask is boolean, True where there is data: (batch, keys), or (batch, queries, keys) for pairs; ``mask`` is that of
+    the keys, or of x as its own context, and ``context_mask`` that of the context. A query that may look at no key
+    gives 0. ``bias`` (batch, heads or 1, queries, keys) is added to the scores; ``alibi`` makes one.
+
+    Args:
+        causal: whether query i may look at the keys 0 to i only.
+        scale: what the products are multiplied by; by default 1 / sqrt(width).
+        dropout: the probability of dropping a weight p_ij in training, in [0, 1).
+
+    Returns:
+        A layer without parameters; y is like q, with the width of v.
+
+    Raises:
+        TypeError: an argument has the wrong type; or, from ``apply``, a mask is not boolean or the dtypes differ.
+        ValueError: an argument is out of range; or, from ``apply``, names or shapes do not fit.
+
+    Example:
+        >>> x = np.array([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> attention(causal=True).apply({}, x)[0].round(2)
+        array([[[1.  , 0.  ],
+                [0.33, 0.67]]])
+
+    Reference:
+        Vaswani et al. 2017, "Attention is all you need", arXiv 1706.03762, equation 1.
+    """
+    options = _options("attention", causal, scale, dropout)
+
+    @per_example
+    def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        contract.no_params("attention", params)
+        check_rng(rng)
+        arrays, names, mask, bias = _arguments(x)
+        q, k, v = (a[:, :, None] if a.ndim == 3 else a for a in arrays)
+        out, pull = options.attend(q, k, v, mask, bias, 0, rng)
+        out = out.reshape(*arrays[0].shape[:-1], v.shape[-1])
+        y = {**x, "x": out} if names[0] == "x" and isinstance(x, dict) else out
+        like, has_bias = contract.form(y), bias is not None
+
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
+            contract.gradient("attention", dy, like)
+            if not input_grad:
+                return {}, None
+            *gradients, dbias = pull(leaf_gradient(dy, like).reshape(*q.shape[:-1], v.shape[-1]), has_bias)
+            found: dict[str, Any] = {"bias": dbias}
+            for name, array, gradient in zip(names, arrays, gradients, strict=True):
+                own = gradient.reshape(array.shape)
+                found[name] = found[name] + own if name in found else own
+            return {}, input_gradient(x, dy, found)
+
+        return y, vjp_fn
+
+    apply.working_set = _scores  # type: ignore[attr-defined]
+    return Layer(no_params, apply)
+
+
+def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None, Array | None]:
+    """q, k and v, the names of the leaves that they are, the mask and the bias of an input, checked."""
+    kind, names = "attention", ("x", "x", "x")
+    if isinstance(x, dict) and "x" not in x:
+        names = ("q", "k", "v")
+        leaves = leaves_of(kind, x, (*names, "mask", "bias"), names)
+    else:
+        leaves = leaves_of(kind, x, ("x", "context", "mask", "context_mask"))
+        if "context" in leaves:
+            names = ("x", "context", "context")
+    arrays = [leaves[name] for name in names]
+    rank = 4 if getattr(arrays[0], "ndim", 3) == 4 else 3
+    axes = "batch, time, heads, width" if rank == 4 else "batch, time, features"
+    for name, array in zip(names, arrays, strict=True):
+        sequence(kind, array, name if isinstance(x, dict) else "", axes)
+        same_batch(kind, arrays[0], name, array)
+    q, k, v = arrays
+    if k.shape[-1] != q.shape[-1] or k.shape[:-1] != v.shape[:-1] or (rank == 4 and q.shape[2] % max(k.shape[2], 1)):
+        shapes = {name: array.shape for name, array in zip(names, arrays, strict=True)}
+        raise ValueError(
+            f"{kind}: expected keys as wide as queries, a value for each key, and heads of the keys that divide those "
+            f"of the queries, got {shapes}"
+        )
+    mask_name = "context_mask" if names[1] == "context" else "mask"
+    mask, bias = leaves.get(mask_name), leaves.get("bias")
+    batch, queries, keys = len(q), q.shape[1], k.shape[1]
+    if mask is not None:
+        key_mask(kind, mask_name, mask, batch, queries, keys)
+    if bias is not None:
+        sequence(kind, bias, "bias", "batch, heads, queries, keys")
+        same_batch(kind, q, "bias", bias)
+        heads = q.shape[2] if rank == 4 else 1
+        if bias.shape not in ((batch, heads, queries, keys), (batch, 1, queries, keys)):
+            raise ValueError(f"{kind}, input 'bias': expected shape {(batch, heads, queries, keys)}, got {bias.shape}")
+    return arrays, names, mask, bias
+
+
+def _scores(x: Any, heads: int = 1) -> int:
+    """The number of scores: the working set of attention."""
+    q = x.get("x", x.get("q")) if isinstance(x, dict) else x
+    k = x.get("context", x.get("k", q)) if isinstance(x, dict) else x
+    return int(q.size // max(q.shape[-1], 1) * k.shape[1] * heads) if q.ndim > 2 and k.ndim > 2 else 0
+
+
+@layer
+def multi_head_attention(
+    heads: Size,
+    units: Size | None = None,
+    width: Size | None = None,
+    key_heads: Size | None = None,
+    causal: bool = False,
+    bias: bool = True,
+    dropout: float = 0.0,
+    scale: float | None = None,
+    positions: Positions | None = None,
+    w_init: InitializerLike = glorot_uniform,
+    b_init: InitializerLike = zeros,
+) -> Layer:
+    """y = attention(x query, c key, c value) output: attention of several learned heads, c the context or x itself.
+
+    ``query``, ``key``, ``value`` and ``output`` are dense layers with ``w`` and ``b``; ``query/w`` is
+    (features, heads * width), head after head, ``key/w`` and ``value/w`` are (context features, key_heads * width), and
+    ``output/w`` is (heads * width, units). PyTorch's ``in_proj_weight`` is the three first ones, transposed, one below
+    the other, and its ``out_proj.weight`` is ``output/w`` transposed.
+
+    The input is an array x (batch, time, features), or a tree ``{"x", "context", "mask", "context_mask", "cache"}`` of
+    which all but x are optional; the output is an array, or the tree with ``x`` and ``cache`` replaced. Masks are
+    boolean, True where there is data, (batch, keys) or (batch, queries, keys): ``mask`` is that of x as its own
+    context, ``context_mask`` that of the context. A ``cache`` is ``{}`` at the start, and then ``{"k", "v"}`` of shape
+    (batch, earlier time, key_heads, width), keys and values of what came before x; a mask counts them too.
+
+    Args:
+        heads: how many there are, ``>= 1``.
+        units: the number of output features; by default those of x.
+        width: the features of a head; by default the features of x divided by the heads, which must divide them.
+        key_heads: the heads of keys and values, which divide ``heads``; 1 is multi-query attention; all by default.
+        causal: whether an element may look at itself and at what came before only.
+        bias: whether the four layers have a ``b``.
+        dropout: the probability of dropping a weight in training, in [0, 1).
+        scale: what the products are multiplied by; by default 1 / sqrt(width).
+        positions: ``"rotary"`` rotates queries and keys by their places, see ``positions``; ``"alibi"`` lowers the
+            scores of what is far away, see ``alibi``; None for neither.
+        w_init: the initializer of each ``w``.
+        b_init: the initializer of each ``b``.
+
+    Returns:
+        A layer from (batch, time, features) to (batch, time, units), or between trees.
+
+    Raises:
+        TypeError: an argument has the wrong type; or, from ``apply``, a mask is not boolean or the dtypes differ.
+        ValueError: an argument is out of range; or, from ``init`` and ``apply``, the heads do not divide the features,
+            or names or shapes do not fit.
+
+    Example:
+        >>> model = multi_head_attention(2, causal=True)
+        >>> params = model.init((5, 8), rng=0)
+        >>> x = np.random.default_rng(0).standard_normal((1, 5, 8), np.float32)
+        >>> y, _ = model.apply(params, x)
+        >>> start, _ = model.apply(params, {"x": x[:, :3], "cache": {}})
+        >>> end, _ = model.apply(params, {"x": x[:, 3:], "cache": start["cache"]})
+        >>> bool(np.allclose(end["x"], y[:, 3:], atol=1e-6))
+        True
+
+    Reference:
+        Vaswani et al. 2017, "Attention is all you need", arXiv 1706.03762, section 3.2.2; Ainslie et al. 2023, "GQA",
+        arXiv 2305.13245.
+    """
+    kind = "multi_head_attention"
+    options = _options(kind, causal, scale, dropout)
+    heads = checks.size(kind, "heads", heads)
+    key_heads = heads if key_heads is None else checks.size(kind, "key_heads", key_heads)
+    if heads % key_heads:
+        raise ValueError(f"{kind}: key_heads must divide heads, got {key_heads} key heads for {heads} heads")
+    own_width = None if width is None else checks.size(kind, "width", width)
+    own_units = None if units is None else checks.size(kind, "units", units)
+    if positions is not None and positions not in ("rotary", "alibi"):
+        raise ValueError(f"{kind}: positions must be 'rotary', 'alibi' or None, got {shown(positions)}")
+    if positions == "rotary" and own_width is not None and own_width % 2:
+        raise ValueError(f"{kind}: rotary positions need heads of even width, got {own_width}")
+
+    def projections(features: int) -> dict[str, Layer]:
+        """The four dense layers for a number of features; those that were made are kept."""
+        if features not in made:
+            each = own_width or features // heads
+            if own_width is None and features % heads:
+                raise ValueError(f"{kind}: heads must divide the features, got {heads} heads for {features} features")
+            if positions == "rotary" and each % 2:
+                raise ValueError(f"{kind}: rotary positions need heads of even width, got {each}")
+            sizes = {"query": heads * each, "key": key_heads * each, "value": key_heads * each}
+            sizes["output"] = own_units or features
+            made[features] = {name: dense(n, bias, None, w_init, b_init) for name, n in sizes.items()}
+        return made[features]
+
+    made: dict[int, dict[str, Layer]] = {}
+    dense(1, bias, None, w_init, b_init)  # raises for what is no initializer or no bool
+
+    def init(shape: Tree, rng: Rng) -> Params:
+        own = example_shape(shape)
+        features = _features(kind, own)
+        source = _features(kind, shape["context"]) if isinstance(shape, dict) and "context" in shape else features
+        layers, key = projections(features), as_key(rng)
+        joined = layers["query"].init((features,), fold(key, "query"))["w"].shape[1]
+        inputs = {"query": features, "key": source, "value": source, "output": joined}
+        return {name: layers[name].init((n,), fold(key, name)) for name, n in inputs.items()}
+
+    @per_example
+    def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        leaves = leaves_of(kind, x, NAMES)
+        target = leaves["x"]
+        sequence(kind, target, "x" if isinstance(x, dict) else "")
+        check_rng(rng)
+        layers = projections(target.shape[-1])
+        _check_names(kind, params, layers)
+        crossed = "context" in leaves
+        source = leaves["context"] if crossed else target
+        if crossed:
+            sequence(kind, source, "context")
+            same_batch(kind, target, "context", source)
+        pulls: dict[str, Vjp] = {}
+
+        def project(name: str, values: Array, count: int) -> Array:
+            z, pulls[name] = _located(name, layers[name].apply, params[name], values)
+            return z.reshape(*z.shape[:2], count, z.shape[2] // count)
+
+        q = project("query", target, heads)
+        k, v = project("key", source, key_heads), project("value", source, key_heads)
+        past = _past(kind, leaves, k, crossed)
+        offset = 0 if past is None else past["k"].shape[1]
+        angles = _angles(offset, q, k) if positions == "rotary" else None
+        if angles is not None:
+            q, k = rotated(q, *angles[0]), rotated(k, *angles[1])
+        if past is not None:
+            k, v = np.concatenate((past["k"], k), 1), np.concatenate((past["v"], v), 1)
+        mask_name = "context_mask" if crossed else "mask"
+        mask, (batch, queries), keys = leaves.get(mask_name), q.shape[:2], k.shape[1]
+        if mask is not None:
+            key_mask(kind, mask_name, mask, batch, queries, keys)
+        slopes = alibi_bias(heads, queries, keys, offset, q.dtype) if positions == "alibi" else None
+        z, pull = options.attend(q, k, v, mask, slopes, offset, rng)
+        joined = z.reshape(batch, queries, heads * z.shape[3])
+        out, pulls["output"] = _located("output", layers["output"].apply, params["output"], joined)
+        y: Any = out
+        if isinstance(x, dict):
+            y = {**x, "x": out} | ({} if past is None else {"cache": {"k": k, "v": v}})
+        like, shapes = contract.form(y), (q.shape, z.shape)
+
+        def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
+            contract.gradient(kind, dy, like)
+            grads: Params = {}
+            grads["output"], dz = pulls["output"](leaf_gradient(dy, like))
+            dq, dk, dv, _ = pull(dz.reshape(shapes[1]))
+            found: dict[str, Any] = {}
+            if past is not None:
+                outside = dy["cache"] or {}
+                dk, dv = (a if outside.get(name) is None else a + outside[name] for name, a in (("k", dk), ("v", dv)))
+                found["cache"] = {"k": dk[:, :offset], "v": dv[:, :offset]} if leaves["cache"] else {}
+                dk, dv = dk[:, offset:], dv[:, offset:]
+            if angles is not None:
+                dq, dk = (rotated(a, cos, -sin) for a, (cos, sin) in ((dq, angles[0]), (dk, angles[1])))
+            for name, gradient in (("query", dq), ("key", dk), ("value", dv)):
+                rows = gradient.reshape(*gradient.shape[:2], gradient.shape[2] * gradient.shape[3])
+                grads[name], own = pulls[name](rows, input_grad)
+                leaf = "context" if crossed and name != "query" else "x"
+                if own is not None:
+                    found[leaf] = found[leaf] + own if leaf in found else own
+            grads = {name: grads[name] for name in params}
+            return grads, input_gradient(x, dy, found) if input_grad else None
+
+        return y, vjp_fn
+
+    apply.working_set = lambda x: _scores(x, heads)  # type: ignore[attr-defined]
+    return Layer(init, apply, multiply_adds=lambda params, x, y: _products(params, x, heads))
+
+
+def _features(kind: str, shape: Any) -> int:
+    """The features of an example (time, features)."""
+    features = checks.channels(kind, shape, "features")
+    if len(shape) != 2:
+        raise ValueError(f"{kind}: expected an example of shape (time, features), got {shape}")
+    return features
+
+
+def _check_names(kind: str, params: Any, layers: dict[str, Layer]) -> None:
+    """Raise if the parameters are not those of the four layers."""
+    contract.params_dict(kind, params)
+    if params.keys() != layers.keys():
+        raise contract.OtherParameters(
+            f"{kind}: expected the parameters {[*layers]}, got {sorted(params)}; are these parameters of another model?"
+        )
+
+
+def _located(name: str, apply: Callable[..., Any], params: Params, x: Array) -> Any:
+    """What ``apply`` returns; its errors carry the name of the inner layer."""
+    try:
+        return apply(params, x)
+    except Exception as error:
+        contract.add_path(error, name, x)
+        raise
+
+
+def _past(kind: str, leaves: dict[str, Any], k: Array, crossed: bool) -> dict[str, Array] | None:
+    """The keys and values that came before, none at the start; None if there is no cache."""
+    if "cache" not in leaves:
+        return None
+    cache = leaves["cache"]
+    if crossed:
+        raise ValueError(f"{kind}: a cache holds what came before x, so it cannot stand beside a context")
+    if not isinstance(cache, dict) or (cache and cache.keys() != {"k", "v"}):
+        raise ValueError(
+            f"{kind}, input 'cache': expected {{}} or a dict of 'k' and 'v', got {contract.shape_of(cache)}"
+        )
+    batch, _, heads, width = k.shape
+    if not cache:
+        empty = np.empty((batch, 0, heads, width), k.dtype)
+        return {"k": empty, "v": empty}
+    time = cache["k"].shape[1] if np.ndim(cache["k"]) == 4 else "time"
+    for name, leaf in cache.items():
+        checks.float_array(f"{kind}, input 'cache/{name}'", leaf)
+        if leaf.shape != (batch, time, heads, width):
+            raise ValueError(
+                f"{kind}, input 'cache/{name}': expected shape {(batch, time, heads, width)}, got {leaf.shape}; "
+                "a cache is what the same layer returned for the same examples"
+            )
+        same_batch(kind, k, f"cache/{name}", leaf)
+    return cache
+
+
+def _angles(offset: int, q: Array, k: Array) -> list[tuple[Array, Array]]:
+    """cos and sin for the places of queries and of keys."""
+    tables = waves(offset + max(q.shape[1], k.shape[1]), q.shape[-1], ROTARY_BASE)
+    ends = (offset + q.shape[1], offset + k.shape[1])
+    return [tuple(table[offset:end, None].astype(q.dtype) for table in tables) for end in ends]  # type: ignore[misc]
+
+
+def _products(params: Params, x: Any, heads: int) -> int:
+    """Multiply-adds of the four layers, of the scores and of the mean of the values."""
+    leaves = x if isinstance(x, dict) else {"x": x}
+    target, source = leaves["x"], leaves.get("context", leaves["x"])
+    rows = {name: (target if name in ("query", "output") else source) for name in params}
+    dense_products = sum(math.prod(rows[name].shape[:2]) * params[name]["w"].size for name in params)
+    return dense_products + 2 * math.prod(target.shape[:2]) * source.shape[1] * params["query"]["w"].shape[1]
