@@ -309,6 +309,7 @@ def transparent(
     apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
     apply.frozen = freezes or declared(inner.apply, "frozen")
     apply.constants = {*constants, *(declared(inner.apply, "constants") or ())}
+    apply.streams = declared(inner.apply, "streams")
     apply.computes = computes or declared(inner.apply, "computes")
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}
     expansions = [one for one in (expand, declared(inner.apply, "expand")) if one is not None]

@@ -346,11 +346,11 @@ def multi_head_attention(
                 if own is not None:
                     found[leaf] = found[leaf] + own if leaf in found else own
             grads = {name: grads[name] for name in params}
-            return grads, input_gradient(x, dy, found) if input_grad else None
+            return grads, input_gradient(x, dy, found, new_cache=True) if input_grad else None
 
         return y, vjp_fn
 
-    apply.working_set = lambda x: _scores(x, heads)  # type: ignore[attr-defined]
+    apply.working_set, apply.streams = lambda x: _scores(x, heads), True  # type: ignore[attr-defined]
     return Layer(init, apply, multiply_adds=lambda params, x, y: _products(params, x, heads))
 
 

@@ -120,10 +120,11 @@ def positions(
             if not input_grad:
                 return grads, None
             dx = _moved(kind, dvalues, places, base, backward=True) if kind == "rotary" else dvalues
-            return grads, input_gradient(x, dy, {"x": dx})
+            return grads, input_gradient(x, dy, {"x": dx}, new_cache=True)
 
         return y, vjp_fn
 
+    apply.streams = True  # type: ignore[attr-defined]
     return Layer(init, apply)
 
 

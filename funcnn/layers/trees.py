@@ -73,13 +73,14 @@ def example_shape(shape: Tree) -> Shape:
     return found
 
 
-def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any]) -> Tree:
+def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any], *, new_cache: bool = False) -> Tree:
     """The gradient of an input: that of what the layer used, and that of what it passed on.
 
     Args:
         x: the input, an array or a tree.
-        dy: the gradient of the output; its ``x`` and ``cache`` are new leaves of the output.
+        dy: the gradient of the output, whose ``x`` is another one than that of the input.
         found: the gradients of the leaves that were used.
+        new_cache: whether the cache of the output is another one too.
 
     Example:
         >>> one = np.ones(1)
@@ -88,7 +89,8 @@ def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any]) -> Tree:
     """
     if not isinstance(x, dict):
         return found["x"]
-    passed = {name: None if name in ("x", "cache") or not isinstance(dy, dict) else dy.get(name) for name in x}
+    replaced = ("x", "cache") if new_cache else ("x",)
+    passed = {name: None if name in replaced or not isinstance(dy, dict) else dy.get(name) for name in x}
     return filled({name: added([passed[name], found.get(name)]) for name in x}, x)
 
 

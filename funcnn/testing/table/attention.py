@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from funcnn.layers import alibi, attention, multi_head_attention, positions
+from funcnn.combinators import cached, sublayer, transformer_decoder_layer, transformer_encoder_layer
+from funcnn.layers import alibi, attention, batch_norm, dense, dropout, layer_norm, multi_head_attention, positions
 from funcnn.shapes import spec
 from funcnn.testing.table.row import Row
 
@@ -25,4 +26,14 @@ ROWS: list[Row] = [
     (positions("sinusoidal"), {"x": (4, 5), "cache": {"time": spec((), int)}, "mask": spec((4,), bool)}),
     (positions("rotary"), (4, 2, 6)),
     (alibi(3), {"q": (4, 3, 2), "k": (5, 1, 2), "v": (5, 1, 2)}),
+    (transformer_encoder_layer(8, 2, 5, dropout=0.2, causal=True), TOKENS),
+    (transformer_encoder_layer(8, 2, 5, activation="gelu", norm_first=False), {"x": TOKENS, "mask": spec((4,), bool)}),
+    (
+        transformer_decoder_layer(8, 2, 5, dropout=0.2),
+        {"x": TOKENS, "context": (3, 6), "context_mask": spec((3,), bool)},
+    ),
+    (transformer_decoder_layer(8, 2, 5, norm_first=False), {"x": TOKENS, "context": (3, 6), "cache": CACHE}),
+    (sublayer(batch_norm(), dense(8), dropout(0.2)), TOKENS),
+    (cached(positions("rotary"), sublayer(layer_norm(), multi_head_attention(2), inputs=["mask"]), dense(3)), TOKENS),
+    (cached(multi_head_attention(2, causal=True), dense(3)), {"x": TOKENS, "cache": {"multi_head_attention_0": CACHE}}),
 ]

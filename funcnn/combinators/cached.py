@@ -1,0 +1,113 @@
+"""A chain whose layers each keep a cache, so that a model continues a sequence from where it stopped.
+
+``serial`` would pass one cache through all layers; here each layer has its own, under its name.
+"""
+
+# Annotations cost nothing where functions are defined at each call.
+from __future__ import annotations
+
+from typing import Any
+
+from funcnn.aliases import Key, Params
+from funcnn.combinators.chains import serial
+from funcnn.combinators.transformer import Inside
+from funcnn.combinators.wiring import check_children, name_children
+from funcnn.contract import form, shape_of
+from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
+from funcnn.layers.trees import input_gradient, leaf_gradient
+from funcnn.protocol import Layer, LayerLike, declared, layer
+
+__all__ = ["cached"]
+
+
+@layer
+def cached(*layers: LayerLike) -> Layer:
+    """``serial`` for an array; for a tree ``{"x", "cache"}`` the layers continue where the cache was left.
+
+    Layers that take a cache, such as ``positions``, ``multi_head_attention`` and ``transformer_encoder_layer``, get the
+    tree with their own part of it, ``cache[name]``; all others get x. The output is the tree with ``x`` and ``cache``
+    replaced. At the start the cache is ``{}``.
+
+    Args:
+        *layers: layers or pairs, as for ``serial``.
+
+    Returns:
+        A layer with the parameters of ``serial(*layers)``.
+
+    Raises:
+        TypeError: an argument is not a layer.
+        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> model = fn.cached(fn.positions("sinusoidal"), fn.multi_head_attention(1, causal=True), fn.dense(3))
+        >>> x = np.random.default_rng(0).standard_normal((1, 6, 4), np.float32)
+        >>> params = model.init((6, 4), rng=0)
+        >>> y, _ = model.apply(params, x)
+        >>> start, _ = model.apply(params, {"x": x[:, :4], "cache": {}})
+        >>> end, _ = model.apply(params, {"x": x[:, 4:], "cache": start["cache"]})
+        >>> bool(np.allclose(end["x"], y[:, 4:], atol=1e-6))
+        True
+    """
+    children = name_children(layers)
+    plain = serial(*layers)
+    whole, inside = as_coroutine(plain), Inside(children)
+    streams = [name for name, child in children.items() if declared(child.apply, "streams")]
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        if not isinstance(x, dict):
+            return (yield from whole(params, x, key, keep))
+        check_children(params, children)
+        cache = _checked(x, streams)
+        others = {name: leaf for name, leaf in x.items() if name not in ("x", "cache")}
+        h, new, backs, forms = x["x"], {}, [], {}
+        for name in children:
+            given = {**others, "x": h, "cache": cache.get(name, {})} if name in streams else h
+            y, back = yield from inside.forward(name, params, given, key, keep)
+            backs.append((name, back))
+            h = y["x"] if name in streams else y
+            if name in streams:
+                new[name], forms[name] = y["cache"], sorted(y)
+        out = {**x, "x": h, "cache": new}
+        like = form(out)
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            grads: Params = {}
+            dh: Any = leaf_gradient(dy, like)
+            found: dict[str, Any] = {"cache": {}}
+            for name, back in reversed(backs):
+                given = dh
+                if name in streams:
+                    own = (dy["cache"] or {}).get(name)
+                    given = {leaf: dh if leaf == "x" else own if leaf == "cache" else None for leaf in forms[name]}
+                grads[name], dx = yield from back(given, True)
+                dh = dx
+                if name in streams:
+                    dh = dx["x"]
+                    if name in cache:
+                        found["cache"][name] = dx["cache"]
+            grads = {name: grads[name] for name in params}
+            return grads, input_gradient(x, dy, {**found, "x": dh}, new_cache=True) if input_grad else None
+
+        return out, backward
+
+    def init(shape: Any, rng: Any) -> Params:
+        params: Params = plain.init(shape.get("x") if isinstance(shape, dict) else shape, rng)
+        return params
+
+    apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)
+    apply.streams = bool(streams)  # type: ignore[attr-defined]
+    return Layer(init, apply, children=children, wiring=plain.wiring)
+
+
+def _checked(x: dict[str, Any], streams: list[str]) -> dict[str, Any]:
+    """The cache of a tree, with entries of these layers only."""
+    if "x" not in x or "cache" not in x:
+        raise ValueError(f"cached: expected an array, or a tree with 'x' and 'cache', got {sorted(x)}")
+    cache = x["cache"]
+    if not isinstance(cache, dict) or (cache and cache.keys() != set(streams)):
+        raise ValueError(
+            f"cached, input 'cache': expected {{}} or what the model returned, a dict of {streams}, "
+            f"got {shape_of(cache)}"
+        )
+    return cache

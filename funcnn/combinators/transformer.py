@@ -1,0 +1,324 @@
+"""A transformer layer is two or three sublayers: attention and a feed-forward network, each around a skip connection.
+
+Sublayers pass trees on, so that ``serial`` chains them with their masks, contexts and caches; ``cached`` chains whole
+layers, each with a cache of its own.
+"""
+
+# Annotations cost nothing where functions are defined at each call.
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from funcnn import checks
+from funcnn.aliases import Key, Params, Rng, Size, Tree
+from funcnn.combinators.chains import serial
+from funcnn.combinators.wiring import check_children, name_children
+from funcnn.contract import add_path, form
+from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
+from funcnn.layers.activation import Activation
+from funcnn.layers.attention import NAMES, Positions, multi_head_attention
+from funcnn.layers.dense import dense
+from funcnn.layers.dropout import dropout as dropout_layer
+from funcnn.layers.norm import layer_norm
+from funcnn.layers.trees import input_gradient, leaf_gradient, leaves_of, sequence
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer, named
+from funcnn.rng import as_key, fold
+
+__all__ = ["sublayer", "transformer_decoder_layer", "transformer_encoder_layer"]
+
+
+class Inside:
+    """The forward passes of children, each with its own parameters and key, and their errors with its name."""
+
+    def __init__(self, children: dict[str, Layer]) -> None:
+        self.children, self.runs = children, {name: as_coroutine(child) for name, child in children.items()}
+
+    def forward(self, name: str, params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Any]]:
+        """``(y, backward)`` of a child."""
+        own = None if key is None else fold(key, name)
+        return _located(name, x, self.runs[name](params.get(name, {}), x, own, keep))
+
+
+def _located(name: str, x: Any, coroutine: Coroutine[Any]) -> Coroutine[Any]:
+    """What a coroutine of a child returns; errors carry the child's name."""
+    try:
+        return (yield from coroutine)
+    except Exception as error:
+        add_path(error, name, x)
+        raise
+
+
+@layer
+def sublayer(
+    norm: LayerLike,
+    layer: LayerLike,
+    dropout: LayerLike | None = None,
+    norm_first: bool = True,
+    inputs: Collection[str] = (),
+) -> Layer:
+    """y = x + dropout(layer(norm(x))), or y = norm(x + dropout(layer(x))): a layer with a skip connection and a norm.
+
+    The input is an array, or a tree of which ``x`` is replaced, and all else passes. The layer gets x, together with
+    those of the leaves ``inputs`` that are in the tree; if it returns a ``cache``, that replaces the one of the tree.
+
+    Args:
+        norm: a layer that keeps the shape, such as ``layer_norm()``.
+        layer: a layer that keeps the shape of x.
+        dropout: a layer without parameters that keeps the shape; None for none.
+        norm_first: whether the norm stands in front of the layer, or behind the sum, as it did at first.
+        inputs: what the layer gets beside x, of ``mask``, ``context``, ``context_mask`` and ``cache``; a context
+            is required then.
+
+    Returns:
+        A layer between arrays, or between trees. The children are called by kind and count.
+
+    Raises:
+        TypeError: an argument is not a layer.
+        ValueError: ``inputs`` has an unknown name; or, from ``apply``, the layer changes the shape, or there is no
+            context.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> block = fn.sublayer(fn.layer_norm(), fn.multi_head_attention(2), inputs=["mask"])
+        >>> x = {"x": np.ones((1, 3, 4), np.float32), "mask": np.ones((1, 3), bool)}
+        >>> y, _ = block.apply(block.init(fn.specs(x), rng=0), x)
+        >>> sorted(y)
+        ['mask', 'x']
+
+    Reference:
+        Xiong et al. 2020, "On layer normalization in the transformer architecture", arXiv 2002.04745, table 1.
+    """
+    norm_first = checks.flag("sublayer", "norm_first", norm_first)
+    if isinstance(inputs, str) or not set(inputs) <= set(NAMES[1:]):
+        raise ValueError(f"sublayer: inputs: expected some of {[*NAMES[1:]]}, got {inputs!r}")
+    parts = [norm, layer] if dropout is None else [norm, layer, dropout]
+    children = name_children(parts)
+    names = [*children]
+    inside = Inside(children)
+    required = ("x", "context") if "context" in inputs else ("x",)
+
+    def wanted(x: Tree, h: Any) -> Tree:
+        """The input of the layer."""
+        own = {name: x[name] for name in x if name in inputs} if isinstance(x, dict) else {}
+        return {"x": h, **own} if own else h
+
+    def init(shape: Any, rng: Rng) -> Params:
+        leaves, key = leaves_of("sublayer", shape, NAMES, required), as_key(rng)
+        shapes = [leaves["x"], wanted(shape, leaves["x"]), leaves["x"]]
+        made = {}
+        for name, own in zip(names, shapes, strict=False):
+            if params := children[name].init(own, fold(key, name)):
+                made[name] = params
+        return made
+
+    def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
+        check_children(params, children)
+        h = leaves_of("sublayer", x, NAMES, required)["x"]
+        sequence("sublayer", h, "x" if isinstance(x, dict) else "", axes="batch, time, features")
+        backs: dict[str, Any] = {}
+        z = h
+        if norm_first:
+            z, backs["norm"] = yield from inside.forward(names[0], params, z, key, keep)
+        out, backs["layer"] = yield from inside.forward(names[1], params, wanted(x, z), key, keep)
+        z = out["x"] if isinstance(out, dict) else out
+        if dropout is not None:
+            z, backs["dropout"] = yield from inside.forward(names[2], params, z, key, keep)
+        if z.shape != h.shape:
+            raise ValueError(f"sublayer: the layer must keep the shape {h.shape}, which is added, got {z.shape}")
+        z = h + z
+        if not norm_first:
+            z, backs["norm"] = yield from inside.forward(names[0], params, z, key, keep)
+        y: Any = z
+        if isinstance(x, dict):
+            y = {**x, "x": z}
+            if isinstance(out, dict) and "cache" in out:
+                y["cache"] = out["cache"]
+        like, inner = form(y), sorted(out) if isinstance(out, dict) else None
+
+        def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
+            grads: Params = {}
+            dz = leaf_gradient(dy, like)
+            if not norm_first:
+                grads[names[0]], dz = yield from _located(names[0], dz, backs["norm"](dz, True))
+            through = dz
+            if dropout is not None:
+                _, through = yield from _located(names[2], dz, backs["dropout"](through, True))
+            if inner is not None:
+                own = dy.get("cache") if "cache" in inner else None
+                through = {name: through if name == "x" else own if name == "cache" else None for name in inner}
+            needs = input_grad or norm_first
+            grads[names[1]], found = yield from _located(names[1], dz, backs["layer"](through, needs))
+            found = found if isinstance(found, dict) else {"x": found}
+            if norm_first:
+                grads[names[0]], dnorm = yield from _located(names[0], dz, backs["norm"](found["x"], input_grad))
+                found = {**found, "x": dnorm}
+            grads = {name: grads[name] for name in params if name in grads}
+            if not input_grad:
+                return grads, None
+            return grads, input_gradient(x, dy, {**found, "x": dz + found["x"]}, new_cache="cache" in (inner or ()))
+
+        return y, backward
+
+    working_set = declared(children[names[1]].apply, "working_set")
+    apply = microbatched(forward, "sublayer", working_set, short_products=True)
+    return Layer(init, apply, children=children)
+
+
+@layer
+def transformer_encoder_layer(
+    units: Size,
+    heads: Size,
+    hidden: Size | None = None,
+    dropout: float = 0.0,
+    activation: Activation = "relu",
+    norm_first: bool = True,
+    causal: bool = False,
+    feed_forward: LayerLike | None = None,
+    norm: LayerLike | None = None,
+    key_heads: Size | None = None,
+    bias: bool = True,
+    positions: Positions | None = None,
+) -> Layer:
+    """Self-attention and a feed-forward network, each a ``sublayer``: z = x + attention(norm(x)), y = z + f(norm(z)).
+
+    It is ``serial`` of two sublayers called ``attention`` and ``feed_forward``. The input is an array (batch, time,
+    units), or a tree ``{"x", "mask", "cache"}`` as ``multi_head_attention`` takes it; the output is like the input,
+    with ``x`` and ``cache`` replaced. With ``causal`` a stack of them is a language model such as GPT.
+
+    Args:
+        units: the features of x.
+        heads: how many heads the attention has; they divide ``units``.
+        hidden: the units of the hidden layer of f; by default 4 * units.
+        dropout: the probability of dropping a weight of the attention, a hidden unit, and a unit of what is added.
+        activation: that of the hidden layer.
+        norm_first: whether the norms stand in front, or behind the sums, as in PyTorch by default.
+        causal: whether an element may look at itself and at what came before only.
+        feed_forward: f, any layer that keeps the shape; by default two dense layers.
+        norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.
+        key_heads: see ``multi_head_attention``.
+        bias: whether the dense layers inside have a ``b``.
+        positions: see ``multi_head_attention``.
+
+    Returns:
+        A layer.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the heads do not divide the units; or as the layers inside.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> block = fn.transformer_encoder_layer(8, 2, causal=True)
+        >>> y, _ = block.apply(block.init((5, 8), rng=0), np.ones((3, 5, 8), np.float32))
+        >>> y.shape
+        (3, 5, 8)
+
+    Reference:
+        Vaswani et al. 2017, "Attention is all you need", arXiv 1706.03762, section 3.1.
+    """
+    kind = "transformer_encoder_layer"
+    attend = _attention(kind, units, heads, key_heads, causal, bias, dropout, positions)
+    own = as_layer(layer_norm() if norm is None else norm)
+    f = _feed_forward(kind, units, hidden, dropout, activation, bias) if feed_forward is None else feed_forward
+    drop = dropout_layer(dropout) if dropout else None
+    return _streaming(
+        named("attention", sublayer(own, attend, drop, norm_first, ("mask", "cache"))),
+        named("feed_forward", sublayer(own, f, drop, norm_first)),
+    )
+
+
+@layer
+def transformer_decoder_layer(
+    units: Size,
+    heads: Size,
+    hidden: Size | None = None,
+    dropout: float = 0.0,
+    activation: Activation = "relu",
+    norm_first: bool = True,
+    causal: bool = True,
+    feed_forward: LayerLike | None = None,
+    norm: LayerLike | None = None,
+    key_heads: Size | None = None,
+    bias: bool = True,
+    positions: Positions | None = None,
+) -> Layer:
+    """Self-attention, attention to a context and a feed-forward network, each a ``sublayer``.
+
+    It is ``serial`` of three sublayers called ``attention``, ``cross_attention`` and ``feed_forward``. The input is a
+    tree ``{"x", "context", "mask", "context_mask", "cache"}`` of which x and the context must be there; the output is
+    the same tree with ``x`` and ``cache`` replaced. The cache is that of the self-attention.
+
+    Args:
+        units: the features of x.
+        heads: how many heads each attention has; they divide ``units``.
+        hidden: the units of the hidden layer of f; by default 4 * units.
+        dropout: the probability of dropping a weight of an attention, a hidden unit, and a unit of what is added.
+        activation: that of the hidden layer.
+        norm_first: whether the norms stand in front, or behind the sums, as in PyTorch by default.
+        causal: whether an element may look at itself and at what came before only, in the self-attention.
+        feed_forward: f, any layer that keeps the shape; by default two dense layers.
+        norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.
+        key_heads: see ``multi_head_attention``.
+        bias: whether the dense layers inside have a ``b``.
+        positions: see ``multi_head_attention``; for the self-attention.
+
+    Returns:
+        A layer between trees.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the heads do not divide the units; or, from ``init`` and ``apply``,
+            there is no context; or as the layers inside.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> block = fn.transformer_decoder_layer(8, 2)
+        >>> x = {"x": np.ones((3, 5, 8), np.float32), "context": np.ones((3, 7, 8), np.float32)}
+        >>> y, _ = block.apply(block.init(fn.specs(x), rng=0), x)
+        >>> y["x"].shape
+        (3, 5, 8)
+
+    Reference:
+        Vaswani et al. 2017, "Attention is all you need", arXiv 1706.03762, section 3.1.
+    """
+    kind = "transformer_decoder_layer"
+    attend = _attention(kind, units, heads, key_heads, causal, bias, dropout, positions)
+    cross = _attention(kind, units, heads, key_heads, False, bias, dropout, None)
+    own = as_layer(layer_norm() if norm is None else norm)
+    f = _feed_forward(kind, units, hidden, dropout, activation, bias) if feed_forward is None else feed_forward
+    drop = dropout_layer(dropout) if dropout else None
+    return _streaming(
+        named("attention", sublayer(own, attend, drop, norm_first, ("mask", "cache"))),
+        named("cross_attention", sublayer(own, cross, drop, norm_first, ("context", "context_mask"))),
+        named("feed_forward", sublayer(own, f, drop, norm_first)),
+    )
+
+
+def _attention(
+    kind: str, units: Size, heads: Size, key_heads: Size | None, causal: bool, bias: bool, dropout: float,
+    positions: Positions | None,
+) -> Layer:  # fmt: skip
+    """Attention of which the heads divide the units."""
+    units, heads = checks.size(kind, "units", units), checks.size(kind, "heads", heads)
+    if units % heads:
+        raise ValueError(f"{kind}: heads must divide units, got {heads} heads for {units} units")
+    return multi_head_attention(
+        heads, units, units // heads, key_heads, causal=causal, bias=bias, dropout=dropout, positions=positions
+    )
+
+
+def _feed_forward(
+    kind: str, units: Size, hidden: Size | None, dropout: float, activation: Activation, bias: bool
+) -> Layer:
+    """Two dense layers, with dropout between."""
+    between = [dropout_layer(dropout)] if dropout else []
+    hidden = 4 * units if hidden is None else checks.size(kind, "hidden", hidden)
+    return serial(dense(hidden, bias, activation), *between, dense(units, bias))
+
+
+def _streaming(*layers: Layer) -> Layer:
+    """A chain that takes a cache, and says so to ``cached``."""
+    found = serial(*layers)
+    found.apply.streams = True  # type: ignore[attr-defined]
+    return found
