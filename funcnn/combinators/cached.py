@@ -92,7 +92,7 @@ def cached(*layers: LayerLike) -> Layer:
         return out, backward
 
     def init(shape: Any, rng: Any) -> Params:
-        params: Params = plain.init(shape.get("x") if isinstance(shape, dict) else shape, rng)
+        params: Params = plain.init(shape["x"] if isinstance(shape, dict) else shape, rng)
         return params
 
     apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)

@@ -117,7 +117,7 @@ def sublayer(
         h = leaves_of("sublayer", x, NAMES, required)["x"]
         sequence("sublayer", h, "x" if isinstance(x, dict) else "", axes="batch, time, features")
         backs: dict[str, Any] = {}
-        z = h
+        z: Any = h
         if norm_first:
             z, backs["norm"] = yield from inside.forward(names[0], params, z, key, keep)
         out, backs["layer"] = yield from inside.forward(names[1], params, wanted(x, z), key, keep)
@@ -141,7 +141,7 @@ def sublayer(
             dz = leaf_gradient(dy, like)
             if not norm_first:
                 grads[names[0]], dz = yield from _located(names[0], dz, backs["norm"](dz, True))
-            through = dz
+            through: Any = dz
             if dropout is not None:
                 _, through = yield from _located(names[2], dz, backs["dropout"](through, True))
             if inner is not None:

@@ -127,7 +127,7 @@ def attention_gradients(
     dbias = np.empty(attended.bias.shape, dtype) if bias_gradient and attended.bias is not None else None
     results = tuple(_grouped(a, key_heads) for a in (dy, dq, dk, dv))
     _run(attended, lambda cut: _gradients(cut(attended), *(_part(a, cut) for a in (*results, dbias))))  # type: ignore[arg-type]
-    return dq, dk, dv, None if dbias is None else dbias.reshape(batch, dbias.shape[1] * dbias.shape[2], queries, keys)
+    return dq, dk, dv, None if dbias is None else _heads_joined(dbias)
 
 
 def _gradients(a: Attended, dy: Array, dq: Array, dk: Array, dv: Array, dbias: Array | None) -> None:
@@ -186,7 +186,14 @@ class _Cut(NamedTuple):
     heads: slice
 
     def __call__(self, a: Attended) -> Attended:
-        return Attended(*(_part(field, self) if isinstance(field, np.ndarray) else field for field in a))
+        cut = {name: _part(field, self) for name, field in a._asdict().items() if isinstance(field, np.ndarray)}
+        return a._replace(**cut)
+
+
+def _heads_joined(a: Array) -> Array:
+    """The reverse of ``_in_groups``."""
+    batch, key_heads, groups, queries, keys = a.shape
+    return a.reshape(batch, key_heads * groups, queries, keys)
 
 
 def _part(a: Array | None, cut: _Cut) -> Array | None:

@@ -179,8 +179,9 @@ def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None,
 
 def _scores(x: Any, heads: int = 1) -> int:
     """The number of scores: the working set of attention."""
-    q = x.get("x", x.get("q")) if isinstance(x, dict) else x
-    k = x.get("context", x.get("k", q)) if isinstance(x, dict) else x
+    leaves: dict[str, Any] = x if isinstance(x, dict) else {"x": x}
+    q: Array = leaves["x"] if "x" in leaves else leaves["q"]
+    k: Array = leaves.get("context", leaves.get("k", q))
     return int(q.size // max(q.shape[-1], 1) * k.shape[1] * heads) if q.ndim > 2 and k.ndim > 2 else 0
 
 
@@ -302,7 +303,8 @@ def multi_head_attention(
 
         def project(name: str, values: Array, count: int) -> Array:
             z, pulls[name] = _located(name, layers[name].apply, params[name], values)
-            return z.reshape(*z.shape[:2], count, z.shape[2] // count)
+            parted: Array = z.reshape(*z.shape[:2], count, z.shape[2] // count)
+            return parted
 
         q = project("query", target, heads)
         k, v = project("key", source, key_heads), project("value", source, key_heads)
@@ -416,8 +418,10 @@ def _angles(offset: int, q: Array, k: Array) -> list[tuple[Array, Array]]:
 
 def _products(params: Params, x: Any, heads: int) -> int:
     """Multiply-adds of the four layers, of the scores and of the mean of the values."""
-    leaves = x if isinstance(x, dict) else {"x": x}
-    target, source = leaves["x"], leaves.get("context", leaves["x"])
+    leaves: dict[str, Any] = x if isinstance(x, dict) else {"x": x}
+    target: Array = leaves["x"]
+    source: Array = leaves.get("context", target)
     rows = {name: (target if name in ("query", "output") else source) for name in params}
     dense_products = sum(math.prod(rows[name].shape[:2]) * params[name]["w"].size for name in params)
-    return dense_products + 2 * math.prod(target.shape[:2]) * source.shape[1] * params["query"]["w"].shape[1]
+    scores = math.prod(target.shape[:2]) * source.shape[1] * params["query"]["w"].shape[1]
+    return int(dense_products + 2 * scores)

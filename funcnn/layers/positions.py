@@ -93,7 +93,7 @@ def positions(
         cache = given.get("cache")
         places = _places(cache, values)
         if kind == "learned":
-            (w,) = _reader(len(params["w"]) if np.ndim(params.get("w")) else 0)(params, values)
+            (w,) = _reader(len(params["w"]) if np.ndim(params.get("w", 0)) else 0)(params, values)
             if places.size and (last := int(places.max())) >= len(w):
                 raise ValueError(
                     f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten "
@@ -207,7 +207,7 @@ def _moved(kind: str, x: Array, places: Array, base: float, backward: bool = Fal
 
 def _summed_at(w: Array, places: Array, dy: Array) -> Array:
     """The gradient of learned positions: what comes to each place, summed over the batch."""
-    dw = np.zeros_like(w)
+    dw: Array = np.zeros_like(w)
     if len(places) == 1:
         dw[: dy.shape[1]] = dy.sum(0)
     else:

@@ -96,7 +96,5 @@ def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any], *, new_cache: bo
 
 def leaf_gradient(dy: Tree, like: Any) -> Array:
     """The gradient of the output's x, with zeros for None."""
-    if not isinstance(dy, dict):
-        return dy
-    found: Array | None = dy["x"]
+    found: Array | None = dy["x"] if isinstance(dy, dict) else dy
     return np.zeros(*like["x"]) if found is None else found
