@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -186,7 +186,7 @@ class _Cut(NamedTuple):
     heads: slice
 
     def __call__(self, a: Attended) -> Attended:
-        cut = {name: _part(field, self) for name, field in a._asdict().items() if isinstance(field, np.ndarray)}
+        cut: dict[str, Any] = {name: _part(field, self) for name, field in a._asdict().items() if isinstance(field, np.ndarray)}
         return a._replace(**cut)
 
 

@@ -202,7 +202,8 @@ def _moved(kind: str, x: Array, places: Array, base: float, backward: bool = Fal
         both = np.stack((sin, cos), -1).reshape(*places.shape, -1)[..., : x.shape[-1]]
         return x + both.astype(x.dtype)
     cos, sin = (a.astype(x.dtype).reshape(*a.shape[:2], *(1,) * (x.ndim - 3), a.shape[-1]) for a in (cos, sin))
-    return rotated(x, cos, -sin if backward else sin)
+    turned: Array = rotated(x, cos, -sin if backward else sin)
+    return turned
 
 
 def _summed_at(w: Array, places: Array, dy: Array) -> Array:

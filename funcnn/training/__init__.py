@@ -7,8 +7,9 @@ and reads. A new callback is a function in ``callbacks.py``.
 from funcnn.training.batching import batches, k_fold, split
 from funcnn.training.evaluate import Metric, Record, evaluate, predict, value_and_grad
 from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit, format_record, progress
+from funcnn.training.generate import generate
 
 __all__ = [
     "Callback", "CallbackLike", "Decision", "Fit", "Metric", "NonFiniteLossError", "Record", "batches", "evaluate",
-    "fit", "format_record", "k_fold", "predict", "progress", "split", "value_and_grad",
+    "fit", "format_record", "generate", "k_fold", "predict", "progress", "split", "value_and_grad",
 ]  # fmt: skip

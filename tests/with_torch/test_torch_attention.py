@@ -192,8 +192,8 @@ def alibi(batch: int, heads: int, queries: int, keys: int) -> Case:
 SIZES = st.integers(1, 3)
 CASES = {
     "attention": st.builds(
-        attention, SIZES, st.integers(1, 5), st.integers(1, 5), st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 2), (3, 1)]),
-        st.booleans(), MASKS, st.sampled_from([None, "heads", "one"]), st.sampled_from([None, 0.3]),
+        attention, SIZES, st.integers(1, 5), st.integers(1, 5),
+        st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 2), (3, 1)]), st.booleans(), MASKS, st.sampled_from([None, "heads", "one"]), st.sampled_from([None, 0.3]),
     ),
     "multi_head_attention": st.builds(
         multi_head_attention, SIZES, st.integers(1, 5), st.sampled_from([None, 1, 4]), st.booleans(), MASKS,

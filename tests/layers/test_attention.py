@@ -1,0 +1,109 @@
+"""Attention by hand and by obvious loops, caches, positions, and what is kept in memory."""
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+from funcnn.kernels.attention import allowed_keys, attend, attention_gradients
+
+
+def normal(seed: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def by_loops(q: Any, k: Any, v: Any, scale: float, allowed: Any) -> Any:
+    y = np.zeros((*q.shape[:3], v.shape[3]))
+    for b, i, h in np.ndindex(*q.shape[:3]):
+        own = h // (q.shape[2] // k.shape[2])
+        keys = [j for j in range(k.shape[1]) if allowed[b, i, j]]
+        e = np.array([np.exp(scale * q[b, i, h] @ k[b, j, own]) for j in keys])
+        y[b, i, h] = sum((p * v[b, j, own] for p, j in zip(e / e.sum(), keys, strict=True)), np.zeros(v.shape[3]))
+    return y
+
+
+@pytest.mark.parametrize("heads", [(1, 1), (4, 2), (3, 1)])
+def test_attention_is_that_of_obvious_loops(heads: tuple[int, int]) -> None:
+    q, k, v = normal(0, 2, 3, heads[0], 4), normal(1, 2, 5, heads[1], 4), normal(2, 2, 5, heads[1], 2)
+    mask = np.random.default_rng(3).random((2, 3, 5)) < 0.5
+    mask[0, 1] = False  # nothing to look at
+    y, _ = fn.attention(scale=0.7).apply({}, {"q": q, "k": k, "v": v, "mask": mask})
+    np.testing.assert_allclose(y, by_loops(q, k, v, 0.7, mask), rtol=1e-12)
+
+
+def test_a_cut_of_the_work_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v, dy = (normal(seed, 3, 5, heads, 4) for seed, heads in enumerate((4, 2, 2, 4)))
+    allowed = allowed_keys(None, True, 5, 5, 0)
+    y, attended = attend(q, k, v, 0.5, allowed)
+    gradients = attention_gradients(dy, attended)
+    monkeypatch.setattr("funcnn.kernels.attention.SCORES_IN_TASK", 1)  # each key head of each example alone
+    y_cut, attended = attend(q, k, v, 0.5, allowed)
+    for ours, cut in zip((y, *gradients[:3]), (y_cut, *attention_gradients(dy, attended)[:3]), strict=True):
+        np.testing.assert_allclose(ours, cut, rtol=1e-12, atol=1e-14)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    q = np.array([[[1e4, 0], [0, 1e4]]], np.float32)
+    np.testing.assert_array_equal(fn.attention().apply({}, q)[0], q)
+
+
+def test_full_size_in_float32() -> None:
+    """8 heads over 256 places; an error of 256 sums of terms of size 1 is about 2**-24 * sqrt(256)."""
+    q, k, v, dy = (normal(seed, 2, 256, 8, 32) for seed in range(4))
+    layer, trees = fn.attention(causal=True), {"q": q, "k": k, "v": v}
+    y, vjp_fn = layer.apply({}, trees)
+    y32, vjp32 = layer.apply({}, fn.tree.cast(trees, np.float32))
+    _, dx = vjp_fn(dy)
+    _, dx32 = vjp32(dy.astype(np.float32))
+    assert y32.dtype == np.float32
+    for found, exact in ((y32, y), *((dx32[name], dx[name]) for name in "qkv")):
+        assert np.abs(found - exact).max() / np.abs(exact).max() < 3e-6
+
+
+def test_attention_keeps_one_array_of_weights() -> None:
+    x = np.zeros((4, 256, 64), np.float32)
+    layer = fn.multi_head_attention(8)
+    params = layer.init((256, 64), 0)
+    layer.apply(params, x)[1](x)
+    tracemalloc.start()
+    kept = layer.apply(params, x)
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del kept
+    assert size < 1.5 * 4 * 4 * 8 * 256 * 256
+
+
+@pytest.mark.parametrize("positions", [None, "rotary", "alibi"])
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_cache_continues(positions: Any, cut: int) -> None:
+    layer = fn.multi_head_attention(4, key_heads=2, causal=True, positions=positions)
+    x = normal(0, 2, 6, 8)
+    params = fn.tree.cast(layer.init((6, 8), 0), np.float64)
+    mask = np.ones((2, 6), bool)
+    mask[1, :2] = False
+    full = layer.apply(params, {"x": x, "mask": mask})[0]["x"]
+    parts, cache = [], {}
+    for start in range(0, 6, cut):
+        end = start + cut
+        y, _ = layer.apply(params, {"x": x[:, start:end], "mask": mask[:, :end], "cache": cache})
+        cache = y["cache"]
+        parts.append(y["x"])
+    np.testing.assert_allclose(np.concatenate(parts, 1), full, rtol=1e-10, atol=1e-12)
+
+
+def test_rotary_products_depend_on_distances_only() -> None:
+    one = np.broadcast_to(normal(0, 4), (1, 6, 4))
+    y, _ = fn.positions("rotary").apply({}, one)
+    products = y[0] @ y[0].T
+    np.testing.assert_allclose(products[:-1, :-1], products[1:, 1:], rtol=1e-12)
+    assert abs(products[0, 0] - products[0, 1]) > 1e-3
+
+
+def test_alibi_slopes_of_12_heads() -> None:
+    """Those of 8 heads, and every other one of 16."""
+    q = np.zeros((1, 2, 12, 1))
+    bias = fn.alibi(12).apply({}, {"q": q, "k": q})[0]["bias"]
+    exponents = [*range(1, 9), 0.5, 1.5, 2.5, 3.5]
+    np.testing.assert_allclose(-bias[0, :, 0, 1], 2.0 ** -np.array(exponents), rtol=1e-12)

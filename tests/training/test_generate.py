@@ -1,0 +1,67 @@
+"""Tokens that a model continues: with a cache and without, likeliest and drawn."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+
+@fn.layer(per_example=True)
+def one_hot(count: int) -> Any:
+    def init(shape: Any, rng: Any) -> Any:
+        return {}
+
+    def apply(params: Any, x: Any) -> Any:
+        return np.eye(count, dtype=np.float32)[x], lambda dy: ({}, None)
+
+    return init, apply
+
+
+def blocks() -> list[Any]:
+    block = fn.transformer_encoder_layer(8, 2, causal=True)
+    return [one_hot(5), fn.dense(8), fn.positions("sinusoidal"), block, fn.remat(block), fn.layer_norm(), fn.dense(5)]
+
+
+MODEL, PLAIN = fn.cached(*blocks()), fn.serial(*blocks())
+PARAMS = fn.tree.map(lambda leaf: 2 * leaf, MODEL.init(fn.spec((4,), int), 0))
+TOKENS = np.array([[1, 2, 3], [4, 0, 1]])
+
+
+@pytest.mark.parametrize("temperature", [0, 0.8])
+def test_a_cache_changes_nothing(temperature: float) -> None:
+    options: Any = {"steps": 8, "temperature": temperature, "top_k": 4, "rng": 3}
+    found = fn.generate(MODEL, PARAMS, TOKENS, **options)
+    assert found.shape == (2, 11)
+    np.testing.assert_array_equal(found[:, :3], TOKENS)
+    np.testing.assert_array_equal(found, fn.generate(MODEL, PARAMS, TOKENS, cache=False, **options))
+    np.testing.assert_array_equal(found, fn.generate(PLAIN, PARAMS, TOKENS, **options))
+    np.testing.assert_array_equal(found, fn.generate(MODEL, PARAMS, TOKENS, **options))
+
+
+def test_greedy_takes_the_likeliest_and_top_1_is_greedy() -> None:
+    found = fn.generate(MODEL, PARAMS, TOKENS, 1, temperature=0)
+    np.testing.assert_array_equal(found[:, -1], PLAIN.apply(PARAMS, TOKENS)[0][:, -1].argmax(-1))
+    np.testing.assert_array_equal(found, fn.generate(MODEL, PARAMS, TOKENS, 1, top_k=1, rng=0))
+
+
+def test_draws_have_the_probabilities_of_the_model() -> None:
+    many = np.repeat(TOKENS[:1], 4000, 0)
+    drawn = fn.generate(PLAIN, PARAMS, many, 1, temperature=2.0, rng=0)[:, -1]
+    logits = PLAIN.apply(PARAMS, TOKENS[:1])[0][0, -1].astype(np.float64)
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    # Five standard deviations of a frequency of 4000 draws are at most 5 * 0.5 / sqrt(4000).
+    assert np.abs(np.bincount(drawn, minlength=5) / 4000 - expected).max() < 0.04
+
+
+def test_a_window_is_all_that_the_model_sees() -> None:
+    found = fn.generate(PLAIN, PARAMS, TOKENS, 1, temperature=0, window=2)
+    np.testing.assert_array_equal(found[:, -1], PLAIN.apply(PARAMS, TOKENS[:, 1:])[0][:, -1].argmax(-1))
+
+
+def test_a_cache_of_a_model_that_takes_none_raises() -> None:
+    with pytest.raises(
+        ValueError, match="this model takes none; build it with fn.cached"
+    ):
+        fn.generate(PLAIN, PARAMS, TOKENS, 1, temperature=0, cache=True)
