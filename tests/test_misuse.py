@@ -49,6 +49,11 @@ def names() -> dict[str, Any]:
         "logits": np.array([[0.5, 1.5], [1.0, 0.0], [2.0, 0.5], [0.0, 3.0]], np.float32), "callbacks": fn.callbacks,
         "p": np.array([0.25, 0.75, 0.5, 1.0]), "data": (x, np.zeros((4, 2), np.float32)), "plot": fn.plot,
     }  # fmt: skip
+    mha, series = fn.multi_head_attention(2), np.ones((2, 5, 6), np.float32)
+    found |= {
+        "series": series, "heads": np.ones((2, 5, 3, 4), np.float32), "mha": mha, "mha_params": mha.init((5, 6), 0),
+        "cached_k": np.ones((2, 3, 2, 3), np.float32),
+    }  # fmt: skip
     found["y"], found["vjp"] = dense.apply(found["params"], x)
     for value in found.values():
         for leaf in fn.tree.leaves(value) if isinstance(value, dict) else [value]:

@@ -32,6 +32,7 @@ INSIDE = (
     "funcnn.kernels",
     "funcnn.layers.activation",
     "funcnn.layers.shaped",
+    "funcnn.layers.trees",
     "funcnn.layers.weights",
     "funcnn.losses.core",
     "funcnn.losses.kinds",

@@ -186,8 +186,9 @@ class _Cut(NamedTuple):
     heads: slice
 
     def __call__(self, a: Attended) -> Attended:
-        cut: dict[str, Any] = {name: _part(field, self) for name, field in a._asdict().items() if isinstance(field, np.ndarray)}
-        return a._replace(**cut)
+        arrays = {name: field for name, field in a._asdict().items() if isinstance(field, np.ndarray)}
+        parts: dict[str, Any] = {name: _part(array, self) for name, array in arrays.items()}
+        return a._replace(**parts)
 
 
 def _heads_joined(a: Array) -> Array:

@@ -37,6 +37,7 @@ __all__ = ["attention", "multi_head_attention"]
 
 Positions: TypeAlias = Literal["rotary", "alibi"]
 NAMES = ("x", "context", "mask", "context_mask", "cache")
+PARTS = ("query", "key", "value", "output")
 ROTARY_BASE = 10000.0
 
 
@@ -201,10 +202,10 @@ def multi_head_attention(
 ) -> Layer:
     """y = attention(x query, c key, c value) output: attention of several learned heads, c the context or x itself.
 
-    ``query``, ``key``, ``value`` and ``output`` are dense layers with ``w`` and ``b``; ``query/w`` is
-    (features, heads * width), head after head, ``key/w`` and ``value/w`` are (context features, key_heads * width), and
-    ``output/w`` is (heads * width, units). PyTorch's ``in_proj_weight`` is the three first ones, transposed, one below
-    the other, and its ``out_proj.weight`` is ``output/w`` transposed.
+    The four are dense layers with the parameters ``query_w``, ``query_b``, ``key_w`` and so on. ``query_w`` is
+    (features, heads * width), head after head, ``key_w`` and ``value_w`` are (context features, key_heads * width), and
+    ``output_w`` is (heads * width, units). PyTorch's ``in_proj_weight`` is the three first ones, transposed, one below
+    the other, and its ``out_proj.weight`` is ``output_w`` transposed.
 
     The input is an array x (batch, time, features), or a tree ``{"x", "context", "mask", "context_mask", "cache"}`` of
     which all but x are optional; the output is an array, or the tree with ``x`` and ``cache`` replaced. Masks are
@@ -284,16 +285,17 @@ def multi_head_attention(
         layers, key = projections(features), as_key(rng)
         joined = layers["query"].init((features,), fold(key, "query"))["w"].shape[1]
         inputs = {"query": features, "key": source, "value": source, "output": joined}
-        return {name: layers[name].init((n,), fold(key, name)) for name, n in inputs.items()}
+        made = {name: layers[name].init((n,), fold(key, name)) for name, n in inputs.items()}
+        return {f"{name}_{leaf}": array for name, own in made.items() for leaf, array in own.items()}
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        own = _read(kind, params, bias)
         leaves = leaves_of(kind, x, NAMES)
         target = leaves["x"]
         sequence(kind, target, "x" if isinstance(x, dict) else "")
         check_rng(rng)
         layers = projections(target.shape[-1])
-        _check_names(kind, params, layers)
         crossed = "context" in leaves
         source = leaves["context"] if crossed else target
         if crossed:
@@ -302,7 +304,7 @@ def multi_head_attention(
         pulls: dict[str, Vjp] = {}
 
         def project(name: str, values: Array, count: int) -> Array:
-            z, pulls[name] = _located(name, layers[name].apply, params[name], values)
+            z, pulls[name] = _located(name, layers[name].apply, own[name], values)
             parted: Array = z.reshape(*z.shape[:2], count, z.shape[2] // count)
             return parted
 
@@ -322,7 +324,7 @@ def multi_head_attention(
         slopes = alibi_bias(heads, queries, keys, offset, q.dtype) if positions == "alibi" else None
         z, pull = options.attend(q, k, v, mask, slopes, offset, rng)
         joined = z.reshape(batch, queries, heads * z.shape[3])
-        out, pulls["output"] = _located("output", layers["output"].apply, params["output"], joined)
+        out, pulls["output"] = _located("output", layers["output"].apply, own["output"], joined)
         y: Any = out
         if isinstance(x, dict):
             y = {**x, "x": out} | ({} if past is None else {"cache": {"k": k, "v": v}})
@@ -330,7 +332,7 @@ def multi_head_attention(
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             contract.gradient(kind, dy, like)
-            grads: Params = {}
+            grads: dict[str, Params] = {}
             grads["output"], dz = pulls["output"](leaf_gradient(dy, like))
             dq, dk, dv, _ = pull(dz.reshape(shapes[1]))
             found: dict[str, Any] = {}
@@ -347,8 +349,8 @@ def multi_head_attention(
                 leaf = "context" if crossed and name != "query" else "x"
                 if own is not None:
                     found[leaf] = found[leaf] + own if leaf in found else own
-            grads = {name: grads[name] for name in params}
-            return grads, input_gradient(x, dy, found, new_cache=True) if input_grad else None
+            flat = {name: grads[name[:-2]][name[-1]] for name in params}
+            return flat, input_gradient(x, dy, found, new_cache=True) if input_grad else None
 
         return y, vjp_fn
 
@@ -364,13 +366,23 @@ def _features(kind: str, shape: Any) -> int:
     return features
 
 
-def _check_names(kind: str, params: Any, layers: dict[str, Layer]) -> None:
-    """Raise if the parameters are not those of the four layers."""
+def _read(kind: str, params: Params, bias: bool) -> dict[str, Params]:
+    """The parameters of the four dense layers, as far as they can be checked without an input."""
     contract.params_dict(kind, params)
-    if params.keys() != layers.keys():
+    leaves = "wb" if bias else "w"
+    names = [f"{name}_{leaf}" for name in PARTS for leaf in leaves]
+    if params.keys() != set(names):
         raise contract.OtherParameters(
-            f"{kind}: expected the parameters {[*layers]}, got {sorted(params)}; are these parameters of another model?"
+            f"{kind}: expected the parameters {names}, got {sorted(params)}; are these parameters of another model?"
         )
+    for name, array in params.items():
+        contract.plain_parameter(kind, name, array)
+        units = np.shape(params[f"{name[:-1]}w"])[-1:]
+        if array.ndim != (2 if name.endswith("w") else 1) or array.shape[-1:] != units:
+            wanted = ("any", *units) if name.endswith("w") else units
+            raise contract.OtherParameters(f"{kind}: expected parameter {name!r} of shape {wanted}, got {array.shape}")
+    contract.one_float_dtype(kind, params)
+    return {name: {leaf: params[f"{name}_{leaf}"] for leaf in leaves} for name in PARTS}
 
 
 def _located(name: str, apply: Callable[..., Any], params: Params, x: Array) -> Any:
@@ -421,7 +433,7 @@ def _products(params: Params, x: Any, heads: int) -> int:
     leaves: dict[str, Any] = x if isinstance(x, dict) else {"x": x}
     target: Array = leaves["x"]
     source: Array = leaves.get("context", target)
-    rows = {name: (target if name in ("query", "output") else source) for name in params}
-    dense_products = sum(math.prod(rows[name].shape[:2]) * params[name]["w"].size for name in params)
-    scores = math.prod(target.shape[:2]) * source.shape[1] * params["query"]["w"].shape[1]
+    rows = {name: (target if name in ("query", "output") else source) for name in PARTS}
+    dense_products = sum(math.prod(rows[name].shape[:2]) * params[f"{name}_w"].size for name in PARTS)
+    scores = math.prod(target.shape[:2]) * source.shape[1] * params["query_w"].shape[1]
     return int(dense_products + 2 * scores)

@@ -85,6 +85,11 @@ def positions(
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        if kind == "learned":
+            w = params.get("w") if isinstance(params, dict) else None
+            _reader(len(w) if isinstance(w, np.ndarray) and w.ndim else 0)(params, x["x"] if isinstance(x, dict) else x)
+        else:
+            contract.no_params("positions", params)
         given = leaves_of("positions", x, NAMES)
         values = given["x"]
         checks.float_array("positions", values)
@@ -93,7 +98,7 @@ def positions(
         cache = given.get("cache")
         places = _places(cache, values)
         if kind == "learned":
-            (w,) = _reader(len(params["w"]) if np.ndim(params.get("w", 0)) else 0)(params, values)
+            w = params["w"]
             if places.size and (last := int(places.max())) >= len(w):
                 raise ValueError(
                     f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten "
@@ -101,7 +106,6 @@ def positions(
                 )
             moved = values + w[places]
         else:
-            contract.no_params("positions", params)
             moved = _moved(kind, values, places, base)
         y: Any = moved
         if isinstance(x, dict):
@@ -200,7 +204,8 @@ def _moved(kind: str, x: Array, places: Array, base: float, backward: bool = Fal
     cos, sin = (table[places] for table in waves(int(places.max()) + 1, x.shape[-1], base))
     if kind == "sinusoidal":
         both = np.stack((sin, cos), -1).reshape(*places.shape, -1)[..., : x.shape[-1]]
-        return x + both.astype(x.dtype)
+        moved: Array = x + both.astype(x.dtype)
+        return moved
     cos, sin = (a.astype(x.dtype).reshape(*a.shape[:2], *(1,) * (x.ndim - 3), a.shape[-1]) for a in (cos, sin))
     turned: Array = rotated(x, cos, -sin if backward else sin)
     return turned

@@ -61,7 +61,5 @@ def test_a_window_is_all_that_the_model_sees() -> None:
 
 
 def test_a_cache_of_a_model_that_takes_none_raises() -> None:
-    with pytest.raises(
-        ValueError, match="this model takes none; build it with fn.cached"
-    ):
+    with pytest.raises(ValueError, match="this model takes none; build it with fn.cached"):
         fn.generate(PLAIN, PARAMS, TOKENS, 1, temperature=0, cache=True)

@@ -60,12 +60,6 @@ def attention(
     return Case(fn.attention(causal, scale), x, theirs)
 
 
-def projected(params: Any, name: str, x: Any) -> Any:
-    """One of the inner dense layers."""
-    z = x @ params[name]["w"]
-    return z + params[name]["b"] if "b" in params[name] else z
-
-
 def multi_head_attention(
     batch: int, queries: int, keys: int | None, causal: bool, mask: str | None, bias: bool
 ) -> Case:
@@ -87,9 +81,9 @@ def multi_head_attention(
         hidden = ~allowed(x, name, queries, keys_count, causal)
         y, _ = F.multi_head_attention_forward(
             x["x"].movedim(0, 1), source.movedim(0, 1), source.movedim(0, 1), 6, 2,
-            torch.cat([params[name]["w"].T for name in names]),
-            torch.cat([params[name]["b"] for name in names]) if bias else None,
-            None, None, False, 0.0, params["output"]["w"].T, params["output"]["b"] if bias else None,
+            torch.cat([params[f"{name}_w"].T for name in names]),
+            torch.cat([params[f"{name}_b"] for name in names]) if bias else None,
+            None, None, False, 0.0, params["output_w"].T, params["output_b"] if bias else None,
             attn_mask=hidden.expand(batch, 2, queries, keys_count).reshape(batch * 2, queries, keys_count),
             need_weights=False,
         )  # fmt: skip
@@ -114,9 +108,9 @@ def theirs_of(params: Any, cross: bool) -> dict[str, Any]:
     found = {}
     for theirs, ours in blocks.items():
         own = params[ours]["multi_head_attention_0"]
-        found[f"{theirs}.in_proj_weight"] = torch.cat([own[name]["w"].T for name in ("query", "key", "value")])
-        found[f"{theirs}.in_proj_bias"] = torch.cat([own[name]["b"] for name in ("query", "key", "value")])
-        found[f"{theirs}.out_proj.weight"], found[f"{theirs}.out_proj.bias"] = own["output"]["w"].T, own["output"]["b"]
+        found[f"{theirs}.in_proj_weight"] = torch.cat([own[f"{name}_w"].T for name in ("query", "key", "value")])
+        found[f"{theirs}.in_proj_bias"] = torch.cat([own[f"{name}_b"] for name in ("query", "key", "value")])
+        found[f"{theirs}.out_proj.weight"], found[f"{theirs}.out_proj.bias"] = own["output_w"].T, own["output_b"]
     for number, name in enumerate([*blocks.values(), "feed_forward"], 1):
         norm = params[name]["layer_norm_0"]
         found[f"norm{number}.weight"], found[f"norm{number}.bias"] = norm["scale"], norm["shift"]
@@ -193,7 +187,8 @@ SIZES = st.integers(1, 3)
 CASES = {
     "attention": st.builds(
         attention, SIZES, st.integers(1, 5), st.integers(1, 5),
-        st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 2), (3, 1)]), st.booleans(), MASKS, st.sampled_from([None, "heads", "one"]), st.sampled_from([None, 0.3]),
+        st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 2), (3, 1)]), st.booleans(), MASKS,
+        st.sampled_from([None, "heads", "one"]), st.sampled_from([None, 0.3]),
     ),
     "multi_head_attention": st.builds(
         multi_head_attention, SIZES, st.integers(1, 5), st.sampled_from([None, 1, 4]), st.booleans(), MASKS,
