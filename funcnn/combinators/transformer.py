@@ -303,9 +303,10 @@ def _attention(
     units, heads = checks.size(kind, "units", units), checks.size(kind, "heads", heads)
     if units % heads:
         raise ValueError(f"{kind}: heads must divide units, got {heads} heads for {units} units")
-    return multi_head_attention(
+    made = multi_head_attention(
         heads, units, units // heads, key_heads, causal=causal, bias=bias, dropout=dropout, positions=positions
     )
+    return named("heads", made)
 
 
 def _feed_forward(
