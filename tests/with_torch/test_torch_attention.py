@@ -104,7 +104,7 @@ def theirs_of(params: Any, cross: bool) -> dict[str, Any]:
     """Our parameters of a transformer layer under PyTorch's names."""
     import torch
 
-    blocks = {"self_attn": "attention", **({"multihead_attn": "cross_attention"} if cross else {})}
+    blocks = {"self_attn": "attention", **({"multihead_attn": "cross"} if cross else {})}
     found = {}
     for theirs, ours in blocks.items():
         own = params[ours]["heads"]
