@@ -245,7 +245,7 @@ def transformer_decoder_layer(
 ) -> Layer:
     """Self-attention, attention to a context and a feed-forward network, each a ``sublayer``.
 
-    It is ``serial`` of three sublayers called ``attention``, ``cross_attention`` and ``feed_forward``. The input is a
+    It is ``serial`` of three sublayers called ``attention``, ``cross`` and ``feed_forward``. The input is a
     tree ``{"x", "context", "mask", "context_mask", "cache"}`` of which x and the context must be there; the output is
     the same tree with ``x`` and ``cache`` replaced. The cache is that of the self-attention.
 
@@ -290,7 +290,7 @@ def transformer_decoder_layer(
     drop = dropout_layer(dropout) if dropout else None
     return _streaming(
         named("attention", sublayer(own, attend, drop, norm_first, ("mask", "cache"))),
-        named("cross_attention", sublayer(own, cross, drop, norm_first, ("context", "context_mask"))),
+        named("cross", sublayer(own, cross, drop, norm_first, ("context", "context_mask"))),
         named("feed_forward", sublayer(own, f, drop, norm_first)),
     )
 
@@ -303,9 +303,10 @@ def _attention(
     units, heads = checks.size(kind, "units", units), checks.size(kind, "heads", heads)
     if units % heads:
         raise ValueError(f"{kind}: heads must divide units, got {heads} heads for {units} units")
-    return multi_head_attention(
+    made = multi_head_attention(
         heads, units, units // heads, key_heads, causal=causal, bias=bias, dropout=dropout, positions=positions
     )
+    return named("heads", made)
 
 
 def _feed_forward(

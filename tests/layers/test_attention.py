@@ -107,3 +107,25 @@ def test_alibi_slopes_of_12_heads() -> None:
     bias = fn.alibi(12).apply({}, {"q": q, "k": q})[0]["bias"]
     exponents = [*range(1, 9), 0.5, 1.5, 2.5, 3.5]
     np.testing.assert_allclose(-bias[0, :, 0, 1], 2.0 ** -np.array(exponents), rtol=1e-12)
+
+
+def test_remat_halves_the_memory_of_a_stack() -> None:
+    """Kept between the passes and at the peak of a step, which has one block's arrays beside the inputs of all."""
+
+    def sizes(stack: fn.Layer) -> tuple[int, int]:
+        params, x = stack.init((64, 32), 0), np.ones((8, 64, 32), np.float32)
+        stack.apply(params, x)[1](x)
+        fn.release_memory()
+        tracemalloc.start()
+        y, vjp_fn = stack.apply(params, x)
+        kept = tracemalloc.get_traced_memory()[0]
+        vjp_fn(y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return kept, peak
+
+    block = fn.transformer_encoder_layer(32, 4)
+    kept, peak = sizes(fn.repeat(block, 6))
+    kept_less, peak_less = sizes(fn.repeat(fn.remat(block), 6))
+    assert kept_less < kept / 2
+    assert peak_less < peak / 2

@@ -63,3 +63,9 @@ def test_a_window_is_all_that_the_model_sees() -> None:
 def test_a_cache_of_a_model_that_takes_none_raises() -> None:
     with pytest.raises(ValueError, match=r"this model takes none; build it with fn\.cached"):
         fn.generate(PLAIN, PARAMS, TOKENS, 1, temperature=0, cache=True)
+
+
+def test_each_step_and_each_text_draws_for_itself() -> None:
+    flat = fn.generate(PLAIN, fn.tree.map(np.zeros_like, PARAMS), np.zeros((3, 1), int), 20, rng=0)[:, 1:]
+    assert all(len(set(row)) == 5 for row in flat.tolist())
+    assert len({tuple(row) for row in flat.tolist()}) == 3

@@ -104,10 +104,10 @@ def theirs_of(params: Any, cross: bool) -> dict[str, Any]:
     """Our parameters of a transformer layer under PyTorch's names."""
     import torch
 
-    blocks = {"self_attn": "attention", **({"multihead_attn": "cross_attention"} if cross else {})}
+    blocks = {"self_attn": "attention", **({"multihead_attn": "cross"} if cross else {})}
     found = {}
     for theirs, ours in blocks.items():
-        own = params[ours]["multi_head_attention_0"]
+        own = params[ours]["heads"]
         found[f"{theirs}.in_proj_weight"] = torch.cat([own[f"{name}_w"].T for name in ("query", "key", "value")])
         found[f"{theirs}.in_proj_bias"] = torch.cat([own[f"{name}_b"] for name in ("query", "key", "value")])
         found[f"{theirs}.out_proj.weight"], found[f"{theirs}.out_proj.bias"] = own["output_w"].T, own["output_b"]
