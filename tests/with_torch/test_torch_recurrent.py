@@ -49,7 +49,9 @@ def recurrent(
         layer = make(units, layers=layers, return_sequences=sequences, **options)
     outputs = projection if kind == "lstm" and projection else units
     names = [f"{'bidirectional' if both else kind}_{n}" for n in range(layers)] if layers > 1 else [""]
-    paths = [[*filter(None, [name]), *side] for name in names for side in ([["forward"], ["backward"]] if both else [[]])]
+    paths = [
+        [*filter(None, [name]), *side] for name in names for side in ([["forward"], ["backward"]] if both else [[]])
+    ]
     x: Any = {"x": normal(1, BATCH, STEPS, INPUTS)}
     lengths = np.array([5, 2, 3])
     mask = np.arange(STEPS) < lengths[:, None]
@@ -202,7 +204,10 @@ CASES = {
     "embedding_bag": st.builds(
         embedding_bag, st.integers(1, 9), st.integers(1, 4), st.sampled_from(["sum", "mean", "max"]), st.booleans()
     ),
-    **{kind: st.builds(pooled, st.just(kind), st.booleans(), FEATURES) for kind in ("last", "masked_mean", "masked_max")},
+    **{
+        kind: st.builds(pooled, st.just(kind), st.booleans(), FEATURES)
+        for kind in ("last", "masked_mean", "masked_max")
+    },
     "time_distributed": st.builds(time_distributed, st.booleans()),
     # These are drawn with the layers inside of them.
     "bidirectional": built("lstm").filter(lambda case: case.layer.kind == "bidirectional"),
