@@ -31,6 +31,8 @@ INSIDE = (
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.activation",
+    "funcnn.engine.children",
+    "funcnn.layers.sequences",
     "funcnn.layers.shaped",
     "funcnn.layers.weights",
     "funcnn.losses.targets",
