@@ -32,6 +32,8 @@ INSIDE = (
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.activation",
+    "funcnn.engine.children",
+    "funcnn.layers.sequences",
     "funcnn.layers.shaped",
     "funcnn.layers.trees",
     "funcnn.layers.weights",
