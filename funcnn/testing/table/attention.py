@@ -15,7 +15,6 @@ CACHE = {"k": (3, 2, 4), "v": (3, 2, 4)}
 HEADS = {"q": (3, 4, 2), "k": (5, 2, 2), "v": (5, 2, 3), "mask": spec((5,), bool), "bias": (1, 3, 5)}
 CROSS = {"x": TOKENS, "context": (3, 6), "mask": spec((4,), bool), "context_mask": spec((4, 3), bool)}
 
-# ruff: noqa: E501, a row is one line
 ROWS: list[Row] = [
     (attention(causal=True), TOKENS),
     (attention(scale=0.7, dropout=0.3), HEADS),
