@@ -98,6 +98,8 @@ def checked(kind: str, shape: Any) -> Tree:
 def probe(shape: Any) -> Tree:
     """One example: zeros, or True where the dtype is bool. A layer's output for it tells the layer's output shape.
 
+    Floats are float32, whatever the spec says, as the parameters of ``init`` are.
+
     Example:
         >>> probe((2,))
         array([[0., 0.]], dtype=float32)
@@ -105,5 +107,7 @@ def probe(shape: Any) -> Tree:
     if isinstance(shape, dict):
         return {name: probe(leaf) for name, leaf in shape.items()}
     dtype = getattr(shape, "dtype", np.dtype(np.float32))
+    if dtype.kind == "f":
+        dtype = np.dtype(np.float32)
     found: Array = np.ones((1, *shape), dtype) if dtype.kind == "b" else np.zeros((1, *shape), dtype)
     return found

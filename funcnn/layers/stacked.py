@@ -22,7 +22,6 @@ from funcnn.layers.sequences import has_time, sequence, with_gradients, with_out
 from funcnn.protocol import Layer, LayerLike, as_layer, layer, named
 from funcnn.rng import fold
 from funcnn.shapes import checked, probe, specs
-from funcnn.tree import cast
 
 __all__ = ["bidirectional", "stacked"]
 
@@ -253,7 +252,7 @@ def _recurrent_combinator(
 
     def init(shape: Tree, rng: Rng) -> Params:
         params: Params = {}
-        x, outs = cast(probe(checked("init", shape)), np.float32), dict[str, Tree]()
+        x, outs = probe(checked("init", shape)), dict[str, Tree]()
         for name, child in children.items():
             before = follows[name]
             own = x if before is None else with_value(x, value_of(outs[before]))

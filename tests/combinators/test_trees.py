@@ -104,6 +104,15 @@ def test_specs_are_tuples_with_a_dtype() -> None:
         fn.spec((5,), "U3")
 
 
+def test_a_chain_takes_the_specs_of_float64_inputs() -> None:
+    """The parameters of init are float32, and so is the example on which it runs."""
+    x = np.ones((2, 3))
+    model = fn.serial(fn.dense(4), fn.relu, fn.dense(2))
+    params = model.init(fn.specs(x), 0)
+    assert {leaf.dtype.name for leaf in fn.tree.flatten(params).values()} == {"float32"}
+    assert model.apply(fn.tree.cast(params, np.float64), x)[0].dtype == np.float64
+
+
 @pytest.mark.parametrize(
     ("model", "x", "message"),
     [
