@@ -129,6 +129,6 @@ def test_help_of_the_library_is_a_map_of_it() -> None:
     words = set(re.findall(r"[\w.]+", text))
     listed = {name.removeprefix("funcnn.").removeprefix("optim.").removeprefix("training.") for name in PUBLIC}
     assert {name.removeprefix("schedules.") for name in listed} - words == set()
-    assert len(text.splitlines()) < 150
+    assert len(text.splitlines()) < 200
     assert max(map(len, text.splitlines())) <= 116
     assert shown(fn).index("he_normal") < shown(fn).index("PACKAGE CONTENTS")

@@ -24,6 +24,7 @@ from funcnn.layers.norm import layer_norm
 from funcnn.layers.trees import input_gradient, leaf_gradient, leaves_of, sequence
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer, named
 from funcnn.rng import as_key, fold
+from funcnn.wording import shown
 
 __all__ = ["sublayer", "transformer_decoder_layer", "transformer_encoder_layer"]
 
@@ -91,7 +92,7 @@ def sublayer(
     """
     norm_first = checks.flag("sublayer", "norm_first", norm_first)
     if isinstance(inputs, str) or not set(inputs) <= set(NAMES[1:]):
-        raise ValueError(f"sublayer: inputs: expected some of {[*NAMES[1:]]}, got {inputs!r}")
+        raise ValueError(f"sublayer: inputs: expected some of {[*NAMES[1:]]}, got {shown(inputs)}")
     parts = [norm, layer] if dropout is None else [norm, layer, dropout]
     children = name_children(parts)
     names = [*children]

@@ -21,8 +21,15 @@ TEXT = """y = {formula}
 
 A sequence without any step gives zeros. What stands under the mask has no influence.
 
-The input is (batch, time, ...), or a tree {{"x": this, "mask": (batch, time)}} or {{"x": this, "lengths": (batch,)}};
-the output is (batch, ...).
+Args:
+    x: floats (batch, time, ...), or a tree {{"x": these, "mask": (batch, time)}} or {{"x": these, "lengths": (batch,)}}.
+
+Returns:
+    A layer without parameters, from (batch, time, ...), or such a tree, to (batch, ...).
+
+Raises:
+    TypeError: from ``apply``, x is no plain array of float32 or float64, or the mask is not boolean.
+    ValueError: from ``apply``, x has no time, or the mask or the lengths do not fit it.
 
 Example:
     >>> import funcnn as fn, numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from funcnn import layers
+from funcnn.combinators import branch, serial
 from funcnn.shapes import spec
 from funcnn.testing.table.row import Row
 
@@ -11,6 +12,10 @@ __all__ = ["ROWS"]
 SEQUENCE, TOKENS, MASK = (4, 2), spec((4,), int), spec((4,), bool)
 MASKED = {"x": SEQUENCE, "mask": MASK}
 H, C = {"h": (3,)}, {"c": (3,)}
+CELL = branch(
+    x=serial(layers.merge("concat"), layers.dense(2)),
+    state=serial(layers.merge("concat"), layers.dense(3, activation="tanh")),
+)
 
 ROWS: list[Row] = [
     (layers.embedding(2, 3), TOKENS),
@@ -24,6 +29,8 @@ ROWS: list[Row] = [
     (layers.lstm(3, layers=2, dropout=0.3), {**MASKED, "state": {"lstm_1": H | C}}),
     (layers.bidirectional(layers.gru(3, return_sequences=False)), {**MASKED, "state": {"backward": H}}),
     (layers.stacked(layers.bidirectional(layers.rnn(2)), layers.lstm(3)), SEQUENCE),
+    (layers.scan(CELL, state=(3,)), SEQUENCE),
+    (layers.scan(CELL, return_sequences=False), {**MASKED, "state": (3,)}),
     (layers.last, MASKED),
     (layers.time_distributed(layers.batch_norm()), MASKED),
     (layers.masked_mean, MASKED),
