@@ -22,7 +22,7 @@ TEXT = """y = {formula}
 A sequence without any step gives zeros. What stands under the mask has no influence.
 
 Args:
-    x: floats (batch, time, ...), or a tree {{"x": these, "mask": (batch, time)}} or {{"x": these, "lengths": (batch,)}}.
+    x: floats (batch, time, ...), or a tree {{"x": these, "mask": (batch, time)}}, or with "lengths": (batch,).
 
 Returns:
     A layer without parameters, from (batch, time, ...), or such a tree, to (batch, ...).

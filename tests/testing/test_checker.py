@@ -72,7 +72,8 @@ def gradients() -> Iterator[Any]:
         y, vjp_fn = layer.apply(layer.init(shape, 0), fn.tree.cast(random_batch(shape, 2), np.float32), rng=0)
         dparams, dx = vjp_fn(fn.tree.map(lambda leaf: leaf if leaf.dtype.kind == "f" else None, y))
         for path, leaf in fn.tree.flatten({"params": dparams, "x": dx}).items():
-            if leaf is not None and leaf.any():  # a thousandth of nothing is nothing
+            # A thousandth of nothing is nothing, and the gradient of the bias of keys is nothing but rounding.
+            if leaf is not None and abs(leaf).max() > 1e-5:
                 yield pytest.param(layer, shape, path, id=f"{layer!r} {path}")
 
 
