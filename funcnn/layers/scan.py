@@ -126,7 +126,7 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
         return out, vjp_fn
 
     apply.per_example = bool(declared(inner.apply, "per_example"))  # type: ignore[attr-defined]
-    return Layer(init, apply)
+    return Layer(init, apply, children=inner.children)
 
 
 @layer
