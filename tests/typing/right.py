@@ -322,6 +322,33 @@ for train, held_out in fn.k_fold((x, labels), 3, rng=0):
 scores = fn.evaluate(model, params, validation, fn.softmax_cross_entropy, metrics)
 print(scores["accuracy"] + 1, rest[0].mean(), trained.history[-1]["epoch"])
 
+# Sequences, attention, optimizers of optimizers.
+
+text = np.arange(12).reshape(2, 6) % 5
+recurrent = fn.serial(fn.embedding(5, 4), fn.lstm(3, layers=2, dropout=0.1), fn.bidirectional(fn.gru(2)), fn.last)
+recurrent_params = recurrent.init(fn.specs(text), rng=0)
+print(fn.predict(recurrent, recurrent_params, text).shape)
+streamed = fn.scan(fn.branch(x=fn.merge("add"), state=fn.merge("add")), state=(4,), return_sequences=False)
+print(streamed.apply({}, {"x": np.ones((2, 3, 4)), "lengths": np.array([3, 1]), "state": {}})[0]["state"])
+language = fn.cached(
+    fn.embedding(5, 4),
+    fn.positions("learned", 16),
+    fn.transformer_encoder_layer(4, heads=2, hidden=8, causal=True, activation="gelu"),
+    fn.dense(5),
+)
+language_params = language.init(fn.specs(text), rng=0)
+print(fn.generate(language, language_params, text, 3, temperature=0.5, top_k=2, rng=0).shape)
+for chained in (
+    fn.lookahead(fn.muon(1e-2), every=5),
+    fn.accumulate(
+        fn.chain(fn.centralize(), fn.adaptive_grad_clip(0.1), fn.lamb(fn.warmup_cosine(1e-2, warmup=2, steps=10))),
+        steps=2,
+    ),
+    fn.skip_non_finite(fn.prodigy(), limit=3),
+    fn.schedule_free(fn.sgd(fn.one_cycle(1e-2, 10))),
+):
+    print(fn.fit(model, params, chained, (x, labels), fn.softmax_cross_entropy, 1, verbose=False).best)
+
 # Tools.
 
 batch = np.zeros((4, 8, 8, 1), np.float32)

@@ -304,6 +304,17 @@ fn.plot.confusion_matrix(np.eye(2), class_names=3)  # error
 fn.plot.confusion_matrix(np.eye(2), ax=3)  # error
 fn.datasets.moons("100")  # error
 fn.use_threads("1")  # error
+fn.lstm("3")  # error
+fn.gru(3, reset_after="yes")  # error
+fn.embedding(5)  # error
+fn.embedding_bag(5, 3, "median")  # error
+fn.positions("rotated")  # error
+fn.multi_head_attention()  # error
+fn.transformer_encoder_layer(4, heads="2")  # error
+fn.scan(3)  # error
+fn.lookahead(0.1)  # error
+fn.accumulate(fn.sgd(0.1), "2")  # error
+fn.muon("0.1")  # error
 result = fn.fit(model, params, optimizer, data, fn.softmax_cross_entropy, 1)
 result.parameters  # error
 result.history["loss"]  # error
