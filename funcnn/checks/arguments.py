@@ -170,9 +170,10 @@ def nonnegative(kind: str, name: str, value: Any) -> float:
 
 def positive(kind: str, name: str, value: Any, usual: str = "1e-8") -> float:
     """A positive, finite number, as a Python float."""
-    if not rate(kind, name, value) > 0:
+    found = real(kind, name, value)
+    if not 0 < found < math.inf:
         raise ValueError(f"{prefix(kind)}{name}: expected a positive number, got {value}; {usual} is usual")
-    return float(value)
+    return found
 
 
 def path(kind: str, value: Any, name: str = "path") -> Path:

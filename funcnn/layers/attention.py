@@ -67,7 +67,7 @@ class Options(NamedTuple):
 def _options(kind: str, causal: bool, scale: float | None, dropout: float) -> Options:
     """The options, checked."""
     own_scale = None if scale is None else checks.number(kind, "scale", scale)
-    return Options(kind, checks.flag(kind, "causal", causal), own_scale, checks.drop_rate(kind, dropout))
+    return Options(kind, checks.flag(kind, "causal", causal), own_scale, checks.drop_rate(kind, dropout, "dropout"))
 
 
 @layer

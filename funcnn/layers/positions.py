@@ -71,7 +71,7 @@ def positions(
     if kind not in KINDS:
         raise ValueError(f"positions: unknown kind {shown(kind)}, expected one of {[*KINDS]}")
     most = None if length is None else checks.size("positions", "length", length)
-    base = checks.positive("positions", "base", base)
+    base = checks.positive("positions", "base", base, usual="10000")
     w_init = as_initializer("positions", "w_init", w_init)
 
     def init(shape: Tree, rng: Rng) -> Params:
@@ -81,6 +81,8 @@ def positions(
         if kind != "learned":
             return {}
         places = most or own[0]
+        if own[0] > places:
+            raise ValueError(f"positions: expected at most length={places} places, got {own[0]}; give a larger length")
         return {"w": w_init((places, own[1]), fold(rng, "w"), own[1], own[1])}
 
     @per_example

@@ -319,16 +319,13 @@ def _recurrent(
 
 
 def _initial(kind: str, seen: Sequence, sizes: dict[str, int]) -> tuple[Array, ...]:
-    """The initial states: those that were given, zeros for the others."""
+    """The initial states: all of them, or zeros if none was given."""
     x, _, state = seen
     state = {} if state is None else state
-    if not isinstance(state, dict) or not state.keys() <= sizes.keys():
+    if not isinstance(state, dict) or state.keys() not in (set(), sizes.keys()):
         got = sorted(map(str, state)) if isinstance(state, dict) else checks.what(state)
         raise ValueError(f"{kind}: expected 'state' as a dict with {[*sizes]}, or {{}} for zeros, got {got}")
-    found = []
-    for name, units in sizes.items():
-        if name not in state:
-            found.append(np.zeros((len(x), units), x.dtype.newbyteorder("=")))
-            continue
-        found.append(checks.state(kind, name, state[name], (len(x), units), x.dtype))
-    return tuple(found)
+    shapes = {name: (len(x), units) for name, units in sizes.items()}
+    if not state:
+        return tuple(np.zeros(shape, x.dtype.newbyteorder("=")) for shape in shapes.values())
+    return tuple(checks.state(kind, name, state[name], shape, x.dtype) for name, shape in shapes.items())

@@ -62,9 +62,9 @@ def test_a_sum_that_is_too_large_is_infinite_without_a_warning() -> None:
     ("p", "error", "message"),
     [
         (0, ValueError, "p: expected a positive number, got 0"),
-        (-2, ValueError, "p: expected a finite number that is not negative, got -2"),
-        (-math.inf, ValueError, "p: expected a finite number that is not negative, got -inf"),
-        (math.nan, ValueError, "p: expected a finite number that is not negative, got nan"),
+        (-2, ValueError, "p: expected a positive number, got -2"),
+        (-math.inf, ValueError, "p: expected a positive number, got -inf"),
+        (math.nan, ValueError, "p: expected a positive number, got nan"),
         ("2", TypeError, "p: expected a number, got '2'"),
     ],
 )

@@ -25,7 +25,7 @@ ROWS: list[Row] = [
     (layers.gru(3), {**MASKED, "state": H}),
     (layers.gru(3, reset_after=False, return_sequences=False), MASKED),
     (layers.lstm(3), SEQUENCE),
-    (layers.lstm(3, projection=2, bias=False), {**MASKED, "state": {"h": (2,)}}),
+    (layers.lstm(3, projection=2, bias=False), {**MASKED, "state": {"h": (2,), **C}}),
     (layers.lstm(3, layers=2, dropout=0.3), {**MASKED, "state": {"lstm_1": H | C}}),
     (layers.bidirectional(layers.gru(3, return_sequences=False)), {**MASKED, "state": {"backward": H}}),
     (layers.stacked(layers.bidirectional(layers.rnn(2)), layers.lstm(3)), SEQUENCE),
