@@ -1,0 +1,65 @@
+"""The documentation site is built with warnings as errors, and each page of it is opened in a browser."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import funcnn as fn
+
+ROOT = Path(fn.__file__).parents[1]
+PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site; its code has been executed, and a warning would have failed the build."""
+    found = tmp_path_factory.mktemp("site")
+    run = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", str(found)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def test_every_page_opens_without_an_error_and_is_no_wider_than_the_screen(site: Path, browser: Any) -> None:
+    pages = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
+    assert len(pages) > 40
+    for size in (PHONE, DESK):
+        page = browser.new_page(viewport=size)
+        errors: list[str] = []
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.on("console", lambda said, errors=errors: errors.append(said.text) if said.type == "error" else None)
+        # Formulas are drawn by a script from elsewhere, which a machine without a network cannot load.
+        page.route("https://**", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        for path in pages:
+            page.goto(path.as_uri())
+            assert page.title(), path
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, size)
+        assert errors == []
+        page.close()
+
+
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
+    missing = [name for name in fn.__all__ if f'id="funcnn.{name}"' not in text]
+    modules = {name for name in missing if type(getattr(fn, name)).__name__ == "module"}
+    assert set(missing) - modules == set()
