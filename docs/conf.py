@@ -13,10 +13,12 @@ os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
 import funcnn  # noqa: E402
 
-project, author, copyright = "funcnn", "the funcnn authors", "the funcnn authors"  # noqa: A001
+project, author, copyright = "funcnn", "the funcnn authors", "the funcnn authors"
 version = release = funcnn.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_copybutton", "reference"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "sphinx_copybutton", "reference",
+]  # fmt: skip
 exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
 templates_path: list[str] = []
 nitpicky = False
