@@ -59,6 +59,7 @@ class Module:
         keys: the full name of each leaf.
         kind: what kind of layer it is, where the library says so.
         direction: ``"forward"`` or ``"backward"`` for a half of a bidirectional one.
+        container: what it is in, where the order of what is in different containers is not known.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Module:
     keys: Mapping[str, str]
     kind: str = ""
     direction: str = ""
+    container: str = ""
 
     @property
     def path(self) -> str:
@@ -210,7 +212,14 @@ def ambiguities(
 
     for number, one in enumerate(matches):
         for other in matches[number + 1 :]:
-            if (_numbered_before(other.module, one.module) or _called_alike(one, other)) and exchangeable(one, other):
+            if one.module.kind != other.module.kind:
+                continue
+            if one.module.container != other.module.container and exchangeable(one, other):
+                yield (
+                    f"{one.unit.path} and {other.unit.path} could be {one.module.name} and {other.module.name}, or the "
+                    "other way round: it is not known which of these comes first"
+                )
+            elif (_numbered_before(other.module, one.module) or _called_alike(one, other)) and exchangeable(one, other):
                 yield (
                     f"by their order, {one.unit.path} would be {one.module.name}, and {other.unit.path} "
                     f"{other.module.name}; by their names, it may be the other way round"
