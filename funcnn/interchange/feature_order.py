@@ -92,8 +92,8 @@ def feature_order(kind: str, model: Layer, shape: Shapes | None) -> FeatureOrder
     if shape is None:
         path, name = needing[0]
         raise ValueError(
-            f"{kind}: the model has {name} at {path or 'its root'}, and PyTorch has the channels of an image first: pass "
-            "the shape of one example, such as shape=(28, 28, 1), so that the weights behind it can be reordered"
+            f"{kind}: the model has {name} at {path or 'its root'}, and PyTorch has the channels of an image first: "
+            "pass the shape of one example, such as shape=(28, 28, 1), so that the weights behind it can be reordered"
         )
     params = model.init(shape, 0)
     return _Rows(kind, trace(model, params, probe(checked(kind, shape)), 0)).orders()
@@ -161,7 +161,9 @@ class _Rows:
         images = frozenset(
             visit.path
             for visit, name, arguments in self.leaves
-            if name in SEVERAL_AXES and 1 < arguments.get("axes", 1) == visit.x.ndim - 1 and self.is_first(visit.x, visit.path)
+            if name in SEVERAL_AXES
+            and 1 < arguments.get("axes", 1) == visit.x.ndim - 1
+            and self.is_first(visit.x, visit.path)
         )
         return FeatureOrder(inputs, outputs, images)
 
@@ -187,7 +189,9 @@ class _Rows:
         """A group has this order, and no other one."""
         before = self.order.setdefault(self.find(row), order)
         if not np.array_equal(before, order):
-            raise ValueError(f"{self.kind}: {path}: what stands here in one order of features in PyTorch is added to another")
+            raise ValueError(
+                f"{self.kind}: {path}: what stands here in one order of features in PyTorch is added to another"
+            )
 
     def _concatenated(self, visit: Visit) -> None:
         """The order of rows one behind the other, of which some come from images."""
@@ -214,9 +218,9 @@ class _Rows:
             else:
                 where = "reads" if side == "x" else "makes"
                 raise ValueError(
-                    f"{self.kind}: {visit.path} ({name}) {where} features that PyTorch has in another order, since they "
-                    "are those of an image with channels first; only dense layers and layers that keep each feature at "
-                    "its place can be there"
+                    f"{self.kind}: {visit.path} ({name}) {where} features that PyTorch has in another order, since "
+                    "they are those of an image with channels first; only dense layers and layers that keep each "
+                    "feature at its place can be there"
                 )
 
 
@@ -239,14 +243,16 @@ def _sources(visit: Visit, visits: list[Visit]) -> list[Any]:
 def _added(visit: Visit, visits: list[Visit]) -> list[Any]:
     """The summands of an output."""
     if visit.layer.kind == "merge":
-        return [] if visit.layer.arguments["how"] in ("concat", "dot") else [*visit.x.values()]
+        x: Any = visit.x
+        return [] if visit.layer.arguments["how"] in ("concat", "dot") else [*x.values()]
     return [] if visit.layer.kind == "concat" else _sources(visit, visits)
 
 
 def _parts(visit: Visit, visits: list[Visit]) -> list[Any]:
     """The rows of which an output consists; none if they are more than rows."""
     if visit.layer.kind == "merge" and visit.layer.arguments["how"] == "concat":
-        parts = [visit.x[name] for name in visit.layer.arguments.get("names") or visit.x]
+        x: Any = visit.x
+        parts = [x[name] for name in visit.layer.arguments.get("names") or x]
     else:
         parts = _sources(visit, visits) if visit.layer.kind == "concat" else []
     return parts if all(isinstance(part, np.ndarray) and part.ndim == 2 for part in parts) else []

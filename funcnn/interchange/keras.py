@@ -1,4 +1,4 @@
-"""Parameters from Keras, whose arrays have the same axes as ours: what differs are names, gates and how axes are joined."""
+"""Parameters from Keras, whose arrays have the same axes as ours; names, gates and axes that are joined differ."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from funcnn.aliases import Array, Params, Shapes
 from funcnn.calls import explained
 from funcnn.inspect.traverse import every_layer
 from funcnn.interchange.architecture import check_params
+from funcnn.interchange.forms import Arrays, Form, Match, fits
 from funcnn.interchange.keras_file import PROJECTIONS, read_modules
-from funcnn.interchange.matching import Arrays, Form, Match, checked_names, fits, match
+from funcnn.interchange.matching import checked_names, match
 from funcnn.interchange.units import GATES, Pattern, Unit, parallel, units
 from funcnn.interchange.untie import untied
 from funcnn.protocol import Layer, LayerLike, as_layer
@@ -24,11 +25,11 @@ from funcnn.tree import below, check_parameters
 __all__ = ["keras_names", "params_from_keras"]
 
 LEAVES = {
-    **dict.fromkeys(("layer_norm", "group_norm"), {"scale": "gamma", "shift": "beta"}),
+    **{kind: {"scale": "gamma", "shift": "beta"} for kind in ("layer_norm", "group_norm")},
     "batch_norm": {"scale": "gamma", "shift": "beta", "mean": "moving_mean", "var": "moving_variance"},
     "rms_norm": {"scale": "scale"},
     "embedding": {"w": "embeddings"},
-    **dict.fromkeys(("rnn", "gru", "lstm"), {"w": "kernel", "w_h": "recurrent_kernel", "b": "bias"}),
+    **{kind: {"w": "kernel", "w_h": "recurrent_kernel", "b": "bias"} for kind in GATES},
 }
 KERNEL = {"w": "kernel", "b": "bias"}
 
@@ -40,8 +41,9 @@ def params_from_keras(
     """The parameters of a model from a file that Keras 3 wrote for a model that computes the same.
 
     Each layer of the model is matched with one of Keras: by ``names``; else by name, if all are called alike; else the
-    dense layers in their order, the convolutions in theirs, and so on, if no other order fits as well. Anything that
-    is left on either side raises, and so does what could be another way round. ``keras_names`` returns what was matched.
+    dense layers in their order, the convolutions in theirs, and so on, if nothing speaks for another one. Anything that
+    is left on either side raises, and so does what could be the other way round. ``keras_names`` returns what was
+    matched.
 
     Args:
         model: a layer.
@@ -115,7 +117,9 @@ def keras_names(
         ...     keras_names(fn.serial(fn.dense(2)), f"{folder}/dense.weights.h5")
         {'dense_0': 'dense'}
     """
-    return {found.unit.path: found.module.name for found in _matches("keras_names", as_layer(model), path, names, shape)}
+    return {
+        found.unit.path: found.module.name for found in _matches("keras_names", as_layer(model), path, names, shape)
+    }
 
 
 def _matches(kind: str, layer: Layer, path: Any, names: Any, shape: Any) -> list[Match]:
@@ -135,7 +139,9 @@ def _matches(kind: str, layer: Layer, path: Any, names: Any, shape: Any) -> list
 def forms(unit: Unit) -> list[Form]:
     """The way in which Keras keeps the parameters of a unit, or an error if it has no such layer."""
     if unit.wrapped:
-        raise ValueError(f"{unit.named}: Keras has no {unit.wrapped} with these parameters; load it into the layer without")
+        raise ValueError(
+            f"{unit.named}: Keras has no {unit.wrapped} with these parameters; load it into the layer without"
+        )
     if unit.kind == "multi_head_attention":
         return [_attention(unit)]
     if unit.kind == "gru":
@@ -149,7 +155,9 @@ def forms(unit: Unit) -> list[Form]:
     elif unit.kind in LEAVES and "w_p" not in unit.shapes:
         names = LEAVES[unit.kind]
     else:
-        raise ValueError(f"{unit.named}: Keras has no such layer, or it is not known here; convert its parameters yourself")
+        raise ValueError(
+            f"{unit.named}: Keras has no such layer, or it is not known here; convert its parameters yourself"
+        )
     names = {ours: theirs for ours, theirs in names.items() if ours in unit.shapes}
     form = _form({theirs: unit.shapes[ours] for ours, theirs in names.items()}, names)
     return [_batch_norm(form) if unit.kind == "batch_norm" else form]
@@ -199,8 +207,8 @@ def _gru(unit: Unit) -> Form:
     def read(arrays: Arrays) -> dict[str, Array]:
         own = {"w": reordered(arrays["kernel"]), "w_h": reordered(arrays["recurrent_kernel"])}
         if after:
-            of_input, of_state = reordered(arrays["bias"])
-            own["b"], own["b_h"] = of_input.copy(), of_state[2 * size :]
+            of_input, of_state = (reordered(row) for row in arrays["bias"])
+            own["b"], own["b_h"] = of_input, of_state[2 * size :]
             own["b"][: 2 * size] += of_state[: 2 * size]
         elif "b" in unit.shapes:
             own["b"] = reordered(arrays["bias"])

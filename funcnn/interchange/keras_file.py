@@ -20,8 +20,9 @@ from funcnn.aliases import Array
 from funcnn.interchange.archive import ALWAYS_ALLOWED, MAX_EXPANSION, read_members
 from funcnn.interchange.extras import package
 from funcnn.interchange.files import opened
-from funcnn.interchange.matching import Module
+from funcnn.interchange.forms import Module
 from funcnn.signals import reraise_if_of_a_handler
+from funcnn.tree import is_below
 
 __all__ = ["layer_kind", "read_modules"]
 
@@ -105,10 +106,12 @@ class _File:
             raise ValueError("it has no variables of layers")
         if self.places is None:
             return found
-        last = len(self.places)
-        return sorted(found, key=lambda module: max(
-            (place for name, place in (self.places or {}).items() if f"{module.name}/".startswith(f"{name}/")), default=last
-        ))  # fmt: skip
+        return sorted(found, key=self.place)
+
+    def place(self, module: Module) -> int:
+        """The place in the configuration of a layer, or of the last one there that it is in."""
+        inside = (place for name, place in (self.places or {}).items() if is_below(module.name, name))
+        return max(inside, default=len(self.places or ()))
 
     def groups(self, group: Any, names: tuple[str, ...], depth: int) -> Iterator[tuple[Any, tuple[str, ...]]]:
         """Each group of a layer, with the names of the layers that it is in and its own."""
@@ -118,7 +121,7 @@ class _File:
         if self.is_attention(group):
             return
         for name in sorted(group, key=_natural):
-            if name == "vars" or (depth == 0 and NOT_WEIGHTS.fullmatch(name)) or NOT_WEIGHTS.fullmatch(name):
+            if name == "vars" or NOT_WEIGHTS.fullmatch(name):
                 continue
             child = self.member(group, name)
             if not isinstance(child, self.h5py.Group):

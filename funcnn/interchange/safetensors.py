@@ -1,7 +1,7 @@
-"""A safetensors file is a list of names, dtypes and shapes in JSON, and then the numbers: what most published weights are in.
+"""A safetensors file is a list of names, dtypes and shapes in JSON, and then the numbers: weights are published so.
 
-It holds no code and no architecture. A leaf has its path as its name, ``stem/conv2d_0/w``, and a file of another library
-has the names of that library: ``params_from_torch`` takes what ``load_safetensors`` returns.
+It holds no code and no architecture. A leaf has its path as its name, ``stem/conv2d_0/w``, and a file of another
+library has the names of that library: ``params_from_torch`` takes what ``load_safetensors`` returns.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ def save_safetensors(path: str | Path, tree: Arrays, metadata: Mapping[str, str]
 
 
 @overload
-def load_safetensors(
-    path: str | Path, like: Arrays | None = None, with_metadata: Literal[False] = False
-) -> Tree: ...
+def load_safetensors(path: str | Path, like: Arrays | None = None, with_metadata: Literal[False] = False) -> Tree: ...
 @overload
 def load_safetensors(
     path: str | Path, like: Arrays | None = None, *, with_metadata: Literal[True]

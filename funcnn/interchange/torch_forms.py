@@ -1,7 +1,7 @@
-"""How PyTorch keeps the parameters of each kind of layer: what its tensors are called, and in which order their axes are.
+"""How PyTorch keeps the parameters of each kind of layer: the names of its tensors, and the order of their axes.
 
-Most are a row of a table: a weight has its outputs first and then its inputs, where ours has them last. Recurrent layers
-and attention put several of our parameters into one tensor, or one into two.
+Most are a row of a table: a weight has its outputs first and then its inputs, where ours has them last. Recurrent
+layers and attention put several of our parameters into one tensor, or one into two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.interchange.matching import Arrays, Form, Module
+from funcnn.interchange.forms import Arrays, Form, Module
 from funcnn.interchange.units import GATES, Pattern, Unit
 
 __all__ = ["as_it_is", "forms"]
@@ -138,7 +138,9 @@ def _recurrent(unit: Unit) -> Form:
     The reset gate of a GRU stands between the two products of its last third, whose biases therefore stay two.
     """
     if unit.kind == "gru" and not unit.arguments.get("reset_after", True):
-        raise ValueError(f"{unit.named}: the reset gate of PyTorch's GRU stands behind the product; use reset_after=True")
+        raise ValueError(
+            f"{unit.named}: the reset gate of PyTorch's GRU stands behind the product; use reset_after=True"
+        )
     names = {"w": "weight_ih", "w_h": "weight_hh", "w_p": "weight_hr"}
     names = {ours: theirs for ours, theirs in names.items() if ours in unit.shapes}
     weights, bias = _moved(unit, names), unit.shapes.get("b")
@@ -166,7 +168,7 @@ def _recurrent(unit: Unit) -> Form:
 
 
 def _attention(unit: Unit) -> list[Form]:
-    """Attention: three projections in one tensor, or in three where keys and values have other features than queries."""
+    """Attention: three projections in one tensor, or in three if keys and values have other features than queries."""
     shapes = unit.shapes
     query, key, value = (shapes[f"{name}_w"] for name in ("query", "key", "value"))
     if unit.arguments["key_heads"] not in (None, unit.arguments["heads"]):

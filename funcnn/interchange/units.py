@@ -108,7 +108,7 @@ def _units(
 
 
 def core(layer: Layer, path: str = "") -> tuple[Layer, str]:
-    """The layer inside those that keep its parameters and paths, and which of them computes its weights, if one does."""
+    """The layer inside those that keep its parameters and paths, and which of them computes its weights, if any."""
     wrapped = ""
     while layer.kind in AROUND_ONE and layer.constructor is getattr(combinators, layer.kind):
         layer.recorded_call(path)
@@ -137,7 +137,7 @@ def arguments(layer: Layer) -> dict[str, Any]:
 
 
 def _recorded(kind: str, a: Mapping[str, Any]) -> dict[str, Pattern] | None:
-    """The shapes of the leaves that a recorded call says; None for a layer without parameters, {} if they are unknown."""
+    """The shapes of the leaves that a recorded call says; None for no parameters, {} if they are unknown."""
     rank = kind[-2:-1]
     if kind.startswith(("conv", "depthwise_conv")) and rank.isdigit():
         return _of_convolution(kind, a, checks.sizes(kind, "kernel", a["kernel"], ("",) * int(rank)))

@@ -26,5 +26,7 @@ def untied(model: Layer, params: Params, source: str) -> Params:
     for path, leaf in trees.flatten(params).items():
         if not np.array_equal(again[path], leaf):
             tied = {target: source for target, source in ties.items() if is_below(path, target)}
-            raise ValueError(f"the model ties {tied}, and in {source} {path} has other values; are they not tied there?")
+            raise ValueError(
+                f"the model ties {tied}, and in {source} {path} has other values; are they not tied there?"
+            )
     return kept
