@@ -208,7 +208,7 @@ class _Rows:
         """The layers with weights for a row that has an order, and that."""
         for visit, name, _ in self.leaves:
             order = self.order.get(self.find(getattr(visit, side)))
-            if order is None or np.array_equal(order, np.arange(len(order))) or name in RESHAPING:
+            if order is None or np.array_equal(order, np.arange(len(order))) or name in (*RESHAPING, "merge"):
                 continue
             if name == "dense":
                 yield visit.path, order

@@ -245,7 +245,7 @@ def _attention(unit: Unit) -> Form:
             shapes[f"{name}_bias"] = (columns,) if name == "output" else (several, size)
 
     def read(arrays: Arrays) -> dict[str, Array]:
-        own = {}
+        own: dict[str, Array] = {}
         for name in PROJECTIONS:
             kernel = arrays[f"{name}_kernel"]
             rows = -1 if name == "output" else kernel.shape[0]

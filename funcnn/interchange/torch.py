@@ -140,11 +140,19 @@ def params_to_torch(
     for found in matches:
         unit = found.unit
         own = {path.rpartition("/")[2]: leaf for path, leaf in full.items() if path.rpartition("/")[0] == unit.path}
+        if (
+            unit.kind == "batch_norm"
+            and "weight" not in found.module.keys
+            and ((own["scale"] != 1) | (own["shift"] != 0)).any()
+        ):
+            raise ValueError(
+                f"{kind}: {unit.named}: {found.module.name} has affine=False, so scale must be 1 and shift 0"
+            )
         written = found.form.write(order.theirs(unit, own))
-        made |= {found.module.keys[name]: written[name] for name in found.module.keys if name in written}
-    if like is None:
-        return {key: np.array(array, order="C") for key, array in made.items()}
-    return {key: like_type(like[key], made.get(key)) for key in like}
+        made |= {key: written.get(name) for name, key in found.module.keys.items()}
+    if like is None:  # what is not written is a number of batches
+        return {key: np.zeros((), np.int64) if array is None else np.array(array) for key, array in made.items()}
+    return {key: like_type(like[key], made[key]) for key in like}
 
 
 @explained

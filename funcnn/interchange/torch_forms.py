@@ -126,7 +126,7 @@ def _batch_norm(unit: Unit) -> Form:
         return {ours: full[theirs] for ours, theirs in names.items()}
 
     def write(own: Arrays) -> dict[str, Array]:
-        return {theirs: own[ours] for ours, theirs in names.items()} | {"num_batches_tracked": np.zeros((), np.int64)}
+        return {theirs: own[ours] for ours, theirs in names.items()}
 
     shapes = {theirs: unit.shapes[ours] for ours, theirs in names.items()} | {"num_batches_tracked": ()}
     return Form(shapes, read, write, frozenset({"weight", "bias", "num_batches_tracked"}))
