@@ -23,6 +23,8 @@ ADVICE = (
     'names={"path in the model": "name there"}'
 )
 
+LISTED_MAX = 20
+
 
 def match(
     units: Sequence[Unit],
@@ -56,10 +58,12 @@ def match(
             else:
                 wrong += differences(some, others, forms)
         if not certain and not wrong:
-            wrong += ambiguities(matched, forms, [pair for pair in rivals if path not in pair])
+            wrong += ambiguities(matched, forms, rivals)
         found += matched
     if wrong:
-        raise ValueError(f"the model and {source} do not match:\n  " + "\n  ".join(wrong) + "\n" + ADVICE)
+        more = [f"and {len(wrong) - LISTED_MAX} more"] if len(wrong) > LISTED_MAX else []
+        lines = "\n  ".join([f"the model and {source} do not match:", *wrong[:LISTED_MAX], *more])
+        raise ValueError(f"{lines}\n{ADVICE}")
     return found
 
 

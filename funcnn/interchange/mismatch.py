@@ -26,31 +26,32 @@ def ambiguities(
 
     for number, one in enumerate(matches):
         for other in matches[number + 1 :]:
-            if one.module.kind != other.module.kind:
-                continue
-            if one.module.container != other.module.container and exchangeable(one, other):
+            if (doubt := _doubt(one, other)) and exchangeable(one, other):
                 yield (
-                    f"{one.unit.path} and {other.unit.path} could be {one.module.name} and {other.module.name}, or the "
-                    "other way round: it is not known which of these comes first"
-                )
-            elif (_numbered_before(other.module, one.module) or _called_alike(one, other)) and exchangeable(one, other):
-                yield (
-                    f"by their order, {one.unit.path} would be {one.module.name}, and {other.unit.path} "
-                    f"{other.module.name}; by their names, it may be the other way round"
+                    f"{one.unit.path} would be {one.module.name}, and {other.unit.path} {other.module.name}, or the "
+                    f"other way round: {doubt}"
                 )
     for a, b in rivals:
-        first, second = ([m for m in matches if is_below(m.unit.path, path)] for path in (a, b))
-        if first and len(first) == len(second) and all(map(exchangeable, first, second)):
-            if all(
-                path.rpartition("/")[2] in m.module.path.split("/")
-                for path, own in ((a, first), (b, second))
-                for m in own
-            ):
-                continue
+        first, second = ([one for one in matches if is_below(one.unit.path, path)] for path in (a, b))
+        named = all(_last(path) in one.module.path.split("/") for path, own in ((a, first), (b, second)) for one in own)
+        if first and not named and len(first) == len(second) and all(map(exchangeable, first, second)):
             yield (
                 f"{a} and {b} are parallel and have the same forms, so either could be {first[0].module.name} or "
                 f"{second[0].module.name}"
             )
+
+
+def _doubt(one: Match, other: Match) -> str:
+    """What speaks for another order of two matches; empty if nothing does."""
+    if one.module.kind == other.module.kind and one.module.container != other.module.container:
+        return "it is not known which of these comes first"
+    alike = _called_alike(one, other) or _called_alike(other, one)
+    return "their names contradict their order" if alike or _numbered_before(other.module, one.module) else ""
+
+
+def _last(path: str) -> str:
+    """The last name of a path."""
+    return path.rpartition("/")[2]
 
 
 def _numbered_before(one: Module, other: Module) -> bool:
@@ -63,14 +64,10 @@ def _numbered_before(one: Module, other: Module) -> bool:
 
 
 def _called_alike(one: Match, other: Match) -> bool:
-    """Whether a name that the user gave in the model is that of the other's module and not that of its own."""
-
-    def elsewhere(own: Match, others: Match) -> bool:
-        names = {name for name in own.unit.path.split("/") if not re.search(r"_\d+$", name)}
-        mine, theirs = set(own.module.path.split("/")), set(others.module.path.split("/"))
-        return bool(names & (theirs - mine) - set(others.unit.path.split("/")))
-
-    return elsewhere(one, other) or elsewhere(other, one)
+    """Whether a name that the user gave to a layer is in that of the other module, and neither in its own."""
+    given = {name for name in one.unit.path.split("/") if not re.search(r"_\d+$", name)}
+    there = {*other.module.path.split("/")} - {*one.module.path.split("/"), *other.unit.path.split("/")}
+    return bool(given & there)
 
 
 def differences(

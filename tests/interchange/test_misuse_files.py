@@ -55,6 +55,10 @@ PATHS: dict[str, Callable[[Any], Any]] = {
     "load": fn.load,
     "save_model": lambda path: fn.save_model(path, DENSE, W),
     "load_model": fn.load_model,
+    "save_safetensors": lambda path: fn.save_safetensors(path, W),
+    "load_safetensors": fn.load_safetensors,
+    "params_from_keras": lambda path: fn.params_from_keras(DENSE, path),
+    "keras_names": lambda path: fn.keras_names(DENSE, path),
     "image_folder": lambda path: fn.datasets.image_folder(path, 2),
     "mnist": fn.datasets.mnist,
 }

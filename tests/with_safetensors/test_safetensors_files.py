@@ -26,10 +26,12 @@ TREE: dict[str, Any] = {
 
 def same(one: Any, other: Any) -> bool:
     one, other = fn.tree.flatten(one), fn.tree.flatten(other)
-    return one.keys() == other.keys() and all(
-        np.asarray(leaf).dtype == other[path].dtype and np.array_equal(leaf, other[path], equal_nan=leaf.dtype.kind == "f")
-        for path, leaf in one.items()
-    )  # fmt: skip
+
+    def alike(leaf: Any, found: Any) -> bool:
+        nan = np.asarray(leaf).dtype.kind == "f"
+        return np.asarray(leaf).dtype == found.dtype and np.array_equal(leaf, found, equal_nan=nan)
+
+    return one.keys() == other.keys() and all(alike(leaf, other[path]) for path, leaf in one.items())
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
