@@ -17,7 +17,7 @@ def package(name: str, extra: str, purpose: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0]:
+        root = name.partition(".")[0]
+        if (error.name or "").partition(".")[0] != root:
             raise  # it is there, and lacks something itself
-        message = f'{purpose} needs {error.name}: pip install "funcnn[{extra}]"'
-        raise ModuleNotFoundError(message, name=error.name) from error
+        raise ModuleNotFoundError(f'{purpose} needs {root}: pip install "funcnn[{extra}]"', name=root) from error

@@ -140,18 +140,14 @@ def params_to_torch(
     for found in matches:
         unit = found.unit
         own = {path.rpartition("/")[2]: leaf for path, leaf in full.items() if path.rpartition("/")[0] == unit.path}
-        if (
-            unit.kind == "batch_norm"
-            and "weight" not in found.module.keys
-            and ((own["scale"] != 1) | (own["shift"] != 0)).any()
-        ):
-            raise ValueError(
-                f"{kind}: {unit.named}: {found.module.name} has affine=False, so scale must be 1 and shift 0"
-            )
+        if unit.kind == "batch_norm" and "weight" not in found.module.keys:
+            _check_not_affine(f"{kind}: {unit.named}: {found.module.name}", own)
         written = found.form.write(order.theirs(unit, own))
         made |= {key: written.get(name) for name, key in found.module.keys.items()}
     if like is None:  # what is not written is a number of batches
-        return {key: np.zeros((), np.int64) if array is None else np.array(array) for key, array in made.items()}
+        return {
+            key: np.zeros((), np.int64) if array is None else np.array(array, order="C") for key, array in made.items()
+        }
     return {key: like_type(like[key], made[key]) for key in like}
 
 
@@ -190,6 +186,12 @@ def torch_names(
         else:
             found[one.unit.path] = one.module.name
     return found
+
+
+def _check_not_affine(where: str, own: Mapping[str, Array]) -> None:
+    """Raise if a batch norm scales or shifts, and its module cannot."""
+    if (own["scale"] != 1).any() or (own["shift"] != 0).any():
+        raise ValueError(f"{where} has affine=False, so scale must be 1 and shift 0, and they are not")
 
 
 def _matches(
