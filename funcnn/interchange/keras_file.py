@@ -28,6 +28,7 @@ __all__ = ["layer_kind", "read_modules"]
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 MAX_DEPTH = 50
+DTYPES = {"f2", "f4", "f8", "b1", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))}
 
 CLASSES = {
     "dense": ("dense", ("kernel", "bias")),
@@ -69,6 +70,8 @@ def read_modules(path: Path) -> list[Module]:
                 return _File(h5py, size, config).modules(root)
         except Exception as error:  # a damaged file of HDF5 shows itself as one of many types
             reraise_if_of_a_handler(error)
+            if isinstance(error, MemoryError):
+                raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
             why = str(error) or type(error).__name__
             raise ValueError(f"{path} is damaged or not a file of weights that Keras 3 wrote: {why}") from error
 
@@ -198,7 +201,7 @@ class _File:
         found = {}
         for name in sorted(variables, key=_natural):
             dataset = self.member(variables, name)
-            if not isinstance(dataset, self.h5py.Dataset) or dataset.dtype.kind not in "fiub":
+            if not isinstance(dataset, self.h5py.Dataset) or dataset.dtype.str[1:] not in DTYPES:
                 raise ValueError(f"{variables.name}/{name} is not an array of numbers")
             if dataset.external or dataset.is_virtual:
                 raise ValueError(f"{dataset.name} lies in another file")

@@ -126,6 +126,8 @@ def load_safetensors(path: str | Path, like: Arrays | None = None, with_metadata
         trees.flatten(tree)  # raises on names that are not paths
     except Exception as error:
         reraise_if_of_a_handler(error)
+        if isinstance(error, MemoryError):
+            raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
         what = str(error) or type(error).__name__
         raise ValueError(f"{path} is damaged or not a safetensors file: {what}") from error
     if like is not None:

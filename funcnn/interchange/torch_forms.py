@@ -42,8 +42,8 @@ AS_THEY_ARE = {"embedding", "embedding_bag", "positions"}
 MOVED = {kind for kind, names in LEAVES.items() if names is WEIGHT} - AS_THEY_ARE | {*GATES, "multi_head_attention"}
 """Layers whose weights have the outputs last here and first there."""
 
-WEIGHT_NORM = (("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"))
-"""The names of length and direction, from the older function and from the parametrization."""
+WEIGHT_NORM = (("parametrizations.weight.original0", "parametrizations.weight.original1"), ("weight_g", "weight_v"))
+"""The names of length and direction, from the parametrization and from the older function."""
 
 
 def forms(unit: Unit) -> list[Form]:

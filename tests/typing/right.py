@@ -360,3 +360,5 @@ for path, output in fn.outputs(folded, folded_params, batch).items():
 print(fn.saliency(images, image_params, batch, 1).shape, [visit.y.dtype for visit in fn.trace(model, params, x)])
 print(fn.testing.check_layer(scale(2.0), shape=(4,)).passed, fn.tree.count(params), fn.to_json(plain))
 first, first_params = fn.part(plain, loaded_params, slice(1))
+state_dict = fn.params_to_torch(plain, loaded_params, shape=(2, 2))
+print(fn.torch_names(plain, state_dict, shape=(2, 2)), fn.params_from_torch(plain, state_dict, shape=(2, 2)).keys())
