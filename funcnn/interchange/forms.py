@@ -43,7 +43,7 @@ class Module:
         keys: the full name of each leaf.
         kind: what kind of layer it is, where the library says so.
         direction: ``"forward"`` or ``"backward"`` for a half of a bidirectional one.
-        container: what it is in, where the order of what is in different containers is not known.
+        container: what it is in, if the order of what is in different containers is not known.
     """
 
     name: str

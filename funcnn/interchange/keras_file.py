@@ -11,6 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from funcnn.interchange.forms import Module
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import is_below
 
-__all__ = ["layer_kind", "read_modules"]
+__all__ = ["PROJECTIONS", "read_modules"]
 
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 MAX_DEPTH = 50
@@ -48,6 +49,8 @@ CLASSES = {
 }
 """What Keras calls a class in a file, our kind of layer, and its variables in order."""
 
+DIRECTIONS = {"forward_layer", "backward_layer"}
+COUNTER = re.compile(r"_\d+(?=/|$)")
 PROJECTIONS = ("query", "key", "value", "output")
 NOT_WEIGHTS = re.compile(r"optimizer|metrics|.*seed_generators?(_\d+)?")
 """Groups that hold the state of training or of random numbers."""
@@ -74,11 +77,6 @@ def read_modules(path: Path) -> list[Module]:
                 raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
             why = str(error) or type(error).__name__
             raise ValueError(f"{path} is damaged or not a file of weights that Keras 3 wrote: {why}") from error
-
-
-def layer_kind(name: str) -> str:
-    """Our kind of layer for the name of a group or of a layer, ``dense_1``; ``""`` if it is none that is known."""
-    return CLASSES.get(re.sub(r"_\d+$", "", name), ("",))[0]
 
 
 def _unpacked(file: BinaryIO, size: int) -> tuple[BinaryIO, Any]:
@@ -151,35 +149,33 @@ class _File:
         """The layers of a group: one, two of a separable convolution, or none."""
         if self.is_attention(group):
             yield self.attention(group, names)
-            return
-        arrays = self.variables(group)
-        if not arrays:
-            return
-        own = group.name.rpartition("/")[2]
-        config = self.layers.get("/".join(names), {})
-        if own == "cell" or "/cells/" in group.name:
-            names = names[:-1] if own == "cell" else names
-            kind, variables = _recurrent(arrays), CLASSES["lstm_cell"][1]
-        else:
-            known = (re.sub(r"_\d+$", "", name) for name in (own, config.get("snake", ""), *names[-1:]))
-            kind, variables = next((CLASSES[name] for name in known if name in CLASSES), (own, ()))
+        elif arrays := self.variables(group):
+            kind, variables = self.kind(group, names, arrays)
+            if group.name.endswith("/cell"):
+                names = names[:-1]
+            labels = [*variables[: len(arrays)], *(str(n) for n in range(len(variables), len(arrays)))]
+            direction = next((part for part in group.name.split("/") if part in DIRECTIONS), "").removesuffix("_layer")
+            leaves, keys = (dict(zip(labels, found, strict=True)) for found in (arrays.values(), arrays))
+            module = Module("/".join(names), leaves, keys, kind, direction, self.container(group))
+            yield from _separated(module) if kind.startswith("separable") else [module]
+
+    def kind(self, group: Any, names: tuple[str, ...], arrays: Mapping[str, Array]) -> tuple[str, tuple[str, ...]]:
+        """Our kind of layer for a group, and the names of its variables: by its class, or by the name of its layer."""
+        if group.name.endswith("/cell") or "/cells/" in group.name:
+            return _recurrent(arrays), CLASSES["lstm_cell"][1]
+        own, config = group.name.rpartition("/")[2], self.layers.get("/".join(names), {})
+        known = (COUNTER.sub("", name) for name in (own, config.get("snake", ""), *names[-1:]))
+        kind, variables = next((CLASSES[name] for name in known if name in CLASSES), (own, ()))
         if kind == "batch_norm":
             variables = _of_batch_norm(group.name, len(arrays), config)
-        direction = next((part.removesuffix("_layer") for part in group.name.split("/") if part in DIRECTIONS), "")
-        labels = [*variables[: len(arrays)], *(str(n) for n in range(len(variables), len(arrays)))]
-        leaves = dict(zip(labels, arrays.values(), strict=True))
-        keys = dict(zip(labels, arrays, strict=True))
-        container = "" if self.places is not None else "/".join(names[:-1])
-        name = "/".join(names)
-        if kind.startswith("separable"):
-            for part, some in (("depthwise", ("depthwise",)), ("pointwise", ("pointwise", "bias"))):
-                parts = {"kernel" if leaf == part else leaf: leaf for leaf in some if leaf in leaves}
-                yield Module(
-                    f"{name}/{part}", {new: leaves[leaf] for new, leaf in parts.items()},
-                    {new: keys[leaf] for new, leaf in parts.items()}, f"{kind}/{part}", direction, container,
-                )  # fmt: skip
-        else:
-            yield Module(name, leaves, keys, kind, direction, container)
+        return kind, variables
+
+    def container(self, group: Any) -> str:
+        """What a group is in, if the file does not say in which order that and its neighbours stand.
+
+        Of one class there are ``sequential``, ``sequential_1`` and so on, in their order.
+        """
+        return COUNTER.sub("", group.name.rpartition("/")[0]) if self.places is None else ""
 
     def attention(self, group: Any, names: tuple[str, ...]) -> Module:
         """The four projections of attention as one layer."""
@@ -190,8 +186,7 @@ class _File:
                 arrays = self.variables(self.member(group, name))
                 for label, (key, array) in zip(("kernel", "bias"), arrays.items(), strict=False):
                     leaves[f"{part}_{label}"], keys[f"{part}_{label}"] = array, key
-        container = "" if self.places is not None else "/".join(names[:-1])
-        return Module("/".join(names), leaves, keys, "multi_head_attention", "", container)
+        return Module("/".join(names), leaves, keys, "multi_head_attention", "", self.container(group))
 
     def variables(self, group: Any) -> dict[str, Array]:
         """The variables of a group by their names in the file, in order."""
@@ -213,13 +208,22 @@ class _File:
         return found
 
 
-DIRECTIONS = {"forward_layer", "backward_layer"}
-
-
 def _natural(name: str) -> tuple[Any, ...]:
     """A key that sorts ``dense_2`` before ``dense_10``, and the forward half of two before the other."""
     parts = re.split(r"(\d+)", name.replace("forward_layer", "backward_"))
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
+
+
+def _separated(module: Module) -> Iterator[Module]:
+    """The two convolutions of a separable one."""
+    for part, leaves in (
+        ("depthwise", {"kernel": "depthwise"}),
+        ("pointwise", {"kernel": "pointwise", "bias": "bias"}),
+    ):
+        own = {new: leaf for new, leaf in leaves.items() if leaf in module.arrays}
+        arrays = {new: module.arrays[leaf] for new, leaf in own.items()}
+        keys = {new: module.keys[leaf] for new, leaf in own.items()}
+        yield replace(module, name=f"{module.name}/{part}", arrays=arrays, keys=keys, kind=f"{module.kind}/{part}")
 
 
 def _recurrent(arrays: Mapping[str, Array]) -> str:

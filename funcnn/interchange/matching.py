@@ -20,7 +20,8 @@ __all__ = ["checked_names", "match"]
 
 ADVICE = (
     "Where layers stand in another order or more than one order fits, say which belong together: "
-    'names={"path in the model": "name there"}'
+    'names={"path in the model": "name there"}. Sorted names, as of a safetensors file, are in no order: sort them as '
+    "module.state_dict() does"
 )
 
 LISTED_MAX = 20

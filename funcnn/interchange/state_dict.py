@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,20 @@ def modules_of(arrays: Mapping[str, Array]) -> list[Module]:
         Module(name, {leaf: arrays[key] for leaf, key in keys.items()}, keys, "", directions.get(name, ""))
         for name, keys in grouped.items()
     ]
-    return _in_order(found_modules)
+    in_alphabet = len(grouped) > 1 and [*arrays] == sorted(arrays)
+    return _in_order(_by_numbers(found_modules) if in_alphabet else found_modules)
+
+
+def _by_numbers(modules: list[Module]) -> list[Module]:
+    """Modules of a ``state_dict`` whose names are sorted, as a file of safetensors has them.
+
+    A module defines its layers in another order. So only the numbers in names tell which of two comes first, where
+    nothing else differs.
+    """
+    found = [replace(module, container=re.sub(r"\d+", "#", module.name)) for module in modules]
+    return sorted(found, key=lambda module: [
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", module.name)
+    ])  # fmt: skip
 
 
 def _in_order(modules: list[Module]) -> list[Module]:

@@ -51,6 +51,8 @@ def params_from_torch(
     Args:
         model: a layer.
         state_dict: what ``module.state_dict()`` returns, or the same with NumPy arrays, as ``load_safetensors`` does.
+            A file of safetensors has its names sorted, and not in the order of the module: take them in that order,
+            ``{key: arrays[key] for key in module.state_dict()}``, or say ``names``.
         names: ``{path in the model: name in PyTorch}`` of layers or whole branches, such as ``{"body": "features"}``.
             Layer k of a recurrent module ``rnn`` is called ``"rnn.lk"``, and its other half ``"rnn.lk_reverse"``. The
             path of a single parameter, ``"attention/query_w"``, stands beside the full name of a tensor.

@@ -151,6 +151,24 @@ def test_names_that_contradict_the_order_raise() -> None:
     assert fn.torch_names(model, linear("k", 3, 3) | linear("q", 3, 3)) == {"q": "q", "k": "k"}
 
 
+def test_sorted_names_say_nothing_about_the_order() -> None:
+    def in_alphabet(*some: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(sorted(item for weights in some for item in weights.items()))
+
+    model = fn.serial(fn.dense(3), fn.dense(3))
+    unsorted = linear("zeta", 3, 3) | linear("alpha", 3, 3)
+    assert fn.torch_names(model, unsorted) == {"dense_0": "zeta", "dense_1": "alpha"}
+    raises(
+        model, in_alphabet(unsorted), "dense_0 would be alpha, and dense_1 zeta, .*: it is not known which of these com"
+    )
+    assert fn.torch_names(model, in_alphabet(unsorted), {"dense_0": "zeta"})["dense_1"] == "alpha"
+    many = [linear(f"net.{number}.fc", 3, 3) for number in range(12)]
+    found = fn.torch_names(fn.serial(*[fn.dense(3)] * 12), in_alphabet(*many))
+    assert [*found.values()] == [f"net.{number}.fc" for number in range(12)]
+    sizes = fn.torch_names(fn.serial(fn.dense(3), fn.dense(2)), in_alphabet(linear("a", 4, 3), linear("b", 3, 2)))
+    assert sizes == {"dense_0": "a", "dense_1": "b"}
+
+
 def test_parallel_branches_of_one_form_raise() -> None:
     model = fn.add(fn.dense(3), fn.dense(3))
     weights = linear("one", 3, 3) | linear("two", 3, 3)

@@ -113,6 +113,12 @@ def test_sequences_agree(tmp_path: Path) -> None:
     agrees(ours, theirs, TOKENS, tmp_path, fn.spec((7,), np.int32))
 
 
+def test_halves_of_several_bidirectional_layers_stand_in_order(tmp_path: Path) -> None:
+    both: Any = [k.Bidirectional(k.LSTM(3, return_sequences=True)) for _ in range(3)]
+    ours = fn.serial(*[fn.bidirectional(fn.lstm(3)) for _ in range(3)])
+    agrees(ours, keras.Sequential([k.Input((8, 6)), *both]), IMAGES.reshape(4, 8, 12)[..., :6], tmp_path, (8, 6))
+
+
 def test_stacked_cells_and_grouped_heads_agree(tmp_path: Path) -> None:
     theirs = keras.Sequential([k.Input((8, 3)), k.RNN([k.LSTMCell(4), k.LSTMCell(4)], return_sequences=True)])
     agrees(fn.lstm(4, layers=2), theirs, IMAGES[:, 0], tmp_path, (8, 3))
