@@ -18,7 +18,7 @@ from funcnn.aliases import Array, Shapes
 from funcnn.inspect.traverse import Visit, every_layer, trace
 from funcnn.interchange.units import Unit, core
 from funcnn.layers import activation
-from funcnn.protocol import Layer
+from funcnn.protocol import Layer, declared
 from funcnn.shapes import checked, probe
 
 __all__ = ["FeatureOrder", "feature_order"]
@@ -218,15 +218,17 @@ class _Rows:
             else:
                 where = "reads" if side == "x" else "makes"
                 raise ValueError(
-                    f"{self.kind}: {visit.path} ({name}) {where} features that PyTorch has in another order, since "
-                    "they are those of an image with channels first; only dense layers and layers that keep each "
-                    "feature at its place can be there"
+                    f"{self.kind}: {visit.path} ({visit.layer.kind}) {where} features that PyTorch has in another order, "
+                    "since they are those of an image with channels first; only dense layers and layers that keep "
+                    "each feature at its place can be there"
                 )
 
 
 def _kind(visit: Visit) -> tuple[str, Mapping[str, Any]]:
     """The kind and the arguments of a layer, without what is around it; ``""`` for one of the user's."""
     inner = core(visit.layer)[0]
+    if declared(inner.apply, "nonlinearity") is not None:
+        return "elementwise", inner.arguments
     own = inner.constructor in (None, getattr(layers, inner.kind, None))
     return (inner.kind if own else "", inner.arguments)
 

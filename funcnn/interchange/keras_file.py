@@ -155,7 +155,7 @@ class _File:
                 names = names[:-1]
             labels = [*variables[: len(arrays)], *(str(n) for n in range(len(variables), len(arrays)))]
             direction = next((part for part in group.name.split("/") if part in DIRECTIONS), "").removesuffix("_layer")
-            leaves, keys = (dict(zip(labels, found, strict=True)) for found in (arrays.values(), arrays))
+            leaves, keys = dict(zip(labels, arrays.values(), strict=True)), dict(zip(labels, arrays, strict=True))
             module = Module("/".join(names), leaves, keys, kind, direction, self.container(group))
             yield from _separated(module) if kind.startswith("separable") else [module]
 

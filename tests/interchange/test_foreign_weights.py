@@ -224,6 +224,17 @@ def test_a_flatten_needs_the_shape() -> None:
     assert np.array_equal(fn.params_to_torch(model, params, shape=(2, 3, 1))["dense_0.weight"], weights["b.weight"])
 
 
+def test_elementwise_layers_keep_the_order_of_features() -> None:
+    cube = fn.elementwise(lambda x: x**3, lambda x, y: 3 * x**2, name="cube")
+    plain, cubed = (fn.serial(fn.flatten, layer, fn.dense(1)) for layer in (fn.relu, cube))
+    weights = linear("fc", 12, 1)
+    wanted = fn.params_from_torch(plain, weights, shape=(2, 3, 2))["dense_0"]["w"]
+    assert np.array_equal(fn.params_from_torch(cubed, weights, shape=(2, 3, 2))["dense_0"]["w"], wanted)
+    assert not np.array_equal(wanted, weights["fc.weight"].T)
+    own = fn.serial(fn.flatten, scale(), fn.dense(1))
+    raises(own, weights, r"scale_0 \(scale\) reads features that PyTorch has in another order", shape=(2, 3, 2))
+
+
 def test_an_order_of_features_that_cannot_be_followed_raises() -> None:
     model = fn.serial(fn.conv2d(2, 1), fn.flatten, fn.group_norm(2), fn.dense(1))
     weights = {"a.weight": filled(2, 1, 1, 1), "a.bias": filled(2)} | linear("c", 8, 1)
