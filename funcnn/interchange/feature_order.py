@@ -218,9 +218,9 @@ class _Rows:
             else:
                 where = "reads" if side == "x" else "makes"
                 raise ValueError(
-                    f"{self.kind}: {visit.path} ({visit.layer.kind}) {where} features that PyTorch has in another order, "
-                    "since they are those of an image with channels first; only dense layers and layers that keep "
-                    "each feature at its place can be there"
+                    f"{self.kind}: {visit.path} ({visit.layer.kind}) {where} features that PyTorch has in another "
+                    "order, since they are those of an image with channels first; only dense layers and layers that "
+                    "keep each feature at its place can be there"
                 )
 
 
