@@ -99,7 +99,8 @@ def modules_of(arrays: Mapping[str, Array]) -> list[Module]:
         Module(name, {leaf: arrays[key] for leaf, key in keys.items()}, keys, "", directions.get(name, ""))
         for name, keys in grouped.items()
     ]
-    in_alphabet = len(grouped) > 1 and [*arrays] == sorted(arrays)
+    # A module has its weight before its bias, so names that are sorted are not in its order.
+    in_alphabet = any(len(keys) > 1 for keys in grouped.values()) and [*arrays] == sorted(arrays)
     return _in_order(_by_numbers(found_modules) if in_alphabet else found_modules)
 
 
