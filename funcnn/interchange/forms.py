@@ -21,14 +21,14 @@ class Form:
     Args:
         shapes: the shape of each of its leaves.
         read: makes our leaves of theirs.
-        write: makes their leaves of ours.
+        write: makes their leaves of ours; none of a library whose weights are only read.
         optional: leaves that may be missing.
         ours: for leaves that have another order of axes in funcnn, the shape there; to recognize mistakes.
     """
 
     shapes: Mapping[str, Pattern]
     read: Callable[[Arrays], dict[str, Array]]
-    write: Callable[[Arrays], dict[str, Array]]
+    write: Callable[[Arrays], dict[str, Array]] = lambda own: {}
     optional: frozenset[str] = frozenset()
     ours: Mapping[str, Pattern] = field(default_factory=dict)
 

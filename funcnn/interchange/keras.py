@@ -165,12 +165,7 @@ def forms(unit: Unit) -> list[Form]:
 
 def _form(shapes: Mapping[str, Pattern], names: Mapping[str, str]) -> Form:
     """The form in which each parameter is one variable."""
-    return Form(shapes, lambda arrays: {ours: arrays[theirs] for ours, theirs in names.items()}, _unwritten)
-
-
-def _unwritten(own: Arrays) -> dict[str, Array]:
-    """Nothing is written for Keras."""
-    raise NotImplementedError
+    return Form(shapes, lambda arrays: {ours: arrays[theirs] for ours, theirs in names.items()})
 
 
 def _batch_norm(form: Form) -> Form:
@@ -180,7 +175,7 @@ def _batch_norm(form: Form) -> Form:
         one = np.ones_like(arrays["moving_mean"])
         return form.read({"gamma": one, "beta": 0 * one, **arrays})
 
-    return Form(form.shapes, read, form.write, frozenset({"gamma", "beta"}))
+    return Form(form.shapes, read, optional=frozenset({"gamma", "beta"}))
 
 
 def _depthwise(unit: Unit) -> Form:
@@ -193,7 +188,7 @@ def _depthwise(unit: Unit) -> Form:
         return own | ({"b": arrays["bias"]} if "b" in unit.shapes else {})
 
     shapes: dict[str, Pattern] = {"kernel": (*window, None, unit.arguments["multiplier"])}
-    return Form(shapes | ({"bias": unit.shapes["b"]} if "b" in unit.shapes else {}), read, _unwritten)
+    return Form(shapes | ({"bias": unit.shapes["b"]} if "b" in unit.shapes else {}), read)
 
 
 def _gru(unit: Unit) -> Form:
@@ -217,14 +212,14 @@ def _gru(unit: Unit) -> Form:
     shapes = {"kernel": unit.shapes["w"], "recurrent_kernel": unit.shapes["w_h"]}
     if "b" in unit.shapes:
         shapes["bias"] = (2, GATES["gru"] * size) if after else (GATES["gru"] * size,)
-    return Form(shapes, read, _unwritten)
+    return Form(shapes, read)
 
 
 def _prelu(unit: Unit) -> list[Form]:
     """A slope for each channel, or one, with an axis of size 1 for each axis that shares it."""
     (slopes,) = unit.shapes["slope"]
     return [
-        Form({"alpha": (*(1,) * shared, slopes)}, lambda arrays: {"slope": arrays["alpha"].reshape(-1)}, _unwritten)
+        Form({"alpha": (*(1,) * shared, slopes)}, lambda arrays: {"slope": arrays["alpha"].reshape(-1)})
         for shared in range(4)
     ]
 
@@ -254,4 +249,4 @@ def _attention(unit: Unit) -> Form:
                 own[f"{name}_b"] = arrays[f"{name}_bias"].reshape(-1)
         return own
 
-    return Form(shapes, read, _unwritten)
+    return Form(shapes, read)
