@@ -23,6 +23,8 @@ INSIDE = (
     "funcnn.contract",
     "funcnn.combinators.pooled_relu",
     "funcnn.combinators.wiring",
+    "funcnn.datasets.download",
+    "funcnn.datasets.idx",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.engine.threads",

@@ -57,6 +57,9 @@ PATHS: dict[str, Callable[[Any], Any]] = {
     "load_model": fn.load_model,
     "image_folder": lambda path: fn.datasets.image_folder(path, 2),
     "mnist": fn.datasets.mnist,
+    "fashion_mnist": fn.datasets.fashion_mnist,
+    "cifar10": fn.datasets.cifar10,
+    "idx": fn.datasets.idx,
 }
 ROWS: list[tuple[Any, ...]] = [
     # Paths
