@@ -7,15 +7,13 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from funcnn import checks, notebook, terminal, tree
+from funcnn import checks, terminal, tree
 from funcnn.aliases import Data, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
@@ -27,6 +25,7 @@ from funcnn.training.batching import batches, check_data, split, weights_of
 from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import Loop, Store, attach
+from funcnn.training.progress import progress
 from funcnn.training.run import (
     Callback,
     CallbackLike,
@@ -36,11 +35,12 @@ from funcnn.training.run import (
     Run,
     Saved,
     as_callbacks,
+    begin,
     first_states,
 )
 from funcnn.training.run_file import fingerprint_of, load_run
 
-__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
+__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
 
 
 @explained
@@ -161,6 +161,7 @@ def fit(
         saved = load_run(source, fingerprint, params, known, followers)
         if saved.run.step > steps * epochs:
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+    begin(followers)
     first = saved.run.step
     show = progress(steps * epochs - first) if verbose else None
 
@@ -202,62 +203,6 @@ def fit(
         if result is not None:  # it came after the end of the run
             attach(error, result)
         raise
-
-
-@explained
-def progress(total: int, stream: TextIO | None = None) -> Callable[[int, str], None]:
-    """One line that shows the step, the speed and the remaining time of a loop; in a notebook a bar beside it.
-
-    Args:
-        total: the number of steps of the loop.
-        stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal. In a
-            notebook the default is the output of the cell.
-
-    Returns:
-        ``show(done, text)``, to be called after each step; it writes ten times a second at most, one row of the
-        terminal, and clears it after the last step, or if ``text`` is empty. In a notebook the bar stays, and an empty
-        ``text`` shows the latest step.
-
-    Raises:
-        ValueError: ``total`` is not a whole number ``>= 0``.
-
-    Example:
-        >>> show = progress(100)
-        >>> show(1, "loss 2.3026")
-    """
-    total, out = checks.size("progress", "total", total, 0), sys.stderr if stream is None else stream
-    draw = notebook.live() if stream is None and notebook.is_running() else None
-    started = shown = time.perf_counter()
-    latest = (0, "")
-
-    def show(done: int, text: str) -> None:
-        nonlocal shown, latest
-        now, running = time.perf_counter(), done < total and text != ""
-        if text:
-            latest = (done, text)
-        if (draw is None and not out.isatty()) or (running and now - shown < 0.1):
-            return
-        shown = now
-        if draw is not None:
-            line = _progress_line(*latest, total, now - started)
-            draw({"text/html": notebook.progress_bar(latest[0], total, line), "text/plain": line})
-            return
-        line = _progress_line(done, text, total, now - started) if running else ""
-        width = max(terminal.columns() - 1, 1)  # a character in the last column may begin a new row
-        out.write(f"\r{line[:width]:<{width}}\r")
-        out.flush()
-
-    return show
-
-
-def _progress_line(done: int, text: str, total: int, seconds: float) -> str:
-    """How far a loop is, how fast, and how long it takes."""
-    if not done:
-        return f"step 0/{total}"
-    rate = done / max(seconds, 1e-9)
-    left = round((total - done) / rate)
-    remaining = f"{left // 60}:{left % 60:02d} left" if done < total else f"total {seconds:.1f} s"
-    return f"step {done}/{total}  {text}  {rate:.1f} steps/s  {remaining}"
 
 
 @explained
