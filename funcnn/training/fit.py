@@ -7,7 +7,8 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import batches, check_data, split, weights_of
+from funcnn.training.batching import batches, check_augment, check_data, split, weights_of
 from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import Loop, Store, attach
@@ -39,6 +40,7 @@ from funcnn.training.run import (
     first_states,
 )
 from funcnn.training.run_file import fingerprint_of, load_run
+from funcnn.training.sources import readable
 
 __all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
 
@@ -64,6 +66,8 @@ def fit(
     checkpoint: str | Path | None = None,
     every: int = 1,
     resume: str | Path | None = None,
+    augment: Callable[..., Any] | None = None,
+    workers: int = 0,
 ) -> Fit:
     """Train a model and record its losses and metrics.
 
@@ -74,7 +78,8 @@ def fit(
         train: ``(x, target)``; each is an array or, for several inputs or outputs, a nested dict of arrays. Or
             ``(x, target, weights)``: weights are an array of shape (n,), or of more leading axes of y, and say how much
             each example counts. They go to the loss and the metrics as their keyword ``weights``, those of a batch in
-            each step. A batch whose weights are all 0 has a loss and a gradient of 0.
+            each step. A batch whose weights are all 0 has a loss and a gradient of 0. Arrays may lie in files and be
+            larger than memory, as in ``batches``; their targets and weights are read whole for an evaluation.
         loss: ``loss(y, target) -> (value, dy)``, with dy like y.
         epochs: the number of passes over the training data, ``>= 0``.
         batch_size: the number of examples in a step.
@@ -102,6 +107,9 @@ def fit(
             and for callbacks that are functions. A run that a callback with a state has stopped is not trained on.
             Functions of your own are compared by name, not by what they do; and where ``evaluate_every`` is not 1, the
             record of the last epoch of a run stays if it goes on for more.
+        augment: ``augment(batch, rng) -> batch``, for each batch to train on, as in ``batches``: one of
+            ``funcnn.augment``, for example. Evaluations are on the data as they are.
+        workers: the number of threads that read and augment batches ahead of training, ``>= 0``. It changes no bit.
 
     Returns:
         ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
@@ -135,6 +143,7 @@ def fit(
     tree.check_parameters(params, "fit", "fit(model, params, optimizer, (x, target), loss, epochs)")
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     key, followers = as_key(rng), as_callbacks(callbacks)
+    train, validation = readable("fit", train), readable("fit, validation", validation)
     parts = _parts(train, validation, validation_split, key)
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
@@ -142,14 +151,15 @@ def fit(
         check_takes_weights("fit", loss, metrics)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
-    batch_size = checks.size("fit", "batch_size", batch_size)
+    batch_size, workers = checks.size("fit", "batch_size", batch_size), checks.size("fit", "workers", workers, 0)
+    augmented = {} if check_augment("fit", augment) is None else {"augment": augment}
     steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
     if store is not None or source is not None:
         fingerprint = fingerprint_of(
             key, params, {"train": train, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
-            evaluate_every=evaluate_every,
+            evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
     if source is None:
         opt_state = optimizer.init(params) if opt_state is None and not start else opt_state
@@ -183,13 +193,15 @@ def fit(
             try:
                 if not start:
                     loop.epoch_ended()
-                for batch in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
-                    if loop.decision.stop:
-                        break
-                    value = loop.step(*batch)
-                    if show is not None:
-                        show(loop.run.step - first, f"loss {value:.4f}")
-                    loop.epoch_ended()
+                drawn = batches(parts["train"], batch_size, epochs, fold(key, "batches"), first, augment, workers)
+                with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
+                    for batch in drawn:
+                        if loop.decision.stop:
+                            break
+                        value = loop.step(*batch)
+                        if show is not None:
+                            show(loop.run.step - first, f"loss {value:.4f}")
+                        loop.epoch_ended()
                 result = loop.end()
                 if show is not None:
                     show(0, "")
