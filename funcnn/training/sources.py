@@ -113,9 +113,11 @@ def _is_source(value: Any) -> bool:
     """Whether something is to be read by its indices. Frames and tensors are not: which axis is meant is not clear."""
     if isinstance(value, (Rows, *NO_SOURCE)) or hasattr(value, "iloc"):
         return False
-    if not all(hasattr(type(value), name) for name in ("__len__", "__getitem__")):
+    if not hasattr(type(value), "__getitem__"):
         return False
-    return isinstance(getattr(value, "dtype", None), np.dtype) or not hasattr(value, "__array__")
+    if isinstance(getattr(value, "dtype", None), np.dtype):
+        return isinstance(getattr(value, "shape", None), tuple) and len(value.shape) > 0
+    return hasattr(type(value), "__len__") and not hasattr(value, "__array__")
 
 
 def _rows(kind: str, source: Any, name: str) -> Rows:
@@ -124,7 +126,7 @@ def _rows(kind: str, source: Any, name: str) -> Rows:
     last: Exception | None = None
     for by_slice in (True, False):
         try:
-            n = len(source)
+            n = source.shape[0] if isinstance(getattr(source, "shape", None), tuple) else len(source)
             first = np.asarray(source[0:1]) if by_slice else np.asarray(source[0])[None]
         except Exception as error:  # whatever it raises for an index of another kind, or if it is empty
             last = error

@@ -25,10 +25,7 @@ class Sliced:
         self.array, self.chunks, self.asked = array, chunks, list[slice]()
         self.shape, self.dtype = array.shape, array.dtype
 
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> np.ndarray:  # and no length but that in its shape, as in Zarr
         assert isinstance(index, slice)
         assert type(index.start) is type(index.stop) is int
         self.asked.append(index)
@@ -166,7 +163,7 @@ with open(sys.argv[1], "wb") as file:
     file.truncate(N * SIZE * 4)
 x = np.memmap(sys.argv[1], np.float32, "r", shape=(N, SIZE))
 labels = np.arange(N) % 2
-model = fn.serial(fn.dense(8), fn.relu, fn.dense(2))
+model = fn.dense(2)
 params = model.init((SIZE,), 0)
 def train(x, labels, **options):
     return fn.fit(
