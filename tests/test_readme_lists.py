@@ -67,6 +67,7 @@ INSIDE = (
     "funcnn.training.run",
     "funcnn.training.run_file",
     "funcnn.training.sources",
+    "funcnn.training.stream",
     "funcnn.wrapping",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Array, Arrays, Data, Rng, Tree
+from funcnn.aliases import Array, Arrays, Data, Key, Rng, Tree
 from funcnn.calls import explained
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
@@ -96,12 +97,9 @@ def batches(
 
     def make(numbered: tuple[int, Array]) -> Any:
         step, index = numbered
-        try:
+        with noting_batch(step):
             batch = take(data, index)
-            return batch if augment is None or key is None else augment(batch, fold(fold(key, "augment"), step))
-        except Exception as error:
-            error.add_note(f"batches: in batch {step}")
-            raise
+            return batch if augment is None or key is None else augment(batch, augment_key(key, step))
 
     return in_order(make, numbered(), workers)
 
@@ -206,6 +204,21 @@ def take(data: Any, index: Array | slice) -> Any:
     if isinstance(data, tuple):
         return tuple(take(part, index) for part in data)
     return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
+
+
+def augment_key(key: Key, step: int) -> Key:
+    """The key with which batch number ``step`` is augmented."""
+    return fold(fold(key, "augment"), step)
+
+
+@contextmanager
+def noting_batch(step: int) -> Iterator[None]:
+    """Let an error say in which batch it was raised."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"batches: in batch {step}")
+        raise
 
 
 def check_augment(kind: str, augment: Any) -> Callable[..., Any] | None:

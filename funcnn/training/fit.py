@@ -7,8 +7,9 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,19 @@ from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import batches, check_augment, check_data, split, weights_of
+from funcnn.training.batching import (
+    augment_key,
+    batches,
+    check_augment,
+    check_data,
+    noting_batch,
+    split,
+    weights_of,
+)
 from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
-from funcnn.training.loop import Loop, Store, attach
+from funcnn.training.loop import CALIBRATION_EXAMPLES, Loop, Store, attach
+from funcnn.training.prefetch import in_order
 from funcnn.training.progress import progress
 from funcnn.training.run import (
     Callback,
@@ -41,6 +51,7 @@ from funcnn.training.run import (
 )
 from funcnn.training.run_file import fingerprint_of, load_run
 from funcnn.training.sources import readable
+from funcnn.training.stream import UNKNOWN, Stream, is_stream
 
 __all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
 
@@ -50,7 +61,7 @@ def fit(
     model: LayerLike,
     params: Params,
     optimizer: OptimizerLike,
-    train: Data,
+    train: Data | Iterator[Any],
     loss: Loss,
     epochs: int,
     batch_size: int = 32,
@@ -79,7 +90,10 @@ def fit(
             ``(x, target, weights)``: weights are an array of shape (n,), or of more leading axes of y, and say how much
             each example counts. They go to the loss and the metrics as their keyword ``weights``, those of a batch in
             each step. A batch whose weights are all 0 has a loss and a gradient of 0. Arrays may lie in files and be
-            larger than memory, as in ``batches``; their targets and weights are read whole for an evaluation.
+            larger than memory, as in ``batches``; their targets and weights are read whole for an evaluation. Or an
+            iterable of such batches, which begins anew for each epoch, or an iterator of them for one epoch: they are
+            trained on as they come, ``batch_size`` is that of evaluations, and the records are of the first 1000
+            examples in place of all. With ``resume`` the batches before are passed over.
         loss: ``loss(y, target) -> (value, dy)``, with dy like y.
         epochs: the number of passes over the training data, ``>= 0``.
         batch_size: the number of examples in a step.
@@ -143,21 +157,24 @@ def fit(
     tree.check_parameters(params, "fit", "fit(model, params, optimizer, (x, target), loss, epochs)")
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     key, followers = as_key(rng), as_callbacks(callbacks)
-    train, validation = readable("fit", train), readable("fit, validation", validation)
-    parts = _parts(train, validation, validation_split, key)
+    epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
+    stream = Stream(train, epochs, CALIBRATION_EXAMPLES) if is_stream(train) else None
+    if stream is not None and validation_split:
+        raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
+    data, validation = readable("fit", stream.sample if stream else train), readable("fit, validation", validation)
+    parts = _parts(data, validation, validation_split, key)
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     if any(weights_of(part) is not None for part in parts.values()):
         check_takes_weights("fit", loss, metrics)
-    epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
     batch_size, workers = checks.size("fit", "batch_size", batch_size), checks.size("fit", "workers", workers, 0)
     augmented = {} if check_augment("fit", augment) is None else {"augment": augment}
-    steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
+    steps = UNKNOWN if stream else math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
     if store is not None or source is not None:
         fingerprint = fingerprint_of(
-            key, params, {"train": train, "validation": validation}, followers, model=layer, optimizer=optimizer,
+            key, params, {"train": data, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
             evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
@@ -173,7 +190,7 @@ def fit(
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
     begin(followers)
     first = saved.run.step
-    show = progress(steps * epochs - first) if verbose else None
+    show = progress(max((stream.steps if stream else steps * epochs) - first, 0)) if verbose else None
 
     def report(record: Record, before: Record | None) -> None:
         if show is not None:
@@ -187,17 +204,25 @@ def fit(
         with interrupts_deferrable() as deferral, np.errstate(**quiet):
             loop = Loop(
                 layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-                None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+                None if store is None else Store(store, every, fingerprint), report, deferral, steps, *saved,
             )  # fmt: skip
             loop.saved = saved.run if store == source else None
             try:
                 if not start:
                     loop.epoch_ended()
-                drawn = batches(parts["train"], batch_size, epochs, fold(key, "batches"), first, augment, workers)
+                order = fold(key, "batches")
+                if stream:
+                    drawn = in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
+                else:
+                    drawn = batches(parts["train"], batch_size, epochs, order, first, augment, workers)
                 with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
                     for batch in drawn:
                         if loop.decision.stop:
                             break
+                        if isinstance(batch, int):  # the end of a pass over a stream
+                            loop.steps = batch
+                            loop.epoch_ended()
+                            continue
                         value = loop.step(*batch)
                         if show is not None:
                             show(loop.run.step - first, f"loss {value:.4f}")
@@ -297,6 +322,15 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
         for name, part in {"train": train, "validation": validation}.items():  # one may have all weights that are not 0
             check_data(f"fit, validation_split, the {name} part", part)
     return {"train": train} | ({} if validation is None else {"validation": validation})
+
+
+def _prepared(augment: Callable[..., Any] | None, key: Key, task: Any) -> Any:
+    """A batch of a stream to train on; the end of a pass as it is."""
+    step, batch = task
+    if step is None or augment is None:
+        return batch
+    with noting_batch(step):
+        return augment(batch, augment_key(key, step))
 
 
 def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path | None]:
