@@ -60,6 +60,8 @@ PATHS: dict[str, Callable[[Any], Any]] = {
     "fashion_mnist": fn.datasets.fashion_mnist,
     "cifar10": fn.datasets.cifar10,
     "idx": fn.datasets.idx,
+    "text8": fn.datasets.text8,
+    "characters": fn.datasets.characters,
 }
 ROWS: list[tuple[Any, ...]] = [
     # Paths

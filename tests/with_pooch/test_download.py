@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import importlib
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from funcnn import datasets
-from funcnn.datasets import cifar
+from funcnn.datasets import cifar, text
 from funcnn.datasets.download import Limited
 
 MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
@@ -129,3 +130,14 @@ def test_the_other_images_are_downloaded_to_folders_of_their_own(
     cache = tmp_path / "cache" / "funcnn"
     assert sorted(file.name for file in (cache / "fashion_mnist").iterdir()) == sorted(CONTENT)
     assert (cache / "cifar10" / cifar.ARCHIVE).exists()
+
+
+def test_text8_is_downloaded(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "TEXT8_URL", MODULE.MNIST_URL)
+    monkeypatch.setattr(text, "TEXT8_SHA256", hashlib.sha256(b"a zebra at a lake...").hexdigest())
+    with zipfile.ZipFile(server / "text8.zip", "w") as archive:
+        archive.writestr("text8", b"a zebra at a lake...")
+    for _ in range(2):
+        assert [len(part) for part in datasets.text8()] == [18, 1, 1]
+        (server / "text8.zip").unlink(missing_ok=True)
+    assert (tmp_path / "cache" / "funcnn" / "text8" / "text8.zip").exists()
