@@ -107,9 +107,7 @@ def _read(file: Path, max_bytes: int | None = None) -> bytes:
                 with zipfile.ZipFile(stream) as archive:
                     members = archive.infolist()
                     if len(members) != 1:
-                        raise ValueError(
-                            f"{file} is another archive: expected one text in it, got {len(members)} files"
-                        )
+                        raise ValueError(f"{file} is another archive: expected one text, got {len(members)} files")
                     with archive.open(members[0]) as text:
                         size = members[0].file_size
                         content = text.read(size if max_bytes is None else min(size, max_bytes + 1))
