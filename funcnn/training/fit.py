@@ -7,7 +7,7 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks, terminal, tree
-from funcnn.aliases import Data, Key, Params, Rng, Tree
+from funcnn.aliases import Data, DataOrBatches, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
@@ -61,7 +61,7 @@ def fit(
     model: LayerLike,
     params: Params,
     optimizer: OptimizerLike,
-    train: Data | Iterator[Any],
+    train: DataOrBatches,
     loss: Loss,
     epochs: int,
     batch_size: int = 32,
