@@ -19,6 +19,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from funcnn import aliases, combinators, derivatives, inspect, interchange, layers, losses, protocol, training
+from funcnn import augment as augment
 from funcnn import datasets as datasets
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
@@ -69,6 +70,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Models and parameters as files", "", interchange.__all__),
         ("Plots", "plot", plot.__all__),
         ("Data sets", "datasets", datasets.__all__),
+        ("Random changes of the batches to train on", "augment", augment.__all__),
         ("Checks of layers of your own", "testing", testing.__all__),
         ("Trees of arrays", "tree", tree.__all__),
         ("Keys of random numbers", "rng", rng.__all__),

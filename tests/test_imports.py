@@ -26,7 +26,7 @@ FLOORS = [
     {"kernels"},
     {"layers"},
     {"losses"},
-    {"optim", "metrics"},
+    {"augment", "optim", "metrics"},
     {"combinators"},
     {"inspect"},
     {"interchange"},

@@ -16,6 +16,7 @@ README = Path(__file__).parents[1] / "README.md"
 # What these modules define is for reading and for other modules. What users need of it is exported above them, by
 # `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
 INSIDE = (
+    "funcnn.augment.parts",
     "funcnn.calls",
     "funcnn.checks",
     "funcnn.spellings",
@@ -23,6 +24,8 @@ INSIDE = (
     "funcnn.contract",
     "funcnn.combinators.pooled_relu",
     "funcnn.combinators.wiring",
+    "funcnn.datasets.download",
+    "funcnn.datasets.idx",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.engine.threads",
@@ -70,8 +73,11 @@ INSIDE = (
     "funcnn.testing.table",
     "funcnn.training.interrupts",
     "funcnn.training.loop",
+    "funcnn.training.prefetch",
     "funcnn.training.run",
     "funcnn.training.run_file",
+    "funcnn.training.sources",
+    "funcnn.training.stream",
     "funcnn.wrapping",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]

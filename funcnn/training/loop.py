@@ -27,6 +27,7 @@ from funcnn.training.evaluate import CheckedLoss, Metric, Record, scores
 from funcnn.training.interrupts import Deferral
 from funcnn.training.run import Callback, Decision, Fit, NonFiniteLossError, Run, decide
 from funcnn.training.run_file import save_run
+from funcnn.training.stream import UNKNOWN
 
 __all__ = ["Loop", "Store", "attach"]
 
@@ -53,6 +54,7 @@ class Loop:
         store: where to save the run.
         report: called with each record and the one before it, before the callbacks.
         deferral: surrounds what Ctrl-C may not interrupt.
+        steps: the number of steps in an epoch.
         run: where the loop starts.
         history: the records before that.
         seconds: how long the run has been going on before that.
@@ -72,6 +74,7 @@ class Loop:
     store: Store | None
     report: Callable[[Record, Record | None], None]
     deferral: Deferral
+    steps: int
     run: Run
     history: list[Record]
     seconds: float = 0.0
@@ -79,7 +82,6 @@ class Loop:
 
     def __post_init__(self) -> None:
         examples = check_data("fit", self.parts["train"])
-        self.steps = math.ceil(examples / self.batch_size)
         # Random examples: the first ones may all be of one class.
         self.sample = generator(fold(self.key, "calibrate")).permutation(examples)[:CALIBRATION_EXAMPLES]
         # Those that are not finite at first, such as the rate of the last step before there was one.
@@ -209,8 +211,9 @@ class Loop:
         """Attach the result to the error, save the run, and tell the callbacks."""
         attach(error, result)
         if run.step > self.first and not isinstance(error, NonFiniteLossError):
+            of_all = "" if self.steps == UNKNOWN else f" of {self.steps * self.epochs}"
             error.add_note(
-                f"fit: what training had reached after step {run.step} of {self.steps * self.epochs} is in this "
+                f"fit: what training had reached after step {run.step}{of_all} is in this "
                 "error's .result: parameters, optimizer state and history"
             )
         # The file may be newer than the last evaluation.

@@ -61,6 +61,11 @@ PATHS: dict[str, Callable[[Any], Any]] = {
     "keras_names": lambda path: fn.keras_names(DENSE, path),
     "image_folder": lambda path: fn.datasets.image_folder(path, 2),
     "mnist": fn.datasets.mnist,
+    "fashion_mnist": fn.datasets.fashion_mnist,
+    "cifar10": fn.datasets.cifar10,
+    "idx": fn.datasets.idx,
+    "text8": fn.datasets.text8,
+    "characters": fn.datasets.characters,
 }
 ROWS: list[tuple[Any, ...]] = [
     # Paths

@@ -529,9 +529,10 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock of the training loop, a list of one number; its time changes only when a test sets it."""
-    now = [0.0]
-    monkeypatch.setattr(sys.modules["funcnn.training.fit"], "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    """The clock of the progress line, a list of one number; its time changes only when a test sets it. No tqdm."""
+    now, module = [0.0], sys.modules["funcnn.training.progress"]  # the attribute of that name is the function
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     return now
 
 
