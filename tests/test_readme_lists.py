@@ -25,6 +25,7 @@ INSIDE = (
     "funcnn.combinators.wiring",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
+    "funcnn.engine.shards",
     "funcnn.engine.threads",
     "funcnn.inspect.per_example",
     "funcnn.interchange.archive",
@@ -60,8 +61,10 @@ INSIDE = (
     "funcnn.testing.table",
     "funcnn.training.interrupts",
     "funcnn.training.loop",
+    "funcnn.training.ranks",
     "funcnn.training.run",
     "funcnn.training.run_file",
+    "funcnn.training.sharded",
     "funcnn.wrapping",
 )
 ALL_MODULES = ["funcnn", *(info.name for info in pkgutil.walk_packages(funcnn.__path__, "funcnn."))]

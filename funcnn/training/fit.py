@@ -10,8 +10,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -21,12 +22,13 @@ from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
-from funcnn.protocol import LayerLike, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.rng import as_key, fold
 from funcnn.training.batching import batches, check_data, split, weights_of
 from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import Loop, Store, attach
+from funcnn.training.ranks import digest_of, on_all_ranks, ranks_of
 from funcnn.training.run import (
     Callback,
     CallbackLike,
@@ -39,10 +41,15 @@ from funcnn.training.run import (
     first_states,
 )
 from funcnn.training.run_file import fingerprint_of, load_run
+from funcnn.training.sharded import sharded_batches
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
 
 __all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
 
 
+@on_all_ranks
 @explained
 def fit(
     model: LayerLike,
@@ -64,6 +71,8 @@ def fit(
     checkpoint: str | Path | None = None,
     every: int = 1,
     resume: str | Path | None = None,
+    *,
+    comm: Intracomm | None = None,
 ) -> Fit:
     """Train a model and record its losses and metrics.
 
@@ -102,6 +111,10 @@ def fit(
             and for callbacks that are functions. A run that a callback with a state has stopped is not trained on.
             Functions of your own are compared by name, not by what they do; and where ``evaluate_every`` is not 1, the
             record of the last epoch of a run stays if it goes on for more.
+        comm: a communicator of mpi4py whose ranks train together, ``MPI.COMM_WORLD``; all call ``fit`` with the same
+            arguments, and each computes a shard of each batch and of each evaluation. The result is the same on all
+            ranks and, to rounding, for any number of them; ``distributed.value_and_grad`` says more. Rank 0 alone
+            prints, calls the callbacks, whose decisions all follow, and reads and writes the files.
 
     Returns:
         ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
@@ -119,7 +132,8 @@ def fit(
             loss or a metric takes no weights where the data have some.
         ValueError: lengths differ, there is no example, a number is out of range, weights are negative, not finite or
             all zero, both kinds of validation data are given, ``start`` is not the step of ``opt_state``, or the file
-            holds another run; the message says in what it differs.
+            holds another run, or the ranks differ; the message says in what.
+        RankError: another rank has raised an error or has ended.
         FileNotFoundError: there is no file to resume, or no folder for the checkpoint.
         BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
@@ -136,6 +150,9 @@ def fit(
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     key, followers = as_key(rng), as_callbacks(callbacks)
     parts = _parts(train, validation, validation_split, key)
+    ranks = None if comm is None else ranks_of("fit", comm)
+    if ranks is not None and ranks.rank:  # rank 0 reads, writes, prints and calls the callbacks for all
+        checkpoint, every, resume, verbose, followers = None, 1, None, False, ()
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     if any(weights_of(part) is not None for part in parts.values()):
@@ -145,7 +162,7 @@ def fit(
     batch_size = checks.size("fit", "batch_size", batch_size)
     steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
-    if store is not None or source is not None:
+    if store is not None or source is not None or ranks is not None:
         fingerprint = fingerprint_of(
             key, params, {"train": train, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
@@ -161,6 +178,10 @@ def fit(
         saved = load_run(source, fingerprint, params, known, followers)
         if saved.run.step > steps * epochs:
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+    if ranks is not None:
+        ranks.check_same("fit", _digest(layer, params, fingerprint, epochs, start))
+        saved = ranks.from_first("run", lambda: saved)
+        saved = saved if followers else saved._replace(run=saved.run._replace(states=()))
     first = saved.run.step
     show = progress(steps * epochs - first) if verbose else None
 
@@ -176,13 +197,14 @@ def fit(
         with interrupts_deferrable() as deferral, np.errstate(**quiet):
             loop = Loop(
                 layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-                None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+                None if store is None else Store(store, every, fingerprint), report, deferral, *saved, ranks=ranks,
             )  # fmt: skip
             loop.saved = saved.run if store == source else None
             try:
                 if not start:
                     loop.epoch_ended()
-                for batch in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
+                stream = batches if ranks is None else partial(sharded_batches, ranks)
+                for batch in stream(parts["train"], batch_size, epochs, fold(key, "batches"), first):
                     if loop.decision.stop:
                         break
                     value = loop.step(*batch)
@@ -340,6 +362,13 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
         for name, part in {"train": train, "validation": validation}.items():  # one may have all weights that are not 0
             check_data(f"fit, validation_split, the {name} part", part)
     return {"train": train} | ({} if validation is None else {"validation": validation})
+
+
+def _digest(layer: Layer, params: Params, fingerprint: Mapping[str, str], epochs: int, start: int) -> dict[str, str]:
+    """What ranks must have in common, by path; rank 0 alone needs callbacks."""
+    digest = digest_of(layer, {"params": params}, epochs=epochs, start=start)
+    replaced = ("model", "initial parameters", "callbacks with a state")
+    return digest | {name: text for name, text in fingerprint.items() if name not in replaced}
 
 
 def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path | None]:
