@@ -138,16 +138,16 @@ class Ranks:
 
     def check_same(self, kind: str, digest: Mapping[str, str]) -> None:
         """Raise the same error on all ranks, with the first path, unless all have the same texts by path."""
-        if len(set(self.exchange("checksum", crc32(repr(digest).encode())))) == 1:
+        if len(set(self.exchange(f"the start of {kind}", crc32(repr(digest).encode())))) == 1:
             return
-        first, *others = self.exchange("paths", dict(digest))
+        first, *others = self.exchange(f"the paths of {kind}", dict(digest))
         for rank, other in enumerate(others, 1):
             for path in {**first, **other}:
-                if first.get(path) != other.get(path):
-                    here, there = (
-                        f"{found.get(path, 'missing')} on rank {n}" for found, n in ((first, 0), (other, rank))
+                here, there = first.get(path, "nothing"), other.get(path, "nothing")
+                if here != there:
+                    raise ValueError(
+                        f"{kind}: the ranks differ in {path}: {here} on rank 0, {there} on rank {rank}; {SAME}"
                     )
-                    raise ValueError(f"{kind}: the ranks differ in {path}: {here}, {there}; {SAME}")
 
     def summed(self, params: Params, grads: Params) -> Params:
         """The sums of gradients over all ranks: one flat buffer for each dtype, and one all-reduce in place.
@@ -233,11 +233,13 @@ def digest_of(layer: Layer, trees: Mapping[str, Tree], **others: Any) -> dict[st
         trees: trees of arrays by name.
         others: functions by name.
     """
-    digest = {
-        below(name, path): f"{np.asarray(leaf).dtype}{np.shape(leaf)}, checksum {checksum(leaf):08x}"
-        for name, arrays in trees.items()
-        for path, leaf in tree.flatten(arrays).items()
-    }
+    digest: dict[str, str] = {}
+    for name, arrays in trees.items():  # in the order of the layers
+
+        def add(path: str, leaf: Any, name: str = name) -> None:
+            digest[below(name, path)] = f"{leaf.dtype}{leaf.shape}, checksum {checksum(leaf):08x}"
+
+        tree.map_with_path(add, arrays)
     digest |= {below("model", path): text_of(inner) for path, inner in every_layer(layer) if not inner.children}
     return digest | {name: text_of(value) for name, value in others.items()}
 
