@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 import funcnn as fn
 
-COMM, FOLDER = MPI.COMM_WORLD, Path(sys.argv[1])
+COMM, FOLDER = MPI.COMM_WORLD, Path(*sys.argv[1:2])
 RANK = COMM.rank
 X, TARGET = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32), np.arange(8) % 3
 
