@@ -1,5 +1,6 @@
 """A fault on one rank is an error on all ranks, which says what it is; and no job hangs when a rank is gone."""
 
+import json
 import time
 from pathlib import Path
 
@@ -45,10 +46,11 @@ ON_ONE = {
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str]:
     """What each rank says to each fault."""
-    done = run(2, FOLDER / "faults.py", tmp_path_factory.mktemp("faults"))
+    folder = tmp_path_factory.mktemp("faults")
+    done = run(2, FOLDER / "faults.py", folder)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split("@", 2) for line in done.stdout.splitlines() if line]
-    return {(fault, int(rank)): text for fault, rank, text in lines}
+    texts = {rank: json.loads((folder / f"said{rank}.json").read_text(encoding="utf-8")) for rank in range(2)}
+    return {(fault, rank): text for rank, by_fault in texts.items() for fault, text in by_fault.items()}
 
 
 @pytest.mark.parametrize("fault", BY_FAULT)
