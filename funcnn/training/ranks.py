@@ -66,9 +66,11 @@ def ranks_of(kind: str, comm: Intracomm) -> Ranks:
     except ImportError as error:
         message = f'{kind}: several ranks need mpi4py and an MPI library: pip install "funcnn[mpi]"'
         raise ModuleNotFoundError(message, name="mpi4py") from error
-    if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
-        expected = f"{kind}: expected comm as a communicator of mpi4py, such as MPI.COMM_WORLD"
-        raise TypeError(f"{expected}, got {'COMM_NULL' if comm == MPI.COMM_NULL else checks.what(comm)}")
+    expected = f"{kind}: expected comm as a communicator of mpi4py, such as MPI.COMM_WORLD"
+    if not isinstance(comm, MPI.Intracomm):
+        raise TypeError(f"{expected}, got {checks.what(comm)}")
+    if comm == MPI.COMM_NULL:
+        raise TypeError(f"{expected}, got COMM_NULL, which has no ranks")
     found: Any = comm.Get_attr(_keyval())
     if found is None:
         found = Ranks(comm)

@@ -55,7 +55,7 @@ def loss_and_grads(
     """
     x, target, weights = batch
     key = None if rng is None else as_key(rng)
-    shard = _shard(ranks, x, key, equal)
+    shard = _shard(ranks, x, key, weights is None, equal)
     exchange = _exchange(ranks) if whole_batch and ranks.size > 1 else None
     apply: Any = layer.apply
     if exchange is not None and not declared(apply, "forward") and not declared(apply, "per_example"):
@@ -67,10 +67,10 @@ def loss_and_grads(
     return value, ranks.summed(params, grads)
 
 
-def _shard(ranks: Ranks, x: Tree, key: Key | None, equal: bool) -> Shard:
+def _shard(ranks: Ranks, x: Tree, key: Key | None, unweighted: bool, equal: bool) -> Shard:
     """Where this rank's examples stand in the batch of all."""
     count = check_examples("distributed", (x,), least=0)
-    lengths, keys = zip(*ranks.exchange("step", (count, key)), strict=True)
+    lengths, keys, unweighted_too = zip(*ranks.exchange("step", (count, key, unweighted)), strict=True)
     if equal and len(set(lengths)) > 1:
         raise ValueError(
             f"distributed: the shards have different lengths, {lengths} by rank; they must be equal, as shard(batch, "
@@ -81,6 +81,8 @@ def _shard(ranks: Ranks, x: Tree, key: Key | None, equal: bool) -> Shard:
             f"distributed: the ranks have different keys, {keys} by rank; pass the same rng on all ranks, such as "
             "(seed, step); each draws for its own examples"
         )
+    if len(set(unweighted_too)) > 1:
+        raise ValueError("distributed: some ranks have weights and others have none; pass them on all ranks")
     return Shard(sum(lengths[: ranks.rank]), count, () if key is None else (len(key),))
 
 
@@ -100,10 +102,8 @@ def _whole_loss(
     """The loss of the outputs of all ranks, and this rank's part of its gradient."""
     if ranks.size == 1:
         return loss(y, target, weights)
-    ys, targets, all_weights = zip(*ranks.exchange("loss", (y, target, weights)), strict=True)
-    if any(w is None for w in all_weights) and any(w is not None for w in all_weights):
-        raise ValueError("distributed: some ranks have weights and others have none; pass them on all ranks")
-    value, dy = loss(join(ys), join(targets), join(all_weights))
+    found = ranks.exchange("loss", (y, target, weights))
+    value, dy = loss(*(join(parts) for parts in zip(*found, strict=True)))
     return value, tree.map(lambda leaf: leaf[shard.first : shard.first + shard.examples], dy)
 
 

@@ -205,8 +205,8 @@ def report(one: dict[str, Any], two: dict[str, Any], fitted: dict[str, Costs]) -
     lines = [
         f"latency {1e6 * some.latency:.1f} us, bandwidth {some.bandwidth / 1e9:.2f} GB/s, "
         f"exchange {1e6 * some.exchange:.0f} us, loss {1e9 * some.loss:.0f} ns an example",
-        f"{'model':<8} {'parameters':>11} {'1 rank':>9} {'2 ranks':>9} {'model says':>11} {'wait':>5} {'weak':>6} {'strong':>7}   "
-        f"weak efficiency at 16, 128, 1,024 ranks",
+        f"{'model':<8} {'parameters':>11} {'1 rank':>9} {'2 ranks':>9} {'model says':>11} {'wait':>5} {'weak':>6} "
+        f"{'strong':>7}   weak efficiency at 16, 128, 1,024 ranks",
     ]
     for name, cost in fitted.items():
         before, after = one["steps"][name][str(BATCH)], two["steps"][name][str(BATCH)]

@@ -20,6 +20,10 @@ BY_FAULT = {
     "shards": "ValueError: distributed: the shards have different lengths, (4, 3) by rank; they must be equal",
     "rng": "ValueError: distributed: the ranks have different keys, ((7, 0), (7, 1)) by rank; pass the same rng",
     "weights": "ValueError: distributed: some ranks have weights and others have none",
+    "communicator": "TypeError: distributed.value_and_grad: expected comm as a communicator of mpi4py, such as "
+    "MPI.COMM_WORLD, got an array",
+    "no communicator": "TypeError: distributed.shard: expected comm as a communicator of mpi4py, such as "
+    "MPI.COMM_WORLD, got COMM_NULL, which has no ranks",
     "shard": "ValueError: distributed.shard: expected a number of examples that 2 ranks divide, got 7; choose",
     "order": "RuntimeError: all ranks must make the same calls in the same order, but there is rank 0 at 'the start of "
     "fit', rank 1 at 'the start of distributed.value_and_grad'",
