@@ -84,7 +84,7 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "rng": lambda: step(rng=(7, RANK)),
     "weights": lambda: step(weights=[None, np.ones(4)][RANK]),
     "communicator": lambda: fn.distributed.value_and_grad(network(), fn.mean_squared_error, np.ones(2)),  # type: ignore[arg-type]
-    "no communicator": lambda: fn.distributed.shard((X, TARGET), MPI.COMM_NULL),
+    "no communicator": lambda: fn.distributed.shard((X, TARGET), COMM.Split(MPI.UNDEFINED)),
     "forward": lambda: step(network(layer=failing("forward", 1))),
     "backward": lambda: step(network(layer=failing("backward", 1))),
     "backward on rank 0": lambda: step(network(layer=failing("backward", 0))),

@@ -21,7 +21,7 @@ BY_FAULT = {
     "rng": "ValueError: distributed: the ranks have different keys, ((7, 0), (7, 1)) by rank; pass the same rng",
     "weights": "ValueError: distributed: some ranks have weights and others have none",
     "communicator": "TypeError: distributed.value_and_grad: expected comm as a communicator of mpi4py, such as "
-    "MPI.COMM_WORLD, got an array",
+    "MPI.COMM_WORLD, got a ndarray",
     "no communicator": "TypeError: distributed.shard: expected comm as a communicator of mpi4py, such as "
     "MPI.COMM_WORLD, got COMM_NULL, which has no ranks",
     "shard": "ValueError: distributed.shard: expected a number of examples that 2 ranks divide, got 7; choose",
