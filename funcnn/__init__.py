@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from funcnn import aliases, combinators, derivatives, inspect, interchange, layers, losses, protocol, training
 from funcnn import augment as augment
 from funcnn import datasets as datasets
+from funcnn import distributed as distributed
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
 from funcnn import optim as optim
@@ -64,6 +65,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Schedules: step -> rate, wherever a rate is taken", "", schedules.__all__),
         ("Training and prediction", "", training.__all__),
         ("Callbacks of fit", "callbacks", callbacks.__all__),
+        ("Training on many machines, with MPI", "distributed", distributed.__all__),
         ("Derivatives of each example, Jacobians, curvature", "", derivatives.__all__),
         ("Metrics", "metrics", metrics.__all__),
         ("Looking inside a model, and changing it", "", inspect.__all__),

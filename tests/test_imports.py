@@ -31,13 +31,13 @@ FLOORS = [
     {"inspect"},
     {"interchange"},
     {"training"},  # its callbacks save checkpoints
-    {"derivatives"},
+    {"derivatives", "distributed"},
     {"datasets", "plot", "testing"},
     {"__init__"},
 ]
 """From the ground up, as in DESIGN.md. A room imports from lower floors, and from itself."""
 
-HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL", "h5py", "safetensors", "keras"}
+HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL", "h5py", "safetensors", "keras", "mpi4py"}
 
 
 PACKAGES = sorted(file for file in FILES if file.name == "__init__.py")

@@ -21,7 +21,7 @@ import numpy as np
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
-from funcnn.engine import threads
+from funcnn.engine import shards, threads
 from funcnn.engine.memory import empty_like
 from funcnn.protocol import Layer, Vjp, declared, elements_of
 from funcnn.rng import as_key, fold
@@ -153,12 +153,13 @@ def in_microbatches(
         ``(y, pull)``, the output of the whole batch and ``pull(dy, input_grad) -> (grads, dx)``.
     """
     keys = [key] * len(xs) if key is None or len(xs) == 1 else [fold(key, number) for number in range(len(xs))]
-    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0])
     ends, whole = _ends(xs), xs[0] if len(xs) == 1 else None
+    places = [] if len(xs) == 1 else shards.cut([len(_leaves(x)[0]) for x in xs], key)
+    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0], places)
 
     def pull(dy: Any, input_grad: Any) -> tuple[Params, Any]:
         parts = _split(dy, ends)
-        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole)
+        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole, places)
         return added([grads for grads, _ in pulled]), join([dx for _, dx in pulled])
 
     return join([y for y, _ in done]), pull
@@ -206,7 +207,7 @@ def gathered(apply: Callable[..., Any]) -> Forward:
             y, vjp = apply(params, join(xs), parts[0][1])
             return [(part, vjp) for part in split_like(y, xs)]
 
-        y, vjp = yield AllReduce((x, key), on_all)
+        y, vjp = yield AllReduce((x, shards.whole_key(key)), on_all)
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             def pull(parts: list[Any]) -> list[tuple[Params, Any]]:
@@ -367,12 +368,13 @@ def filled(dx: Tree, x: Tree) -> Tree:
     return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx
 
 
-def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
+def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None, places: Sequence[shards.Shard | None] = ()) -> list[T]:
     """Run the microbatches' coroutines side by side, from one all-reduce to the next, to their ends.
 
     Args:
         coroutines: one for each microbatch; all of them reach the same all-reduces.
         x: the batch; NumPy's buffers are made short for images.
+        places: where each of several microbatches stands in a batch that is computed in shards.
 
     Returns:
         What they returned, in order.
@@ -382,14 +384,15 @@ def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
             return [run_one(coroutines[0])]
         return [copy_context().run(_with_short_buffers, coroutines[0])]
     received: Sequence[Any] = [None] * len(coroutines)
+    places = places or received
     while True:
         # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
-        reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, received, strict=True)])
+        reached = threads.run([partial(_advance, *task) for task in zip(coroutines, received, places, strict=True)])
         first, received = reached[0], []
         if isinstance(first, _Done):
             return [done.value for done in reached]
         try:
-            received = first.combine([request.value for request in reached])
+            received = shards.combined(first.combine, [request.value for request in reached])
         except Exception as error:
             # Raised where the first microbatch waits, the error gets its path on the way out.
             coroutines[0].throw(error)
@@ -410,7 +413,7 @@ def run_one(coroutine: Coroutine[T]) -> T:
             request = coroutine.send(received)
             received = None  # what was received is used up, and must not stay alive while the next layer runs
             try:
-                (received,) = request.combine([request.value])
+                (received,) = shards.combined(request.combine, [request.value])
             except Exception as error:
                 coroutine.throw(error)
     except StopIteration as stop:
@@ -424,9 +427,10 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _advance(coroutine: Coroutine[T], received: Any) -> AllReduce | _Done:
+def _advance(coroutine: Coroutine[T], received: Any, place: shards.Shard | None) -> AllReduce | _Done:
     """Let a coroutine run to its next all-reduce, or to its end; a microbatch is not cut again inside."""
     np.setbufsize(UFUNC_BUFFER)
+    shards.enter(place)
     _cut.set(lambda x: [x])
     try:
         return coroutine.send(received)

@@ -16,6 +16,7 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
+from funcnn.engine import shards
 from funcnn.initializers import InitializerLike, glorot_uniform, zeros
 from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention_gradients
 from funcnn.kernels.rotary import rotated, waves
@@ -30,7 +31,7 @@ from funcnn.layers.trees import (
     sequence,
 )  # fmt: skip
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
-from funcnn.rng import as_key, check_rng, fold, generator
+from funcnn.rng import as_key, check_rng, fold
 from funcnn.wording import shown
 
 __all__ = ["attention", "multi_head_attention"]
@@ -59,7 +60,7 @@ class Options(NamedTuple):
         scale = 1 / math.sqrt(width) if self.scale is None else self.scale
         kept = None
         if rng is not None and self.rate:
-            kept = generator(rng).random((batch, heads, queries, keys), np.float32) >= self.rate
+            kept = shards.uniform(rng, (batch, heads, queries, keys)) >= self.rate
         y, attended = attend(q, k, v, scale, allowed, bias, kept, self.rate)
         return y, lambda dy, bias_gradient=False: attention_gradients(dy, attended, bias_gradient)
 

@@ -189,11 +189,12 @@ def evaluate(
 
 
 def scores(
-    model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int
-) -> Record:
-    """The same with arguments that are checked already."""
+    model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int,
+    outputs: Callable[[LayerLike, Params, Tree, int], Tree] = predict,
+) -> Record:  # fmt: skip
+    """The same with arguments that are checked already, and ``outputs`` in place of ``predict``."""
     x, target, weights = data[0], tree.map(np.asarray, data[1]), weights_of(data)
-    y = predict(model, params, x, batch_size)
+    y = outputs(model, params, x, batch_size)
     # The loss comes first: if it is NaN, a metric may raise an error.
     found = {"loss": loss(y, target, weights)[0]}
     for key, metric in metrics.items():

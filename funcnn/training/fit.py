@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
-from funcnn.protocol import LayerLike, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.rng import as_key, fold
 from funcnn.training.batching import (
     augment_key,
@@ -37,6 +37,7 @@ from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import CALIBRATION_EXAMPLES, Loop, Store, attach
 from funcnn.training.prefetch import in_order
 from funcnn.training.progress import progress
+from funcnn.training.ranks import digest_of, on_all_ranks, ranks_of
 from funcnn.training.run import (
     Callback,
     CallbackLike,
@@ -50,12 +51,17 @@ from funcnn.training.run import (
     first_states,
 )
 from funcnn.training.run_file import fingerprint_of, load_run
+from funcnn.training.sharded import sharded_batches
 from funcnn.training.sources import readable
 from funcnn.training.stream import UNKNOWN, Stream, is_stream
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
 
 __all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
 
 
+@on_all_ranks
 @explained
 def fit(
     model: LayerLike,
@@ -79,6 +85,8 @@ def fit(
     resume: str | Path | None = None,
     augment: Callable[..., Any] | None = None,
     workers: int = 0,
+    *,
+    comm: Intracomm | None = None,
 ) -> Fit:
     """Train a model and record its losses and metrics.
 
@@ -124,6 +132,10 @@ def fit(
         augment: ``augment(batch, rng) -> batch``, for each batch to train on, as in ``batches``: one of
             ``funcnn.augment``, for example. Evaluations are on the data as they are.
         workers: the number of threads that read and augment batches ahead of training, ``>= 0``. It changes no bit.
+        comm: a communicator of mpi4py whose ranks train together, ``MPI.COMM_WORLD``; all call ``fit`` with the same
+            arguments, and each computes a shard of each batch and of each evaluation. The result is the same on all
+            ranks and, to rounding, for any number of them; ``distributed.value_and_grad`` says more. Rank 0 alone
+            prints, calls the callbacks, whose decisions all follow, and reads and writes the files.
 
     Returns:
         ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
@@ -141,7 +153,8 @@ def fit(
             loss or a metric takes no weights where the data have some.
         ValueError: lengths differ, there is no example, a number is out of range, weights are negative, not finite or
             all zero, both kinds of validation data are given, ``start`` is not the step of ``opt_state``, or the file
-            holds another run; the message says in what it differs.
+            holds another run, or the ranks differ; the message says in what.
+        RankError: another rank has raised an error or has ended.
         FileNotFoundError: there is no file to resume, or no folder for the checkpoint.
         BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
@@ -161,8 +174,13 @@ def fit(
     stream = Stream(train, epochs, CALIBRATION_EXAMPLES) if is_stream(train) else None
     if stream is not None and validation_split:
         raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
+    if stream is not None and comm is not None:
+        raise ValueError("fit: comm needs data that can be indexed, of which each rank reads its shards, got an iterator")
     data, validation = readable("fit", stream.sample if stream else train), readable("fit, validation", validation)
     parts = _parts(data, validation, validation_split, key)
+    ranks = None if comm is None else ranks_of("fit", comm)
+    if ranks is not None and ranks.rank:  # rank 0 reads, writes, prints and calls the callbacks for all
+        checkpoint, every, resume, verbose, followers = None, 1, None, False, ()
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     if any(weights_of(part) is not None for part in parts.values()):
@@ -172,7 +190,7 @@ def fit(
     augmented = {} if check_augment("fit", augment) is None else {"augment": augment}
     steps = UNKNOWN if stream else math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
-    if store is not None or source is not None:
+    if store is not None or source is not None or ranks is not None:
         fingerprint = fingerprint_of(
             key, params, {"train": data, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
@@ -189,6 +207,10 @@ def fit(
         if saved.run.step > steps * epochs:
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
     begin(followers)
+    if ranks is not None:
+        ranks.check_same("fit", _digest(layer, params, fingerprint, epochs, start))
+        saved = ranks.from_first("run", lambda: saved)
+        saved = saved if followers else saved._replace(run=saved.run._replace(states=()))
     first = saved.run.step
     show = progress(max((stream.steps if stream else steps * epochs) - first, 0)) if verbose else None
 
@@ -205,6 +227,7 @@ def fit(
             loop = Loop(
                 layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
                 None if store is None else Store(store, every, fingerprint), report, deferral, steps, *saved,
+                ranks=ranks,
             )  # fmt: skip
             loop.saved = saved.run if store == source else None
             try:
@@ -214,7 +237,8 @@ def fit(
                 if stream:
                     drawn = in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
                 else:
-                    drawn = batches(parts["train"], batch_size, epochs, order, first, augment, workers)
+                    cut = batches if ranks is None else partial(sharded_batches, ranks)
+                    drawn = cut(parts["train"], batch_size, epochs, order, first, augment, workers)
                 with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
                     for batch in drawn:
                         if loop.decision.stop:
@@ -331,6 +355,13 @@ def _prepared(augment: Callable[..., Any] | None, key: Key, task: Any) -> Any:
         return batch
     with noting_batch(step):
         return augment(batch, augment_key(key, step))
+
+
+def _digest(layer: Layer, params: Params, fingerprint: Mapping[str, str], epochs: int, start: int) -> dict[str, str]:
+    """What ranks must have in common, by path; rank 0 alone needs callbacks."""
+    digest = digest_of(layer, {"params": params}, epochs=epochs, start=start)
+    replaced = ("model", "initial parameters", "callbacks with a state")
+    return digest | {name: text for name, text in fingerprint.items() if name not in replaced}
 
 
 def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path | None]:
