@@ -125,7 +125,7 @@ def sharded_batches(
     ranks: Ranks, data: Data, batch_size: int, epochs: int, rng: Rng, start: int,
     augment: Callable[..., Any] | None = None, workers: int = 0,
 ) -> Iterator[Any]:  # fmt: skip
-    """This rank's shards of the batches that ``batches`` makes; no others are read, unless whole batches are augmented."""
+    """This rank's shards of the batches that ``batches`` makes; whole batches are read only if they are augmented."""
 
     def part(n: int) -> slice:
         return slice(*bounds(n, ranks))
