@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -42,17 +42,18 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
 
     The network sees X as it is. Columns of different scales are to be scaled first, as for ``MLPClassifier``:
     ``make_pipeline(StandardScaler(), NetworkClassifier())``. X of float32 is computed in float32, X of float64 in
-    float64, and whole numbers as floats unless the model takes whole numbers only.
+    float64, and whole numbers as floats unless the model takes whole numbers only. In a worker of joblib or Dask a call
+    has one thread, unless ``FUNCNN_NUM_THREADS`` is set.
 
     Args:
         model: a function of the shape of an example, ``(features,)`` for rows and ``(height, width, channels)`` for
-            images, that returns a layer; the number of classes is passed to its second argument or to one that is
-            called ``outputs``, if it has one. Or a layer, whose last axis is one output for each class; for two classes
-            a single output will do, that of the second. A layer that was fitted is not changed.
+            images, that returns a layer; if it takes a second argument, or one called ``outputs``, that is the number
+            of classes. Or a layer that has an output for each class, or a single one, that of the second class, for two
+            classes. By default ``fn.sklearn.mlp()``, a hidden layer of 100 units.
         loss: a loss of these outputs; by default ``softmax_cross_entropy``, and ``sigmoid_cross_entropy`` for a single
             output and for several labels. Labels are numbered in the order of ``classes_``. Outputs are logits, except
             for ``binary_cross_entropy``, ``categorical_cross_entropy`` and ``negative_log_likelihood``.
-        optimizer: ``adam(1e-3)``, for example, or a pair of your own.
+        optimizer: ``fn.adam(3e-3)`` by default, or a pair of your own.
         epochs: the number of passes of ``fit`` over the data.
         batch_size: the number of examples in a step.
         callbacks: as those of ``fn.fit``, ``[fn.callbacks.early_stopping("validation_loss", 5)]`` for example.
@@ -74,8 +75,9 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         n_outputs_: the number of classes, or of labels.
 
     Example:
+        >>> import funcnn as fn
         >>> x, y = np.array([[0.0], [0.2], [0.8], [1.0]]), ["low", "low", "high", "high"]
-        >>> classifier = NetworkClassifier(optimizer=adam(0.1), epochs=20, random_state=0).fit(x, y)
+        >>> classifier = NetworkClassifier(optimizer=fn.adam(0.1), epochs=20, random_state=0).fit(x, y)
         >>> classifier.predict([[0.1], [0.9]]).tolist(), classifier.classes_.tolist()
         (['low', 'high'], ['high', 'low'])
     """
@@ -112,7 +114,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         self.class_weight = class_weight
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network, or with ``warm_start`` the one that there is.
 
         Args:
@@ -139,7 +141,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         self.classes_, self._several, self.n_outputs_ = classes, several, len(classes)
         return self._train(X, *self._numbered(X, y, sample_weight), fresh=not going_on)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train the network for one more epoch, with these data alone, and with the optimizer's state.
 
         Args:
@@ -163,22 +165,8 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             )
         X, y = self._read(X, y, reset=fresh)
         found, y, several = _classes_of(y)
-        known = found if several else self.classes_ if not fresh else classes
-        if known is None:
-            raise ValueError("NetworkClassifier: classes must be passed on the first call to partial_fit")
-        known = np.unique(known)
-        if not fresh and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"NetworkClassifier: partial_fit got the classes {np.unique(classes)}, and before {self.classes_}"
-            )
-        if not fresh and (several != self._several or len(known) != self.n_outputs_):
-            raise ValueError(f"NetworkClassifier: y is of another kind than in the fit before, {self._target}")
-        if unseen := sorted({*found.tolist()} - {*known.tolist()}):
-            raise ValueError(
-                f"NetworkClassifier: y has the labels {unseen}, which are not among the classes {known}; pass all "
-                "classes on the first call to partial_fit"
-            )
-        self.classes_, self._several, self.n_outputs_ = known, several, len(known)
+        classes = self._all_classes(found, several, classes, fresh)
+        self.classes_, self._several, self.n_outputs_ = classes, several, len(classes)
         return self._train(X, *self._numbered(X, y, sample_weight), fresh=fresh, partial=True)
 
     def predict(self, X: Any) -> Array:
@@ -220,6 +208,24 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             p = sigmoid(y) if self._several or self._has_one_output else softmax(y)
         return np.concatenate([1 - p, p], axis=1) if self._has_one_output else p
 
+    def _all_classes(self, found: Array, several: bool, given: Any, fresh: bool) -> Array:
+        """The classes of ``partial_fit``, of which y may lack some, or an error if y or the call has others."""
+        if fresh and given is None and not several:
+            raise ValueError("NetworkClassifier: classes must be passed on the first call to partial_fit")
+        known: Array = self.classes_ if not fresh else found if several else np.unique(given)
+        if not fresh and several != self._several:
+            raise ValueError(
+                f"NetworkClassifier: y is of another kind than in the fit before, which had {self._target}"
+            )
+        if given is not None and not np.array_equal(np.unique(given), known):
+            raise ValueError(f"NetworkClassifier: expected the classes {shown(known.tolist())}, got {shown(given)}")
+        if unseen := sorted({*found.tolist()} - {*known.tolist()}):
+            raise ValueError(
+                f"NetworkClassifier: y has the labels {unseen}, which are not among the classes "
+                f"{shown(known.tolist())}; pass all classes on the first call to partial_fit"
+            )
+        return known
+
     @property
     def _has_one_output(self) -> bool:
         """Whether the model has a single output for two classes, that of the second."""
@@ -248,9 +254,10 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
 
     def _loss_and_target(self, y: Array) -> tuple[Loss, Array]:
         """The loss, and the target as it takes it."""
-        if self._several or self._has_one_output:
-            return self.loss or sigmoid_cross_entropy, y.reshape(len(y), -1).astype(np.float32)
-        return self.loss or softmax_cross_entropy, y
+        binary = self._several or self._has_one_output
+        default = sigmoid_cross_entropy if binary else softmax_cross_entropy
+        target = y.reshape(len(y), -1).astype(np.float32) if binary else y
+        return default if self.loss is None else self.loss, target
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -43,8 +43,9 @@ def mlp(hidden: int | Sequence[int] = (100,), activation: Any = "relu", rate: fl
     Example:
         >>> mlp((64, 32))((8,), outputs=3)
         serial(dense(64, activation='relu'), dense(32, activation='relu'), dense(3))
-        >>> NetworkClassifier().set_params(model__hidden=64).model
-        mlp(64)
+        >>> import funcnn as fn
+        >>> fn.sklearn.NetworkClassifier().set_params(model__hidden=64).model
+        mlp(hidden=64)
     """
     several: Any = hidden if isinstance(hidden, tuple | list | np.ndarray) else (hidden,)
     units = [checks.size("mlp", "hidden", size) for size in several]

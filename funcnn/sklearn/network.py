@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import joblib
 import numpy as np
@@ -63,7 +63,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
                 found.update(nested(name, self._given(name)))
         return found
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: Any) -> Self:
         """Set arguments of the constructor, and arguments of the calls that made them: ``optimizer__rate=1e-2``.
 
         Args:
@@ -108,12 +108,14 @@ class Network(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X has examples of shape {X.shape[1:]}, but {name} is expecting {self._shape} as input")
         return X
 
-    def _train(self, X: Array, y: Array, weights: Array | None, fresh: bool, partial: bool = False) -> Any:
+    def _train(self, X: Array, y: Array, weights: Array | None, fresh: bool, partial: bool = False) -> Self:
         """Train with ``fit``, a new network or the one that there is; in part, for one epoch and with its optimizer."""
         name, verbose = type(self).__name__, self.verbose
         optimizer = as_optimizer(self._given("optimizer"), f"{name}: expected an optimizer such as adam(1e-3)")
         if not isinstance(verbose, bool | np.bool_):  # a level, as scikit-learn has them
             verbose = checks.size(name, "verbose", verbose, 0) > 0
+        if validation := checks.real(name, "validation_fraction", self.validation_fraction):
+            checks.proper_fraction(name, "validation_fraction", validation)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with use_threads(_threads()):
             if fresh:
@@ -123,11 +125,11 @@ class Network(BaseEstimator):  # type: ignore[misc]
             elif partial:
                 optimizer = replace(optimizer, init=functools.partial(_known, self.opt_state_))
             loss, target = self._loss_and_target(y)
-            data: Any = (X.astype(self._dtype, copy=False), target, *(() if weights is None else (weights,)))
+            data: Any = (self._cast(X), target) if weights is None else (self._cast(X), target, weights)
             result = fit(
                 self.model_, self.params_, optimizer, data, loss, 1 if partial else self.epochs, self.batch_size,
-                (seed, self.n_iter_), validation_split=0.0 if partial else self.validation_fraction,
-                verbose=bool(verbose), callbacks=self.callbacks,
+                (seed, self.n_iter_), validation_split=0.0 if partial else validation, verbose=bool(verbose),
+                callbacks=self.callbacks,
             )  # fmt: skip
         self.params_, self.opt_state_, self.history_ = result
         self.n_iter_ += int(self.history_[-1]["epoch"])
@@ -145,7 +147,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
             if X.dtype.kind not in "iu":
                 raise
             # It takes whole numbers only, such as the tokens of an embedding.
-            params, dtype = layer.init(shapes.spec(shape, X.dtype), key), X.dtype
+            params, dtype = layer.init(shapes.spec(shape, np.int64), key), np.dtype(np.int64)
         y, _ = layer.apply(params, X[:1].astype(dtype), key)
         out = getattr(y, "shape", (0,))[1:]
         if not self._fits(out):
@@ -161,8 +163,14 @@ class Network(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "history_")
         X = self._of_known_shape(validate_data(self, X, reset=False, dtype="numeric", allow_nd=True))
         with use_threads(_threads()):
-            y: Array = predict(self.model_, self.params_, X.astype(self._dtype, copy=False))
+            y: Array = predict(self.model_, self.params_, self._cast(X))
         return y
+
+    def _cast(self, X: Array) -> Array:
+        """X in the dtype that the model computes with, or an error if it takes whole numbers and X has others."""
+        if self._dtype.kind == "i" and X.dtype.kind not in "iu":
+            raise ValueError(f"{type(self).__name__}: expected X of whole numbers as in the first fit, got {X.dtype}")
+        return X.astype(self._dtype, copy=False)
 
 
 def weights_of(X: Array, sample_weight: Any) -> Array | None:
@@ -182,6 +190,7 @@ def _threads() -> int:
     """The threads of a call: one in a worker of joblib or Dask, since the other workers have the other cores."""
     if "FUNCNN_NUM_THREADS" in os.environ:  # chosen by the user, for each process
         return num_threads()
-    given = os.environ.get("OMP_NUM_THREADS", "")  # which is how Dask tells the processes that it starts
-    in_worker = bool(joblib.parallel.get_active_backend()[0].nesting_level)
-    return 1 if in_worker else min(num_threads(), max(int(given), 1)) if given.isdecimal() else num_threads()
+    if joblib.parallel.get_active_backend()[0].nesting_level:
+        return 1
+    given = os.environ.get("OMP_NUM_THREADS", "")  # Dask sets it in the processes that it starts
+    return min(num_threads(), max(int(given), 1)) if given.isdecimal() else num_threads()

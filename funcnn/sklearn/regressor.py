@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -42,8 +42,9 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         n_outputs_: the number of numbers of a target.
 
     Example:
+        >>> import funcnn as fn
         >>> x = np.linspace(-1, 1, 64)[:, None]
-        >>> regressor = NetworkRegressor(optimizer=adam(0.01), random_state=0).fit(x, x[:, 0] ** 2)
+        >>> regressor = NetworkRegressor(optimizer=fn.adam(0.01), random_state=0).fit(x, x[:, 0] ** 2)
         >>> bool(abs(regressor.predict([[0.5]])[0] - 0.25) < 0.05)
         True
     """
@@ -77,7 +78,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         self.warm_start = warm_start
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network, or with ``warm_start`` the one that there is.
 
         Args:
@@ -95,7 +96,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, fresh=not self._goes_on())
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the network for one more epoch, with these data alone, and with the optimizer's state.
 
         Args:
@@ -109,7 +110,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, fresh=not hasattr(self, "history_"), partial=True)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, fresh: bool, partial: bool = False) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, fresh: bool, partial: bool = False) -> Self:
         X, y = self._read(X, y, reset=fresh)
         if not fresh and y.shape[1:] != self._y_shape:
             raise ValueError(
