@@ -214,9 +214,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             raise ValueError("NetworkClassifier: classes must be passed on the first call to partial_fit")
         known: Array = self.classes_ if not fresh else found if several else np.unique(given)
         if not fresh and several != self._several:
-            raise ValueError(
-                f"NetworkClassifier: y is of another kind than in the fit before, which had {self._target}"
-            )
+            raise ValueError(f"NetworkClassifier: expected y of {self._target} as in the fit before, got another kind")
         if given is not None and not np.array_equal(np.unique(given), known):
             raise ValueError(f"NetworkClassifier: expected the classes {shown(known.tolist())}, got {shown(given)}")
         if unseen := sorted({*found.tolist()} - {*known.tolist()}):
