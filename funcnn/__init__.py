@@ -11,6 +11,7 @@ a model is the same pair, parameters are nested dicts of arrays, and a checkpoin
     fn.metrics.accuracy(fn.predict(model, result.params, x), labels)
 
 This is a map of the library. ``help(fn.dense)`` explains one name, with its formula, its arguments and an example.
+``fn.sklearn`` has estimators for scikit-learn; it needs an extra, and is imported when it is first used.
 """
 
 import sys
@@ -53,6 +54,9 @@ from funcnn.training import callbacks as callbacks
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:  # it is imported on demand
+    from funcnn import sklearn as sklearn
+
 if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists that are computed.
     _OPTIMIZERS = [name for name in optim.__all__ if name not in schedules.__all__]
     _AREAS = [
@@ -90,4 +94,4 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         if hasattr(_module, "__all__"):  # so that completion offers what users call, and no imports
             _module.__dir__ = partial(sorted, _module.__all__)
 
-_explain_names(__name__)
+_explain_names(__name__, on_demand=("sklearn",))

@@ -67,6 +67,7 @@ INSIDE = (
     "funcnn.selection",
     "funcnn.shapes",
     "funcnn.signals",
+    "funcnn.sklearn",  # which needs an extra; tests/with_sklearn looks at the README
     "funcnn.terminal",
     "funcnn.testing.compare",
     "funcnn.testing.laws",

@@ -199,8 +199,9 @@ def fit(
             evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
     if source is None:
-        opt_state = optimizer.init(params) if opt_state is None and not start else opt_state
-        saved = Saved(Run(params, _checked_state(opt_state, start), start, first_states(followers)), [])
+        # The optimizer's own state is not checked: one that goes on with other data starts at a later step.
+        state = optimizer.init(params) if opt_state is None and not start else _checked_state(opt_state, start)
+        saved = Saved(Run(params, state, start, first_states(followers)), [])
     elif start or opt_state is not None:
         raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
     else:
