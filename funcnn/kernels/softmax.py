@@ -1,7 +1,7 @@
 """The sigmoid and the softmax family in their stable forms, over the last axis; layers and losses share them.
 
-The exponential of a large positive number overflows. So every exponent here is zero or negative: the sigmoid takes
-e^-|x|, and the softmax subtracts the maximum of each row first, which changes nothing in the quotient::
+The exponential of a large positive number overflows. In the sigmoid that is right, since 1 / (1 + inf) = 0. The softmax
+subtracts the maximum of each row first, which changes nothing in the quotient::
 
     softmax(x)_i = e^(x_i - m) / Σ_j e^(x_j - m)        log Σ_j e^x_j = m + log Σ_j e^(x_j - m)        m = max_j x_j
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
-    """y = 1 / (1 + e^-x), computed as e^x / (1 + e^x) where x < 0.
+    """y = 1 / (1 + e^-x).
 
     Args:
         x: floats of any shape.
@@ -35,7 +35,11 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
         >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
         array([0. , 0.5, 1. ])
     """
-    return sigmoid_of(x >= 0, np.exp(-np.abs(x)), out)
+    y: Array = np.negative(x, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(1, y, out=y)
 
 
 def sigmoid_of(positive: Array, e: Array, out: Array | None = None) -> Array:

@@ -125,7 +125,9 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.heads = part.heads
         own, f = weights["attention"]["heads"], weights["feed_forward"]["serial_0"]
-        joined = {leaf: np.concatenate([own[f"{name}_{leaf}"] for name in ("query", "key", "value")], -1) for leaf in "wb"}
+        joined = {
+            leaf: np.concatenate([own[f"{name}_{leaf}"] for name in ("query", "key", "value")], -1) for leaf in "wb"
+        }
         self.norm1, self.norm2 = (layer_norm(weights[name]["layer_norm_0"]) for name in ("attention", "feed_forward"))
         self.qkv, self.out = linear(joined), linear({leaf: own[f"output_{leaf}"] for leaf in "wb"})
         self.f = nn.Sequential(linear(f["dense_0"]), *activation(part.activation), linear(f["dense_1"]))
