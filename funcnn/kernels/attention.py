@@ -1,8 +1,8 @@
 """Scaled dot-product attention: each query takes a mean of the values, weighted by how well its key fits.
 
 The weights are a softmax over the keys. The scores and weights of a few heads fit in a core's cache, so the work is cut
-there, and the only array of (batch, heads, queries, keys) that is kept is that of the exponentials, for the vjp. They are
-never divided by their sum: a row of y is divided in their place, and in the vjp a row of dy, which is shorter.
+there, and the only array of (batch, heads, queries, keys) that is kept is that of the exponentials, for the vjp. These
+are never divided by their sum: a row of y is divided in their place, and in the vjp a row of dy, which is shorter.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Only what depends on the state before is computed step by step: the products of all inputs with the weights of a gate
 are one product before the loop, and all gradients of weights are products of whole sequences behind the reverse loop.
 
-Each gate has memory of its own, (gates, time, batch, units) with the sigmoids first, so that what a step does to a gate
-is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step.
+Each gate of a step has memory of its own, (time, gates, batch, units) with the sigmoids first, so that what is done to
+it is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. What takes part in
+products of whole sequences is (gates, time, batch, units).
 
 Every recurrence is ``run(x, weights, states, held) -> (history, states, back)``. Everything else is (time, batch,
 units): ``history`` has the output of each step, before it the initial one, and ``back(dy, dstates, input_grad)``, with
@@ -18,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Shape
 from funcnn.engine.memory import empty
 from funcnn.kernels.scan import Held, States, scan, scan_back
 
@@ -138,17 +139,17 @@ def _rnn(
 def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """i, f, o = sigmoid and g = tanh of x w + b + h w_h;  c = f c + i g;  h = o tanh(c), times w_p if there is one."""
     w_p, (first_h, first_c), steps = weights.get("w_p"), states, len(x)
-    gates, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
+    z, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
     halved = LSTM.halved(w_h.copy())
     h, c = _history(first_h, steps), _history(first_c, steps)
     bent = empty((steps, *first_c.shape), x.dtype)  # tanh(c)
     out = empty(bent.shape, x.dtype) if w_p is not None else h[1:]  # o tanh(c)
-    i, f, o, g = gates
-    space = empty(gates[:, 0].shape, x.dtype)
+    gates, by_gate = _gates_of(z)
+    i, f, o, g = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array, cell: Array) -> States:
-        gate = gates[:, t]
-        gate += np.matmul(before, halved, out=space)
+        gate = np.matmul(before, halved, out=gates[t])
+        gate += z[:, t]
         LSTM.bend(gate)
         after = np.multiply(f[t], cell, out=c[t + 1])
         after += np.multiply(i[t], g[t], out=bent[t])
@@ -160,11 +161,11 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
     last = scan(step, (h[0], c[0]), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
+        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
         di, df, do, dg = dgates
         dh_of_out = empty(h[1:].shape, x.dtype) if w_p is not None else None
         part = empty(first_c.shape, x.dtype)
-        dhs = empty((len(gates), *first_h.shape), x.dtype)
+        dhs = empty((4, *first_h.shape), x.dtype)
 
         def pull(t: int, dh: Array, dc: Array) -> States:
             if dy is not None:
@@ -172,7 +173,7 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
             if dh_of_out is not None and w_p is not None:
                 dh_of_out[t] = dh
                 dh = np.matmul(dh, w_p.T)
-            LSTM.slopes(gates[:, t], dgates[:, t])
+            LSTM.slopes(gates[t], dgates[:, t])
             # Through h = o tanh(c) to o and c, and from c to the other three.
             np.multiply(bent[t], dh, out=part)
             do[t] *= part
@@ -198,21 +199,20 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
 def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + r (h w_h + b_h));  h = n + z (h - n)."""
     b_h, steps = weights.get("b_h"), len(x)
-    gates, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
+    inputs, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
     halved = GRU.halved(w_h.copy())
-    h = _history(states[0], steps)
-    products = empty((3, *states[0].shape), x.dtype)  # h w_h
-    inner = empty((steps, *states[0].shape), x.dtype)  # h w_h + b_h of n
-    r, z, n = gates
-    space = empty(states[0].shape, x.dtype)
+    h, inner = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)  # h w_h + b_h of n
+    gates, by_gate = _gates_of(inputs)
+    r, z, n = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
-        np.matmul(before, halved, out=products)
-        sigmoids, new = gates[:2, t], n[t]
-        sigmoids += products[:2]
+        np.matmul(before, halved, out=gates[t])
+        sigmoids, new = gates[t, :2], n[t]
+        sigmoids += inputs[:2, t]
         GRU.bend(sigmoids)
-        np.add(products[2], 0 if b_h is None else b_h, out=inner[t])
-        new += np.multiply(r[t], inner[t], out=space)
+        np.add(new, 0 if b_h is None else b_h, out=inner[t])
+        np.multiply(r[t], inner[t], out=new)
+        new += inputs[2, t]
         np.tanh(new, out=new)
         after = np.subtract(before, new, out=h[t + 1])
         after *= z[t]
@@ -222,15 +222,15 @@ def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
-        recurrent = empty(gates.shape, x.dtype)  # gradients of h w_h
+        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
+        recurrent = empty(by_gate, x.dtype)  # gradients of h w_h
         dr, dz, dn = dgates
         dhs, space = empty((3, *states[0].shape), x.dtype), empty(states[0].shape, x.dtype)
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            GRU.slopes(gates[:, t], dgates[:, t])
+            GRU.slopes(gates[t], dgates[:, t])
             kept = dh * z[t]
             dz[t] *= np.subtract(h[t], n[t], out=space)
             dz[t] *= dh
@@ -254,17 +254,18 @@ def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, 
 def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + (r h) w_h);  h = n + z (h - n)."""
     steps = len(x)
-    gates, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
+    inputs, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
     w_rz, w_n = 0.5 * w_h[:2], w_h[2]
     h, reset = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)
-    r, z, n = gates
-    space = empty((2, *states[0].shape), x.dtype)
+    gates, by_gate = _gates_of(inputs)
+    r, z, n = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
-        sigmoids, new = gates[:2, t], n[t]
-        sigmoids += np.matmul(before, w_rz, out=space)
+        sigmoids = np.matmul(before, w_rz, out=gates[t, :2])
+        sigmoids += inputs[:2, t]
         GRU.bend(sigmoids)
-        new += np.matmul(np.multiply(r[t], before, out=reset[t]), w_n, out=space[0])
+        new = np.matmul(np.multiply(r[t], before, out=reset[t]), w_n, out=n[t])
+        new += inputs[2, t]
         np.tanh(new, out=new)
         after = np.subtract(before, new, out=h[t + 1])
         after *= z[t]
@@ -274,13 +275,13 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
+        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
         dr, dz, dn = dgates
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            GRU.slopes(gates[:, t], dgates[:, t])
+            GRU.slopes(gates[t], dgates[:, t])
             kept = dh * z[t]
             dz[t] *= h[t] - n[t]
             dz[t] *= dh
@@ -297,6 +298,12 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
         return *GRU.gradients(x, weights, dgates, {"w_h": GRU.columns(np.concatenate(parts))}, input_grad), first
 
     return h, last, back
+
+
+def _gates_of(z: Array) -> tuple[Array, Shape]:
+    """Memory for the gates, (time, gates, batch, units), and the shape (gates, time, batch, units) that z has."""
+    gates, steps, *shape = z.shape
+    return empty((steps, gates, *shape), z.dtype), z.shape
 
 
 def _history(first: Array, steps: int) -> Array:
