@@ -3,9 +3,9 @@
 Only what depends on the state before is computed step by step: the products of all inputs with the weights of a gate
 are one product before the loop, and all gradients of weights are products of whole sequences behind the reverse loop.
 
-Each gate of a step has memory of its own, (time, gates, batch, units) with the sigmoids first, so that what is done to
-it is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. What takes part in
-products of whole sequences is (gates, time, batch, units).
+Each gate of a step has memory of its own, (time, gates, batch, units) with the tanh first, so that what is done to it
+is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. In the vjp the local
+derivatives of all steps come before the reverse loop, as (gates, time, batch, units); a step multiplies them by dh or dc.
 
 Every recurrence is ``run(x, weights, states, held) -> (history, states, back)``. Everything else is (time, batch,
 units): ``history`` has the output of each step, before it the initial one, and ``back(dy, dstates, input_grad)``, with
@@ -31,15 +31,13 @@ Recurrence: TypeAlias = Callable[[Array, Weights, States, Held], tuple[Array, St
 
 
 class _Gates(NamedTuple):
-    """The gates of a recurrence.
+    """The gates of a recurrence, of which the first is a tanh and the others are sigmoids.
 
     Args:
         order: which columns of the weights, in blocks, are which gate here; it is its own inverse.
-        sigmoids: how many gates are sigmoids; they come first, and the others are tanh.
     """
 
     order: tuple[int, ...]
-    sigmoids: int
 
     def blocks(self, a: Array) -> Array:
         """Columns of all gates, (rows, gates * units), as (gates, rows, units)."""
@@ -52,7 +50,7 @@ class _Gates(NamedTuple):
 
     def halved(self, blocks: Array) -> Array:
         """Half of what goes into a sigmoid, of which ``bend`` makes it; in place."""
-        blocks[: self.sigmoids] *= 0.5
+        blocks[1:] *= 0.5
         return blocks
 
     def inputs(self, x: Array, weights: Weights) -> Array:
@@ -63,21 +61,6 @@ class _Gates(NamedTuple):
         if "b" in weights:
             z += self.halved(self.blocks(weights["b"][None]))
         return z.reshape(len(w), steps, batch, w.shape[2])
-
-    def bend(self, gate: Array) -> None:
-        """Overwrite what goes into the gates of a step, halved, with the gates."""
-        np.tanh(gate, out=gate)
-        gate = gate[: self.sigmoids]
-        gate *= 0.5
-        gate += 0.5
-
-    def slopes(self, gate: Array, out: Array) -> None:
-        """The derivatives of the gates of a step: s (1 - s) of sigmoids, and 1 - t^2 of a tanh."""
-        end = self.sigmoids
-        np.subtract(1, gate[:end], out=out[:end])
-        out[:end] *= gate[:end]
-        np.multiply(gate[end:], gate[end:], out=out[end:])
-        np.subtract(1, out[end:], out=out[end:])
 
     def gradients(
         self, x: Array, weights: Weights, dz: Array, own: Weights, input_grad: bool
@@ -94,7 +77,7 @@ class _Gates(NamedTuple):
         return grads, dx.reshape(x.shape)
 
 
-TANH, LSTM, GRU = _Gates((0,), 0), _Gates((0, 1, 3, 2), 3), _Gates((0, 1, 2), 2)
+RNN, LSTM, GRU = _Gates((0,)), _Gates((2, 1, 0, 3)), _Gates((2, 1, 0))
 
 
 def rnn_tanh(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
@@ -112,7 +95,7 @@ def _rnn(
     function: Callable[[Array], Array], derivative: Callable[[Array], Array],
 ) -> tuple[Array, States, Back]:  # fmt: skip
     w_h = weights["w_h"]
-    (z,) = TANH.inputs(x, weights)
+    (z,) = RNN.inputs(x, weights)
     h = _history(states[0], len(x))
 
     def step(t: int, before: Array) -> States:
@@ -131,7 +114,7 @@ def _rnn(
             return (np.matmul(dz[t], w_h.T),)
 
         first = scan_back(pull, dstates, held)
-        return *TANH.gradients(x, weights, dz[None], {"w_h": _joined(h[:-1], dz[None])[0]}, input_grad), first
+        return *RNN.gradients(x, weights, dz[None], {"w_h": _joined(h[:-1], dz[None])[0]}, input_grad), first
 
     return h, last, back
 
@@ -139,18 +122,19 @@ def _rnn(
 def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """i, f, o = sigmoid and g = tanh of x w + b + h w_h;  c = f c + i g;  h = o tanh(c), times w_p if there is one."""
     w_p, (first_h, first_c), steps = weights.get("w_p"), states, len(x)
-    z, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
+    inputs, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
     halved = LSTM.halved(w_h.copy())
     h, c = _history(first_h, steps), _history(first_c, steps)
     bent = empty((steps, *first_c.shape), x.dtype)  # tanh(c)
     out = empty(bent.shape, x.dtype) if w_p is not None else h[1:]  # o tanh(c)
-    gates, by_gate = _gates_of(z)
-    i, f, o, g = gates.swapaxes(0, 1)
+    gates, by_gate = _gates_of(inputs)
+    g, f, i, o = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array, cell: Array) -> States:
         gate = np.matmul(before, halved, out=gates[t])
-        gate += z[:, t]
-        LSTM.bend(gate)
+        gate += inputs[:, t]
+        np.tanh(gate, out=gate)
+        _to_sigmoids(gate[1:])
         after = np.multiply(f[t], cell, out=c[t + 1])
         after += np.multiply(i[t], g[t], out=bent[t])
         np.multiply(o[t], np.tanh(after, out=bent[t]), out=out[t])
@@ -161,11 +145,16 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
     last = scan(step, (h[0], c[0]), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
-        di, df, do, dg = dgates
+        back_h = np.ascontiguousarray(w_h.swapaxes(1, 2))
+        dgates, slope = empty(by_gate, x.dtype), empty(bent.shape, x.dtype)
+        _slopes(gates, dgates)
+        # Of c by what goes into g, f and i, and of h by what goes into o and by c.
+        for slopes, factor in zip(dgates, (i, c[:-1], g, bent), strict=True):
+            slopes *= factor
+        _one_minus_square(bent, slope)
+        slope *= o
         dh_of_out = empty(h[1:].shape, x.dtype) if w_p is not None else None
-        part = empty(first_c.shape, x.dtype)
-        dhs = empty((4, *first_h.shape), x.dtype)
+        part, dhs = empty(first_c.shape, x.dtype), empty((4, *first_h.shape), x.dtype)
 
         def pull(t: int, dh: Array, dc: Array) -> States:
             if dy is not None:
@@ -173,17 +162,9 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
             if dh_of_out is not None and w_p is not None:
                 dh_of_out[t] = dh
                 dh = np.matmul(dh, w_p.T)
-            LSTM.slopes(gates[t], dgates[:, t])
-            # Through h = o tanh(c) to o and c, and from c to the other three.
-            np.multiply(bent[t], dh, out=part)
-            do[t] *= part
-            np.multiply(bent[t], part, out=part)
-            np.subtract(dh, part, out=part)
-            np.multiply(part, o[t], out=part)
-            dc = dc + part
-            di[t] *= np.multiply(g[t], dc, out=part)
-            df[t] *= np.multiply(c[t], dc, out=part)
-            dg[t] *= np.multiply(i[t], dc, out=part)
+            dgates[3, t] *= dh
+            dc = dc + np.multiply(slope[t], dh, out=part)
+            dgates[:3, t] *= dc
             dc *= f[t]
             return np.add.reduce(np.matmul(dgates[:, t], back_h, out=dhs), axis=0), dc
 
@@ -203,50 +184,45 @@ def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, 
     halved = GRU.halved(w_h.copy())
     h, inner = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)  # h w_h + b_h of n
     gates, by_gate = _gates_of(inputs)
-    r, z, n = gates.swapaxes(0, 1)
+    n, z, r = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
         np.matmul(before, halved, out=gates[t])
-        sigmoids, new = gates[t, :2], n[t]
-        sigmoids += inputs[:2, t]
-        GRU.bend(sigmoids)
+        new, sigmoids = n[t], gates[t, 1:]
+        sigmoids += inputs[1:, t]
+        _to_sigmoids(np.tanh(sigmoids, out=sigmoids))
         np.add(new, 0 if b_h is None else b_h, out=inner[t])
         np.multiply(r[t], inner[t], out=new)
-        new += inputs[2, t]
+        new += inputs[0, t]
         np.tanh(new, out=new)
-        after = np.subtract(before, new, out=h[t + 1])
-        after *= z[t]
-        after += new
-        return (after,)
+        return (_mixed(before, new, z[t], h[t + 1]),)
 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
-        recurrent = empty(by_gate, x.dtype)  # gradients of h w_h
-        dr, dz, dn = dgates
-        dhs, space = empty((3, *states[0].shape), x.dtype), empty(states[0].shape, x.dtype)
+        # The gradients of n, z and r, and that of h w_h in n: the first three are those of x w + b.
+        dall = empty((4, *by_gate[1:]), x.dtype)
+        dn, _, dr, dinner = dall
+        _mixing_slopes(gates, h[:-1], dall)
+        dr *= inner
+        back_h = np.ascontiguousarray(w_h[[1, 2, 0]].swapaxes(1, 2))
+        dhs = empty((3, *states[0].shape), x.dtype)
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            GRU.slopes(gates[t], dgates[:, t])
-            kept = dh * z[t]
-            dz[t] *= np.subtract(h[t], n[t], out=space)
-            dz[t] *= dh
-            dn[t] *= np.subtract(dh, kept, out=space)
-            dr[t] *= inner[t]
+            dall[:2, t] *= dh
             dr[t] *= dn[t]
-            recurrent[:2, t] = dgates[:2, t]
-            np.multiply(dn[t], r[t], out=recurrent[2, t])
-            kept += np.add.reduce(np.matmul(recurrent[:, t], back_h, out=dhs), axis=0)
+            np.multiply(dn[t], r[t], out=dinner[t])
+            kept = dh * z[t]
+            kept += np.add.reduce(np.matmul(dall[1:, t], back_h, out=dhs), axis=0)
             return (kept,)
 
         first = scan_back(pull, dstates, held)
-        own = {"w_h": GRU.columns(_joined(h[:-1], recurrent))}
+        own = {"w_h": GRU.columns(_joined(h[:-1], dall[1:])[[2, 0, 1]])}
         if b_h is not None:
-            own["b_h"] = _row_sums(recurrent[2].reshape(1, -1, recurrent.shape[3]))[0, 0]
-        return *GRU.gradients(x, weights, dgates, own, input_grad), first
+            own["b_h"] = _row_sums(dinner.reshape(1, -1, dinner.shape[2]))[0, 0]
+        return *GRU.gradients(x, weights, dall[:3], own, input_grad), first
 
     return h, last, back
 
@@ -255,49 +231,80 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + (r h) w_h);  h = n + z (h - n)."""
     steps = len(x)
     inputs, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
-    w_rz, w_n = 0.5 * w_h[:2], w_h[2]
+    w_n, w_zr = w_h[0], 0.5 * w_h[1:]
     h, reset = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)
     gates, by_gate = _gates_of(inputs)
-    r, z, n = gates.swapaxes(0, 1)
+    n, z, r = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
-        sigmoids = np.matmul(before, w_rz, out=gates[t, :2])
-        sigmoids += inputs[:2, t]
-        GRU.bend(sigmoids)
+        sigmoids = np.matmul(before, w_zr, out=gates[t, 1:])
+        sigmoids += inputs[1:, t]
+        _to_sigmoids(np.tanh(sigmoids, out=sigmoids))
         new = np.matmul(np.multiply(r[t], before, out=reset[t]), w_n, out=n[t])
-        new += inputs[2, t]
+        new += inputs[0, t]
         np.tanh(new, out=new)
-        after = np.subtract(before, new, out=h[t + 1])
-        after *= z[t]
-        after += new
-        return (after,)
+        return (_mixed(before, new, z[t], h[t + 1]),)
 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
         dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
-        dr, dz, dn = dgates
+        dn, _, dr = dgates
+        _mixing_slopes(gates, h[:-1], dgates)
+        dr *= h[:-1]
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            GRU.slopes(gates[t], dgates[:, t])
-            kept = dh * z[t]
-            dz[t] *= h[t] - n[t]
-            dz[t] *= dh
-            dn[t] *= dh - kept
-            dreset = np.matmul(dn[t], back_h[2])
-            dr[t] *= h[t]
+            dgates[:2, t] *= dh
+            dreset = np.matmul(dn[t], back_h[0])
             dr[t] *= dreset
-            kept += np.add.reduce(np.matmul(dgates[:2, t], back_h[:2]), axis=0)
+            kept = dh * z[t]
+            kept += np.add.reduce(np.matmul(dgates[1:, t], back_h[1:]), axis=0)
             kept += np.multiply(dreset, r[t], out=dreset)
             return (kept,)
 
         first = scan_back(pull, dstates, held)
-        parts = _joined(h[:-1], dgates[:2]), _joined(reset, dgates[2:])
+        parts = _joined(reset, dgates[:1]), _joined(h[:-1], dgates[1:])
         return *GRU.gradients(x, weights, dgates, {"w_h": GRU.columns(np.concatenate(parts))}, input_grad), first
 
     return h, last, back
+
+
+def _mixed(before: Array, new: Array, z: Array, out: Array) -> Array:
+    """h = n + z (h - n)."""
+    np.subtract(before, new, out=out)
+    out *= z
+    out += new
+    return out
+
+
+def _mixing_slopes(gates: Array, before: Array, out: Array) -> None:
+    """The derivatives of h by what goes into n and z, and that of r, for all steps of (time, gates, batch, units)."""
+    _slopes(gates, out)
+    n, z, _ = gates.swapaxes(0, 1)
+    out[0] *= 1 - z
+    out[1] *= before - n
+
+
+def _to_sigmoids(gate: Array) -> None:
+    """Overwrite tanh(x / 2) with the sigmoid of x."""
+    gate *= 0.5
+    gate += 0.5
+
+
+def _slopes(gates: Array, out: Array) -> None:
+    """The derivatives of gates (time, gates, batch, units): 1 - t^2 of the first, and s (1 - s) of the others."""
+    tanh, *sigmoids = gates.swapaxes(0, 1)
+    _one_minus_square(tanh, out[0])
+    for s, slope in zip(sigmoids, out[1:], strict=False):
+        np.subtract(1, s, out=slope)
+        slope *= s
+
+
+def _one_minus_square(t: Array, out: Array) -> None:
+    np.multiply(t, t, out=out)
+    np.subtract(1, out, out=out)
 
 
 def _gates_of(z: Array) -> tuple[Array, Shape]:

@@ -33,8 +33,8 @@ class Nonlinearity(NamedTuple):
     """A row: a function of each element and its derivative.
 
     Args:
-        function: ``function(x) -> y``; with ``in_place`` it also takes ``out``, which may be ``x``. Without a derivative
-            it returns both, ``(y, dy/dx)``.
+        function: ``function(x) -> y``; with ``in_place`` it also takes ``out``, which may be ``x``. Without a
+            derivative it returns both, ``(y, dy/dx)``.
         derivative: ``derivative(x, y) -> dy/dx``, as floats or, where it is 0 or 1, as bools; None if it shares so much
             with the function that both are computed at once.
         in_place: whether the derivative reads only y, so that y may take the place of x in memory.

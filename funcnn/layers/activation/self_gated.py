@@ -1,7 +1,7 @@
 """Self-gated activations: x times a gate from 0 to 1 that x opens itself, so that y is 0 far below 0 and x far above.
 
-Far below 0 the gate is 0, and x is limited, since 0 times infinity is NaN. Function and derivative share the gate, which
-takes most of the time: both are computed at once, block by block, and the backward pass is one product.
+Far below 0 the gate is 0, and x is limited, since 0 times infinity is NaN. Function and derivative share the gate,
+which takes most of the time: both are computed at once, block by block, and the backward pass is one product.
 """
 
 from __future__ import annotations
