@@ -5,7 +5,7 @@ are one product before the loop, and all gradients of weights are products of wh
 
 Each gate of a step has memory of its own, (time, gates, batch, units) with the tanh first, so that what is done to it
 is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. In the vjp the local
-derivatives of all steps come before the reverse loop, as (gates, time, batch, units); a step multiplies them by dh or dc.
+derivatives of all steps come before the reverse loop, as (gates, time, batch, units); a step multiplies them by dh.
 
 Every recurrence is ``run(x, weights, states, held) -> (history, states, back)``. Everything else is (time, batch,
 units): ``history`` has the output of each step, before it the initial one, and ``back(dy, dstates, input_grad)``, with
