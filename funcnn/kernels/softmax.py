@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.kernels.products import last_axis_sum
 
 __all__ = [
     "limits", "log1p_exp", "log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid", "sigmoid_of", "softmax",
@@ -206,10 +207,10 @@ def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
         >>> shifted_exponentials(np.array([[7.0, 7.0]]))
         (array([[0., 0.]]), array([[1., 1.]]), array([[2.]]))
     """
-    # The ufuncs' own reductions: ``x.max`` and ``x.sum`` take twice as long on a small batch. An empty x has no max.
-    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True) if x.size else x.copy()
+    # The ufunc's own reduction: ``x.max`` takes twice as long on a small batch, as without a start some long rows do.
+    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True, initial=-np.inf) if x.size else x.copy()
     e = np.exp(shifted)
-    return shifted, e, np.add.reduce(e, axis=-1, keepdims=True)
+    return shifted, e, last_axis_sum(e)
 
 
 def limits(x: Array) -> Array:

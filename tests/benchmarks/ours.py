@@ -109,15 +109,19 @@ def weights_of(workload: Workload) -> Any:
     if workload.network is None:
         return None
     model = model_of(workload.network)
-    dtype = np.float32 if workload.network.tokens is None else np.int64
-    params = model.init(fn.spec(workload.network.shape, dtype), 0)
+    params = model.init(spec_of(workload.network), 0)
     return fn.calibrate(model, params, inputs(workload)[0]) if workload.task == "predict" else params
 
 
 def multiply_adds_of(workload: Workload, weights: Any) -> int:
     """The multiply-adds of the prediction of one example."""
     assert workload.network is not None
-    return fn.summary(model_of(workload.network), weights, workload.network.shape).multiply_adds
+    return fn.summary(model_of(workload.network), weights, spec_of(workload.network)).multiply_adds
+
+
+def spec_of(network: Network) -> Any:
+    """The shape of an example, with its dtype."""
+    return fn.spec(network.shape, np.float32 if network.tokens is None else np.int64)
 
 
 def stepping(donate: bool, workload: Workload, weights: Any) -> Commands:
