@@ -11,6 +11,8 @@ from funcnn.engine.memory import empty
 
 __all__ = ["last_axis_sum", "product", "row_sum"]
 
+FEW_COLUMNS = 8
+
 
 def product(a: Array, b: Array, plus: Array | None = None) -> Array:
     """a b + plus, for matrices and stacks of matrices on the left.
@@ -69,7 +71,8 @@ def last_axis_sum(x: Array) -> Array:
         array([[3.],
                [7.]])
     """
-    if not x.flags.c_contiguous:  # images have longer runs than the last axis
+    # Images have longer runs than the last axis. A few columns are added one by one, in any memory order.
+    if not x.flags.c_contiguous or x.shape[-1] <= FEW_COLUMNS:
         return np.add.reduce(x, axis=-1, keepdims=True)
     total: Array = np.dot(x, _ones(x.shape[-1], x.dtype))
     return total[..., None]
