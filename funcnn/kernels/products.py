@@ -11,7 +11,7 @@ from funcnn.engine.memory import empty
 
 __all__ = ["last_axis_sum", "product", "row_sum"]
 
-FEW_COLUMNS = 8
+MIN_COLUMNS_FOR_BLAS = 9
 
 
 def product(a: Array, b: Array, plus: Array | None = None) -> Array:
@@ -72,7 +72,7 @@ def last_axis_sum(x: Array) -> Array:
                [7.]])
     """
     # Images have longer runs than the last axis. A few columns are added one by one, in any memory order.
-    if not x.flags.c_contiguous or x.shape[-1] <= FEW_COLUMNS:
+    if not x.flags.c_contiguous or x.shape[-1] < MIN_COLUMNS_FOR_BLAS:
         return np.add.reduce(x, axis=-1, keepdims=True)
     total: Array = np.dot(x, _ones(x.shape[-1], x.dtype))
     return total[..., None]

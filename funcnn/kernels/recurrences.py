@@ -56,8 +56,7 @@ class _Gates(NamedTuple):
     def inputs(self, x: Array, weights: Weights) -> Array:
         """x w + b of all steps, halved, as (gates, time, batch, units)."""
         w, (steps, batch, width) = self.halved(self.blocks(weights["w"])), x.shape
-        z = empty((len(w), steps * batch, w.shape[2]), x.dtype)
-        np.matmul(x.reshape(steps * batch, width), w, out=z)
+        z = _products(x.reshape(steps * batch, width), w)
         if "b" in weights:
             z += self.halved(self.blocks(weights["b"][None]))
         return z.reshape(len(w), steps, batch, w.shape[2])
@@ -73,7 +72,7 @@ class _Gates(NamedTuple):
         grads = {name: found[name] for name in weights}
         if not input_grad:
             return grads, None
-        dx = np.add.reduce(np.matmul(rows, self.blocks(weights["w"]).swapaxes(1, 2)), axis=0)
+        dx = np.add.reduce(_products(rows, self.blocks(weights["w"]).swapaxes(1, 2)), axis=0)
         return grads, dx.reshape(x.shape)
 
 
@@ -320,10 +319,14 @@ def _history(first: Array, steps: int) -> Array:
     return found
 
 
+def _products(a: Array, b: Array) -> Array:
+    """A product for each gate, in memory of ours, which BLAS fills faster."""
+    return np.matmul(a, b, out=empty((len(b), a.shape[-2], b.shape[2]), a.dtype))
+
+
 def _joined(a: Array, b: Array) -> Array:
     """The sum over time of a_t^T b_gt for each gate g: one product of whole sequences."""
-    joined: Array = np.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(len(b), -1, b.shape[-1]))
-    return joined
+    return _products(a.reshape(-1, a.shape[-1]).T, b.reshape(len(b), -1, b.shape[-1]))
 
 
 def _row_sums(x: Array) -> Array:
