@@ -28,7 +28,8 @@ from funcnn.rng import as_key, fold
 
 __all__ = [
     "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "filled", "gathered",
-    "in_microbatches", "join", "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
+    "in_microbatches", "join", "microbatched", "microbatches", "of_sequences", "output", "run_all", "run_one",
+    "split_like",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -285,14 +286,32 @@ def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
         return chosen(x)
     leaves = _leaves(x)
     n = len(leaves[0]) if leaves else 0
-    if n < 2 * MICROBATCH_MIN or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
+    fewest, most = (1, 1) if declared(working_set, "of_sequences") else (MICROBATCH_MIN, MICROBATCH_MAX)
+    if n < 2 * fewest or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
         return [x]
     elements = working_set(x)
     if elements < MIN_WORKING_SET:
         return [x]
     # However narrow its examples are, a microbatch has half of the least working set.
-    most = max(MICROBATCH_MAX, MIN_WORKING_SET * n // (2 * elements))
+    most = max(most, MIN_WORKING_SET * n // (2 * elements))
     return _slices(x, -(-n // (2 * -(-n // (2 * most)))))
+
+
+def of_sequences(working_set: WorkingSet) -> WorkingSet:
+    """Declare a working set that of layers which take sequences as matrices, with the batch outermost in memory.
+
+    Images lie with the batch innermost, so that few of them make short runs; of sequences, one is enough.
+
+    Example:
+        >>> [len(part) for part in cut(np.zeros((3, 512, 1024), np.float32), of_sequences(elements_of))]
+        [1, 1, 1]
+    """
+
+    def elements(x: Any) -> int:
+        return working_set(x)
+
+    elements.of_sequences = True  # type: ignore[attr-defined]
+    return elements
 
 
 def join(parts: Sequence[Tree]) -> Tree:

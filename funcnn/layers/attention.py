@@ -17,6 +17,7 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
 from funcnn.engine import shards
+from funcnn.engine.microbatch import of_sequences
 from funcnn.initializers import InitializerLike, glorot_uniform, zeros
 from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention_gradients
 from funcnn.kernels.rotary import rotated, waves
@@ -138,7 +139,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
 
         return y, vjp_fn
 
-    apply.working_set = _scores  # type: ignore[attr-defined]
+    apply.working_set = of_sequences(_scores)  # type: ignore[attr-defined]
     return Layer(no_params, apply)
 
 
@@ -355,7 +356,8 @@ def multi_head_attention(
 
         return y, vjp_fn
 
-    apply.working_set, apply.streams = lambda x: _scores(x, heads), True  # type: ignore[attr-defined]
+    apply.working_set = of_sequences(lambda x: _scores(x, heads))  # type: ignore[attr-defined]
+    apply.streams = True  # type: ignore[attr-defined]
     return Layer(init, apply, multiply_adds=lambda params, x, y: _products(params, x, heads))
 
 
