@@ -1,7 +1,7 @@
 """A character LSTM that writes like Shakespeare: it reads a text one character at a time, and predicts the next one.
 
-    python examples/char_lstm.py                              98,000 characters: a minute
-    python examples/char_lstm.py --data FILE --steps 3900     all of Shakespeare
+    python examples/char_lstm.py                              an excerpt of 98,000 characters, in a minute
+    python examples/char_lstm.py --data FILE --steps 2450     all of Shakespeare: 1.50 nats a character, in 4 minutes
 
 The text is cut into 32 streams that are read side by side. A step reads the next 64 characters of each, starts in the
 state in which the last step ended, and differentiates through its own characters only (truncated backpropagation
@@ -85,8 +85,7 @@ def learn(model, optimizer, train, validation, options):
     opt_state, state, history = optimizer.init(params), {}, []
     print(f"{sum(leaf.size for leaf in fn.tree.leaves(params)):,} parameters, {len(train):,} characters to train on")
     if saved is not None:
-        params, opt_state, state = saved["params"], saved["opt_state"], saved["state"]
-        history = shakespeare.read_text(saved["history"])
+        params, opt_state, state, history = (saved[name] for name in ("params", "opt_state", "state", "history"))
 
     def train_step(params, opt_state, state, x, target, rng):
         y, vjp = model.apply(params, {"x": x, "state": state}, rng)
@@ -109,8 +108,7 @@ def learn(model, optimizer, train, validation, options):
             seconds = before + time.perf_counter() - started
             history = shakespeare.recorded(history, step + 1, losses, found, seconds, options.steps)
             losses = []
-            texts = {"history": shakespeare.as_text(history), "run": shakespeare.as_text(run)}
-            fn.save(out / "training.npz", {"params": params, "opt_state": opt_state, "state": state, **texts})
+            shakespeare.keep(out, run, history, params=params, opt_state=opt_state, state=state)
     return params, history, out
 
 

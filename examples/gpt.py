@@ -1,11 +1,11 @@
 """A small GPT that writes like Shakespeare: a transformer that predicts the next character from those before it.
 
-    python examples/gpt.py                              98,000 characters: a minute
-    python examples/gpt.py --data FILE --steps 4000     all of Shakespeare
+    python examples/gpt.py                              an excerpt of 98,000 characters, in a minute
+    python examples/gpt.py --data FILE --steps 3000     all of Shakespeare: 1.55 nats a character, in 8 minutes
 
-A step takes texts from random places. ``symbols`` by ``width`` is the shape of the embedding and, transposed, of the
-output layer. At the end it writes texts of its own: each character that is drawn goes in as the next input, and of those
-before it only keys and values are needed, which the model returns as a cache.
+A step takes texts from random places. The output layer is the embedding, transposed. At the end the model writes texts
+of its own: each character that is drawn goes in as the next input, and of those before it only the keys and values are
+needed, which the model returns as a cache.
 
 It may be killed at any time: ``--resume`` continues after the last record, and ends with the same bits.
 
@@ -68,7 +68,7 @@ def learn(model, optimizer, train, validation, options):
     opt_state, history = optimizer.init(params), []
     print(f"{sum(leaf.size for leaf in fn.tree.leaves(params)):,} parameters, {len(train):,} characters to train on")
     if saved is not None:
-        params, opt_state, history = saved["params"], saved["opt_state"], shakespeare.read_text(saved["history"])
+        params, opt_state, history = (saved[name] for name in ("params", "opt_state", "history"))
 
     def train_step(params, opt_state, x, target, rng):
         logits, vjp = model.apply(params, x, rng)
@@ -89,8 +89,7 @@ def learn(model, optimizer, train, validation, options):
             seconds = before + time.perf_counter() - started
             history = shakespeare.recorded(history, step + 1, losses, found["loss"], seconds, options.steps)
             losses = []
-            texts = {"history": shakespeare.as_text(history), "run": shakespeare.as_text(run)}
-            fn.save(out / "training.npz", {"params": params, "opt_state": opt_state, **texts})
+            shakespeare.keep(out, run, history, params=params, opt_state=opt_state)
     return params, history, out
 
 

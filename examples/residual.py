@@ -4,8 +4,8 @@
     python examples/residual.py --data DIR --epochs 30 --depth 20     CIFAR-10, its six .bin files in DIR
 
 A block adds its input to the output of two convolutions, so that the gradient reaches all blocks; where the image is
-halved, a convolution of size 1 takes the place of the input. Batch norm trains on the statistics of a batch and predicts
-with those that ``calibrate`` measures. At the end ``fold_batch_norm`` multiplies it into the convolutions.
+halved, a convolution of size 1 takes the place of the input. Batch norm trains on the statistics of a batch, and
+predicts with those that ``calibrate`` measures. At the end ``fold_batch_norm`` multiplies it into the convolutions.
 
 Reference: He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, section 4.2.
 """
@@ -54,7 +54,8 @@ def shapes(n, rng):
     inside = np.choose(labels[:, None, None], [
         distance < 1, (distance < 1) & (distance > 0.6), square < 0.9, (square < 0.9) & (square > 0.5),
         (y > -0.5) & (abs(x) * np.sqrt(3) < 1 - y), (np.minimum(abs(x), abs(y)) < 0.3) & (square < 1),
-        (square < 0.9) & (np.floor(x / 0.36) % 2 == 0), (square < 0.9) & (np.floor(x / 0.45) % 2 == np.floor(y / 0.45) % 2),
+        (square < 0.9) & (np.floor((x + 0.9) / 0.36) % 2 == 0),
+        (square < 0.9) & (np.floor((x + 0.9) / 0.6) % 2 == np.floor((y + 0.9) / 0.6) % 2),
     ])  # fmt: skip
     colours = random.uniform(0, 255, (2, n, 1, 1, 3))
     images = np.where(inside[..., None], *colours) + random.normal(0, 20, (n, 32, 32, 3))
@@ -162,10 +163,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a residual network on small colour images.")
     parser.add_argument("--data", metavar="DIR", help="a folder with CIFAR-10's .bin files; by default made images")
     parser.add_argument("--examples", type=int, default=6000, help="number of made training images (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=6, help="number of passes over the images (%(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="number of images in a step (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="number of passes over the images (%(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="number of images in a step (%(default)s)")
     parser.add_argument("--depth", type=int, default=8, choices=range(8, 111, 6), help="of the network (%(default)s)")
-    parser.add_argument("--rate", type=float, default=0.1, help="highest learning rate (%(default)s)")
-    parser.add_argument("--out", metavar="DIR", default="runs/residual", help="folder of the output files (%(default)s)")
+    parser.add_argument("--rate", type=float, default=0.05, help="highest learning rate (%(default)s)")
+    parser.add_argument(
+        "--out", metavar="DIR", default="runs/residual", help="folder of the output files (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())

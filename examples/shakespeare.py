@@ -17,7 +17,7 @@ EXCERPT = Path(__file__).with_name("shakespeare.txt")
 
 
 def read(path):
-    """``(symbols, train, validation)``: the different characters, and the text as their numbers, 90 % and 10 % of it."""
+    """The different characters of a text, and the text as their numbers: 90 % of it to train on, then 10 %."""
     text = Path(path or EXCERPT).read_text(encoding="utf-8")
     symbols = "".join(sorted(set(text)))
     tokens = encoded(symbols, text)
@@ -48,7 +48,7 @@ def parser(description, out, steps, batch, length):
 
 
 def begin(options, model, optimizer, tokens):
-    """The folder of a run, what a checkpoint of it must say, and the checkpoint, if there is one to resume."""
+    """The folder of a run, what a checkpoint of it must say, and the checkpoint that is to be resumed, or None."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     run = {
@@ -57,7 +57,14 @@ def begin(options, model, optimizer, tokens):
         "data": f"{len(tokens)} characters, checksum {zlib.crc32(tokens.data):08x}",
     }  # fmt: skip
     saved = resumed(out / "training.npz", run) if options.resume else None
+    if saved is not None:
+        saved["history"] = read_text(saved["history"])
     return out, run, saved
+
+
+def keep(out, run, history, **trees):
+    """Write a checkpoint: it holds everything that decides the future, and says what it is of."""
+    fn.save(out / "training.npz", {**trees, "history": as_text(history), "run": as_text(run)})
 
 
 def recorded(history, step, losses, validation_loss, seconds, steps):
