@@ -91,8 +91,8 @@ def main(options):
     fn.plot.calibration_curve(chance[:, 0], sells[test][:, 0].astype(int), ax=right)
     left.figure.savefig(out / "tabular.png")
     left, right = Figure(figsize=(10, 4.5), layout="constrained").subplots(1, 2)
-    fn.plot.learning_curves(price_history, ax=left).set(title="Price", ylabel="Huber loss")
-    fn.plot.learning_curves(sells_history, ax=right).set(title="Whether it sells", ylabel="Cross-entropy")
+    fn.plot.learning_curves(price_history, ax=left).set_title("Price", loc="left")
+    fn.plot.learning_curves(sells_history, ax=right).set_title("Whether it sells", loc="left")
     left.figure.savefig(out / "learning_curves.png")
     print(f"wrote learning_curves.png, tabular.png to {out}")
 
