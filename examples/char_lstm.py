@@ -113,7 +113,7 @@ def learn(model, optimizer, train, validation, options):
 
 
 def main(options):
-    symbols, train, validation = shakespeare.read(options.data)
+    symbols, train, validation = shakespeare.read(options.data, options.batch * options.length)
     model = network(len(symbols), options)
     params, history, out = learn(model, rule(options), train, validation, options)
     fn.save_model(out / "char_lstm.npz", model, params)

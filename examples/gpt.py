@@ -94,7 +94,7 @@ def learn(model, optimizer, train, validation, options):
 
 
 def main(options):
-    symbols, train, validation = shakespeare.read(options.data)
+    symbols, train, validation = shakespeare.read(options.data, options.length)
     model = network(len(symbols), options)
     params, history, out = learn(model, rule(options), train, validation, options)
     fn.save_model(out / "gpt.npz", model, params)

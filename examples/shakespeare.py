@@ -5,6 +5,7 @@ neural networks" (2015). All of them are 1,115,394 characters, 65 different ones
 """
 
 import argparse
+import sys
 import zlib
 from pathlib import Path
 
@@ -16,12 +17,17 @@ import funcnn as fn
 EXCERPT = Path(__file__).with_name("shakespeare.txt")
 
 
-def read(path):
+def read(path, least=1):
     """The different characters of a text, and the text as their numbers: 90 % of it to train on, then 10 %."""
     text = Path(path or EXCERPT).read_text(encoding="utf-8")
     symbols = "".join(sorted(set(text)))
-    tokens = encoded(symbols, text)
-    return symbols, *np.split(tokens, [len(tokens) * 9 // 10])
+    train, validation = np.split(encoded(symbols, text), [len(text) * 9 // 10])
+    if len(validation) <= least:
+        sys.exit(
+            f"the text is too short: a tenth of it is {len(validation)} characters, and {least + 1} are needed; "
+            "give a longer one, or a smaller --batch or --length"
+        )
+    return symbols, train, validation
 
 
 def encoded(symbols, text):
