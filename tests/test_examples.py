@@ -397,7 +397,7 @@ def test_the_lstm_writes_with_its_state_what_it_would_write_from_all_of_the_text
 
 
 def test_a_residual_network_learns_shapes_and_predicts_the_same_when_folded(tmp_path: Path) -> None:
-    text = run("residual.py", "--examples", "450", "--epochs", "2", "--out", tmp_path)
+    text = run("residual.py", "--examples", "300", "--epochs", "2", "--out", tmp_path)
     (line,) = [line for line in text.splitlines() if line.startswith("folded: ")]
     assert percentages(line) == percentages(text.split("test accuracy")[1].splitlines()[0])
     assert float(line.split("differ by ")[1].split(",")[0]) < 1e-4
