@@ -63,26 +63,6 @@ def shapes(n, rng):
     return images.clip(0, 255).astype(np.uint8), labels
 
 
-def cifar10(folder):
-    """``(train, test)`` of the binary version: records of a label and of 32 x 32 red, green and blue bytes."""
-
-    def read(*names):
-        records = np.concatenate([np.fromfile(Path(folder) / name, np.uint8) for name in names]).reshape(-1, 3073)
-        return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(np.int64)
-
-    return read(*(f"data_batch_{i}.bin" for i in range(1, 6))), read("test_batch.bin")
-
-
-def moved(images, rng):
-    """Augmentation: each image is shifted by at most four pixels each way, and half of them are mirrored."""
-    random = fn.rng.generator(rng)
-    rows, columns = random.integers(0, 9, (2, len(images)))
-    border = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(border, images.shape[1:3], axis=(1, 2))
-    cut = windows[np.arange(len(images)), rows, columns].transpose(0, 2, 3, 1)
-    return np.where(random.random(len(images))[:, None, None, None] < 0.5, cut, cut[:, :, ::-1])
-
-
 def learn(model, train, validation, options):
     """The whole loop, and its records."""
     params = model.init((32, 32, 3), rng=(options.seed, 0))
@@ -99,8 +79,9 @@ def learn(model, train, validation, options):
         return params, opt_state, loss, fn.metrics.accuracy(logits, labels)
 
     started, show = time.perf_counter(), fn.progress(steps * options.epochs)
-    for step, (x, labels) in enumerate(fn.batches(train, options.batch, options.epochs, rng=(options.seed, 1))):
-        x = moved(x, rng=(options.seed, 2, step))
+    moved = fn.augment.compose(fn.augment.crop(4), fn.augment.flip())
+    drawn = fn.batches(train, options.batch, options.epochs, rng=(options.seed, 1), augment=moved)
+    for step, (x, labels) in enumerate(drawn):
         params, opt_state, *scores = train_step(params, opt_state, x, labels, rng=(options.seed, 3, step))
         losses.append(scores)
         show(step + 1, f"loss {scores[0]:.3f}")
@@ -119,7 +100,7 @@ def learn(model, train, validation, options):
 
 def main(options):
     if options.data:
-        names, (train, test) = CIFAR, cifar10(options.data)
+        names, (train, test) = CIFAR, fn.datasets.cifar10(options.data)
     else:
         names, n = SHAPES, options.examples
         train, test = shapes(n, (options.seed, 4)), shapes(n // 3, (options.seed, 5))

@@ -408,35 +408,6 @@ def test_a_residual_network_learns_shapes_and_predicts_the_same_when_folded(tmp_
     assert "batch_norm(" not in repr(model)
 
 
-def test_the_files_of_cifar_are_read_as_they_are_laid_out(tmp_path: Path) -> None:
-    module = module_of("residual.py")
-    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
-    labels = np.arange(12) % 10
-    records = [bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)]
-    names = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
-    for number, name in enumerate(names):
-        (tmp_path / name).write_bytes(b"".join(records[2 * number : 2 * number + 2]))
-    train, test = module.cifar10(tmp_path)
-    for (x, found), part in ((train, slice(10)), (test, slice(10, None))):
-        np.testing.assert_array_equal(x, images[part])
-        np.testing.assert_array_equal(found, labels[part])
-
-
-def test_moved_images_are_shifted_and_mirrored() -> None:
-    module = module_of("residual.py")
-    image = np.arange(1, 32 * 32 * 3 + 1, dtype=np.float32).reshape(1, 32, 32, 3)
-    possible = {
-        side[0, row : row + 32, column : column + 32].tobytes()
-        for side in (np.pad(image, ((0, 0), (4, 4), (4, 4), (0, 0))),)
-        for row in range(9)
-        for column in range(9)
-    }
-    moved = module.moved(np.repeat(image, 40, 0), 0)
-    kinds = [x.tobytes() in possible for x in moved], [x[:, ::-1].tobytes() in possible for x in moved]
-    assert all(a != b for a, b in zip(*kinds, strict=True))
-    assert 10 < sum(kinds[0]) < 30
-
-
 @pytest.mark.parametrize("example", ["two_inputs.py", "two_heads.py"])
 def test_an_example_of_trees_is_short(example: str) -> None:
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 40
