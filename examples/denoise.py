@@ -49,23 +49,29 @@ def main(options):
 
     seen = noisy(test, (options.seed, 1))
     print(f"noisy images: mean squared error {np.mean((seen - test) ** 2):.4f}")
+    history, losses = [], []
     for step, (clean,) in enumerate(fn.batches((train,), 64, options.epochs, rng=(options.seed, 2))):
         params, opt_state, loss = train_step(params, opt_state, noisy(clean, (options.seed, 3, step)), clean)
+        losses.append(loss)
         if (step + 1) % steps == 0:
-            error = np.mean((denoised(seen) - test) ** 2)
-            print(f"epoch {(step + 1) // steps}/{options.epochs}: loss {loss:.4f}, mean squared error {error:.4f}")
+            epoch, error = (step + 1) // steps, np.mean((denoised(seen) - test) ** 2)
+            found = fn.evaluate(model, params, (seen, test), fn.sigmoid_cross_entropy)["loss"]
+            history.append({"epoch": epoch, "train_loss": np.mean(losses), "validation_loss": found})
+            losses = []
+            print(f"epoch {epoch}/{options.epochs}: test loss {found:.4f}, mean squared error {error:.4f}")
 
     rows = np.concatenate([test[:8], np.clip(seen[:8], 0, 1), denoised(seen[:8])])
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     fn.plot.image_grid(rows).figure.savefig(out / "denoised.png")
-    print(f"wrote {out / 'denoised.png'}")
+    fn.plot.learning_curves(history).figure.savefig(out / "learning_curves.png")
+    print(f"wrote denoised.png, learning_curves.png to {out}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a network that removes noise from handwritten digits.")
     parser.add_argument("--epochs", type=int, default=5, help="number of passes over the images (%(default)s)")
     parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
-    parser.add_argument("--out", metavar="DIR", default="runs/denoise", help="folder of the picture (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", default="runs/denoise", help="folder of the pictures (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())

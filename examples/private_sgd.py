@@ -1,6 +1,6 @@
 """Differentially private training: each example's gradient is clipped, and noise hides what any one of them adds.
 
-    python examples/private_sgd.py        95 % without privacy, 89 % with epsilon 3.3, in 15 seconds
+    python examples/private_sgd.py        95 % without privacy, 91 % with epsilon 3.3, in 15 seconds; both curves
 
 It trains the same small network on the digits with and without privacy. Epsilon bounds what the parameters tell of any
 one image: with or without it, a set of outcomes has chances p and q with p <= exp(epsilon) q + delta. It is computed
@@ -14,6 +14,7 @@ Reference: Abadi et al. 2016, "Deep learning with differential privacy", arXiv 1
 
 import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -56,14 +57,14 @@ def epsilon(sampling, noise, steps, delta):
     return max(0.0, min(bounds))
 
 
-def train(options, private, data):
-    """The whole loop: a batch is drawn, its gradient made, a step taken."""
+def train(options, private, data, test):
+    """The whole loop: a batch is drawn, its gradient made, a step taken. The curve is the test accuracy by epoch."""
     images, labels = data
     sampling = options.batch / len(images)
     steps = round(options.epochs / sampling)
     params = model.init((28, 28, 1), rng=options.seed)
     optimizer = fn.adam(fn.cosine_decay(options.rate, steps=steps))
-    opt_state = optimizer.init(params)
+    opt_state, curve = optimizer.init(params), []
     show = fn.progress(steps)
     for step in range(steps):
         key = (options.seed, step)
@@ -78,21 +79,44 @@ def train(options, private, data):
             grads = fn.value_and_grad(model, loss)(params, images[drawn], labels[drawn])[1]
         params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
         show(step + 1, "private" if private else "not private")
-    return params, sampling, steps
+        if int((step + 1) * sampling) > int(step * sampling) or step + 1 == steps:
+            accuracy = fn.metrics.accuracy(fn.predict(model, params, test[0]), test[1])
+            curve.append(((step + 1) * sampling, accuracy))
+    return curve, sampling, steps
 
 
 def main(options):
     train_data, test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
+    train_data = tuple(part[: options.examples] for part in train_data)
+    curves = {}
     for private in (False, True):
-        params, sampling, steps = train(options, private, train_data)
-        accuracy = fn.metrics.accuracy(fn.predict(model, params, test[0]), test[1])
+        curve, sampling, steps = train(options, private, train_data, test)
+        accuracy = curve[-1][1]
         if private:
             found = epsilon(sampling, options.noise, steps, options.delta)
             bound = f"epsilon {found:.2f} at delta {options.delta:g}"
         else:
             bound = "epsilon infinite"
         print(f"{'private' if private else 'not private'}: test accuracy {accuracy:.1%}, {bound}")
+        curves[bound] = curve
     print(f"noise {options.noise:g}, clip {options.clip:g}, sampling rate {sampling:.4f}, {steps} steps")
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    draw(curves, out / "accuracy.png")
+    print(f"wrote accuracy.png to {out}")
+
+
+def draw(curves, path):
+    """The test accuracy by epoch, with and without privacy."""
+    from matplotlib.figure import Figure
+
+    ax = Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
+    for (bound, curve), style in zip(curves.items(), ("o-", "s--"), strict=True):
+        ax.plot(*zip(*curve, strict=True), style, label=bound, markersize=4)
+    ax.set(xlabel="Epoch", ylabel="Test accuracy")
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right")
+    ax.figure.savefig(path)
 
 
 if __name__ == "__main__":
@@ -103,5 +127,7 @@ if __name__ == "__main__":
     parser.add_argument("--noise", type=float, default=1.5, help="standard deviation over the clip (%(default)s)")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of an example's gradient (%(default)s)")
     parser.add_argument("--delta", type=float, default=1e-5, help="of the bound (%(default)s)")
+    parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", default="runs/private_sgd", help="folder of the picture (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())

@@ -45,12 +45,18 @@ def main(options):
         params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
         return params, opt_state, value
 
+    history, losses = [], []
     for step, (images,) in enumerate(fn.batches((train,), 128, options.epochs, rng=(options.seed, 1))):
         params, opt_state, value = train_step(params, opt_state, halves(images))
+        losses.append(value)
         if (step + 1) % steps == 0:
-            print(f"epoch {(step + 1) // steps}/{options.epochs}: loss {value:.3f}")
+            epoch, train_loss = (step + 1) // steps, np.mean(losses)
+            vectors = fn.predict(model, params, halves(test))
+            tested = np.mean([loss(part, None)[0] for part in fn.batches(vectors, 128)])
+            history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": tested})
+            losses = []
+            print(f"epoch {epoch}/{options.epochs}: train loss {train_loss:.3f}, test loss {tested:.3f}")
 
-    vectors = fn.predict(model, params, halves(test))
     a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (vectors["a"], vectors["b"]))
     cosines = a.reshape(20, 100, -1) @ b.reshape(20, 100, -1).transpose(0, 2, 1)  # among 100 at a time
     better = (cosines > np.diagonal(cosines, axis1=1, axis2=2)[..., None]).sum(2)
@@ -63,13 +69,14 @@ def main(options):
     found = np.concatenate([test[:16, :14], test[nearest, 14:]], 1)
     rows = np.concatenate([test[:8], found[:8], test[8:16], found[8:]])
     fn.plot.image_grid(rows).figure.savefig(out / "found.png")
-    print(f"wrote {out / 'found.png'}")
+    fn.plot.learning_curves(history).figure.savefig(out / "learning_curves.png")
+    print(f"wrote found.png, learning_curves.png to {out}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train two networks that find the halves of handwritten digits.")
     parser.add_argument("--epochs", type=int, default=5, help="number of passes over the images (%(default)s)")
     parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
-    parser.add_argument("--out", metavar="DIR", default="runs/two_towers", help="folder of the picture (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", default="runs/two_towers", help="folder of the pictures (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())

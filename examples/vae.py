@@ -1,6 +1,6 @@
 """A variational autoencoder of the digits: it learns a code of a few numbers, and draws new digits from random codes.
 
-    python examples/vae.py        112 nats for an unseen image after 40 epochs, 15 seconds; a picture of samples
+    python examples/vae.py        112 nats for an unseen image after 40 epochs, 15 seconds; samples and curves
 
 The encoder says where the code z of an image lies, as a normal distribution; the decoder makes an image of a z that is
 drawn there. The loss is the number of nats in which an image is described: those of its pixels given z, and those of z
@@ -48,6 +48,7 @@ def bound(encoder, decoder, params, x, rng):
 def main(options):
     (train, _), (test, _) = fn.datasets.digits()
     train, test = (images.astype(np.float32) / 255 for images in (train, test))
+    train = train[: options.examples]
     encoder, decoder = networks(options.codes)
     params = {
         "encoder": encoder.init((28, 28, 1), rng=(options.seed, 0)),
@@ -62,13 +63,14 @@ def main(options):
         return params, opt_state, nats
 
     steps = -(-len(train) // 128)
-    total = 0.0
+    history, total = [], 0.0
     for step, (x,) in enumerate(fn.batches((train,), 128, options.epochs, rng=(options.seed, 2))):
         params, opt_state, nats = train_step(params, opt_state, x, rng=(options.seed, 3, step))
         total += nats / steps
         if (step + 1) % steps == 0:
             tested, _ = bound(encoder, decoder, params, test, rng=(options.seed, 4))
             print(f"epoch {(step + 1) // steps}/{options.epochs}: train {total:.1f} nats, test {tested:.1f} nats")
+            history.append({"epoch": (step + 1) // steps, "train_loss": total, "validation_loss": tested})
             total = 0.0
 
     z = fn.rng.generator((options.seed, 5)).standard_normal((64, options.codes), np.float32)
@@ -76,13 +78,17 @@ def main(options):
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     fn.plot.image_grid(samples).figure.savefig(out / "samples.png")
-    print(f"wrote {out / 'samples.png'}")
+    curves = fn.plot.learning_curves(history)
+    curves.set_ylabel("Nats an image")
+    curves.figure.savefig(out / "learning_curves.png")
+    print(f"wrote learning_curves.png, samples.png to {out}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a variational autoencoder on handwritten digits.")
     parser.add_argument("--epochs", type=int, default=40, help="number of passes over the images (%(default)s)")
+    parser.add_argument("--examples", type=int, default=10_000, help="number of training images (%(default)s)")
     parser.add_argument("--codes", type=int, default=16, help="number of elements of z (%(default)s)")
-    parser.add_argument("--out", metavar="DIR", default="runs/vae", help="folder of the picture (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", default="runs/vae", help="folder of the pictures (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the seed of all random numbers (%(default)s)")
     main(parser.parse_args())

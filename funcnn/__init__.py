@@ -11,6 +11,7 @@ a model is the same pair, parameters are nested dicts of arrays, and a checkpoin
     fn.metrics.accuracy(fn.predict(model, result.params, x), labels)
 
 This is a map of the library. ``help(fn.dense)`` explains one name, with its formula, its arguments and an example.
+``fn.sklearn`` has estimators for scikit-learn; it needs an extra, and is imported when it is first used.
 """
 
 import sys
@@ -19,7 +20,9 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from funcnn import aliases, combinators, derivatives, inspect, interchange, layers, losses, protocol, training
+from funcnn import augment as augment
 from funcnn import datasets as datasets
+from funcnn import distributed as distributed
 from funcnn import initializers as initializers
 from funcnn import metrics as metrics
 from funcnn import optim as optim
@@ -51,6 +54,9 @@ from funcnn.training import callbacks as callbacks
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:  # it is imported on demand
+    from funcnn import sklearn as sklearn
+
 if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists that are computed.
     _OPTIMIZERS = [name for name in optim.__all__ if name not in schedules.__all__]
     _AREAS = [
@@ -63,12 +69,14 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Schedules: step -> rate, wherever a rate is taken", "", schedules.__all__),
         ("Training and prediction", "", training.__all__),
         ("Callbacks of fit", "callbacks", callbacks.__all__),
+        ("Training on many machines, with MPI", "distributed", distributed.__all__),
         ("Derivatives of each example, Jacobians, curvature", "", derivatives.__all__),
         ("Metrics", "metrics", metrics.__all__),
         ("Looking inside a model, and changing it", "", inspect.__all__),
         ("Models and parameters as files", "", interchange.__all__),
         ("Plots", "plot", plot.__all__),
         ("Data sets", "datasets", datasets.__all__),
+        ("Random changes of the batches to train on", "augment", augment.__all__),
         ("Checks of layers of your own", "testing", testing.__all__),
         ("Trees of arrays", "tree", tree.__all__),
         ("Keys of random numbers", "rng", rng.__all__),
@@ -86,4 +94,4 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         if hasattr(_module, "__all__"):  # so that completion offers what users call, and no imports
             _module.__dir__ = partial(sorted, _module.__all__)
 
-_explain_names(__name__)
+_explain_names(__name__, on_demand=("sklearn",))

@@ -4,7 +4,7 @@ A network is arrays and nothing else: arrays flow through it, and nested dicts o
 has the type that a wrong one is caught by; a result that may be an array or a dict is used as either, without a cast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -35,6 +35,9 @@ Params: TypeAlias = dict[str, Any]
 Data: TypeAlias = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array]
 """``(x, target)`` or ``(x, target, weights)``: x and target are arrays or nested dicts of arrays, weights an array, all
 with one example per index."""
+
+DataOrBatches: TypeAlias = Data | Iterator[Any]
+"""Training data: all of them, or batches of them, one after the other."""
 
 Labelled: TypeAlias = tuple[Array, Array]
 """``(x, labels)``: data of two arrays, as a data set has them."""

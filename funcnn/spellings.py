@@ -5,8 +5,9 @@ loss ``"mse"`` names ``fn.mean_squared_error``.
 """
 
 import difflib
+import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 __all__ = ["explain_names", "is_foreign", "keyword", "name", "no_attribute", "not_called"]
@@ -366,11 +367,16 @@ def not_called(layer: Any, text: str, ready: str, args: tuple[Any, ...], kwargs:
     return f"{words}; write y, vjp_fn = {name}.apply({params}, x), or y = fn.predict({name}, {params}, x)"
 
 
-def explain_names(module: str) -> None:
-    """Let a module say what to write for a name that it does not have, ``fn.Dense`` or ``fn.nn`` for example."""
+def explain_names(module: str, on_demand: Collection[str] = ()) -> None:
+    """Let a module say what to write for a name that it does not have, ``fn.Dense`` or ``fn.nn`` for example.
+
+    Names of modules inside that are to be imported when they are first used, since they need an extra, are these.
+    """
     names, short = vars(sys.modules[module]), module.replace("funcnn.training", "fn").replace("funcnn", "fn")
 
     def missing(attribute: str) -> Any:
+        if attribute in on_demand:
+            return importlib.import_module(f"{module}.{attribute}")
         write = "" if attribute.startswith("_") else _named_like(attribute, names, short) or name(attribute)
         hint = f"; write {write}" if write else ""
         raise AttributeError(f"module {module!r} has no attribute {attribute!r}{hint}", name=attribute)

@@ -88,7 +88,7 @@ def test_a_signature_names_types_and_does_not_expand_them(name: str) -> None:
 
 def test_signatures_have_the_words_of_the_library() -> None:
     parameters = inspect.signature(fn.fit).parameters
-    assert (parameters["train"].annotation, parameters["loss"].annotation) == ("Data", "Loss")
+    assert (parameters["train"].annotation, parameters["loss"].annotation) == ("DataOrBatches", "Loss")
     assert inspect.signature(fn.tree.ravel).return_annotation.startswith("tuple[Array, ")
 
 

@@ -60,3 +60,19 @@ def test_completion_in_a_prompt_offers_no_imports() -> None:
 def test_the_version_is_that_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert fn.__version__ == project["version"]
+
+
+def test_the_estimators_are_imported_on_first_use_and_without_scikit_learn_the_error_says_what_to_install() -> None:
+    code = """
+import sys, funcnn as fn
+assert "sklearn" not in sys.modules and "funcnn.sklearn" not in sys.modules
+sys.modules["sklearn"] = None  # as if it were not installed
+for use in ("fn.sklearn", "from funcnn import sklearn", "import funcnn.sklearn", "fn.sklearn"):
+    try:
+        exec(use)
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    expected = 'fn.sklearn needs scikit-learn 1.6 or newer: pip install "funcnn[sklearn]"'
+    assert found.stdout.splitlines() == [expected] * 4

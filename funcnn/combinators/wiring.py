@@ -344,7 +344,9 @@ def _steps(children: Mapping[str, Layer], wiring: Wiring, leaves: Sequence[str],
 def _working_set(steps: Sequence[Step]) -> Callable[[Any], int] | None:
     """The working set of a wiring, that of the children that see its whole input; None if they declare none."""
     found = [step.working_set for step in steps if step.source == 0 and step.working_set is not None]
-    return (lambda x: max(working_set(x) for working_set in found)) if found else None
+    if len(found) < 2:
+        return found[0] if found else None
+    return lambda x: max(working_set(x) for working_set in found)
 
 
 def _has_short_products(layer: Layer) -> bool:

@@ -1,25 +1,22 @@
-"""MNIST: images of handwritten digits, 28 x 28 pixels in ten classes.
+"""MNIST and Fashion-MNIST: images of handwritten digits or of clothes, 28 x 28 pixels in ten classes.
 
 The pixels stay bytes; ``x.astype(np.float32) / 255`` converts them to the floats of a model.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-import zlib
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Labelled
+from funcnn.aliases import Labelled
 from funcnn.calls import explained
-from funcnn.interchange.files import opened
+from funcnn.datasets.download import check_sha256, local_file
+from funcnn.datasets.idx import gunzip, parse_idx
 
-__all__ = ["digits", "mnist"]
+__all__ = ["digits", "fashion_mnist", "mnist"]
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 # Of the decompressed files: mirrors may have compressed the same data to other bytes.
@@ -30,10 +27,16 @@ MNIST_SHA256 = {
     "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+
 MAX_BYTES = 16 + 60_000 * 28 * 28
 """The size of the largest file, the training images."""
-GZIP = 31
-"""The ``wbits`` of a gzip stream, whose checksum zlib compares."""
 
 
 def digits() -> tuple[Labelled, Labelled]:
@@ -86,106 +89,59 @@ def mnist(path: str | Path | None = None) -> tuple[Labelled, Labelled]:
         LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition (1998), section
         III-A.
     """
-    folder = None if path is None else checks.path("mnist", path)
-    missing = [name for name in MNIST_SHA256 if folder and not (folder / name).is_file()]
+    return _four_files("mnist", path, MNIST_URL, MNIST_SHA256, MAX_BYTES)
+
+
+@explained
+def fashion_mnist(path: str | Path | None = None) -> tuple[Labelled, Labelled]:
+    """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28 x 28 pixels in ten classes.
+
+    Args:
+        path: the folder with four files of the same names as those of ``mnist``. By default they are downloaded (31
+            MB, with pooch: ``pip install "funcnn[download]"``) and kept in the user's cache folder.
+
+    Returns:
+        ``(train, test)`` as ``digits``; the labels are 0 T-shirt or top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5
+        sandal, 6 shirt, 7 sneaker, 8 bag, 9 ankle boot.
+
+    Raises:
+        FileNotFoundError: one of the files is not in the folder.
+        ValueError: a file is cut short, damaged, or not that of Fashion-MNIST, that of MNIST for example.
+        ModuleNotFoundError: a download needs pooch, which is not installed.
+
+    Example:
+        >>> (x, labels), test = fashion_mnist()  # doctest: +SKIP
+        >>> x.shape  # doctest: +SKIP
+        (60000, 28, 28, 1)
+
+    Reference:
+        Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms
+        (2017), arXiv 1708.07747.
+    """
+    return _four_files("fashion_mnist", path, FASHION_URL, FASHION_SHA256, MAX_BYTES)
+
+
+def _four_files(
+    kind: str, path: str | Path | None, url: str, checksums: dict[str, str], max_bytes: int
+) -> tuple[Labelled, Labelled]:
+    """The training and the test part in four files: images and labels of each."""
+    folder = None if path is None else checks.path(kind, path)
+    missing = [name for name in checksums if folder and not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}; leave out `path` to download the files")
-    train_images, train_labels, test_images, test_labels = (_mnist_file(name, folder) for name in MNIST_SHA256)
+        raise FileNotFoundError(f"{kind}: {folder} lacks {', '.join(missing)}; leave out `path` to download the files")
+    contents = []
+    for name, checksum in checksums.items():
+        with local_file(kind, folder, url, name, max_bytes) as file:
+            content = gunzip(file, max_bytes)
+            check_sha256(file, content, checksum)
+        contents.append((file, content))
+    train_images, train_labels, test_images, test_labels = contents
     return _examples(train_images, train_labels), _examples(test_images, test_labels)
-
-
-def _mnist_file(name: str, folder: Path | None) -> tuple[Path, bytes]:
-    """The path of one of the four files, in a folder or downloaded, and its decompressed content."""
-    file = _download(MNIST_URL, name) if folder is None else folder / name
-    try:
-        content = _gunzip(file)
-        _check_sha256(file, content, MNIST_SHA256[name])
-    except ValueError:
-        if folder is None:
-            file.unlink()  # otherwise every later call would find the same bad file
-        raise
-    return file, content
-
-
-def _download(url: str, name: str) -> Path:
-    """The file in the user's cache; the first call downloads it."""
-    try:
-        import pooch  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        message = f'downloading {name} needs pooch: pip install "funcnn[download]", or give the folder that has it'
-        raise ModuleNotFoundError(message, name="pooch") from error
-
-    def downloader(url: str, path: str, cache: Any) -> None:
-        with open(path, "wb") as file:
-            pooch.HTTPDownloader()(url, _Limited(file, url), cache)
-
-    cache = pooch.create(path=pooch.os_cache("funcnn"), base_url=url, registry={name: None})
-    return Path(cache.fetch(name, downloader=downloader))
-
-
-class _Limited:
-    """A file for a download that ends with an error when it is larger than any of the four files."""
-
-    def __init__(self, file: BinaryIO, url: str) -> None:
-        self.file, self.url = file, url
-
-    def write(self, chunk: bytes) -> None:
-        """Write one part of the download."""
-        if self.file.tell() + len(chunk) > MAX_BYTES:
-            raise ValueError(f"mnist: {self.url} has more than {MAX_BYTES} bytes, so it is another file")
-        self.file.write(chunk)
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-        self.file.flush()
-
-
-def _gunzip(file: Path) -> bytes:
-    """The content of a ``.gz`` file of one member; no more memory is taken than the largest of the four files needs."""
-    with opened(file) as stream:
-        packed = stream.read(MAX_BYTES + 1)
-    inflate = zlib.decompressobj(wbits=GZIP)
-    try:
-        content = inflate.decompress(packed, MAX_BYTES + 1)
-    except zlib.error as error:
-        raise ValueError(f"{file} is damaged or not a gzip file: {error}") from error
-    if len(packed) > MAX_BYTES or len(content) > MAX_BYTES:
-        raise ValueError(f"{file} is another file: it has more than {MAX_BYTES} bytes, compressed or expanded")
-    if not inflate.eof:
-        raise ValueError(f"{file} is cut short: the end of its gzip stream is missing")
-    if inflate.unused_data:
-        raise ValueError(f"{file} is damaged: there are bytes after its gzip stream")
-    return content
-
-
-def _check_sha256(file: Path, content: bytes, expected: str) -> None:
-    """Raise an error unless the content is that of MNIST."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise ValueError(f"{file} is another file: expected content of SHA-256 {expected}, got {found}")
 
 
 def _examples(images: tuple[Path, bytes], labels: tuple[Path, bytes]) -> Labelled:
     """The pair of a file of images and a file of their labels."""
-    x, y = _parse_idx(*images, axes=3), _parse_idx(*labels, axes=1)
+    x, y = parse_idx(*images, axes=3), parse_idx(*labels, axes=1)
     if len(x) != len(y):
         raise ValueError(f"{images[0]} holds {len(x)} images, but {labels[0]} holds {len(y)} labels")
     return x[..., None], y.astype(np.int64)
-
-
-def _parse_idx(file: Path, content: bytes, axes: int) -> Array:
-    """The array in an IDX file of bytes: 0, 0, 8 for uint8, the number of axes, their sizes, the elements."""
-    magic = bytes([0, 0, 8, axes])
-    if content[:4] != magic:
-        raise ValueError(
-            f"{file} is not an IDX file of bytes on {axes} axes: expected it to begin with {magic.hex()}, "
-            f"got {content[:4].hex() or 'nothing'}"
-        )
-    header = 4 + 4 * axes
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
-    if len(content) != header + math.prod(shape):
-        raise ValueError(
-            f"{file} has the wrong length: expected {header + math.prod(shape)} bytes for shape {shape}, "
-            f"got {len(content)}"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -21,14 +21,15 @@ import numpy as np
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
-from funcnn.engine import threads
+from funcnn.engine import shards, threads
 from funcnn.engine.memory import empty_like
 from funcnn.protocol import Layer, Vjp, declared, elements_of
 from funcnn.rng import as_key, fold
 
 __all__ = [
     "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "filled", "gathered",
-    "in_microbatches", "join", "microbatched", "microbatches", "output", "run_all", "run_one", "split_like",
+    "in_microbatches", "join", "microbatched", "microbatches", "of_sequences", "output", "run_all", "run_one",
+    "split_like",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -153,12 +154,13 @@ def in_microbatches(
         ``(y, pull)``, the output of the whole batch and ``pull(dy, input_grad) -> (grads, dx)``.
     """
     keys = [key] * len(xs) if key is None or len(xs) == 1 else [fold(key, number) for number in range(len(xs))]
-    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0])
     ends, whole = _ends(xs), xs[0] if len(xs) == 1 else None
+    places = [] if len(xs) == 1 else shards.cut([len(_leaves(x)[0]) for x in xs], key)
+    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0], places)
 
     def pull(dy: Any, input_grad: Any) -> tuple[Params, Any]:
         parts = _split(dy, ends)
-        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole)
+        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole, places)
         return added([grads for grads, _ in pulled]), join([dx for _, dx in pulled])
 
     return join([y for y, _ in done]), pull
@@ -206,7 +208,7 @@ def gathered(apply: Callable[..., Any]) -> Forward:
             y, vjp = apply(params, join(xs), parts[0][1])
             return [(part, vjp) for part in split_like(y, xs)]
 
-        y, vjp = yield AllReduce((x, key), on_all)
+        y, vjp = yield AllReduce((x, shards.whole_key(key)), on_all)
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             def pull(parts: list[Any]) -> list[tuple[Params, Any]]:
@@ -284,14 +286,32 @@ def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
         return chosen(x)
     leaves = _leaves(x)
     n = len(leaves[0]) if leaves else 0
-    if n < 2 * MICROBATCH_MIN or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
+    fewest, most = (1, 1) if declared(working_set, "of_sequences") else (MICROBATCH_MIN, MICROBATCH_MAX)
+    if n < 2 * fewest or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
         return [x]
     elements = working_set(x)
     if elements < MIN_WORKING_SET:
         return [x]
     # However narrow its examples are, a microbatch has half of the least working set.
-    most = max(MICROBATCH_MAX, MIN_WORKING_SET * n // (2 * elements))
+    most = max(most, MIN_WORKING_SET * n // (2 * elements))
     return _slices(x, -(-n // (2 * -(-n // (2 * most)))))
+
+
+def of_sequences(working_set: WorkingSet) -> WorkingSet:
+    """Declare a working set that of layers which take sequences as matrices, with the batch outermost in memory.
+
+    Images lie with the batch innermost, so that few of them make short runs; of sequences, one is enough.
+
+    Example:
+        >>> [len(part) for part in cut(np.zeros((3, 512, 1024), np.float32), of_sequences(elements_of))]
+        [1, 1, 1]
+    """
+
+    def elements(x: Any) -> int:
+        return working_set(x)
+
+    elements.of_sequences = True  # type: ignore[attr-defined]
+    return elements
 
 
 def join(parts: Sequence[Tree]) -> Tree:
@@ -367,12 +387,13 @@ def filled(dx: Tree, x: Tree) -> Tree:
     return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx
 
 
-def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
+def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None, places: Sequence[shards.Shard | None] = ()) -> list[T]:
     """Run the microbatches' coroutines side by side, from one all-reduce to the next, to their ends.
 
     Args:
         coroutines: one for each microbatch; all of them reach the same all-reduces.
         x: the batch; NumPy's buffers are made short for images.
+        places: where each of several microbatches stands in a batch that is computed in shards.
 
     Returns:
         What they returned, in order.
@@ -382,14 +403,15 @@ def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None) -> list[T]:
             return [run_one(coroutines[0])]
         return [copy_context().run(_with_short_buffers, coroutines[0])]
     received: Sequence[Any] = [None] * len(coroutines)
+    places = places or received
     while True:
         # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
-        reached = threads.run([partial(_advance, *pair) for pair in zip(coroutines, received, strict=True)])
+        reached = threads.run([partial(_advance, *task) for task in zip(coroutines, received, places, strict=True)])
         first, received = reached[0], []
         if isinstance(first, _Done):
             return [done.value for done in reached]
         try:
-            received = first.combine([request.value for request in reached])
+            received = shards.combined(first.combine, [request.value for request in reached])
         except Exception as error:
             # Raised where the first microbatch waits, the error gets its path on the way out.
             coroutines[0].throw(error)
@@ -410,7 +432,7 @@ def run_one(coroutine: Coroutine[T]) -> T:
             request = coroutine.send(received)
             received = None  # what was received is used up, and must not stay alive while the next layer runs
             try:
-                (received,) = request.combine([request.value])
+                (received,) = shards.combined(request.combine, [request.value])
             except Exception as error:
                 coroutine.throw(error)
     except StopIteration as stop:
@@ -424,9 +446,10 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _advance(coroutine: Coroutine[T], received: Any) -> AllReduce | _Done:
+def _advance(coroutine: Coroutine[T], received: Any, place: shards.Shard | None) -> AllReduce | _Done:
     """Let a coroutine run to its next all-reduce, or to its end; a microbatch is not cut again inside."""
     np.setbufsize(UFUNC_BUFFER)
+    shards.enter(place)
     _cut.set(lambda x: [x])
     try:
         return coroutine.send(received)

@@ -61,9 +61,7 @@ def save(path: str | Path, tree: Arrays) -> None:
         ...     np.load(f"{folder}/model.npz")["dense_0/w"].dtype
         dtype('float32')
     """
-    if isinstance(tree, str | Path) or hasattr(tree, "init"):
-        write = "write save_model(path, model, params)" if hasattr(tree, "init") else "is it save(path, tree)?"
-        raise TypeError(f"the tree: expected a NumPy array, got {type(tree).__name__}; {write}")
+    check_order("save", tree)
     _write(checks.path("save", path), tree)
 
 
@@ -98,7 +96,7 @@ def load(path: str | Path, like: Arrays | None = None) -> Tree:
     if isinstance(tree, dict) and "opt_state" in tree:
         tree = tree | {"opt_state": renamed_state(tree["opt_state"])}
     if like is not None:
-        _check_like(path, tree, like)
+        check_like(path, tree, like)
     return tree
 
 
@@ -175,16 +173,29 @@ def load_model(path: str | Path, layers: Mapping[str, Layer | Callable[..., Any]
     return model, params
 
 
+def check_order(kind: str, tree: Any) -> None:
+    """Raise about a path or a model in place of a tree."""
+    if isinstance(tree, str | Path) or hasattr(tree, "init"):
+        write = "write save_model(path, model, params)" if hasattr(tree, "init") else f"is it {kind}(path, tree)?"
+        raise TypeError(f"the tree: expected a NumPy array, got {type(tree).__name__}; {write}")
+
+
 def _write(path: Path, tree: Tree, architecture: str | None = None) -> None:
     """Write a tree, and perhaps an architecture before it, to a file: all of it or nothing."""
-    _check_depth(path, tree)
-    members = dict(_entries(tree))
-    for name, leaf in members.items():
-        _check_entry(name, leaf)
+    members = checked_entries(path, tree)
     if architecture is not None:
         members = {ARCHITECTURE: architecture.encode(), **members}
     with replaced(path) as file:
         write_members(file, members)
+
+
+def checked_entries(path: Path, tree: Tree) -> dict[str, Any]:
+    """The members of a file of this tree by name, or an error about what could not be read back as it is."""
+    _check_depth(path, tree)
+    members = dict(_entries(tree))
+    for name, leaf in members.items():
+        _check_entry(name, leaf)
+    return members
 
 
 def _check_depth(path: Path, tree: Tree) -> None:
@@ -268,7 +279,7 @@ def _expected_bytes(path: Path, like: Tree) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-def _check_like(path: Path, tree: Tree, like: Tree) -> None:
+def check_like(path: Path, tree: Tree, like: Tree) -> None:
     """Raise an error if the tree in a file is not like the one that was expected."""
     if found := differences(tree, like):
         raise ValueError(f"{path} holds the parameters of another model: {'; '.join(found)}")

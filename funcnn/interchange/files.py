@@ -19,7 +19,7 @@ from typing import BinaryIO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["appended", "check_replaceable", "opened", "replaced"]
+__all__ = ["appended", "check_folder", "check_replaceable", "opened", "replaced"]
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -87,6 +87,15 @@ def check_replaceable(path: Path) -> None:
             raise PermissionError(errno.EACCES, f"the folder {folder!r} is read-only")
     except OSError as error:
         raise _of(path, error) from None
+
+
+def check_folder(path: Path) -> None:
+    """Raise if a folder is none or is read-only or, where it does not exist yet, cannot be created."""
+    found = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+    if not found.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "there is a file of this name, expected a folder", str(found))
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "the folder is read-only", str(found))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 
-__all__ = ["distribution", "distribution_and_density"]
+__all__ = ["distribution_and_density"]
 
 END = 40
 """From here on Φ is 0 or 1 and φ is 0 in every dtype."""
@@ -25,67 +25,48 @@ COEFFICIENTS = (
 )  # fmt: skip
 
 
-def distribution(x: Array) -> Array:
-    """Φ(x), the integral of φ from -infinity to x.
+def distribution_and_density(x: Array, distribution: Array, density: Array, scratch: Array) -> None:
+    """Φ(x), the integral of φ from -infinity to x, and φ(x) = e^(-x²/2) / √(2π), which share an exponential.
 
     Args:
         x: floats of any shape.
-
-    Returns:
-        A new array like ``x``.
-
-    Example:
-        >>> distribution(np.array([-np.inf, 0.0, 1.0])).round(4)
-        array([0.    , 0.5   , 0.8413])
-    """
-    return _exact(x) if x.dtype.itemsize == 8 else _in_float32(x, _exponential(x))
-
-
-def distribution_and_density(x: Array) -> tuple[Array, Array]:
-    """Φ(x) and φ(x) = e^(-x²/2) / √(2π), which share an exponential.
-
-    Args:
-        x: floats of any shape.
-
-    Returns:
-        Two new arrays like ``x``.
+        distribution: an array like ``x`` that receives Φ.
+        density: an array like ``x`` that receives φ.
+        scratch: an array like ``x``.
 
     Example:
-        >>> distribution_and_density(np.array([0.0]))
+        >>> found, density, scratch = np.empty((3, 1))
+        >>> distribution_and_density(np.array([0.0]), found, density, scratch)
+        >>> found, density
         (array([0.5]), array([0.39894228]))
     """
-    e = _exponential(x)
-    found = _exact(x) if x.dtype.itemsize == 8 else _in_float32(x, e)
-    e *= 1 / math.sqrt(2 * math.pi)
-    return found, e
+    np.clip(x, -END, END, out=density)
+    density *= density
+    density *= -0.5
+    np.exp(density, out=density)
+    if x.dtype.itemsize == 8:
+        _exact(x, distribution)
+    else:
+        _in_float32(x, density, distribution, scratch)
+    density *= 1 / math.sqrt(2 * math.pi)
 
 
-def _exponential(x: Array) -> Array:
-    """e^(-x²/2)."""
-    e: Array = np.clip(x, -END, END)
-    e *= e
-    e *= -0.5
-    np.exp(e, out=e)
-    return e
-
-
-def _exact(x: Array) -> Array:
+def _exact(x: Array, out: Array) -> None:
     from scipy.special import ndtr  # type: ignore[import-untyped]
 
-    found: Array = ndtr(x)
-    return found
+    ndtr(x, out=out)
 
 
-def _in_float32(x: Array, e: Array) -> Array:
+def _in_float32(x: Array, e: Array, out: Array, t: Array) -> None:
     """Φ(x) by the polynomial; ``e`` is e^(-x²/2)."""
-    t = np.abs(x)
+    np.abs(x, out=t)
     t *= RATE
     t += 1
     np.divide(1, t, out=t)
-    found: Array = t * COEFFICIENTS[-1]
+    np.multiply(t, COEFFICIENTS[-1], out=out)
     for coefficient in COEFFICIENTS[-2::-1]:
-        found += coefficient
-        found *= t
-    found *= e
-    np.subtract(x > 0, found, out=found)  # Φ above 0, and -Φ below
-    return np.abs(found, out=found)
+        out += coefficient
+        out *= t
+    out *= e
+    np.subtract(x > 0, out, out=out)  # Φ above 0, and -Φ below
+    np.abs(out, out=out)

@@ -212,8 +212,9 @@ def _moments(x: Array, centred: bool, scratch: Array) -> tuple[Array, Array, boo
         if not centred:
             return np.zeros_like(squares), squares, bool((squares < np.inf).all())
         mean = _mean(x)
-        var = squares - mean * mean
-        return mean, var, bool(((mean * mean <= FAR * FAR * var) & (var < np.inf)).all())
+        far = mean * mean
+        var = squares - far
+        return mean, var, bool(((far <= FAR * FAR * var) & (var < np.inf)).all())
 
 
 def _precise(x: Array, eps: float, centred: bool) -> tuple[Array, Array]:

@@ -1,24 +1,26 @@
 """The plain, gated and long short-term recurrences over a whole sequence, with their vjps.
 
-Only what depends on the state before is computed step by step: the product of the input with the weights of all gates
-is one product before the loop, and all gradients of weights are products of whole sequences behind the reverse loop.
-The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh of a whole row of memory does all gates.
+Only what depends on the state before is computed step by step: the products of all inputs with the weights of a gate
+are one product before the loop, and all gradients of weights are products of whole sequences behind the reverse loop.
 
-Every recurrence is ``run(x, weights, states, held) -> (history, states, back)``. Everything is (time, batch, units):
-``history`` has the output of each step, before it the initial one, and ``back(dy, dstates, input_grad)``, with dy that
-of the outputs or None, returns ``(dweights, dx, dstates)``, the weights in order.
+Each gate of a step has memory of its own, (time, gates, batch, units) with the tanh first, so that what is done to it
+is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. In the vjp the local
+derivatives of all steps come before the reverse loop, as (gates, time, batch, units); a step multiplies them by dh.
+
+Every recurrence is ``run(x, weights, states, held) -> (history, states, back)``. Everything else is (time, batch,
+units): ``history`` has the output of each step, before it the initial one, and ``back(dy, dstates, input_grad)``, with
+dy that of the outputs or None, returns ``(dweights, dx, dstates)``, the weights in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Shape
 from funcnn.engine.memory import empty
-from funcnn.kernels.products import product, row_sum
 from funcnn.kernels.scan import Held, States, scan, scan_back
 
 __all__ = ["Recurrence", "Weights", "gru", "gru_reset_before", "lstm", "rnn_relu", "rnn_tanh"]
@@ -26,6 +28,55 @@ __all__ = ["Recurrence", "Weights", "gru", "gru_reset_before", "lstm", "rnn_relu
 Weights: TypeAlias = dict[str, Array]
 Back: TypeAlias = Callable[[Array | None, States, bool], tuple[Weights, Array | None, States]]
 Recurrence: TypeAlias = Callable[[Array, Weights, States, Held], tuple[Array, States, Back]]
+
+
+class _Gates(NamedTuple):
+    """The gates of a recurrence, of which the first is a tanh and the others are sigmoids.
+
+    Args:
+        order: which columns of the weights, in blocks, are which gate here; it is its own inverse.
+    """
+
+    order: tuple[int, ...]
+
+    def blocks(self, a: Array) -> Array:
+        """Columns of all gates, (rows, gates * units), as (gates, rows, units)."""
+        rows, columns = a.shape
+        return a.reshape(rows, len(self.order), columns // len(self.order)).swapaxes(0, 1)[list(self.order)]
+
+    def columns(self, blocks: Array) -> Array:
+        """The reverse of ``blocks``."""
+        return blocks[list(self.order)].swapaxes(0, 1).reshape(blocks.shape[1], -1)
+
+    def halved(self, blocks: Array) -> Array:
+        """Half of what goes into a sigmoid, of which ``bend`` makes it; in place."""
+        blocks[1:] *= 0.5
+        return blocks
+
+    def inputs(self, x: Array, weights: Weights) -> Array:
+        """x w + b of all steps, halved, as (gates, time, batch, units)."""
+        w, (steps, batch, width) = self.halved(self.blocks(weights["w"])), x.shape
+        z = _products(x.reshape(steps * batch, width), w)
+        if "b" in weights:
+            z += self.halved(self.blocks(weights["b"][None]))
+        return z.reshape(len(w), steps, batch, w.shape[2])
+
+    def gradients(
+        self, x: Array, weights: Weights, dz: Array, own: Weights, input_grad: bool
+    ) -> tuple[Weights, Array | None]:
+        """The gradients of all weights, in their order, and of the input; dz is that of x w + b."""
+        found = {"w": self.columns(_joined(x, dz)), **own}
+        rows = dz.reshape(len(dz), dz.shape[1] * dz.shape[2], dz.shape[3])
+        if "b" in weights:
+            found["b"] = self.columns(_row_sums(rows))[0]
+        grads = {name: found[name] for name in weights}
+        if not input_grad:
+            return grads, None
+        dx = np.add.reduce(_products(rows, self.blocks(weights["w"]).swapaxes(1, 2)), axis=0)
+        return grads, dx.reshape(x.shape)
+
+
+RNN, LSTM, GRU = _Gates((0,)), _Gates((2, 1, 0, 3)), _Gates((2, 1, 0))
 
 
 def rnn_tanh(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
@@ -43,7 +94,7 @@ def _rnn(
     function: Callable[[Array], Array], derivative: Callable[[Array], Array],
 ) -> tuple[Array, States, Back]:  # fmt: skip
     w_h = weights["w_h"]
-    z = product(x, weights["w"], weights.get("b"))
+    (z,) = RNN.inputs(x, weights)
     h = _history(states[0], len(x))
 
     def step(t: int, before: Array) -> States:
@@ -62,30 +113,27 @@ def _rnn(
             return (np.matmul(dz[t], w_h.T),)
 
         first = scan_back(pull, dstates, held)
-        return *_gradients(x, weights, dz, {"w_h": _joined(h[:-1], dz)}, input_grad), first
+        return *RNN.gradients(x, weights, dz[None], {"w_h": _joined(h[:-1], dz[None])[0]}, input_grad), first
 
     return h, last, back
 
 
 def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """i, f, o = sigmoid and g = tanh of x w + b + h w_h;  c = f c + i g;  h = o tanh(c), times w_p if there is one."""
-    w_h, w_p, (first_h, first_c) = weights["w_h"], weights.get("w_p"), states
-    units, steps = first_c.shape[1], len(x)
-    scale, shift = _sigmoids(units, (True, True, False, True), x.dtype)
-    gates = product(x, weights["w"] * scale, weights["b"] * scale if "b" in weights else None)
-    scaled = w_h * scale
+    w_p, (first_h, first_c), steps = weights.get("w_p"), states, len(x)
+    inputs, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
+    halved = LSTM.halved(w_h.copy())
     h, c = _history(first_h, steps), _history(first_c, steps)
     bent = empty((steps, *first_c.shape), x.dtype)  # tanh(c)
     out = empty(bent.shape, x.dtype) if w_p is not None else h[1:]  # o tanh(c)
-    i, f, g, o = (gates[..., place * units : (place + 1) * units] for place in range(4))
-    space = empty(gates.shape[1:], x.dtype)
+    gates, by_gate = _gates_of(inputs)
+    g, f, i, o = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array, cell: Array) -> States:
-        gate = gates[t]
-        gate += np.matmul(before, scaled, out=space)
+        gate = np.matmul(before, halved, out=gates[t])
+        gate += inputs[:, t]
         np.tanh(gate, out=gate)
-        gate *= scale
-        gate += shift
+        _to_sigmoids(gate[1:])
         after = np.multiply(f[t], cell, out=c[t + 1])
         after += np.multiply(i[t], g[t], out=bent[t])
         np.multiply(o[t], np.tanh(after, out=bent[t]), out=out[t])
@@ -96,10 +144,16 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
     last = scan(step, (h[0], c[0]), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.T)
-        di, df, dg, do = (dgates[..., place * units : (place + 1) * units] for place in range(4))
+        back_h = np.ascontiguousarray(w_h.swapaxes(1, 2))
+        dgates, slope = empty(by_gate, x.dtype), empty(bent.shape, x.dtype)
+        _slopes(gates, dgates)
+        # Of c by what goes into g, f and i, and of h by what goes into o and by c.
+        for slopes, factor in zip(dgates, (i, c[:-1], g, bent), strict=True):
+            slopes *= factor
+        _one_minus_square(bent, slope)
+        slope *= o
         dh_of_out = empty(h[1:].shape, x.dtype) if w_p is not None else None
-        part = empty(first_c.shape, x.dtype)
+        part, dhs = empty(first_c.shape, x.dtype), empty((4, *first_h.shape), x.dtype)
 
         def pull(t: int, dh: Array, dc: Array) -> States:
             if dy is not None:
@@ -107,140 +161,155 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
             if dh_of_out is not None and w_p is not None:
                 dh_of_out[t] = dh
                 dh = np.matmul(dh, w_p.T)
-            _slopes(gates[t], scale, shift, dgates[t])
-            # Through h = o tanh(c) to o and c, and from c to the other three.
-            np.multiply(bent[t], dh, out=part)
-            do[t] *= part
-            np.multiply(bent[t], part, out=part)
-            np.subtract(dh, part, out=part)
-            np.multiply(part, o[t], out=part)
-            dc = dc + part
-            di[t] *= np.multiply(g[t], dc, out=part)
-            df[t] *= np.multiply(c[t], dc, out=part)
-            dg[t] *= np.multiply(i[t], dc, out=part)
+            dgates[3, t] *= dh
+            dc = dc + np.multiply(slope[t], dh, out=part)
+            dgates[:3, t] *= dc
             dc *= f[t]
-            return np.matmul(dgates[t], back_h), dc
+            return np.add.reduce(np.matmul(dgates[:, t], back_h, out=dhs), axis=0), dc
 
         first = scan_back(pull, dstates, held)
-        own = {"w_h": _joined(h[:-1], dgates)}
+        own = {"w_h": LSTM.columns(_joined(h[:-1], dgates))}
         if dh_of_out is not None:
-            own["w_p"] = _joined(out, dh_of_out)
-        return *_gradients(x, weights, dgates, own, input_grad), first
+            own["w_p"] = _joined(out, dh_of_out[None])[0]
+        return *LSTM.gradients(x, weights, dgates, own, input_grad), first
 
     return h, last, back
 
 
 def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + r (h w_h + b_h));  h = n + z (h - n)."""
-    w_h, b_h, units, steps = weights["w_h"], weights.get("b_h"), states[0].shape[1], len(x)
-    scale, shift = _sigmoids(units, (True, True, False), x.dtype)
-    gates = product(x, weights["w"] * scale, weights["b"] * scale if "b" in weights else None)
-    scaled = w_h * scale
-    h = _history(states[0], steps)
-    products = empty(gates.shape, x.dtype)  # h w_h
-    r, z, n = (gates[..., place * units : (place + 1) * units] for place in range(3))
-    rz, inner = gates[..., : 2 * units], products[..., 2 * units :]
-    half, space = x.dtype.type(0.5), empty(states[0].shape, x.dtype)
+    b_h, steps = weights.get("b_h"), len(x)
+    inputs, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
+    halved = GRU.halved(w_h.copy())
+    h, inner = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)  # h w_h + b_h of n
+    gates, by_gate = _gates_of(inputs)
+    n, z, r = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
-        np.matmul(before, scaled, out=products[t])
-        both = rz[t]
-        both += products[t, :, : 2 * units]
-        np.tanh(both, out=both)
-        both *= half
-        both += half
-        if b_h is not None:
-            inner[t] += b_h
-        new = n[t]
-        new += np.multiply(r[t], inner[t], out=space)
+        np.matmul(before, halved, out=gates[t])
+        new, sigmoids = n[t], gates[t, 1:]
+        sigmoids += inputs[1:, t]
+        _to_sigmoids(np.tanh(sigmoids, out=sigmoids))
+        np.add(new, 0 if b_h is None else b_h, out=inner[t])
+        np.multiply(r[t], inner[t], out=new)
+        new += inputs[0, t]
         np.tanh(new, out=new)
-        after = np.subtract(before, new, out=h[t + 1])
-        after *= z[t]
-        after += new
-        return (after,)
+        return (_mixed(before, new, z[t], h[t + 1]),)
 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates, back_h = empty(gates.shape, x.dtype), np.ascontiguousarray(w_h.T)
-        recurrent = empty(gates.shape, x.dtype)  # gradients of h w_h
-        dr, dz, dn = (dgates[..., place * units : (place + 1) * units] for place in range(3))
+        # The gradients of n, z and r, and that of h w_h in n: the first three are those of x w + b.
+        dall = empty((4, *by_gate[1:]), x.dtype)
+        dn, _, dr, dinner = dall
+        _mixing_slopes(gates, h[:-1], dall)
+        dr *= inner
+        back_h = np.ascontiguousarray(w_h[[1, 2, 0]].swapaxes(1, 2))
+        dhs = empty((3, *states[0].shape), x.dtype)
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            _slopes(gates[t], scale, shift, dgates[t])
-            kept = dh * z[t]
-            dz[t] *= h[t] - n[t]
-            dz[t] *= dh
-            dn[t] *= dh - kept
-            dr[t] *= inner[t]
+            dall[:2, t] *= dh
             dr[t] *= dn[t]
-            recurrent[t, :, : 2 * units] = dgates[t, :, : 2 * units]
-            np.multiply(dn[t], r[t], out=recurrent[t, :, 2 * units :])
-            kept += np.matmul(recurrent[t], back_h)
+            np.multiply(dn[t], r[t], out=dinner[t])
+            kept = dh * z[t]
+            kept += np.add.reduce(np.matmul(dall[1:, t], back_h, out=dhs), axis=0)
             return (kept,)
 
         first = scan_back(pull, dstates, held)
-        own = {"w_h": _joined(h[:-1], recurrent)}
+        own = {"w_h": GRU.columns(_joined(h[:-1], dall[1:])[[2, 0, 1]])}
         if b_h is not None:
-            own["b_h"] = row_sum(recurrent[..., 2 * units :].reshape(-1, units))
-        return *_gradients(x, weights, dgates, own, input_grad), first
+            own["b_h"] = _row_sums(dinner.reshape(1, -1, dinner.shape[2]))[0, 0]
+        return *GRU.gradients(x, weights, dall[:3], own, input_grad), first
 
     return h, last, back
 
 
 def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, States, Back]:
     """r, z = sigmoid of x w + b + h w_h;  n = tanh(x w + b + (r h) w_h);  h = n + z (h - n)."""
-    w_h, units, steps = weights["w_h"], states[0].shape[1], len(x)
-    w_rz, w_n = np.ascontiguousarray(w_h[:, : 2 * units]), np.ascontiguousarray(w_h[:, 2 * units :])
-    scale, shift = _sigmoids(units, (True, True, False), x.dtype)
-    gates = product(x, weights["w"], weights.get("b"))
+    steps = len(x)
+    inputs, w_h = GRU.inputs(x, weights), GRU.blocks(weights["w_h"])
+    w_n, w_zr = w_h[0], 0.5 * w_h[1:]
     h, reset = _history(states[0], steps), empty((steps, *states[0].shape), x.dtype)
-    r, z, n = (gates[..., place * units : (place + 1) * units] for place in range(3))
-    rz, half = gates[..., : 2 * units], x.dtype.type(0.5)
+    gates, by_gate = _gates_of(inputs)
+    n, z, r = gates.swapaxes(0, 1)
 
     def step(t: int, before: Array) -> States:
-        both = rz[t]
-        both += np.matmul(before, w_rz)
-        both *= half
-        np.tanh(both, out=both)
-        both *= half
-        both += half
-        new = n[t]
-        new += np.matmul(np.multiply(r[t], before, out=reset[t]), w_n)
+        sigmoids = np.matmul(before, w_zr, out=gates[t, 1:])
+        sigmoids += inputs[1:, t]
+        _to_sigmoids(np.tanh(sigmoids, out=sigmoids))
+        new = np.matmul(np.multiply(r[t], before, out=reset[t]), w_n, out=n[t])
+        new += inputs[0, t]
         np.tanh(new, out=new)
-        after = np.subtract(before, new, out=h[t + 1])
-        after *= z[t]
-        after += new
-        return (after,)
+        return (_mixed(before, new, z[t], h[t + 1]),)
 
     last = scan(step, (h[0],), held)
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
-        dgates = empty(gates.shape, x.dtype)
-        dr, dz, dn = (dgates[..., place * units : (place + 1) * units] for place in range(3))
+        dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
+        dn, _, dr = dgates
+        _mixing_slopes(gates, h[:-1], dgates)
+        dr *= h[:-1]
 
         def pull(t: int, dh: Array) -> States:
             if dy is not None:
                 dh = dh + dy[t]
-            _slopes(gates[t], scale, shift, dgates[t])
-            kept = dh * z[t]
-            dz[t] *= h[t] - n[t]
-            dz[t] *= dh
-            dn[t] *= dh - kept
-            dreset = np.matmul(dn[t], w_n.T)
-            dr[t] *= h[t]
+            dgates[:2, t] *= dh
+            dreset = np.matmul(dn[t], back_h[0])
             dr[t] *= dreset
-            kept += np.matmul(dgates[t, :, : 2 * units], w_rz.T)
+            kept = dh * z[t]
+            kept += np.add.reduce(np.matmul(dgates[1:, t], back_h[1:]), axis=0)
             kept += np.multiply(dreset, r[t], out=dreset)
             return (kept,)
 
         first = scan_back(pull, dstates, held)
-        parts = _joined(h[:-1], dgates[..., : 2 * units]), _joined(reset, dn)
-        return *_gradients(x, weights, dgates, {"w_h": np.concatenate(parts, 1)}, input_grad), first
+        parts = _joined(reset, dgates[:1]), _joined(h[:-1], dgates[1:])
+        return *GRU.gradients(x, weights, dgates, {"w_h": GRU.columns(np.concatenate(parts))}, input_grad), first
 
     return h, last, back
+
+
+def _mixed(before: Array, new: Array, z: Array, out: Array) -> Array:
+    """h = n + z (h - n)."""
+    np.subtract(before, new, out=out)
+    out *= z
+    out += new
+    return out
+
+
+def _mixing_slopes(gates: Array, before: Array, out: Array) -> None:
+    """The derivatives of h by what goes into n and z, and that of r, for all steps of (time, gates, batch, units)."""
+    _slopes(gates, out)
+    n, z, _ = gates.swapaxes(0, 1)
+    out[0] *= 1 - z
+    out[1] *= before - n
+
+
+def _to_sigmoids(gate: Array) -> None:
+    """Overwrite tanh(x / 2) with the sigmoid of x."""
+    gate *= 0.5
+    gate += 0.5
+
+
+def _slopes(gates: Array, out: Array) -> None:
+    """The derivatives of gates (time, gates, batch, units): 1 - t^2 of the first, and s (1 - s) of the others."""
+    tanh, *sigmoids = gates.swapaxes(0, 1)
+    _one_minus_square(tanh, out[0])
+    for s, slope in zip(sigmoids, out[1:], strict=False):
+        np.subtract(1, s, out=slope)
+        slope *= s
+
+
+def _one_minus_square(t: Array, out: Array) -> None:
+    np.multiply(t, t, out=out)
+    np.subtract(1, out, out=out)
+
+
+def _gates_of(z: Array) -> tuple[Array, Shape]:
+    """Memory for the gates, (time, gates, batch, units), and the shape (gates, time, batch, units) that z has."""
+    gates, steps, *shape = z.shape
+    return empty((steps, gates, *shape), z.dtype), z.shape
 
 
 def _history(first: Array, steps: int) -> Array:
@@ -250,27 +319,17 @@ def _history(first: Array, steps: int) -> Array:
     return found
 
 
-def _sigmoids(units: int, which: tuple[bool, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """The scale and the shift that make sigmoids of some gates and leave the others a tanh, for all columns."""
-    scale = np.repeat([0.5 if one else 1.0 for one in which], units).astype(dtype)
-    return scale, 1 - scale
-
-
-def _slopes(gate: Array, scale: Array, shift: Array, out: Array) -> None:
-    """The derivatives of gates by what they are functions of: s (1 - s) = 1/4 - (s - 1/2)^2, and 1 - t^2 for a tanh."""
-    np.subtract(gate, shift, out=out)
-    np.multiply(out, out, out=out)
-    np.subtract(scale * scale, out, out=out)
+def _products(a: Array, b: Array) -> Array:
+    """A product for each gate, in memory of ours, which BLAS fills faster."""
+    return np.matmul(a, b, out=empty((len(b), a.shape[-2], b.shape[2]), a.dtype))
 
 
 def _joined(a: Array, b: Array) -> Array:
-    """The sum over time of a_t^T b_t: one product of whole sequences."""
-    return product(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]))
+    """The sum over time of a_t^T b_gt for each gate g: one product of whole sequences."""
+    return _products(a.reshape(-1, a.shape[-1]).T, b.reshape(len(b), -1, b.shape[-1]))
 
 
-def _gradients(x: Array, weights: Weights, dz: Array, own: Weights, input_grad: bool) -> tuple[Weights, Array | None]:
-    """The gradients of all weights, in their order, and of the input; dz is that of x w + b."""
-    found = {"w": _joined(x, dz), **own}
-    if "b" in weights:
-        found["b"] = row_sum(dz.reshape(-1, dz.shape[-1]))
-    return {name: found[name] for name in weights}, product(dz, weights["w"].T) if input_grad else None
+def _row_sums(x: Array) -> Array:
+    """The sums over the rows of matrices, (gates, 1, units), as products with ones."""
+    total: Array = np.matmul(np.ones((1, x.shape[1]), x.dtype), x)
+    return total

@@ -1,7 +1,7 @@
 """The sigmoid and the softmax family in their stable forms, over the last axis; layers and losses share them.
 
-The exponential of a large positive number overflows. So every exponent here is zero or negative: the sigmoid takes
-e^-|x|, and the softmax subtracts the maximum of each row first, which changes nothing in the quotient::
+The exponential of a large positive number overflows. In the sigmoid that is right, since 1 / (1 + inf) = 0. The softmax
+subtracts the maximum of each row first, which changes nothing in the quotient::
 
     softmax(x)_i = e^(x_i - m) / Σ_j e^(x_j - m)        log Σ_j e^x_j = m + log Σ_j e^(x_j - m)        m = max_j x_j
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.kernels.products import last_axis_sum
 
 __all__ = [
     "limits", "log1p_exp", "log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid", "sigmoid_of", "softmax",
@@ -22,7 +23,7 @@ __all__ = [
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
-    """y = 1 / (1 + e^-x), computed as e^x / (1 + e^x) where x < 0.
+    """y = 1 / (1 + e^-x).
 
     Args:
         x: floats of any shape.
@@ -35,7 +36,11 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
         >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
         array([0. , 0.5, 1. ])
     """
-    return sigmoid_of(x >= 0, np.exp(-np.abs(x)), out)
+    y: Array = np.negative(x, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(1, y, out=y)
 
 
 def sigmoid_of(positive: Array, e: Array, out: Array | None = None) -> Array:
@@ -202,10 +207,10 @@ def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
         >>> shifted_exponentials(np.array([[7.0, 7.0]]))
         (array([[0., 0.]]), array([[1., 1.]]), array([[2.]]))
     """
-    # The ufuncs' own reductions: ``x.max`` and ``x.sum`` take twice as long on a small batch. An empty x has no max.
-    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True) if x.size else x.copy()
+    # The ufunc's own reduction: ``x.max`` takes twice as long on a small batch, as without a start some long rows do.
+    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True, initial=-np.inf) if x.size else x.copy()
     e = np.exp(shifted)
-    return shifted, e, np.add.reduce(e, axis=-1, keepdims=True)
+    return shifted, e, last_axis_sum(e)
 
 
 def limits(x: Array) -> Array:

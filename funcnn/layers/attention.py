@@ -16,6 +16,8 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
+from funcnn.engine import shards
+from funcnn.engine.microbatch import of_sequences
 from funcnn.initializers import InitializerLike, glorot_uniform, zeros
 from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention_gradients
 from funcnn.kernels.rotary import rotated, waves
@@ -30,7 +32,7 @@ from funcnn.layers.trees import (
     sequence,
 )  # fmt: skip
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
-from funcnn.rng import as_key, check_rng, fold, generator
+from funcnn.rng import as_key, check_rng, fold
 from funcnn.wording import shown
 
 __all__ = ["attention", "multi_head_attention"]
@@ -59,7 +61,7 @@ class Options(NamedTuple):
         scale = 1 / math.sqrt(width) if self.scale is None else self.scale
         kept = None
         if rng is not None and self.rate:
-            kept = generator(rng).random((batch, heads, queries, keys), np.float32) >= self.rate
+            kept = shards.uniform(rng, (batch, heads, queries, keys)) >= self.rate
         y, attended = attend(q, k, v, scale, allowed, bias, kept, self.rate)
         return y, lambda dy, bias_gradient=False: attention_gradients(dy, attended, bias_gradient)
 
@@ -137,7 +139,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
 
         return y, vjp_fn
 
-    apply.working_set = _scores  # type: ignore[attr-defined]
+    apply.working_set = of_sequences(_scores)  # type: ignore[attr-defined]
     return Layer(no_params, apply)
 
 
@@ -354,7 +356,8 @@ def multi_head_attention(
 
         return y, vjp_fn
 
-    apply.working_set, apply.streams = lambda x: _scores(x, heads), True  # type: ignore[attr-defined]
+    apply.working_set = of_sequences(lambda x: _scores(x, heads))  # type: ignore[attr-defined]
+    apply.streams = True  # type: ignore[attr-defined]
     return Layer(init, apply, multiply_adds=lambda params, x, y: _products(params, x, heads))
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn.engine import shards
 from funcnn.kernels.selection import select
 from funcnn.layers.activation import identity
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
-from funcnn.rng import generator
 
 __all__ = ["dropout"]
 
@@ -60,8 +58,8 @@ def dropping(kind: str, rate: float, units: Callable[[Shape], Shape]) -> Layer:
         units: ``units(shape)`` of x, with 1 at the axes that are kept or dropped together.
     """
 
-    def draw(random: np.random.Generator, x: Array) -> tuple[Array, Pull]:
-        kept, scale = random.random(units(x.shape), np.float32) >= rate, x.dtype.type(1 / (1 - rate))
+    def draw(rng: Rng, x: Array) -> tuple[Array, Pull]:
+        kept, scale = shards.uniform(rng, units(x.shape)) >= rate, x.dtype.type(1 / (1 - rate))
 
         def masked(a: Array) -> Array:
             chosen = select(a, kept)
@@ -73,13 +71,13 @@ def dropping(kind: str, rate: float, units: Callable[[Shape], Shape]) -> Layer:
     return drawing(kind, rate > 0, draw)
 
 
-def drawing(kind: str, draws: bool, draw: Callable[[np.random.Generator, Array], tuple[Array, Pull]]) -> Layer:
+def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pull]]) -> Layer:
     """The one maker of layers that draw in training and are the identity when predicting.
 
     Args:
         kind: the layer's kind.
         draws: whether it draws anything in training.
-        draw: ``draw(random, x) -> (y, pull)`` with ``pull(dy) -> dx``.
+        draw: ``draw(rng, x) -> (y, pull)`` with ``pull(dy) -> dx``.
     """
 
     @per_example
@@ -88,7 +86,7 @@ def drawing(kind: str, draws: bool, draw: Callable[[np.random.Generator, Array],
         checks.float_array(kind, x)
         if rng is None or not draws:
             return identity.apply(params, x, rng)
-        y, pull = draw(generator(rng), x)
+        y, pull = draw(rng, x)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

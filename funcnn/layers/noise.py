@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from funcnn import checks
-from funcnn.aliases import Array, Shape
+from funcnn.aliases import Array, Rng, Shape
+from funcnn.engine import shards
 from funcnn.kernels.selection import select
 from funcnn.layers.dropout import Pull, drawing, dropping
 from funcnn.protocol import Layer, layer
@@ -124,8 +125,8 @@ def alpha_dropout(rate: float) -> Layer:
     a = 1 / math.sqrt((1 - rate) * (1 + rate * SELU_MINIMUM**2))
     if_kept, if_dropped = -a * SELU_MINIMUM * rate, a * SELU_MINIMUM * (1 - rate)
 
-    def draw(random: np.random.Generator, x: Array) -> tuple[Array, Pull]:
-        kept = random.random(x.shape, np.float32) >= rate
+    def draw(rng: Rng, x: Array) -> tuple[Array, Pull]:
+        kept = shards.uniform(rng, x.shape) >= rate
         factor, *offsets = (x.dtype.type(value) for value in (a, if_kept, if_dropped))
         y = select(x, kept)
         y *= factor
@@ -162,8 +163,8 @@ def gaussian_dropout(rate: float) -> Layer:
     rate = checks.drop_rate("gaussian_dropout", rate)
     std = math.sqrt(rate / (1 - rate))
 
-    def draw(random: np.random.Generator, x: Array) -> tuple[Array, Pull]:
-        noise = 1 + _normal(random, x, std)
+    def draw(rng: Rng, x: Array) -> tuple[Array, Pull]:
+        noise = 1 + _normal(rng, x, std)
         return x * noise, lambda dy: dy * noise
 
     return drawing("gaussian_dropout", rate > 0, draw)
@@ -195,14 +196,14 @@ def gaussian_noise(stddev: float) -> Layer:
     """
     stddev = checks.nonnegative("gaussian_noise", "stddev", stddev)
 
-    def draw(random: np.random.Generator, x: Array) -> tuple[Array, Pull]:
-        return x + _normal(random, x, stddev), lambda dy: dy
+    def draw(rng: Rng, x: Array) -> tuple[Array, Pull]:
+        return x + _normal(rng, x, stddev), lambda dy: dy
 
     return drawing("gaussian_noise", stddev > 0, draw)
 
 
-def _normal(random: np.random.Generator, x: Array, std: float) -> Array:
+def _normal(rng: Rng, x: Array, std: float) -> Array:
     """Normal random numbers like x; those of float64 are the same as those of float32."""
-    noise = random.standard_normal(x.shape, np.float32).astype(x.dtype, copy=False)
+    noise = shards.normal(rng, x.shape).astype(x.dtype, copy=False)
     noise *= x.dtype.type(std)
     return noise

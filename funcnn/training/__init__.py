@@ -6,8 +6,9 @@ and reads. A new callback is a function in ``callbacks.py``.
 
 from funcnn.training.batching import batches, k_fold, split
 from funcnn.training.evaluate import Metric, Record, evaluate, predict, value_and_grad
-from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit, format_record, progress
+from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit, format_record
 from funcnn.training.generate import generate
+from funcnn.training.progress import progress
 
 __all__ = [
     "Callback", "CallbackLike", "Decision", "Fit", "Metric", "NonFiniteLossError", "Record", "batches", "evaluate",

@@ -2,49 +2,72 @@
 
 The order depends only on a key and the number of the epoch, so a run can be resumed at any batch. Examples are a tree:
 an array, or a nested dict of arrays, all with one example per index. Weights say how much each example counts, and go
-through batches and splits beside it.
+through batches and splits beside it. What lies in a file is read batch by batch, by threads ahead of the loop if asked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Array, Arrays, Data, Rng, Tree
+from funcnn.aliases import Array, Arrays, Data, Key, Rng, Tree
 from funcnn.calls import explained
 from funcnn.losses.targets import from_one_hot
 from funcnn.rng import as_key, fold, generator
+from funcnn.training.prefetch import in_order
+from funcnn.training.sources import Rows, readable, subset
 from funcnn.wording import cast
 
 __all__ = ["batches", "k_fold", "split"]
+
+BLOCK = 4096
+"""The number of one-hot rows that are read at a time."""
 
 Batch = TypeVar("Batch", bound=Arrays | tuple[Arrays, ...])
 Pair = TypeVar("Pair", bound=Data)
 
 
 @explained
-def batches(data: Batch, batch_size: int, epochs: int = 1, rng: Rng | None = None, start: int = 0) -> Iterator[Batch]:
+def batches(
+    data: Batch,
+    batch_size: int,
+    epochs: int = 1,
+    rng: Rng | None = None,
+    start: int = 0,
+    augment: Callable[..., Any] | None = None,
+    workers: int = 0,
+) -> Iterator[Batch]:
     """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
 
     Args:
         data: a tuple such as ``(x, labels)``, or ``x`` alone; each is an array or a nested dict of arrays, all of the
-            same length.
+            same length. An array may lie in a file: ``np.memmap``, a dataset of h5py, an array of Zarr, a column of a
+            Hugging Face data set, or anything else with a length that can be indexed by slices or one by one. Of these,
+            the examples of a batch are read, in the order of the file, and never all.
         batch_size: the number of examples in a batch, ``>= 1``.
         epochs: the number of passes over the data, ``>= 0``.
         rng: the key of the order: epoch e is shuffled by ``fold(rng, e)``; None for no shuffling.
         start: the number of batches to skip, to resume a run: the batches that follow are the same.
+        augment: ``augment(batch, rng) -> batch``, one of ``funcnn.augment`` or of your own; batch number s gets the key
+            ``fold(fold(rng, "augment"), s)``, so that it needs ``rng``.
+        workers: the number of threads that read and augment batches ahead of the loop, ``>= 0``; with 0, the loop does
+            it. The batches and their order are the same, to the bit. The threads end when the loop does, also by
+            ``break`` or an error, at the latest when the iterator is gone or its ``close()`` is called.
 
     Returns:
-        An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``.
+        An iterator over ``ceil(examples / batch_size) * epochs - start`` batches, each like ``data``, of plain arrays.
 
     Raises:
         TypeError: the data are not plain arrays, but lists, data frames or masked arrays for example; the message names
-            the path. Or ``rng`` is not a key.
-        ValueError: the arrays differ in length or are empty, or a size is not a whole number in its range.
+            the path. Or ``rng`` is not a key, or ``augment`` no function.
+        ValueError: the arrays differ in length or are empty, or a size is not a whole number in its range, or
+            ``augment`` is given without ``rng``.
+        Exception: in the loop, an error of a file or of ``augment``, with the number of the batch as a note.
 
     Example:
         >>> [x.tolist() for x in batches(np.arange(5), 2)]
@@ -52,23 +75,33 @@ def batches(data: Batch, batch_size: int, epochs: int = 1, rng: Rng | None = Non
         >>> next(batches({"image": np.zeros((5, 28, 28, 1)), "table": np.arange(5)}, 2))["table"]
         array([0, 1])
     """
+    data = readable("batches", data)
     n = check_examples("batches", data if isinstance(data, tuple) else (data,))
     if hasattr(batch_size, "__array__") and np.ndim(batch_size):
         raise TypeError("batches: expected batch_size as a number, got an array; write batches((x, target), size)")
     batch_size = checks.size("batches", "batch_size", batch_size)
     per_epoch = math.ceil(n / batch_size)
     start, epochs = checks.size("batches", "start", start, 0), checks.size("batches", "epochs", epochs, 0)
+    augment, workers = check_augment("batches", augment), checks.size("batches", "workers", workers, 0)
     key = None if rng is None else as_key(rng)
+    if augment is not None and key is None:
+        raise ValueError("batches: augment needs rng, the key of what it draws")
 
-    def draw() -> Iterator[Any]:
+    def numbered() -> Iterator[tuple[int, Array]]:
         order, shuffled = np.arange(n), None
         for step in range(start, per_epoch * epochs):
             epoch, batch = divmod(step, per_epoch)
             if key is not None and epoch != shuffled:
                 order, shuffled = generator(fold(key, epoch)).permutation(n), epoch
-            yield take(data, order[batch * batch_size : (batch + 1) * batch_size])
+            yield step, order[batch * batch_size : (batch + 1) * batch_size]
 
-    return draw()
+    def make(numbered: tuple[int, Array]) -> Any:
+        step, index = numbered
+        with noting_batch(step):
+            batch = take(data, index)
+            return batch if augment is None or key is None else augment(batch, augment_key(key, step))
+
+    return in_order(make, numbered(), workers)
 
 
 @explained
@@ -85,7 +118,8 @@ def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
 
     Returns:
         ``(rest, part)``, each like ``data``; ``part`` has ``fraction`` of each class, to within one example. ``rest``,
-        for training, keeps an example of every class, so that ``part`` may be smaller if classes are rare.
+        for training, keeps an example of every class, so that ``part`` may be smaller if classes are rare. Parts of
+        arrays in files are not read yet: ``fit``, ``batches`` and ``x[a:b]`` read from them, ``np.asarray(x)`` all.
 
     Raises:
         TypeError: the data are not a pair of plain arrays or of nested dicts of them, perhaps with weights,
@@ -98,6 +132,7 @@ def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
         >>> part[1].tolist()
         [0, 1]
     """
+    data = readable("split", data)
     n = check_data("split", data)
     fraction = checks.proper_fraction("split", "fraction", fraction)
     if n < 2:
@@ -111,7 +146,7 @@ def split(data: Pair, fraction: float, rng: Rng) -> tuple[Pair, Pair]:
     if not chosen.any():
         chosen[starts[np.diff(starts, append=n).argmax()]] = True
     part, rest = order[chosen], np.sort(order[~chosen])
-    return take(data, rest), take(data, part)
+    return subset(data, rest), subset(data, part)
 
 
 @explained
@@ -142,6 +177,7 @@ def k_fold(data: Pair, folds: int, rng: Rng) -> Iterator[tuple[Pair, Pair]]:
     Reference:
         Kohavi, A study of cross-validation and bootstrap for accuracy estimation and model selection (1995), section 2.
     """
+    data = readable("k_fold", data)
     n = check_data("k_fold", data)
     folds = checks.size("k_fold", "folds", folds, 2)
     if folds > n:
@@ -153,7 +189,7 @@ def k_fold(data: Pair, folds: int, rng: Rng) -> Iterator[tuple[Pair, Pair]]:
             # Sorted by class, every ``folds``-th example takes the same fraction of each class.
             part = order[fold_number::folds]
             rest = np.setdiff1d(order, part)
-            yield take(data, rest), take(data, part)
+            yield subset(data, rest), subset(data, part)
 
     return pairs()
 
@@ -170,6 +206,26 @@ def take(data: Any, index: Array | slice) -> Any:
     return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
 
 
+def augment_key(key: Key, step: int) -> Key:
+    """The key with which batch number ``step`` is augmented."""
+    return fold(fold(key, "augment"), step)
+
+
+@contextmanager
+def noting_batch(step: int) -> Iterator[None]:
+    """Let an error say in which batch it was raised."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"batches: in batch {step}")
+        raise
+
+
+def check_augment(kind: str, augment: Any) -> Callable[..., Any] | None:
+    """A function of a batch and a key, or None, or an error."""
+    return None if augment is None else checks.function(kind, "augment", augment, "batch, rng")
+
+
 def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1, names: tuple[str, ...] = ("x", "target")) -> int:
     """The number of examples, or an error that names the array that is none, or that has another length or too few."""
     sizes: dict[str, int] = {}
@@ -180,7 +236,7 @@ def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1, names: tup
             raise ValueError(f"{kind}: expected {name} as an array or a nested dict of arrays, got a dict without any")
         for path, leaf in found.items():
             checks.plain(kind, leaf, path)
-            if not isinstance(leaf, np.ndarray) or not leaf.ndim:
+            if not isinstance(leaf, np.ndarray | Rows) or not leaf.ndim:
                 got = "one without axes" if isinstance(leaf, np.ndarray) else f"a {type(leaf).__name__}"
                 fix = cast(leaf, name, "np.float32" if name == "x" else "")
                 raise TypeError(f"{kind}: expected {path} as an array with one example per index, got {got}; use {fix}")
@@ -216,13 +272,13 @@ def check_data(kind: str, data: Data) -> int:
         w = data[2]
         if isinstance(w, dict):
             raise TypeError(f"{kind}: expected weights as one array of shape (n,), got a dict of {sorted(w)}")
-        checks.weights(w, w.shape, kind)
+        checks.weights(np.asarray(w), w.shape, kind)
     return n
 
 
 def weights_of(data: Data) -> Array | None:
     """The weights of ``(x, target, weights)``; None of a pair, whose examples all count the same."""
-    return data[2] if len(data) == 3 else None
+    return np.asarray(data[2]) if len(data) == 3 else None
 
 
 def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -247,14 +303,16 @@ def _class_by_class(target: Tree, n: int, rng: Rng) -> tuple[Array, Array]:
     return order, np.unique(classes[order], return_index=True)[1]
 
 
-def _classes(target: Array) -> Array | None:
+def _classes(target: Array | Rows) -> Array | None:
     """The class of each example, numbers of shape (n,); None if the target is not one of classes."""
     if target.dtype.kind not in "fiub":
         return None
     if target.ndim == 2 and target.shape[1] > 1:
-        return from_one_hot(target)
+        blocks = [from_one_hot(target[i : i + BLOCK]) for i in range(0, len(target), BLOCK)]
+        known = [block for block in blocks if block is not None]
+        return np.concatenate(known) if len(known) == len(blocks) else None
     if target.ndim == 1 or target.shape[1:] == (1,):
-        column = target.reshape(-1)
+        column = np.asarray(target).reshape(-1)
         some_are_equal = target.ndim == 1 and target.dtype.kind in "iu" and len(np.unique(column)) < len(column)
         if some_are_equal or np.isin(column, (0, 1)).all():
             return column

@@ -20,16 +20,17 @@ import numpy as np
 
 from funcnn import checks, notebook
 from funcnn.interchange.checkpoint import load, save
-from funcnn.interchange.files import appended, replaced
+from funcnn.interchange.files import appended, check_folder, check_replaceable, replaced
 from funcnn.optim import report_metric
 from funcnn.recorded import recorded
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.spellings import explain_names
 from funcnn.training.evaluate import Record
 from funcnn.training.run import Callback, Decision, Fit, Mode
+from funcnn.training.tensorboard import tensorboard
 from funcnn.wording import shown
 
-__all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves", "reduce_on_plateau"]
+__all__ = ["checkpoints", "csv_log", "early_stopping", "live_curves", "reduce_on_plateau", "tensorboard"]
 
 GIVE_VALIDATION = "; give fit validation=(x, target) or validation_split=0.2, and it has 'validation_loss'"
 """What to do where a callback needs validation data."""
@@ -202,7 +203,7 @@ def checkpoints(
         known = {"lowest": 0.0, "unsaved": unsaved}
         return {"epoch": np.int64()} | {name: known[name] for name in known if name in state}
 
-    return Callback(dict, update, end, like=like)
+    return Callback(dict, update, end, like=like, begin=lambda: check_folder(folder))
 
 
 @recorded
@@ -218,7 +219,8 @@ def csv_log(path: str | Path) -> Callable[[Record, Fit], None]:
         it before ``checkpoints``, so that the log has every epoch of which there is a checkpoint.
 
     Raises:
-        ValueError: the file exists, but is not such a log; it is not changed.
+        ValueError: before training, the file exists, but is not such a log; it is not changed.
+        OSError: before training, there is no folder for the file, or it cannot be written.
 
     Example:
         >>> import tempfile
@@ -247,6 +249,11 @@ def csv_log(path: str | Path) -> Callable[[Record, Fit], None]:
         with replaced(path) as whole:
             whole.write(text.encode())
 
+    def begin() -> None:
+        check_replaceable(path)
+        _rows_before(math.inf, path)
+
+    callback.begin = begin  # type: ignore[attr-defined]
     return callback
 
 

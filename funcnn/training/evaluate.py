@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 
-from funcnn import checks, contract, spellings
+from funcnn import checks, contract, spellings, tree
 from funcnn.aliases import Array, Arrays, Data, Number, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.engine.microbatch import filled, join, output
@@ -19,6 +19,7 @@ from funcnn.losses import Loss
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.recorded import spelled
 from funcnn.training.batching import check_data, check_examples, take, weights_of
+from funcnn.training.sources import readable
 from funcnn.wording import not_parameters, shown
 
 __all__ = ["Metric", "Record", "evaluate", "predict", "value_and_grad"]
@@ -139,6 +140,7 @@ def predict(model: LayerLike, params: Params, x: Arrays, batch_size: int = 256) 
     step = checks.size("predict", "batch_size", batch_size)
     if type(x) is np.ndarray and x.ndim and len(x) <= step:  # one batch: nothing to take apart
         return output(layer, params, x)
+    x = readable("predict", x)
     n = check_examples("predict", (x,), least=0)
     return join([output(layer, params, take(x, slice(i, i + step))) for i in range(0, max(n, 1), step)])
 
@@ -178,6 +180,7 @@ def evaluate(
         >>> evaluate(fn.identity, {}, data, fn.mean_squared_error)
         {'loss': 2.0}
     """
+    data = readable("evaluate", data)
     check_data("evaluate", data)
     checked, metrics = checked_loss("evaluate", loss, gradient=False), check_metrics("evaluate", metrics)
     if weights_of(data) is not None:
@@ -186,11 +189,12 @@ def evaluate(
 
 
 def scores(
-    model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int
-) -> Record:
-    """The same with arguments that are checked already."""
-    x, target, weights = data[0], data[1], weights_of(data)
-    y = predict(model, params, x, batch_size)
+    model: LayerLike, params: Params, data: Data, loss: CheckedLoss, metrics: Mapping[str, Metric], batch_size: int,
+    outputs: Callable[[LayerLike, Params, Tree, int], Tree] = predict,
+) -> Record:  # fmt: skip
+    """The same with arguments that are checked already, and ``outputs`` in place of ``predict``."""
+    x, target, weights = data[0], tree.map(np.asarray, data[1]), weights_of(data)
+    y = outputs(model, params, x, batch_size)
     # The loss comes first: if it is NaN, a metric may raise an error.
     found = {"loss": loss(y, target, weights)[0]}
     for key, metric in metrics.items():

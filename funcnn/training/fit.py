@@ -7,26 +7,37 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from funcnn import checks, notebook, terminal, tree
-from funcnn.aliases import Data, Key, Params, Rng, Tree
+from funcnn import checks, terminal, tree
+from funcnn.aliases import Data, DataOrBatches, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
 from funcnn.optim import OptimizerLike, as_optimizer, current_step
-from funcnn.protocol import LayerLike, as_layer
+from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import batches, check_data, split, weights_of
+from funcnn.training.batching import (
+    augment_key,
+    batches,
+    check_augment,
+    check_data,
+    noting_batch,
+    split,
+    weights_of,
+)
 from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
-from funcnn.training.loop import Loop, Store, attach
+from funcnn.training.loop import CALIBRATION_EXAMPLES, Loop, Store, attach
+from funcnn.training.prefetch import in_order
+from funcnn.training.progress import progress
+from funcnn.training.ranks import digest_of, on_all_ranks, ranks_of
 from funcnn.training.run import (
     Callback,
     CallbackLike,
@@ -36,19 +47,27 @@ from funcnn.training.run import (
     Run,
     Saved,
     as_callbacks,
+    begin,
     first_states,
 )
 from funcnn.training.run_file import fingerprint_of, load_run
+from funcnn.training.sharded import sharded_batches
+from funcnn.training.sources import readable
+from funcnn.training.stream import UNKNOWN, Stream, is_stream
 
-__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record", "progress"]
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
+
+__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
 
 
+@on_all_ranks
 @explained
 def fit(
     model: LayerLike,
     params: Params,
     optimizer: OptimizerLike,
-    train: Data,
+    train: DataOrBatches,
     loss: Loss,
     epochs: int,
     batch_size: int = 32,
@@ -64,6 +83,10 @@ def fit(
     checkpoint: str | Path | None = None,
     every: int = 1,
     resume: str | Path | None = None,
+    augment: Callable[..., Any] | None = None,
+    workers: int = 0,
+    *,
+    comm: Intracomm | None = None,
 ) -> Fit:
     """Train a model and record its losses and metrics.
 
@@ -74,7 +97,11 @@ def fit(
         train: ``(x, target)``; each is an array or, for several inputs or outputs, a nested dict of arrays. Or
             ``(x, target, weights)``: weights are an array of shape (n,), or of more leading axes of y, and say how much
             each example counts. They go to the loss and the metrics as their keyword ``weights``, those of a batch in
-            each step. A batch whose weights are all 0 has a loss and a gradient of 0.
+            each step. A batch whose weights are all 0 has a loss and a gradient of 0. Arrays may lie in files and be
+            larger than memory, as in ``batches``; their targets and weights are read whole for an evaluation. Or an
+            iterable of such batches, which begins anew for each epoch, or an iterator of them for one epoch: they are
+            trained on as they come, ``batch_size`` is that of evaluations, and the records are of the first 1000
+            examples in place of all. With ``resume`` the batches before are passed over.
         loss: ``loss(y, target) -> (value, dy)``, with dy like y.
         epochs: the number of passes over the training data, ``>= 0``.
         batch_size: the number of examples in a step.
@@ -102,6 +129,13 @@ def fit(
             and for callbacks that are functions. A run that a callback with a state has stopped is not trained on.
             Functions of your own are compared by name, not by what they do; and where ``evaluate_every`` is not 1, the
             record of the last epoch of a run stays if it goes on for more.
+        augment: ``augment(batch, rng) -> batch``, for each batch to train on, as in ``batches``: one of
+            ``funcnn.augment``, for example. Evaluations are on the data as they are.
+        workers: the number of threads that read and augment batches ahead of training, ``>= 0``. It changes no bit.
+        comm: a communicator of mpi4py whose ranks train together, ``MPI.COMM_WORLD``; all call ``fit`` with the same
+            arguments, and each computes a shard of each batch and of each evaluation. The result is the same on all
+            ranks and, to rounding, for any number of them; ``distributed.value_and_grad`` says more. Rank 0 alone
+            prints, calls the callbacks, whose decisions all follow, and reads and writes the files.
 
     Returns:
         ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
@@ -119,7 +153,8 @@ def fit(
             loss or a metric takes no weights where the data have some.
         ValueError: lengths differ, there is no example, a number is out of range, weights are negative, not finite or
             all zero, both kinds of validation data are given, ``start`` is not the step of ``opt_state``, or the file
-            holds another run; the message says in what it differs.
+            holds another run, or the ranks differ; the message says in what.
+        RankError: another rank has raised an error or has ended.
         FileNotFoundError: there is no file to resume, or no folder for the checkpoint.
         BaseException: any other error, and Ctrl-C, has a ``result`` too: the ``Fit`` of the last step.
 
@@ -135,25 +170,38 @@ def fit(
     tree.check_parameters(params, "fit", "fit(model, params, optimizer, (x, target), loss, epochs)")
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     key, followers = as_key(rng), as_callbacks(callbacks)
-    parts = _parts(train, validation, validation_split, key)
+    epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
+    stream = Stream(train, epochs, CALIBRATION_EXAMPLES) if is_stream(train) else None
+    if stream is not None and validation_split:
+        raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
+    if stream is not None and comm is not None:
+        raise ValueError(
+            "fit: comm needs data that can be indexed, of which ranks read shards, got an iterator"
+        )
+    data, validation = readable("fit", stream.sample if stream else train), readable("fit, validation", validation)
+    parts = _parts(data, validation, validation_split, key)
+    ranks = None if comm is None else ranks_of("fit", comm)
+    if ranks is not None and ranks.rank:  # rank 0 reads, writes, prints and calls the callbacks for all
+        checkpoint, every, resume, verbose, followers = None, 1, None, False, ()
     verbose = checks.flag("fit", "verbose", verbose)
     checked, metrics = checked_loss("fit", loss), check_metrics("fit", metrics)
     if any(weights_of(part) is not None for part in parts.values()):
         check_takes_weights("fit", loss, metrics)
-    epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
     evaluate_every, every = checks.size("fit", "evaluate_every", evaluate_every), checks.size("fit", "every", every)
-    batch_size = checks.size("fit", "batch_size", batch_size)
-    steps = math.ceil(check_data("fit", parts["train"]) / batch_size)
+    batch_size, workers = checks.size("fit", "batch_size", batch_size), checks.size("fit", "workers", workers, 0)
+    augmented = {} if check_augment("fit", augment) is None else {"augment": augment}
+    steps = UNKNOWN if stream else math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
-    if store is not None or source is not None:
+    if store is not None or source is not None or ranks is not None:
         fingerprint = fingerprint_of(
-            key, params, {"train": train, "validation": validation}, followers, model=layer, optimizer=optimizer,
+            key, params, {"train": data, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
-            evaluate_every=evaluate_every,
+            evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
     if source is None:
-        opt_state = optimizer.init(params) if opt_state is None and not start else opt_state
-        saved = Saved(Run(params, _checked_state(opt_state, start), start, first_states(followers)), [])
+        # The optimizer's own state is not checked: one that goes on with other data starts at a later step.
+        state = optimizer.init(params) if opt_state is None and not start else _checked_state(opt_state, start)
+        saved = Saved(Run(params, state, start, first_states(followers)), [])
     elif start or opt_state is not None:
         raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
     else:
@@ -161,8 +209,13 @@ def fit(
         saved = load_run(source, fingerprint, params, known, followers)
         if saved.run.step > steps * epochs:
             raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+    begin(followers)
+    if ranks is not None:
+        ranks.check_same("fit", _digest(layer, params, fingerprint, epochs, start))
+        saved = ranks.from_first("run", lambda: saved)
+        saved = saved if followers else saved._replace(run=saved.run._replace(states=()))
     first = saved.run.step
-    show = progress(steps * epochs - first) if verbose else None
+    show = progress(max((stream.steps if stream else steps * epochs) - first, 0)) if verbose else None
 
     def report(record: Record, before: Record | None) -> None:
         if show is not None:
@@ -176,19 +229,31 @@ def fit(
         with interrupts_deferrable() as deferral, np.errstate(**quiet):
             loop = Loop(
                 layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-                None if store is None else Store(store, every, fingerprint), report, deferral, *saved,
+                None if store is None else Store(store, every, fingerprint), report, deferral, steps, *saved,
+                ranks=ranks,
             )  # fmt: skip
             loop.saved = saved.run if store == source else None
             try:
                 if not start:
                     loop.epoch_ended()
-                for batch in batches(parts["train"], batch_size, epochs, fold(key, "batches"), first):
-                    if loop.decision.stop:
-                        break
-                    value = loop.step(*batch)
-                    if show is not None:
-                        show(loop.run.step - first, f"loss {value:.4f}")
-                    loop.epoch_ended()
+                order = fold(key, "batches")
+                if stream:
+                    drawn = in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
+                else:
+                    cut = batches if ranks is None else partial(sharded_batches, ranks)
+                    drawn = cut(parts["train"], batch_size, epochs, order, first, augment, workers)
+                with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
+                    for batch in drawn:
+                        if loop.decision.stop:
+                            break
+                        if isinstance(batch, int):  # the end of a pass over a stream
+                            loop.steps = batch
+                            loop.epoch_ended()
+                            continue
+                        value = loop.step(*batch)
+                        if show is not None:
+                            show(loop.run.step - first, f"loss {value:.4f}")
+                        loop.epoch_ended()
                 result = loop.end()
                 if show is not None:
                     show(0, "")
@@ -202,62 +267,6 @@ def fit(
         if result is not None:  # it came after the end of the run
             attach(error, result)
         raise
-
-
-@explained
-def progress(total: int, stream: TextIO | None = None) -> Callable[[int, str], None]:
-    """One line that shows the step, the speed and the remaining time of a loop; in a notebook a bar beside it.
-
-    Args:
-        total: the number of steps of the loop.
-        stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal. In a
-            notebook the default is the output of the cell.
-
-    Returns:
-        ``show(done, text)``, to be called after each step; it writes ten times a second at most, one row of the
-        terminal, and clears it after the last step, or if ``text`` is empty. In a notebook the bar stays, and an empty
-        ``text`` shows the latest step.
-
-    Raises:
-        ValueError: ``total`` is not a whole number ``>= 0``.
-
-    Example:
-        >>> show = progress(100)
-        >>> show(1, "loss 2.3026")
-    """
-    total, out = checks.size("progress", "total", total, 0), sys.stderr if stream is None else stream
-    draw = notebook.live() if stream is None and notebook.is_running() else None
-    started = shown = time.perf_counter()
-    latest = (0, "")
-
-    def show(done: int, text: str) -> None:
-        nonlocal shown, latest
-        now, running = time.perf_counter(), done < total and text != ""
-        if text:
-            latest = (done, text)
-        if (draw is None and not out.isatty()) or (running and now - shown < 0.1):
-            return
-        shown = now
-        if draw is not None:
-            line = _progress_line(*latest, total, now - started)
-            draw({"text/html": notebook.progress_bar(latest[0], total, line), "text/plain": line})
-            return
-        line = _progress_line(done, text, total, now - started) if running else ""
-        width = max(terminal.columns() - 1, 1)  # a character in the last column may begin a new row
-        out.write(f"\r{line[:width]:<{width}}\r")
-        out.flush()
-
-    return show
-
-
-def _progress_line(done: int, text: str, total: int, seconds: float) -> str:
-    """How far a loop is, how fast, and how long it takes."""
-    if not done:
-        return f"step 0/{total}"
-    rate = done / max(seconds, 1e-9)
-    left = round((total - done) / rate)
-    remaining = f"{left // 60}:{left % 60:02d} left" if done < total else f"total {seconds:.1f} s"
-    return f"step {done}/{total}  {text}  {rate:.1f} steps/s  {remaining}"
 
 
 @explained
@@ -340,6 +349,22 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
         for name, part in {"train": train, "validation": validation}.items():  # one may have all weights that are not 0
             check_data(f"fit, validation_split, the {name} part", part)
     return {"train": train} | ({} if validation is None else {"validation": validation})
+
+
+def _prepared(augment: Callable[..., Any] | None, key: Key, task: Any) -> Any:
+    """A batch of a stream to train on; the end of a pass as it is."""
+    step, batch = task
+    if step is None or augment is None:
+        return batch
+    with noting_batch(step):
+        return augment(batch, augment_key(key, step))
+
+
+def _digest(layer: Layer, params: Params, fingerprint: Mapping[str, str], epochs: int, start: int) -> dict[str, str]:
+    """What ranks must have in common, by path; rank 0 alone needs callbacks."""
+    digest = digest_of(layer, {"params": params}, epochs=epochs, start=start)
+    replaced = ("model", "initial parameters", "callbacks with a state")
+    return digest | {name: text for name, text in fingerprint.items() if name not in replaced}
 
 
 def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path | None]:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ from funcnn.optim.state import aligned
 from funcnn.protocol import Layer
 from funcnn.rng import fold, generator
 from funcnn.training.batching import check_data, take
-from funcnn.training.evaluate import CheckedLoss, Metric, Record, scores
+from funcnn.training.evaluate import CheckedLoss, Metric, Record, predict, scores
 from funcnn.training.interrupts import Deferral
+from funcnn.training.ranks import Ranks
 from funcnn.training.run import Callback, Decision, Fit, NonFiniteLossError, Run, decide
 from funcnn.training.run_file import save_run
+from funcnn.training.sharded import loss_and_grads, sharded_predict
+from funcnn.training.stream import UNKNOWN
 
 __all__ = ["Loop", "Store", "attach"]
 
@@ -53,10 +57,12 @@ class Loop:
         store: where to save the run.
         report: called with each record and the one before it, before the callbacks.
         deferral: surrounds what Ctrl-C may not interrupt.
+        steps: the number of steps in an epoch.
         run: where the loop starts.
         history: the records before that.
         seconds: how long the run has been going on before that.
         chosen: what ``fit`` returns if the run does not go on from there.
+        ranks: those that train together; the callbacks run on rank 0, whose decisions all follow.
     """
 
     layer: Layer
@@ -72,14 +78,15 @@ class Loop:
     store: Store | None
     report: Callable[[Record, Record | None], None]
     deferral: Deferral
+    steps: int
     run: Run
     history: list[Record]
     seconds: float = 0.0
     chosen: Fit | None = None
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         examples = check_data("fit", self.parts["train"])
-        self.steps = math.ceil(examples / self.batch_size)
         # Random examples: the first ones may all be of one class.
         self.sample = generator(fold(self.key, "calibrate")).permutation(examples)[:CALIBRATION_EXAMPLES]
         # Those that are not finite at first, such as the rate of the last step before there was one.
@@ -104,9 +111,7 @@ class Loop:
         """Make one step, and return the loss before it."""
         run, key = self.run, fold(self.key, self.run.step)
         try:
-            y, vjp_fn = self.layer.apply(run.params, x, key)
-            value, dy = self.finite_loss(y, target, weights)
-            grads, _ = vjp_fn(dy, input_grad=False)
+            value, grads = self.loss_and_grads(run.params, (x, target, weights), key)
         except _NonFiniteLoss as error:
             raise self.diverged(str(error), run, self.repeated(run.params, (x, target, weights), key)) from None
         if path := _first_nonfinite(run.params, grads, grads):
@@ -124,6 +129,20 @@ class Loop:
             raise self.diverged(f"the parameter {path} is not finite after the update", run)
         return value
 
+    def loss_and_grads(self, params: Params, batch: tuple[Tree, Tree, Array | None], key: Key) -> tuple[float, Params]:
+        """The loss and the gradients of a batch, or of the batch of which each rank has a shard."""
+        if self.ranks is not None:
+            return loss_and_grads(self.ranks, self.layer, self.finite_loss, params, batch, key)
+        x, target, weights = batch
+        y, vjp_fn = self.layer.apply(params, x, key)
+        value, dy = self.finite_loss(y, target, weights)
+        grads, _ = vjp_fn(dy, input_grad=False)
+        return value, grads
+
+    def on_first(self, what: str, compute: Callable[[], Any]) -> Any:
+        """What rank 0 computes, on all ranks; without ranks, what is computed."""
+        return compute() if self.ranks is None else self.ranks.from_first(what, compute)
+
     def epoch_ended(self) -> None:
         """Evaluate and save, if this is the end of an epoch in which that is due."""
         epoch, rest = divmod(self.run.step, self.steps)
@@ -139,11 +158,13 @@ class Loop:
     def evaluate(self, epoch: int) -> None:
         """Calibrate, record the scores, and let the callbacks decide."""
         run = self.run
+        outputs = predict if self.ranks is None else partial(sharded_predict, self.ranks)
         try:
-            params = self.calibrated(run.params)
-            record: Record = {"epoch": epoch, "step": run.step, "seconds": time.perf_counter() - self.started}
+            params = self.on_first("calibration", lambda: self.calibrated(run.params))
+            seconds = self.on_first("clock", lambda: time.perf_counter() - self.started)
+            record: Record = {"epoch": epoch, "step": run.step, "seconds": seconds}
             for part, data in self.parts.items():
-                found = scores(self.layer, params, data, self.finite_loss, self.metrics, self.batch_size)
+                found = scores(self.layer, params, data, self.finite_loss, self.metrics, self.batch_size, outputs)
                 record |= {f"{part}_{name}": value for name, value in found.items()}
         except _NonFiniteLoss as error:
             raise self.diverged(f"{error} after epoch {epoch}", None, self.predicted(run.params)) from None
@@ -152,11 +173,23 @@ class Loop:
         self.report(record, self.history[-1] if self.history else None)
         self.history.append(record | _rate(run.opt_state))
         self.good, self.good_step = Fit(params, run.opt_state, self.history), run.step
-        self.decision, stopped = decide(self.callbacks, self.states, self.good)
+        self.decision, stopped = self.decided()
         opt_state = run.opt_state if self.decision.opt_state is None else self.decision.opt_state
         self.run = Run(params, opt_state, run.step, tuple(self.states), len(self.history), stopped)
         self.evaluated = self.run
         self.owned, self.unmeasured = False, frozenset()
+
+    def decided(self) -> tuple[Decision, bool]:
+        """What the callbacks decide, and whether one with a state has stopped the run; on rank 0 for all."""
+        chosen = self.good
+
+        def follow() -> tuple[bool, Tree | None, bool]:
+            nonlocal chosen
+            (stop, chosen, opt_state), stopped = decide(self.callbacks, self.states, self.good)
+            return stop, opt_state, stopped
+
+        stop, opt_state, stopped = self.on_first("callbacks", follow)
+        return Decision(stop, chosen, opt_state), stopped
 
     def calibrated(self, params: Params) -> Params:
         """The parameters with calibrated batch norms, ready for inference."""
@@ -182,7 +215,8 @@ class Loop:
             self.save()
             for end, state in self.ends:
                 end(state)
-        return self.decision.result
+        result: Fit = self.on_first("result", lambda: self.decision.result)
+        return result
 
     def rescue(self, error: BaseException) -> None:
         """After an error or Ctrl-C: the error carries the last result, and what was to be saved is saved.
@@ -209,8 +243,9 @@ class Loop:
         """Attach the result to the error, save the run, and tell the callbacks."""
         attach(error, result)
         if run.step > self.first and not isinstance(error, NonFiniteLossError):
+            of_all = "" if self.steps == UNKNOWN else f" of {self.steps * self.epochs}"
             error.add_note(
-                f"fit: what training had reached after step {run.step} of {self.steps * self.epochs} is in this "
+                f"fit: what training had reached after step {run.step}{of_all} is in this "
                 "error's .result: parameters, optimizer state and history"
             )
         # The file may be newer than the last evaluation.

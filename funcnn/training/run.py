@@ -23,7 +23,7 @@ from funcnn.wording import shown, uncalled
 
 __all__ = [
     "Callback", "CallbackLike", "Decision", "Fit", "Mode", "NonFiniteLossError", "Run", "Saved", "as_callbacks",
-    "decide", "first_states",
+    "begin", "decide", "first_states",
 ]  # fmt: skip
 
 
@@ -141,6 +141,8 @@ class Callback:
         call: the recorded call that made it, which ``repr``, ``pickle`` and ``copy`` read.
         like: ``like(state, result) -> tree``, what the state of a run that is resumed must be like, where ``result``
             holds the parameters and the history of that run. A state that differs raises before training.
+        begin: ``begin()``, called once before training; it raises an error if the callback could not do its work, write
+            a file for example. A callback that is a function may have it as its attribute.
 
     Example:
         >>> def update(state, record, result):
@@ -156,6 +158,7 @@ class Callback:
     end: Callable[[Any], None] | None = None
     call: Call | None = None
     like: Callable[[Any, Fit], Tree] | None = None
+    begin: Callable[[], None] | None = None
     kept: list[Any] = field(default_factory=list, init=False)
 
     def __iter__(self) -> Iterator[Any]:
@@ -259,6 +262,14 @@ def as_callbacks(callbacks: Sequence[CallbackLike]) -> tuple[Callback | Callable
             write = spellings.name(callback)
             raise TypeError(f"{expected}, got {shown(callbacks)}" + (f"; write {write}" if write else ""))
     return tuple(Callback(*callback) if isinstance(callback, tuple) else callback for callback in callbacks)
+
+
+def begin(callbacks: Sequence[Any]) -> None:
+    """Let each callback raise an error before training, and not after its first epoch."""
+    for callback in callbacks:
+        check = getattr(callback, "begin", None)
+        if check is not None:
+            called(f"the callback {callback!r}", check)
 
 
 def first_states(callbacks: Sequence[Any]) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from funcnn.training.batching import take
 from funcnn.training.evaluate import Record, called
 from funcnn.training.run import Callback, Fit, Run, Saved
 
-__all__ = ["fingerprint_of", "load_run", "save_run"]
+__all__ = ["checksum", "fingerprint_of", "load_run", "save_run", "text_of"]
 
 VERSION = 1
 """The version of the format of the JSON text."""
@@ -52,7 +52,7 @@ def fingerprint_of(
     pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
     return {
         "key": str(key),
-        **{name: _text(value) for name, value in recipe.items()},
+        **{name: text_of(value) for name, value in recipe.items()},
         "initial parameters": _parameters(params),
         **{name: "none" if part is None else _examples(part) for name, part in data.items()},
         "callbacks with a state": ", ".join(map(_callback, pairs)) or "none",
@@ -201,14 +201,14 @@ def _as_number(value: Any) -> Any:
     return value.item()
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """What something is, the same in each process and version of funcnn."""
     text = spelled(value)
     if isinstance(value, Optimizer) and value.call is None:
         text = f"{text} of {spelled(value.update)}"
     if isinstance(value, partial):  # of large arrays, such as weights of classes, the text says no more than the shape
         arrays = {name: item for name, item in value.keywords.items() if isinstance(item, np.ndarray)}
-        text = f"{text}, checksum {_checksum(arrays):08x}" if arrays else text
+        text = f"{text}, checksum {checksum(arrays):08x}" if arrays else text
     return _plain(text)
 
 
@@ -224,15 +224,15 @@ def _callback(callback: Callback) -> str:
     """What a callback is, without the paths of its files: a folder may be moved, and be named in several ways."""
     call = callback.call
     if call is None:
-        return _text(callback)
+        return text_of(callback)
     parameters = inspect.signature(call.constructor).parameters
     others = {name: value for name, value in call.arguments.items() if "Path" not in str(parameters[name].annotation)}
-    return _text(replace(call, arguments=others))
+    return text_of(replace(call, arguments=others))
 
 
 def _parameters(params: Tree) -> str:
     """The number of parameters and their checksum."""
-    return f"{tree.count(params)} elements, checksum {_checksum(params):08x}"
+    return f"{tree.count(params)} elements, checksum {checksum(params):08x}"
 
 
 def _examples(data: Any) -> str:
@@ -242,10 +242,10 @@ def _examples(data: Any) -> str:
     n = len(next(iter(flat.values())))
     index = np.linspace(0, n - 1, min(n, FINGERPRINT_EXAMPLES)).astype(int)
     shapes = (f"{path} {leaf.shape} {leaf.dtype}" for path, leaf in flat.items())
-    return f"{', '.join(shapes)}, checksum {_checksum(take(parts, index)):08x}"
+    return f"{', '.join(shapes)}, checksum {checksum(take(parts, index)):08x}"
 
 
-def _checksum(arrays: Tree) -> int:
+def checksum(arrays: Tree) -> int:
     """The CRC-32 of all elements."""
     checksum = 0
     for leaf in tree.leaves(arrays):

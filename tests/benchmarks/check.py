@@ -134,8 +134,8 @@ def torch_differences(case: Case, setting: Setting) -> list[float]:
     torch.autograd.backward(their_loss)
     # Loaded like weights, our gradients come in PyTorch's order of axes.
     like_weights = with_torch.model_of(case.network, grads, setting, predict=False)
-    own = [parameter.detach().numpy() for parameter in like_weights.parameters()]
-    theirs = [parameter.grad.numpy() for parameter in model.parameters()]
+    own, theirs = ([p for p in module.parameters() if p.requires_grad] for module in (like_weights, model))
+    own, theirs = [parameter.detach().numpy() for parameter in own], [parameter.grad.numpy() for parameter in theirs]
     return [relative(loss, their_loss.item()), *all_relative(own, theirs)]
 
 

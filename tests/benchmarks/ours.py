@@ -22,13 +22,17 @@ from tests.benchmarks.workloads import (
     ConvTranspose,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    LayerNorm,
     MaxPool,
     Network,
     Part,
+    Recurrent,
     Skip,
+    TransformerBlock,
     Workload,
     batch_of,
     inputs,
@@ -86,6 +90,18 @@ def layers_of(part: Part) -> Iterator[fn.Layer]:
             yield fn.dense(part.units, activation=None if part.norm else activation)
             if part.norm:
                 yield fn.batch_norm(activation=activation)
+        case Embedding():
+            yield fn.embedding(part.count, part.units)
+            if part.length is not None:
+                yield fn.positions(length=part.length)
+        case Recurrent():
+            yield {"lstm": fn.lstm, "gru": fn.gru}[part.kind](part.units)
+        case TransformerBlock():
+            yield fn.transformer_encoder_layer(
+                part.units, part.heads, part.hidden, activation=part.activation, causal=True
+            )
+        case LayerNorm():
+            yield fn.layer_norm()
 
 
 def weights_of(workload: Workload) -> Any:
@@ -93,14 +109,19 @@ def weights_of(workload: Workload) -> Any:
     if workload.network is None:
         return None
     model = model_of(workload.network)
-    params = model.init(workload.network.shape, 0)
+    params = model.init(spec_of(workload.network), 0)
     return fn.calibrate(model, params, inputs(workload)[0]) if workload.task == "predict" else params
 
 
 def multiply_adds_of(workload: Workload, weights: Any) -> int:
     """The multiply-adds of the prediction of one example."""
     assert workload.network is not None
-    return fn.summary(model_of(workload.network), weights, workload.network.shape).multiply_adds
+    return fn.summary(model_of(workload.network), weights, spec_of(workload.network)).multiply_adds
+
+
+def spec_of(network: Network) -> Any:
+    """The shape of an example, with its dtype."""
+    return fn.spec(network.shape, np.float32 if network.tokens is None else np.int64)
 
 
 def stepping(donate: bool, workload: Workload, weights: Any) -> Commands:

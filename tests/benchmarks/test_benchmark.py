@@ -11,7 +11,7 @@ import pytest
 from tests.benchmarks import by_hand, memory, report, scaling
 from tests.benchmarks.check import differences
 from tests.benchmarks.driver import Row, measure, takes_part
-from tests.benchmarks.ours import multiply_adds_of, weights_of
+from tests.benchmarks.ours import multiply_adds_of, step_of, weights_of
 from tests.benchmarks.scaling import Point, cliffs, steepest
 from tests.benchmarks.sides import BY_HAND, JAX, OURS, PEERS, PURE, SKLEARN
 from tests.benchmarks.workloads import MAIN_ROWS, OTHER_ROWS, WORKLOADS, Workload, inputs
@@ -126,11 +126,21 @@ def test_every_curve_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_the_rows_of_the_issue_are_there_and_their_targets_fit() -> None:
     names = {workload.name for workload in MAIN_ROWS}
-    assert names >= {"tiny", "lenet", "resnet8", "predict_256_mlp", "adam"}
+    assert names >= {"tiny", "lenet", "resnet8", "predict_256_mlp", "adam", "char_lstm", "gru", "transformer"}
     assert {workload.name for workload in OTHER_ROWS} >= {"grouped", "wide", "deep", "autoencoder", "conv1d", "unet"}
     x, target = inputs(WORKLOADS["autoencoder"])
     assert target is x
     assert inputs(WORKLOADS["scratch_2023"])[1].shape == (8 * 16, 10)
+
+
+@pytest.mark.parametrize("name", ["char_lstm", "gru", "transformer"])
+def test_a_language_model_predicts_the_next_token_at_each_place(name: str) -> None:
+    workload = WORKLOADS[name]
+    tokens, target = inputs(workload)
+    np.testing.assert_array_equal(tokens[:, 1:], target[:, :-1])
+    train = step_of(workload, weights_of(workload), tokens, target)
+    train(0)
+    assert multiply_adds_of(workload, weights_of(workload)) > 1e6
 
 
 def test_a_peer_takes_part_where_it_can() -> None:

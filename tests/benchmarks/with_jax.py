@@ -24,13 +24,17 @@ from tests.benchmarks.workloads import (
     ConvTranspose,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    LayerNorm,
     MaxPool,
     Network,
     Part,
+    Recurrent,
     Skip,
+    TransformerBlock,
     Workload,
     batch_of,
     inputs,
@@ -117,6 +121,7 @@ ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     "relu": jax.nn.relu,
     "leaky_relu": partial(jax.nn.leaky_relu, negative_slope=0.01),
     "sigmoid": jax.nn.sigmoid,
+    "gelu": partial(jax.nn.gelu, approximate=False),
 }
 
 
@@ -178,7 +183,66 @@ def output(
             case Dropout():
                 if not predict:
                     x = x * jax.random.bernoulli(key, 1 - part.rate, x.shape) / (1 - part.rate)
+            case Embedding():
+                x = own("embedding")["w"][x]
+                x = x if part.length is None else x + own("positions")["w"]
+            case Recurrent():
+                x = {"lstm": lstm, "gru": gru}[part.kind](x, **own(part.kind))
+            case TransformerBlock():
+                x = causal_block(x, part, own("transformer_encoder_layer"))
+            case LayerNorm():
+                x = layer_normalized(x, **own("layer_norm"))
     return x
+
+
+def lstm(x: Any, w: Any, w_h: Any, b: Any) -> Any:
+    """All outputs of a long short-term memory; the products with the input are one."""
+
+    def step(state: Any, z: Any) -> Any:
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ w_h, 4, -1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    first = jnp.zeros((len(x), len(w_h)), x.dtype)
+    return lax.scan(step, (first, first), (x.swapaxes(0, 1) @ w) + b)[1].swapaxes(0, 1)
+
+
+def gru(x: Any, w: Any, w_h: Any, b: Any, b_h: Any) -> Any:
+    """All outputs of a gated recurrent unit."""
+
+    def step(h: Any, z: Any) -> Any:
+        (r, u, n), (hr, hu, hn) = jnp.split(z, 3, -1), jnp.split(h @ w_h, 3, -1)
+        u = jax.nn.sigmoid(u + hu)
+        n = jnp.tanh(n + jax.nn.sigmoid(r + hr) * (hn + b_h))
+        h = n + u * (h - n)
+        return h, h
+
+    first = jnp.zeros((len(x), len(w_h)), x.dtype)
+    return lax.scan(step, first, (x.swapaxes(0, 1) @ w) + b)[1].swapaxes(0, 1)
+
+
+def causal_block(x: Any, part: TransformerBlock, params: Tree) -> Any:
+    """A transformer layer with the norms in front."""
+    attention, feed_forward = params["attention"], params["feed_forward"]
+    own, normed = attention["heads"], layer_normalized(x, **attention["layer_norm_0"])
+
+    def projected(name: str, x: Any) -> Any:
+        return x @ own[f"{name}_w"] + own[f"{name}_b"]
+
+    q, k, v = (projected(name, normed).reshape(*x.shape[:2], part.heads, -1) for name in ("query", "key", "value"))
+    read = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    x = x + projected("output", read.reshape(x.shape))
+    first, second = feed_forward["serial_0"]["dense_0"], feed_forward["serial_0"]["dense_1"]
+    z = layer_normalized(x, **feed_forward["layer_norm_0"]) @ first["w"] + first["b"]
+    return x + ACTIVATIONS[part.activation](z) @ second["w"] + second["b"]
+
+
+def layer_normalized(x: Any, scale: Any, shift: Any) -> Any:
+    """Layer norm over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * lax.rsqrt((centred * centred).mean(-1, keepdims=True) + NORM_EPS) * scale + shift
 
 
 def normalized(y: Any, scale: Any, shift: Any) -> Any:

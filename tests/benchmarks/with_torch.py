@@ -24,13 +24,17 @@ from tests.benchmarks.workloads import (
     ConvTranspose,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePool,
     GroupNorm,
+    LayerNorm,
     MaxPool,
     Network,
     Part,
+    Recurrent,
     Skip,
+    TransformerBlock,
     Workload,
     batch_of,
     inputs,
@@ -72,6 +76,68 @@ class Beside(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, self.body(x)], 1)
+
+
+class Embedded(nn.Module):
+    """A row for each token, and perhaps one for each place."""
+
+    def __init__(self, weights: Any, places: Any) -> None:
+        super().__init__()
+        self.rows = loaded(nn.Embedding(*weights["w"].shape), weight=weights["w"])
+        self.places = None if places is None else nn.Parameter(torch.from_numpy(places["w"].copy()))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.rows(tokens)
+        return found if self.places is None else found + self.places
+
+
+class Outputs(nn.Module):
+    """All outputs of a recurrent layer, without its final state.
+
+    Our layers have one bias where PyTorch adds two. For LSTM the second one is 0 and not learned; that of GRU is, since
+    its part behind the reset gate is ours too.
+    """
+
+    def __init__(self, kind: str, weights: Any) -> None:
+        super().__init__()
+        inputs, units = weights["w"].shape[0], weights["w_h"].shape[0]
+        self.layer: Any = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](inputs, units, batch_first=True)
+        inner = np.zeros_like(weights["b"])
+        if kind == "gru":
+            # The biases of the other gates start as 0, and both have the same gradient.
+            inner = np.concatenate([weights["b"][: 2 * units], weights["b_h"]])
+        own = {"weight_ih_l0": weights["w"].T, "weight_hh_l0": weights["w_h"].T}
+        loaded(self.layer, **own, bias_ih_l0=weights["b"], bias_hh_l0=inner)
+        self.layer.bias_hh_l0.requires_grad_(kind == "gru")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.layer(x)[0]
+        return y
+
+
+class CausalBlock(nn.Module):
+    """x + attention(norm(x)), then z + f(norm(z)), with one product for queries, keys and values.
+
+    It takes less time than ``nn.TransformerEncoderLayer``, which computes the same.
+    """
+
+    def __init__(self, part: TransformerBlock, weights: Any) -> None:
+        super().__init__()
+        self.heads = part.heads
+        own, f = weights["attention"]["heads"], weights["feed_forward"]["serial_0"]
+        joined = {
+            leaf: np.concatenate([own[f"{name}_{leaf}"] for name in ("query", "key", "value")], -1) for leaf in "wb"
+        }
+        self.norm1, self.norm2 = (layer_norm(weights[name]["layer_norm_0"]) for name in ("attention", "feed_forward"))
+        self.qkv, self.out = linear(joined), linear({leaf: own[f"output_{leaf}"] for leaf in "wb"})
+        self.f = nn.Sequential(linear(f["dense_0"]), *activation(part.activation), linear(f["dense_1"]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = functional.scaled_dot_product_attention(*parts.unbind(0), is_causal=True)
+        x = x + self.out(read.transpose(1, 2).flatten(2))
+        y: torch.Tensor = x + self.f(self.norm2(x))
+        return y
 
 
 def stepping(setting: Setting, workload: Workload, weights: Any) -> Commands:
@@ -129,6 +195,8 @@ def learning(setting: Setting, network: Network, weights: Any, training: Example
 def objective_of(setting: Setting, network: Network, model: nn.Module) -> Objective:
     """The loss of a batch."""
     loss_of = LOSSES[network.loss]
+    if network.tokens is not None:  # PyTorch wants the classes on the second axis
+        return compiled(lambda x, target: loss_of(model(x).flatten(0, 1), target.flatten()), setting)
     return compiled(lambda x, target: loss_of(model(x), target), setting)
 
 
@@ -273,7 +341,25 @@ def sequential(parts: tuple[Part, ...], weights: Any, predict: bool) -> nn.Seque
                 modules += normed(dense, next_weights("batch_norm"), predict) if part.norm else [dense]
                 modules += activation(part.activation)
                 channels = 1
+            case Embedding():
+                modules.append(Embedded(next_weights("embedding"), part.length and next_weights("positions")))
+            case Recurrent():
+                modules.append(Outputs(part.kind, next_weights(part.kind)))
+            case TransformerBlock():
+                modules.append(CausalBlock(part, next_weights("transformer_encoder_layer")))
+            case LayerNorm():
+                modules.append(layer_norm(next_weights("layer_norm")))
     return nn.Sequential(*modules)
+
+
+def linear(weights: Any) -> nn.Module:
+    """A linear layer with our weights."""
+    return loaded(nn.Linear(*weights["w"].shape), weight=weights["w"].T, bias=weights["b"])
+
+
+def layer_norm(weights: Any) -> nn.Module:
+    """A layer norm with our weights."""
+    return loaded(nn.LayerNorm(len(weights["scale"])), weight=weights["scale"], bias=weights["shift"])
 
 
 def normed(layer: Any, weights: Any, predict: bool) -> list[nn.Module]:
@@ -294,6 +380,7 @@ def activation(name: str | None) -> list[nn.Module]:
         "relu": [nn.ReLU(inplace=True)],
         "leaky_relu": [nn.LeakyReLU(inplace=True)],
         "sigmoid": [nn.Sigmoid()],
+        "gelu": [nn.GELU()],
     }
     return known[name]
 

@@ -97,9 +97,42 @@ class Dense:
     norm: bool = False
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """A row of learned numbers for each token; with ``length`` a learned row for each place is added."""
+
+    count: int
+    units: int
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer that returns all its outputs."""
+
+    units: int
+    kind: Literal["lstm", "gru"]
+
+
+@dataclass(frozen=True)
+class TransformerBlock:
+    """Causal self-attention and a feed-forward network, each behind a layer norm and around a skip connection."""
+
+    units: int
+    heads: int
+    hidden: int
+    activation: Literal["relu", "gelu"] = "gelu"
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Layer norm over the last axis."""
+
+
 Part: TypeAlias = (
     Conv | ConvTranspose | GroupNorm | Skip | Block | MaxPool | GlobalAveragePool | Flatten | Dropout | Dense
-)
+    | Embedding | Recurrent | TransformerBlock | LayerNorm
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,6 +146,7 @@ class Network:
         optimizer: the name of the optimizer.
         is_autoencoder: whether the target is the input itself.
         is_segmenter: whether each pixel has a label, in place of each image.
+        tokens: how many different tokens there are, if it reads tokens and predicts the next one at each place.
     """
 
     shape: tuple[int, ...]
@@ -121,6 +155,7 @@ class Network:
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
     is_autoencoder: bool = False
     is_segmenter: bool = False
+    tokens: int | None = None
 
     @property
     def is_convolutional(self) -> bool:
@@ -246,11 +281,23 @@ OTHER_NETWORKS = {
     ),
 }  # fmt: skip
 """Networks of other kinds, which the library was not tuned for."""
+SYMBOLS = 65
+"""The different characters of Shakespeare's works."""
+SEQUENCE_NETWORKS = {
+    "char_lstm": Network((64,), (Embedding(SYMBOLS, 64), Recurrent(128, "lstm"), Dense(SYMBOLS)), tokens=SYMBOLS),
+    "gru": Network((64,), (Embedding(SYMBOLS, 64), Recurrent(128, "gru"), Dense(SYMBOLS)), tokens=SYMBOLS),
+    "transformer": Network(
+        (128,),
+        (Embedding(SYMBOLS, 128, length=128), *(TransformerBlock(128, 4, 512),) * 2, LayerNorm(), Dense(SYMBOLS)),
+        tokens=SYMBOLS,
+    ),
+}
+"""Language models."""
 
 TRAINING_BATCHES = {
     "tiny": 10, "mlp": 128, "q_viper": 32, "scratch_2023": 16, "lenet": 64, "keras_mnist": 128, "cifar_bn": 64,
     "resnet8": 64, "strided": 64, "grouped": 64, "wide": 64, "deep": 64, "autoencoder": 128,
-    "conv1d": 32, "unet": 16,
+    "conv1d": 32, "unet": 16, "char_lstm": 32, "gru": 32, "transformer": 16,
 }  # fmt: skip
 THREADS = {"tiny": 1}
 """A batch of ten small rows gains nothing from a second thread."""
@@ -258,7 +305,8 @@ THREADS = {"tiny": 1}
 
 def training(name: str) -> Workload:
     """The row that trains a network."""
-    return Workload(name, "train", (NETWORKS | OTHER_NETWORKS)[name], TRAINING_BATCHES[name], THREADS.get(name))
+    network = (NETWORKS | OTHER_NETWORKS | SEQUENCE_NETWORKS)[name]
+    return Workload(name, "train", network, TRAINING_BATCHES[name], THREADS.get(name))
 
 
 def prediction(batch: int, name: str) -> Workload:
@@ -269,6 +317,7 @@ def prediction(batch: int, name: str) -> Workload:
 MAIN_ROWS = (
     *(training(name) for name in NETWORKS),
     *(prediction(batch, name) for batch in (1, 256) for name in ("mlp", "keras_mnist", "cifar_bn")),
+    *(training(name) for name in SEQUENCE_NETWORKS),
     Workload("adam", "update"),
 )
 OTHER_ROWS = (*(training(name) for name in OTHER_NETWORKS), prediction(1, "resnet8"))
@@ -281,6 +330,9 @@ def inputs(workload: Workload) -> tuple[Any, Any]:
         return tensors(seed=0), tensors(seed=1)
     rng = np.random.default_rng(0)
     n = BATCHES * workload.batch
+    if workload.network.tokens is not None:
+        text = rng.integers(0, workload.network.tokens, (n, workload.network.shape[0] + 1))
+        return text[:, :-1].copy(), text[:, 1:].copy()
     x = rng.standard_normal((n, *workload.network.shape), np.float32)
     labels = rng.integers(0, CLASSES, (n, *workload.network.shape[:2]) if workload.network.is_segmenter else n)
     if workload.network.is_autoencoder:

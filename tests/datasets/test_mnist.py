@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from funcnn.datasets import digits, mnist
+from funcnn.datasets import digits, fashion_mnist, idx, mnist
 from tests.interchange import mutants
 
 MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
@@ -19,17 +19,17 @@ DIGITS_SHA256 = "1e69420d546ce587b9fb07b6d2eafc89ce39cc8c539be4352f4e4eb1fafe84a
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = MODULE.MNIST_SHA256
 
 
-def idx(array: np.ndarray) -> bytes:
+def idx_of(array: np.ndarray) -> bytes:
     """The content of an IDX file of bytes."""
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
 CONTENT = {
-    TRAIN_IMAGES: idx(np.arange(24).reshape(3, 4, 2)),
-    TRAIN_LABELS: idx(np.array([7, 0, 9])),
-    TEST_IMAGES: idx(np.full((1, 4, 2), 255)),
-    TEST_LABELS: idx(np.array([4])),
+    TRAIN_IMAGES: idx_of(np.arange(24).reshape(3, 4, 2)),
+    TRAIN_LABELS: idx_of(np.array([7, 0, 9])),
+    TEST_IMAGES: idx_of(np.full((1, 4, 2), 255)),
+    TEST_LABELS: idx_of(np.array([4])),
 }
 
 
@@ -78,6 +78,57 @@ def test_mnist_reads_the_four_files(folder: Path) -> None:
         x[0] = 0  # the arrays are writable
 
 
+def test_fashion_mnist_is_not_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=f"{folder / TRAIN_IMAGES} is another file: expected content of SHA-256 c59f4"):
+        fashion_mnist(folder)
+    for name, checksum in MODULE.MNIST_SHA256.items():
+        monkeypatch.setitem(MODULE.FASHION_SHA256, name, checksum)
+    (x, labels), (_, labels_test) = fashion_mnist(folder)
+    np.testing.assert_array_equal(x, np.arange(24).reshape(3, 4, 2, 1))
+    assert (labels.tolist(), labels_test.tolist()) == ([7, 0, 9], [4])
+    (folder / TEST_LABELS).unlink()
+    with pytest.raises(FileNotFoundError, match=f"fashion_mnist: {folder} lacks {TEST_LABELS}"):
+        fashion_mnist(folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "elements", "expected"),
+    [
+        (8, "07ff", np.array([7, 255], np.uint8)),
+        (9, "07ff", np.array([7, -1], np.int8)),
+        (11, "0102fffe", np.array([258, -2], np.int16)),
+        (12, "00000102fffffffe", np.array([258, -2], np.int32)),
+        (13, "3f800000c0000000", np.array([1, -2], np.float32)),
+        (14, "3ff0000000000000c000000000000000", np.array([1, -2], np.float64)),
+    ],
+)
+def test_idx_files_of_all_types(tmp_path: Path, code: int, elements: str, expected: np.ndarray) -> None:
+    file = tmp_path / "kmnist"
+    content = bytes([0, 0, code, 2, 0, 0, 0, 1, 0, 0, 0, 2]) + bytes.fromhex(elements)
+    for written in (content, gzip.compress(content)):
+        file.write_bytes(written)
+        found = idx(file)
+        np.testing.assert_array_equal(found, expected[None], strict=True)
+        assert found.dtype.isnative
+        found[0] = 0
+
+
+def test_what_is_no_idx_file_raises(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    for content, message in (
+        (b"", "not an IDX file: expected it to begin with 0000, a type .*, got nothing"),
+        (b"\0\0\x0a\1aaaaa", "not an IDX file.*got 00000a01"),
+        (b"\0\0\x08\0", "not an IDX file.*got 00000800"),
+        (idx_of(np.zeros(3))[:-1], r"the wrong length: expected 11 bytes for shape \[3\], got 10"),
+        (idx_of(np.zeros(3))[:6], "the wrong length"),
+        (gzip.compress(idx_of(np.zeros(3)))[:-1], "is cut short"),
+        (gzip.compress(b"text"), "not an IDX file.*got 74657874"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{file} .*{message}|{file} {message}"):
+            idx(file)
+
+
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / TRAIN_LABELS).unlink()
     (folder / TEST_LABELS).unlink()
@@ -100,7 +151,7 @@ def test_truncated_and_damaged_files_are_named(folder: Path) -> None:
 
 def test_no_more_is_expanded_than_the_largest_file_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = folder / TRAIN_LABELS
-    assert len(idx(np.zeros((1, 28, 28)))) + 59_999 * 28 * 28 == MODULE.MAX_BYTES
+    assert len(idx_of(np.zeros((1, 28, 28)))) + 59_999 * 28 * 28 == MODULE.MAX_BYTES
     monkeypatch.setattr(MODULE, "MAX_BYTES", 100_000)
     bomb = gzip.compress(bytes(2**27))  # 130 KB, which are more than the limit too
     file.write_bytes(b"")
@@ -145,7 +196,7 @@ def test_what_is_no_file_is_missing(folder: Path) -> None:
 
 def test_content_other_than_that_of_mnist_raises(folder: Path) -> None:
     file = folder / TRAIN_LABELS
-    file.write_bytes(gzip.compress(idx(np.array([7, 0, 8]))))
+    file.write_bytes(gzip.compress(idx_of(np.array([7, 0, 8]))))
     with pytest.raises(ValueError, match=f"{file} is another file: expected content of SHA-256"):
         mnist(folder)
 
@@ -158,7 +209,7 @@ def test_content_other_than_that_of_mnist_raises(folder: Path) -> None:
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:-1], r"expected 40 bytes for shape \[3, 4, 2\], got 39"),
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES] + b"!", r"expected 40 bytes for shape \[3, 4, 2\], got 41"),
         (TRAIN_IMAGES, CONTENT[TRAIN_IMAGES][:9], "has the wrong length"),
-        (TRAIN_LABELS, idx(np.array([1, 2])), rf"holds 3 images, but .*{TRAIN_LABELS} holds 2 labels"),
+        (TRAIN_LABELS, idx_of(np.array([1, 2])), rf"holds 3 images, but .*{TRAIN_LABELS} holds 2 labels"),
     ],
 )
 def test_files_that_are_not_images_and_labels_raise(

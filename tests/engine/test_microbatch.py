@@ -554,6 +554,38 @@ def test_where_a_batch_is_cut(shape: tuple[int, ...], sizes: list[int]) -> None:
                 assert [len(part) for part in cut(x)] == sizes
 
 
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        # Scores of 4 heads, 32 * 32 of each example: those of six are half of the least working set.
+        ((16, 32, 8), [4, 4, 4, 4]),
+        ((31, 32, 16), [6, 6, 6, 6, 6, 1]),
+        ((3, 512, 8), [1, 1, 1]),
+        # Small, and one example.
+        ((7, 32, 8), [7]),
+        ((1, 2048, 8), [1]),
+    ],
+)
+def test_few_sequences_are_cut_too(shape: tuple[int, ...], sizes: list[int]) -> None:
+    x = np.zeros(shape, np.float32)
+    attend = fn.multi_head_attention(4)
+    for layer in (attend, fn.serial(attend), fn.transformer_encoder_layer(shape[2], 4)):
+        assert [len(part) for part in cut(x, layer.apply.working_set)] == sizes  # type: ignore[attr-defined]
+
+
+def test_a_transformer_gives_the_same_in_microbatches() -> None:
+    model = fn.serial(fn.embedding(7, 8), fn.transformer_encoder_layer(8, 4, causal=True, activation="gelu"))
+    tokens = np.random.default_rng(0).integers(0, 7, (16, 32))
+    params = fn.tree.cast(model.init(fn.spec((32,), np.int64), 0), np.float64)
+    y, vjp_fn = model.apply(params, tokens)
+    with microbatches(None):
+        y_whole, vjp_whole = model.apply(params, tokens)
+    np.testing.assert_allclose(y, y_whole, rtol=1e-12)
+    grads, whole = fn.tree.flatten(vjp_fn(y)[0]), fn.tree.flatten(vjp_whole(y)[0])
+    for path in grads:
+        np.testing.assert_allclose(grads[path], whole[path], rtol=1e-9, atol=1e-9)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 300), st.lists(st.integers(1, 40), max_size=3), st.sampled_from("CF"))
 def test_microbatches_are_views_and_make_the_batch_again(n: int, shape: list[int], order: Any) -> None:

@@ -55,8 +55,17 @@ PATHS: dict[str, Callable[[Any], Any]] = {
     "load": fn.load,
     "save_model": lambda path: fn.save_model(path, DENSE, W),
     "load_model": fn.load_model,
+    "save_safetensors": lambda path: fn.save_safetensors(path, W),
+    "load_safetensors": fn.load_safetensors,
+    "params_from_keras": lambda path: fn.params_from_keras(DENSE, path),
+    "keras_names": lambda path: fn.keras_names(DENSE, path),
     "image_folder": lambda path: fn.datasets.image_folder(path, 2),
     "mnist": fn.datasets.mnist,
+    "fashion_mnist": fn.datasets.fashion_mnist,
+    "cifar10": fn.datasets.cifar10,
+    "idx": fn.datasets.idx,
+    "text8": fn.datasets.text8,
+    "characters": fn.datasets.characters,
 }
 ROWS: list[tuple[Any, ...]] = [
     # Paths

@@ -80,6 +80,12 @@ def test_sigmoid_writes_into_out_also_in_place() -> None:
 def test_sigmoid_keeps_the_relative_precision_of_small_probabilities() -> None:
     # 1 - sigmoid(-x) would be 0 here.
     assert sigmoid(np.array([-60.0]))[0] == pytest.approx(np.exp(-60), rel=1e-14)
+    assert sigmoid(np.array([-80.0], np.float32))[0] == pytest.approx(np.exp(-80), rel=1e-5)
+
+
+def test_sigmoid_of_large_numbers_is_0_or_1() -> None:
+    x = np.array([-np.inf, -1e38, -1e3, 1e3, 1e38, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(sigmoid(x), [0, 0, 0, 1, 1, 1, np.nan])
 
 
 def test_shifted_exponentials_are_those_of_the_formulas() -> None:

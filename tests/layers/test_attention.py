@@ -75,6 +75,31 @@ def test_attention_keeps_one_array_of_weights() -> None:
     assert size < 1.5 * 4 * 4 * 8 * 256 * 256
 
 
+def test_no_array_of_scores_is_kept_longer_than_the_vjp_needs_it() -> None:
+    """A step of two layers has the exponentials of both, a prediction those of one; without the vjp there are none."""
+    x = np.zeros((4, 256, 64), np.float32)
+    scores = 4 * 4 * 8 * 256 * 256
+    model = fn.repeat(fn.multi_head_attention(8, causal=True), 2)
+    params = model.init((256, 64), 0)
+    model.apply(params, x)[1](x)
+    fn.release_memory()
+    tracemalloc.start()
+    fn.predict(model, params, x)
+    predicting = tracemalloc.get_traced_memory()[1]
+    fn.release_memory()
+    tracemalloc.reset_peak()
+    y, vjp_fn = model.apply(params, x)
+    vjp_fn(y)
+    training = tracemalloc.get_traced_memory()[1]
+    del vjp_fn
+    fn.release_memory()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert predicting < 1.5 * scores
+    assert training < 2.9 * scores  # and the scratch memory of two tasks
+    assert left < 0.1 * scores
+
+
 @pytest.mark.parametrize("positions", [None, "rotary", "alibi"])
 @pytest.mark.parametrize("cut", [1, 3])
 def test_a_cache_continues(positions: Any, cut: int) -> None:

@@ -384,10 +384,41 @@ def test_a_file_that_is_not_a_log_is_not_changed(tmp_path: Path, content: bytes)
     assert file.read_bytes() == content
 
 
-def test_a_log_in_a_missing_folder_raises_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"missing/log\.csv") as caught:
-        fit(csv_log(tmp_path / "missing" / "log.csv"))
-    assert [record["step"] for record in caught.value.result.history] == [0]  # type: ignore[attr-defined]
+def test_what_cannot_be_written_raises_before_anything_is_computed(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("some text, no log")
+    folder.mkdir()
+    evaluated = list[str]()
+
+    def metric(y: Any, target: Any) -> float:
+        evaluated.append("an epoch")
+        return 0.5
+
+    for callback, error, message in (
+        (csv_log(tmp_path / "missing" / "log.csv"), FileNotFoundError, r"there is no folder .*missing.*log\.csv"),
+        (csv_log(folder), IsADirectoryError, "this is a folder, expected a file: .*folder"),
+        (csv_log(file), ValueError, "file is not a log that csv_log wrote"),
+        (checkpoints(file), NotADirectoryError, "there is a file of this name, expected a folder: .*file"),
+        (checkpoints(file / "inner"), NotADirectoryError, "there is a file of this name, expected a folder: .*file"),
+    ):
+        with pytest.raises(error, match=message) as caught:
+            fit(callback, metrics={"metric": metric})
+        assert any("in the callback callbacks." in note for note in caught.value.__notes__)
+    assert evaluated == []
+    assert file.read_text() == "some text, no log"
+
+
+def test_a_callback_begins_once_also_when_a_run_is_resumed(tmp_path: Path) -> None:
+    begun = list[str]()
+    pair = fn.Callback(lambda: 0, lambda state, record, result: (state + 1, None), begin=lambda: begun.append("pair"))
+
+    def function(record: Any, result: Any) -> None:
+        assert begun[-2:] == ["pair", "function"]
+
+    function.begin = lambda: begun.append("function")  # type: ignore[attr-defined]
+    fit(pair, function, epochs=1, checkpoint=tmp_path / "run.npz")
+    fit(pair, function, epochs=2, resume=tmp_path / "run.npz")
+    assert begun == ["pair", "function"] * 2
 
 
 def test_an_empty_file_is_filled(tmp_path: Path) -> None:

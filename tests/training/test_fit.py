@@ -4,6 +4,7 @@ import io
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,16 @@ def test_any_pair_of_functions_is_an_optimizer() -> None:
     np.testing.assert_allclose(fn.tree.ravel(result.params)[0], fn.tree.ravel(fit().params)[0], rtol=1e-5, atol=1e-6)
 
 
+def test_an_optimizer_may_start_from_a_later_state_which_is_not_that_of_these_steps() -> None:
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    model, optimizer = fn.dense(1), fn.adam(fn.exponential_decay(0.1, 4, 0.5))
+    first = fn.fit(model, model.init((1,), 0), optimizer, (x, x), fn.mean_squared_error, 3, 4, verbose=False)
+    going_on = replace(optimizer, init=lambda params: first.opt_state)
+    second = fn.fit(model, first.params, going_on, (x[:5], x[:5]), fn.mean_squared_error, 1, 2, verbose=False)
+    assert fn.current_step(second.opt_state) == 6 + 3
+    assert second.history[-1]["rate"] == pytest.approx(0.1 * 0.5 ** (8 / 4), rel=1e-6)
+
+
 def test_it_learns() -> None:
     history = fit(MODEL, PARAMS, fn.adam(3e-2), epochs=60, metrics=ACCURACY, evaluate_every=60).history
     # Thirty examples of a rule with two linear boundaries; most models memorize all of them.
@@ -529,9 +540,10 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock of the training loop, a list of one number; its time changes only when a test sets it."""
-    now = [0.0]
-    monkeypatch.setattr(sys.modules["funcnn.training.fit"], "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    """The clock of the progress line, a list of one number; its time changes only when a test sets it. No tqdm."""
+    now, module = [0.0], sys.modules["funcnn.training.progress"]  # the attribute of that name is the function
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     return now
 
 

@@ -317,6 +317,11 @@ trained = Trainer(model, descent(0.1)).train((x, labels), focal(), [stop_soon, (
 rest, validation = fn.split((x, labels), fraction=0.25, rng=0)
 weighted, weighted_validation = fn.split((x, labels, np.ones(12)), fraction=0.25, rng=0)
 fn.fit(model, params, optimizer, weighted, fn.softmax_cross_entropy, 1, validation=weighted_validation, verbose=False)
+mixed = fn.augment.compose(fn.augment.mixup(classes=3), lambda batch, rng: batch)
+for x_mixed, target_mixed in fn.batches((x, labels), 4, rng=0, augment=mixed, workers=1):
+    print(x_mixed.shape, target_mixed.sum())
+once = fn.batches((x, labels), 4)
+fn.fit(model, params, optimizer, once, fn.softmax_cross_entropy, 1, augment=mixed, workers=1, verbose=False)
 for train, held_out in fn.k_fold((x, labels), 3, rng=0):
     print(train[0].shape, held_out[1].sum())
 scores = fn.evaluate(model, params, validation, fn.softmax_cross_entropy, metrics)
@@ -360,3 +365,5 @@ for path, output in fn.outputs(folded, folded_params, batch).items():
 print(fn.saliency(images, image_params, batch, 1).shape, [visit.y.dtype for visit in fn.trace(model, params, x)])
 print(fn.testing.check_layer(scale(2.0), shape=(4,)).passed, fn.tree.count(params), fn.to_json(plain))
 first, first_params = fn.part(plain, loaded_params, slice(1))
+state_dict = fn.params_to_torch(plain, loaded_params, shape=(2, 2))
+print(fn.torch_names(plain, state_dict, shape=(2, 2)), fn.params_from_torch(plain, state_dict, shape=(2, 2)).keys())

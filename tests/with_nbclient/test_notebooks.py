@@ -19,8 +19,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def executed(notebook: Any, folder: Path) -> list[list[Any]]:
     """The outputs of each cell with code."""
-    # The kernel imports the funcnn that is tested here, installed or not.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder)}
+    # The kernel imports the funcnn that is tested here, installed or not, and no tqdm.
+    hidden = folder / "hidden"
+    hidden.mkdir()
+    (hidden / "tqdm.py").write_text("raise ImportError")
+    environment = os.environ | {"PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}", "IPYTHONDIR": str(folder)}
     client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment)
     return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]

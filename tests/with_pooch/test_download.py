@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import importlib
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 
 from funcnn import datasets
+from funcnn.datasets import cifar, text
+from funcnn.datasets.download import Limited
 
 MODULE = importlib.import_module("funcnn.datasets.mnist")  # the attribute of that name is the function
 CONTENT = dict(
@@ -86,14 +90,54 @@ def test_a_download_that_is_too_large_ends_early_and_leaves_nothing(
     name = next(iter(CONTENT))
     (server / name).write_bytes(bytes(50_000_000))
     written: list[int] = []
-    write = MODULE._Limited.write
+    write = Limited.write
 
     def counted(file: Any, chunk: bytes) -> None:
         write(file, chunk)
         written.append(len(chunk))
 
-    monkeypatch.setattr(MODULE._Limited, "write", counted)
+    monkeypatch.setattr(Limited, "write", counted)
     with pytest.raises(ValueError, match=rf"mnist: http://127.*/{name} has more than 100000 bytes"):
         datasets.mnist()
     assert sum(written) <= 100_000
     assert list((tmp_path / "cache" / "funcnn").iterdir()) == []
+
+
+def test_the_other_images_are_downloaded_to_folders_of_their_own(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "FASHION_URL", MODULE.MNIST_URL)
+    monkeypatch.setattr(cifar, "CIFAR_URL", MODULE.MNIST_URL)
+    for name, checksum in MODULE.MNIST_SHA256.items():
+        monkeypatch.setitem(MODULE.FASHION_SHA256, name, checksum)
+    with tarfile.open(server / cifar.ARCHIVE, "w:gz") as archive:
+        for number, name in enumerate(cifar.CIFAR_SHA256):
+            content = bytes([number]) + bytes(3072)
+            (tmp_path / name).write_bytes(content)
+            archive.add(tmp_path / name, f"{cifar.FOLDER}/{name}")
+            monkeypatch.setitem(cifar.CIFAR_SHA256, name, hashlib.sha256(content).hexdigest())
+    whole = (server / cifar.ARCHIVE).read_bytes()
+    (server / cifar.ARCHIVE).write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match=f"{cifar.ARCHIVE} is damaged"):
+        datasets.cifar10()
+    (server / cifar.ARCHIVE).write_bytes(whole)
+    for _ in range(2):
+        assert datasets.fashion_mnist()[0][1] == [7]
+        (x, labels), (_, labels_test) = datasets.cifar10()
+        assert (x.shape, labels.tolist(), labels_test.tolist()) == ((5, 32, 32, 3), [0, 1, 2, 3, 4], [5])
+        for file in server.iterdir():
+            file.unlink()
+    cache = tmp_path / "cache" / "funcnn"
+    assert sorted(file.name for file in (cache / "fashion_mnist").iterdir()) == sorted(CONTENT)
+    assert (cache / "cifar10" / cifar.ARCHIVE).exists()
+
+
+def test_text8_is_downloaded(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "TEXT8_URL", MODULE.MNIST_URL)
+    monkeypatch.setattr(text, "TEXT8_SHA256", hashlib.sha256(b"a zebra at a lake...").hexdigest())
+    with zipfile.ZipFile(server / "text8.zip", "w") as archive:
+        archive.writestr("text8", b"a zebra at a lake...")
+    for _ in range(2):
+        assert [len(part) for part in datasets.text8()] == [18, 1, 1]
+        (server / "text8.zip").unlink(missing_ok=True)
+    assert (tmp_path / "cache" / "funcnn" / "text8" / "text8.zip").exists()

@@ -143,7 +143,7 @@ def fuse(kind: str, activation: Activation) -> Fused:
     if row is not None and row.in_place:
         return Fused(
             epilogue.Activation(chosen.kind, row.function, row.constants),
-            lambda y: (y, row.pull(y, y)),
+            lambda y: (y, row.pull(y, row.slope(y, y))),
         )
 
     def complete(z: Array) -> tuple[Array, Pull]:

@@ -24,7 +24,7 @@ def _gated(kind: str, gate: Layer, text: Callable[[], None]) -> Layer:
     """y = a f(b) for the halves a and b of the last axis;  da = dy f(b),  db = dy a f'(b)."""
     nonlinearity = row_of(gate)
     assert nonlinearity is not None
-    function, derivative = nonlinearity.function, nonlinearity.derivative
+    evaluate = nonlinearity.evaluate
 
     def forward(x: Array) -> tuple[Array, Pull]:
         if x.ndim < 2 or x.shape[-1] % 2 or not x.shape[-1]:
@@ -34,10 +34,10 @@ def _gated(kind: str, gate: Layer, text: Callable[[], None]) -> Layer:
             )
         half = x.shape[-1] // 2
         a, b = x[..., :half], x[..., half:]
-        f = function(b)
+        f, slope_of = evaluate(b)
 
         def pull(dy: Array) -> Array:
-            dx, slope = empty_like(x), derivative(b, f)
+            dx, slope = empty_like(x), slope_of()
             dx[..., :half] = gated_product(dy, f)
             if slope.dtype == bool:
                 dx[..., half:] = select(gated_product(dy, a), slope)

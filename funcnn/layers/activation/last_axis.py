@@ -10,6 +10,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Size
 from funcnn.kernels import softmax as stable
+from funcnn.kernels.products import last_axis_sum
 from funcnn.kernels.selection import select
 from funcnn.layers.activation.row import Pull, ready_docstring
 from funcnn.protocol import Layer, layer, stateless
@@ -39,7 +40,8 @@ def _softmax(x: Array) -> tuple[Array, Pull]:
 
     def pull(dy: Array) -> Array:
         dy = select(dy, y != 0)  # a class that cannot be has no gradient, whatever its dy is
-        dx: Array = y * (dy - (y * dy).sum(-1, keepdims=True))
+        dx: Array = dy - np.vecdot(y, dy)[..., None]
+        dx *= y
         return dx
 
     return y, pull
@@ -60,7 +62,7 @@ def _log_softmax(x: Array) -> tuple[Array, Pull]:
         Bishop 2006, "Pattern Recognition and Machine Learning", eq. 4.104, its logarithm.
     """
     y = stable.log_softmax(x)
-    return y, lambda dy: dy - np.exp(y) * dy.sum(-1, keepdims=True)
+    return y, lambda dy: dy - np.exp(y) * last_axis_sum(dy)
 
 
 def _softmin(x: Array) -> tuple[Array, Pull]:

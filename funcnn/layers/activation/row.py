@@ -33,24 +33,39 @@ class Nonlinearity(NamedTuple):
     """A row: a function of each element and its derivative.
 
     Args:
-        function: ``function(x) -> y``; with ``in_place`` it also takes ``out``, which may be ``x``.
-        derivative: ``derivative(x, y) -> dy/dx``, as floats or, where it is 0 or 1, as bools.
+        function: ``function(x) -> y``; with ``in_place`` it also takes ``out``, which may be ``x``. Without a
+            derivative it returns both, ``(y, dy/dx)``.
+        derivative: ``derivative(x, y) -> dy/dx``, as floats or, where it is 0 or 1, as bools; None if it shares so much
+            with the function that both are computed at once.
         in_place: whether the derivative reads only y, so that y may take the place of x in memory.
         constants: the function's constants, for an implementation that goes by its name.
         flat: whether there are intervals in which y is constant and dx is 0, also where dy is infinite. Bools say so
             by themselves.
     """
 
-    function: Callable[..., Array]
-    derivative: Callable[[Array, Array], Any]
+    function: Callable[..., Any]
+    derivative: Callable[[Array, Array], Any] | None
     in_place: bool = False
     constants: tuple[float, ...] = ()
     flat: bool = False
 
-    def pull(self, x: Array, y: Array) -> Pull:
-        """``dy -> dx``; it keeps y alone alive where that is enough."""
-        seen = y if self.in_place else x
-        return lambda dy: self.gradient(dy, self.derivative(seen, y), empty_like(y))
+    def evaluate(self, x: Array) -> tuple[Array, Callable[[], Any]]:
+        """y, and a function that returns the derivative."""
+        if self.derivative is None:
+            y, slope = self.function(x)
+            return y, lambda: slope
+        y = self.function(x)
+        return y, self.slope(x, y)
+
+    def slope(self, x: Array, y: Array) -> Callable[[], Any]:
+        """The function that returns the derivative; it keeps y alone alive where that is enough."""
+        derivative, seen = self.derivative, y if self.in_place else x
+        assert derivative is not None
+        return lambda: derivative(seen, y)
+
+    def pull(self, y: Array, slope: Callable[[], Any]) -> Pull:
+        """``dy -> dx``."""
+        return lambda dy: self.gradient(dy, slope(), empty_like(y))
 
     def gradient(self, dy: Array, derivative: Any, out: Array) -> Array:
         """dy * derivative; an infinite dy does not count where booleans or a flat function say so."""
@@ -64,8 +79,8 @@ class Nonlinearity(NamedTuple):
 
 def row(
     kind: str,
-    function: Callable[..., Array],
-    derivative: Callable[[Array, Array], Any],
+    function: Callable[..., Any],
+    derivative: Callable[[Array, Array], Any] | None,
     in_place: bool = False,
     constants: tuple[float, ...] = (),
     flat: bool = False,
@@ -75,8 +90,8 @@ def row(
     nonlinearity = Nonlinearity(function, derivative, in_place, constants, flat)
 
     def forward(x: Array) -> tuple[Array, Pull]:
-        y = function(x)
-        return y, nonlinearity.pull(x, y)
+        y, slope = nonlinearity.evaluate(x)
+        return y, nonlinearity.pull(y, slope)
 
     forward.__doc__ = docstring
     made = stateless(kind, forward)
@@ -92,8 +107,8 @@ def row_of(layer: Layer) -> Nonlinearity | None:
 
 def ready(
     kind: str,
-    function: Callable[..., Array],
-    derivative: Callable[[Array, Array], Any],
+    function: Callable[..., Any],
+    derivative: Callable[[Array, Array], Any] | None,
     in_place: bool = False,
     flat: bool = False,
 ) -> Layer:
