@@ -5,5 +5,6 @@ the extra ``onnx``, which ``package`` imports or asks for.
 """
 
 from funcnn.interchange.onnx.exporting import export_onnx
+from funcnn.interchange.onnx.importing import import_onnx
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "import_onnx"]
