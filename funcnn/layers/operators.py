@@ -23,7 +23,7 @@ from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, statele
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
-__all__ = ["arithmetic", "parameter", "reduce"]
+__all__ = ["arithmetic", "parameter", "reduce", "to_float", "where"]
 
 Operation: TypeAlias = Literal["add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul"]
 Reduction: TypeAlias = Literal["sum", "mean", "max", "min"]
@@ -133,6 +133,79 @@ OPERATIONS: dict[str, Callable[[Array, Array], tuple[Array, Pulled]]] = {
     "matmul": _matmul,
 }
 """``operate(a, b) -> (y, split)``; ``split(dy)`` are the gradients, before those of copies are added up."""
+
+
+@layer
+def where(*names: str) -> Layer:
+    """y = a where the condition holds, else b, with broadcasting;  da = dy there, db = dy elsewhere, and 0.
+
+    Args:
+        *names: those of the condition, of a and of b among the inputs; by default sorted.
+
+    Returns:
+        A layer without parameters, from a dict of three arrays with the same number of axes to an array. The condition
+        is of booleans, or of any numbers, and holds where it is not 0; it has no gradient, or zeros.
+
+    Raises:
+        TypeError: a and b differ in dtype.
+        ValueError: there are not three names; or, from ``apply``, there are other inputs, or shapes do not broadcast.
+
+    Example:
+        >>> x = {"a": np.array([[True, False]]), "b": np.array([[1.0, 2.0]]), "c": np.array([[-1.0]])}
+        >>> where().apply({}, x)[0]
+        array([[ 1., -1.]])
+    """
+    if len(names) not in (0, 3) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"where: expected the names of a condition and two inputs, got {[*names]}")
+
+    def forward(xs: Tree) -> tuple[Array, Pull]:
+        if not isinstance(xs, dict) or len(xs) != 3 or (names and xs.keys() != set(names)):
+            raise ValueError(f"where: expected a dict of {[*names] or 'three arrays'}, got {contract.shape_of(xs)}")
+        order = names or sorted(xs)
+        condition, a, b = (xs[name] for name in order)
+        check_one_dtype("where", {name: xs[name] for name in order[1:]})
+        for one in (a, b):
+            _check_shapes("where", condition.shape, one.shape, 0)
+        _check_shapes("where", a.shape, b.shape, 0)
+        chosen = condition != 0
+
+        def pull(dy: Array) -> Tree:
+            found = (None, np.where(chosen, dy, 0).astype(dy.dtype), np.where(chosen, 0, dy).astype(dy.dtype))
+            sums = [None if d is None else _summed(d, xs[name].shape) for name, d in zip(order, found, strict=True)]
+            return filled(dict(zip(order, sums, strict=True)), xs)
+
+        return np.where(chosen, a, b), pull
+
+    return stateless("where", forward, floats=False)
+
+
+def _to_float(x: Array) -> tuple[Array, Pull]:
+    """y = x in float32, from integers or booleans, of which True is 1;  there is no dx.
+
+    It is ready, without arguments: ``fn.to_float``. Floats stay what they are.
+
+    Args:
+        x: numbers of any shape, (batch, ...).
+
+    Returns:
+        A layer without parameters, from (batch, ...) to the same shape.
+
+    Raises:
+        TypeError: from ``apply``, x is no array of numbers.
+
+    Example:
+        >>> import funcnn as fn, numpy as np
+        >>> fn.to_float.apply({}, np.array([[True, False]]))[0]
+        array([[1., 0.]], dtype=float32)
+    """
+    if isinstance(x, dict):
+        raise TypeError(f"to_float: expected an array, got a dict of {sorted(x)}")
+    if x.dtype.kind == "f":
+        return x, lambda dy: dy
+    return x.astype(np.float32), lambda dy: filled(None, x)
+
+
+to_float = stateless("to_float", _to_float, floats=False)
 
 
 @layer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from funcnn.combinators import frozen, graph, serial
-from funcnn.layers import affine, arithmetic, exp, parameter, power, reduce, unary
+from funcnn.layers import affine, arithmetic, exp, parameter, power, reduce, to_float, unary, where
+from funcnn.shapes import spec
 from funcnn.testing.table.row import IMAGE, SERIES, VECTOR, Row
 
 __all__ = ["ROWS"]
@@ -27,6 +28,10 @@ ROWS: list[Row] = [
     (arithmetic("maximum"), TWO),
     (arithmetic("minimum"), TWO),
     (arithmetic("matmul"), {"a": (3, 2, 4), "b": (1, 4, 5)}),
+    (where("mask", "b", "a"), {**TWO, "mask": spec((3, 2, 1), bool)}),
+    (where(), {"a": (2,), "b": (1,), "c": (2,)}),
+    (to_float, spec((3, 2), bool)),
+    (to_float, VECTOR),
     (reduce("sum", (1, -1)), IMAGE),
     (reduce("mean", 2, keepdims=True), IMAGE),
     (reduce("max", (1, 2)), IMAGE),

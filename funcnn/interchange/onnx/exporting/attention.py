@@ -28,7 +28,7 @@ def _attend(at: Site, q: Tensor, k: Tensor, v: Tensor, scale: float | None, allo
     """(batch, queries, heads, value width) of q, k and v (time, heads, width)."""
     (queries, heads, width), key_heads = q.shape, k.shape[1]
     factor = 1 / math.sqrt(width) if scale is None else scale
-    keys, values = (_shared(at, a.name, key_heads, heads) for a in (k, v))
+    keys, values = (_shared(at, a, key_heads, heads) for a in (k, v))
     scaled = at.op("Mul", q.name, at.number(factor, q))
     scores = at.op("MatMul", at.transpose(scaled, 0, 2, 1, 3), at.transpose(keys, 0, 2, 3, 1))
     if bias:
@@ -37,13 +37,14 @@ def _attend(at: Site, q: Tensor, k: Tensor, v: Tensor, scale: float | None, allo
     return at.transpose(at.op("MatMul", weights, at.transpose(values, 0, 2, 1, 3)), 0, 2, 1, 3)
 
 
-def _shared(at: Site, a: str, key_heads: int, heads: int) -> str:
+def _shared(at: Site, a: Tensor, key_heads: int, heads: int) -> str:
     """Keys or values with the heads of the queries, each for a group of neighbours."""
     if key_heads == heads:
-        return a
-    owners = at.constant("key_heads", np.arange(heads) * key_heads // heads)
-    found: str = at.op("Gather", a, owners, axis=2)
-    return found
+        return a.name
+    (time, _, width), groups = a.shape, heads // key_heads
+    ones = at.constant("key_heads", np.ones((1, 1, 1, groups, 1), a.dtype))
+    repeated = at.op("Mul", at.op("Unsqueeze", a.name, at.graph.integers([3])), ones)
+    return at.reshape(repeated, [time, heads, width])
 
 
 def _weights(at: Site, scores: str, allowed: str, x: Tensor) -> str:

@@ -23,6 +23,7 @@ from funcnn.interchange.onnx.exporting import (
     combinators,
     dense,
     norms,
+    operators,
     sequences,
     shapes,
     windows,
@@ -39,7 +40,7 @@ __all__ = ["export_onnx"]
 OPSETS = range(18, 24)
 """The versions of the operators that are written: in 18 reductions got their axes as an input."""
 INPUT, OUTPUT = "input", "output"
-FAMILIES = (activations, attention, combinators, dense, norms, sequences, shapes, windows)
+FAMILIES = (activations, attention, combinators, dense, norms, operators, sequences, shapes, windows)
 CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one in family.CONVERTERS.items()}
 
 

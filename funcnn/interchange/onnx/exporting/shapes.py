@@ -96,12 +96,12 @@ def _upsample(at: Site, x: Tensor, factor: Any, size: Any, mode: str, align_corn
     rule = {"nearest": "nearest", "bicubic": "cubic"}.get(mode, "linear")
     plan = _plan(at, x, factor, size, rule, align_corners)
     axes = [axis for axis, one in enumerate(plan, 1) if one.size != one.pixels or rule == "cubic"]
-    if rule == "nearest":
+    if rule == "nearest" and not all(_repeats(one) for one in plan):
         y = x.name
         for axis in axes:
             pixels = RULES["nearest"](plan[axis - 1])[0][:, 0].astype(np.int64)
             y = at.op("Gather", y, at.constant(f"pixels_{axis}", np.minimum(pixels, x.shape[axis - 1] - 1)), axis=axis)
-        return y if axes else at.op("Identity", y)
+        return y
     # onnxruntime has no cubic operator that makes fewer pixels.
     exact = all(_scaled(one) and (rule != "cubic" or one.size >= one.pixels) for one in plan)
     return _resize(at, x, plan, rule, align_corners) if exact else _matrices(at, x, plan, axes)
@@ -113,6 +113,11 @@ def _plan(at: Site, x: Tensor, factor: Any, size: Any, rule: str, align: bool) -
     factors = factor if isinstance(factor, tuple | list | np.ndarray) else [factor] * len(pixels)
     sizes = size if isinstance(size, tuple | list | np.ndarray) else [size] * len(pixels)
     return [along(rule, n, m, f, align) for n, m, f in zip(pixels, sizes, factors, strict=True)]
+
+
+def _repeats(one: Along) -> bool:
+    """Whether each pixel is repeated a whole number of times, so that no rounding decides."""
+    return one.size % one.pixels == 0 and one.step[0] * one.size == one.step[1] * one.pixels
 
 
 def _scaled(one: Along) -> bool:
@@ -128,9 +133,11 @@ def _resize(at: Site, x: Tensor, plan: list[Along], rule: str, align_corners: bo
     """The node that ONNX has for it."""
     rank = len(plan)
     scales = np.array([1, 1, *map(_scale, plan)], np.float32)
+    where = "asymmetric" if rule == "nearest" else "align_corners" if align_corners else "half_pixel"
+    options: dict[str, Any] = {"nearest": {"nearest_mode": "floor"}, "cubic": {"cubic_coeff_a": -0.75}}.get(rule, {})
     y = at.op(
         "Resize", at.channels_first(x.name, rank), "", at.constant("scales", scales), mode=rule,
-        coordinate_transformation_mode="align_corners" if align_corners else "half_pixel", cubic_coeff_a=-0.75,
+        coordinate_transformation_mode=where, **options,
     )  # fmt: skip
     return at.channels_last(y, rank)
 

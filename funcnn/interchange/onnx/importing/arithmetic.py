@@ -94,8 +94,8 @@ def _is_bias(op: Operator, x: Value, bias: Array) -> bool:
         node is not None
         and node.layer.constructor is fn.dense
         and node.layer.arguments.get("bias", True) is False
-        and bias.shape == (op.builder.shape(x.node)[-1],)
-        and x.file_shape[-1:] == bias.shape
+        and bias.ndim <= len(x.axes)
+        and bias.shape[-1:] == (bias.size,) == x.file_shape[-1:] == op.builder.shape(x.node)[-1:]
     )
 
 
@@ -103,7 +103,7 @@ def _add_bias(op: Operator, name: str, bias: Array) -> None:
     """The product with a bias in place of the one without."""
     node = op.builder.nodes[name]
     node.layer = fn.dense(node.layer.arguments["units"])
-    node.params = {**node.params, "b": bias}
+    node.params = {**node.params, "b": bias.reshape(-1)}
 
 
 def _several(operation: str, op: Operator) -> Operand:
@@ -135,7 +135,7 @@ def _where(op: Operator) -> Operand:
     """Where a condition is known: what is chosen of both, which an infinity that is added does too."""
     condition, a, b = op.inputs[:3]
     if isinstance(condition, Value):
-        raise Unsupported("a condition that depends on the input")
+        return _chosen(op, condition, a, b)
     chosen = np.asarray(condition, bool)
     total: Any = None
     for x, mask in ((a, chosen), (b, ~chosen)):
@@ -147,6 +147,28 @@ def _where(op: Operator) -> Operand:
             own = np.where(mask, x, 0).astype(total.dtype)
             total = _joined(op, "add", [total, own]) if own.any() else total
     return total  # type: ignore[no-any-return]
+
+
+def _chosen(op: Operator, condition: Value, a: Any, b: Any) -> Operand:
+    """A choice by a condition that depends on the input."""
+    dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
+    nodes, like = op.builder.aligned([condition, a, b])
+    made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
+    return Value(made, op.builder.shape(made), np.dtype(dtype), like.sizes, like.axes)
+
+
+def _logical(operation: str, op: Operator) -> Operand:
+    """Conditions are zeros and ones here: both hold where their product is not 0, one where their maximum is not."""
+    if all(isinstance(x, Value) and x.dtype.kind != "b" for x in op.inputs):
+        raise Unsupported("operands that are no conditions")
+    operands = [x if isinstance(x, Value) else np.asarray(x, np.float32) for x in op.inputs]
+    found = _joined(op, operation, operands)
+    return found.same(found.node, np.bool_)
+
+
+def _not(op: Operator) -> Operand:
+    x = op.builder.floats(op.value())
+    return x.same(op.builder.add(fn.affine(-1.0, 1.0), [x.node]), np.bool_)
 
 
 def _reduce(how: str, op: Operator) -> Operand:
@@ -211,6 +233,9 @@ CONVERTERS: dict[str, Converter] = {
     "Min": _of(_several, "minimum"),
     "Concat": _concat,
     "Where": _where,
+    "And": _of(_logical, "multiply"),
+    "Or": _of(_logical, "maximum"),
+    "Not": _not,
     "Clip": _clipped,
     "ReduceMean": _of(_reduce, "mean"),
     "ReduceSum": _of(_reduce, "sum"),

@@ -47,6 +47,7 @@ class Builder:
     name: str = ""
     nodes: dict[str, Node] = field(default_factory=dict)
     sources: dict[str, Array] = field(default_factory=dict)
+    converted: dict[str, str] = field(default_factory=dict)
 
     def source(self, name: str, shape: Shape, dtype: Any) -> Value:
         """An input of the model."""
@@ -76,9 +77,27 @@ class Builder:
         """A layer of single elements, in whatever order they are."""
         return x.same(self.add(layer, [x.node], params))
 
+    def floats(self, x: Value) -> Value:
+        """The value in floats, as layers take it: True is 1."""
+        if self.example(x.node).dtype.kind == "f":
+            return x
+        name = self.converted.get(x.node)
+        if name is None:
+            name = self.converted[x.node] = self.add(fn.to_float, [x.node], suffix=":to_float")
+        return x.same(name)
+
     def arranged(self, x: Value, wanted: Sequence[Sequence[int]]) -> str:
         """The node with the parts of x in the wanted axes behind the batch."""
+        if self.needs_no_move(x, wanted):
+            return x.node
+        x = self.floats(x)
         return self._arranged(x.node, dict(enumerate(x.sizes)), wanted)
+
+    def needs_no_move(self, x: Value, wanted: Sequence[Sequence[int]]) -> bool:
+        """Whether the array has the wanted axes already."""
+        parts = [part for axis in wanted for part in axis]
+        shape = tuple(math.prod(x.sizes[part] for part in axis) for axis in wanted)
+        return parts == [*range(1, len(x.sizes))] and self.shape(x.node) == shape
 
     def _arranged(self, node: str, parts: Mapping[Any, int], wanted: Sequence[Sequence[Any]]) -> str:
         """The same for named parts, in the order of memory."""
@@ -144,13 +163,13 @@ class Builder:
         return Value.of(node, self.shape(node), x.dtype, parts, axes)
 
     def constant(self, array: Constant, batch_axis: int | None = None) -> Value:
-        """An array as a node: learned if it is of finite floats, else fixed."""
+        """An array as a node: learned if it is of finite floats; masks, infinities and single numbers stay."""
         found = self.without_batch(array, batch_axis)
         floats = found if found.dtype.kind == "f" else found.astype(np.float32)
         layer = fn.parameter(*floats.shape)
-        is_learned = found.dtype.kind == "f" and bool(np.isfinite(found).all())
+        is_learned = found.dtype.kind == "f" and found.size > 1 and bool(np.isfinite(found).all())
         source = next(iter(self.sources))
-        node = self.add(layer if is_learned else frozen(layer), [source], {"w": np.ascontiguousarray(floats)}, ":constant")
+        node = self.add(layer if is_learned else frozen(layer), [source], {"w": np.array(floats, order="C")}, ":constant")
         parts: dict[Hashable, int] = {BATCH: self.batch, **{n: size for n, size in enumerate(floats.shape, 1)}}
         return Value.of(node, floats.shape, floats.dtype, parts, [[n] for n in range(1, floats.ndim + 1)])
 
@@ -212,6 +231,7 @@ class Builder:
 
         Axes are those of the file, counted from the last, as NumPy broadcasts.
         """
+        operands = [self.floats(x) if isinstance(x, Value) else x for x in operands]
         rank = max(_rank(x) for x in operands)
         parts, memories = _common(operands, rank)
         batches = {axis for x in operands if isinstance(x, Value) for axis in _batch_axis(x, rank)}

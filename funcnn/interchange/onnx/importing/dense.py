@@ -8,6 +8,7 @@ import numpy as np
 
 from funcnn import layers as fn
 from funcnn.aliases import Array
+from funcnn.combinators import frozen
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
@@ -56,22 +57,34 @@ def _gather(op: Operator) -> Operand:
         shape = op.builder.shape(made)
         return Value.plain(made, shape, x.dtype, op.builder.batch)
     x, chosen = op.value(0), op.constant(1)
-    if chosen.ndim > 1:
-        raise Unsupported("indices of several axes")
     place = x.axis(axis)
     if chosen.ndim == 0:
         return take(op, x, place, int(chosen))
-    numbers = [int(n) % x.file_shape[place] for n in chosen]
+    numbers = [int(n) % x.file_shape[place] for n in chosen.ravel()]
     steps = set(np.diff(numbers).tolist()) or {1}
-    if len(steps) != 1 or 0 in steps:
-        raise Unsupported("indices that are no slice")
+    if chosen.ndim > 1 or len(steps) != 1 or 0 in steps:
+        return _looked_up(op, x, place, chosen)
     step = steps.pop()
     stop: int | None = numbers[-1] + step
     return take(op, x, place, slice(numbers[0], None if stop is not None and stop < 0 else stop, step))
 
 
+def _looked_up(op: Operator, x: Value, place: int, index: Array) -> Value:
+    """Elements of one axis in any order: a product with a matrix of zeros and ones, which stays as it is."""
+    node, others = op.builder.with_last(x, [place])
+    w = np.zeros((x.file_shape[place], index.size), x.dtype)
+    w[index.ravel() % len(w), np.arange(index.size)] = 1
+    made = op.builder.add(frozen(fn.dense(index.size, bias=False)), [node], {"w": w})
+    sizes: dict[Any, int] = {part: x.sizes[part] for part in (BATCH, *others)}
+    sizes |= {("new", n): size for n, size in enumerate(index.shape)}
+    axes: list[Any] = [*x.axes]
+    axes[place : place + 1] = [[("new", n)] for n in range(index.ndim)]
+    return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+
+
 def take(op: Operator, x: Value, place: int, index: int | slice) -> Value:
     """An element or a slice of one axis of the file."""
+    x = op.builder.floats(x)
     own = x.axes[place]
     if BATCH in own:
         raise Unsupported("an index along the batch")

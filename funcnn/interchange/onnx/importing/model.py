@@ -153,10 +153,12 @@ class _Reader:
     def output(self, name: str) -> str:
         """The node of an output, with the axes of the file."""
         x = self.operands[name]
-        if not isinstance(x, Value):
-            raise ValueError(f"import_onnx: output {name!r} is a constant, so it is the output of no layer")
         self.builder.name = name
         try:
+            if isinstance(x, np.ndarray) and x.shape[:1] == (self.builder.batch,):
+                return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
+            if not isinstance(x, Value):
+                raise Unsupported("a constant, which has no batch")
             found = self.builder.in_file_order(x)
         except Unsupported as error:
             raise ValueError(f"import_onnx: output {name!r}: {error}") from error

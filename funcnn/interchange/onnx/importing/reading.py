@@ -6,6 +6,7 @@ The package onnx computes it, with its reference implementation of every operato
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     try:
         with np.errstate(all="ignore"):
-            found = onnx.reference.ReferenceEvaluator(model).run(None, {name: values[name] for name in names})
+            found = import_module("onnx.reference").ReferenceEvaluator(model).run(None, {name: values[name] for name in names})
     except Exception as error:
         reraise_if_of_a_handler(error)
         raise Unsupported(f"constants that cannot be computed, {str(error) or type(error).__name__}") from error

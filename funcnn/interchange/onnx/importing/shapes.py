@@ -22,12 +22,15 @@ def _same(op: Operator) -> Operand | list[Operand | None]:
 
 
 def _cast(op: Operator) -> Operand:
-    """Floats stay floats and integers integers; there is nothing to learn behind others."""
-    import onnx
-
-    x, dtype = op.value(), np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(op.attribute("to"))))
+    """Integers and booleans become floats; floats stay as precise as they are, and do not become integers."""
+    kinds = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
+    x, dtype = op.value(), np.dtype(kinds.get(int(op.attribute("to")), np.object_))
     if dtype == x.dtype or (dtype.kind in "iu" and x.dtype.kind in "iu"):
         return x
+    if dtype == np.float32 and x.dtype.kind in "iub":
+        return op.builder.floats(x).same(op.builder.floats(x).node, dtype)
+    if dtype.kind == "b" and x.dtype.kind in "iuf":
+        return x.same(x.node, dtype)  # a condition holds where it is not 0
     raise Unsupported(f"a cast from {x.dtype} to {dtype}")
 
 
