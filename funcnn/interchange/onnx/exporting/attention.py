@@ -26,7 +26,7 @@ __all__ = ["CONVERTERS"]
 
 def _attend(at: Site, q: Tensor, k: Tensor, v: Tensor, scale: float | None, allowed: str, bias: str) -> str:
     """(batch, queries, heads, value width) of q, k and v (time, heads, width)."""
-    (queries, heads, width), key_heads = q.shape, k.shape[1]
+    (_, heads, width), key_heads = q.shape, k.shape[1]
     factor = 1 / math.sqrt(width) if scale is None else scale
     keys, values = (_shared(at, a, key_heads, heads) for a in (k, v))
     scaled = at.op("Mul", q.name, at.number(factor, q))

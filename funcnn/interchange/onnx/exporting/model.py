@@ -7,7 +7,7 @@ reported at once, each with its path and the reason.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,10 @@ from funcnn.interchange.onnx.exporting import (
     windows,
 )
 from funcnn.interchange.onnx.exporting.graph import BATCH, Graph, Tensor
-from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site, specs_of
+from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.shapes import checked, probe
 from funcnn.tree import below
-from funcnn.wording import shown
 
 __all__ = ["export_onnx"]
 

@@ -32,7 +32,7 @@ def specs_of(x: Tree) -> Tree:
     return spec(x.shape, x.dtype)
 
 
-class NotExpressible(Exception):  # noqa: N818, it is caught and becomes a ValueError for all such layers
+class NotExpressible(Exception):
     """A layer that ONNX cannot express, and why."""
 
 

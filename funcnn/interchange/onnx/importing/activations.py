@@ -48,7 +48,9 @@ def _along(layer: Layer) -> Converter:
 
 
 def _selu(op: Operator) -> Layer:
-    if not np.allclose((op.attribute("alpha", SELU_ALPHA), op.attribute("gamma", SELU_SCALE)), (SELU_ALPHA, SELU_SCALE)):
+    if not np.allclose(
+        (op.attribute("alpha", SELU_ALPHA), op.attribute("gamma", SELU_SCALE)), (SELU_ALPHA, SELU_SCALE)
+    ):
         raise Unsupported("other constants than those of Klambauer et al.")
     return fn.selu
 

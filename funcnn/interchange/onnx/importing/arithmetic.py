@@ -152,6 +152,8 @@ def _where(op: Operator) -> Operand:
 def _chosen(op: Operator, condition: Value, a: Any, b: Any) -> Operand:
     """A choice by a condition that depends on the input."""
     dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
+    if np.dtype(dtype).kind != "f":
+        raise Unsupported("a choice of integers")
     nodes, like = op.builder.aligned([condition, a, b])
     made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
     return Value(made, op.builder.shape(made), np.dtype(dtype), like.sizes, like.axes)

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ from funcnn.interchange.onnx.importing.values import BATCH, Constant, Operand, U
 from funcnn.protocol import Layer
 from funcnn.shapes import probe, spec
 
-__all__ = ["Builder", "Node"]
+__all__ = ["Builder", "Node", "node_name"]
+
+
+def node_name(name: str) -> str:
+    """A name of the file as one of a node, which is a part of a path."""
+    return re.sub(r"[^A-Za-z0-9_.:-]+", ".", name).strip(".")
 
 
 @dataclass
@@ -41,6 +47,7 @@ class Builder:
     Args:
         batch: the size of the batch that is assumed while the file is read.
         name: what the next nodes are called after: the operator of the file.
+        reserved: names that only outputs may have.
     """
 
     batch: int
@@ -48,6 +55,7 @@ class Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
     sources: dict[str, Array] = field(default_factory=dict)
     converted: dict[str, str] = field(default_factory=dict)
+    reserved: frozenset[str] = frozenset()
 
     def source(self, name: str, shape: Shape, dtype: Any) -> Value:
         """An input of the model."""
@@ -56,9 +64,9 @@ class Builder:
 
     def add(self, layer: Layer, inputs: Sequence[str], params: Params | None = None, suffix: str = "") -> str:
         """A node that applies a layer; its name."""
-        base = re.sub(r"[^A-Za-z0-9_.:-]+", ".", f"{self.name}{suffix}").strip(".") or layer.kind
+        base = node_name(f"{self.name}{suffix}") or layer.kind
         name, number = base, 1
-        while name in self.nodes or name == INPUT:
+        while name in self.nodes or name == INPUT or name in self.reserved:
             name, number = f"{base}_{number}", number + 1
         values = {source: self.example(source) for source in inputs}
         x: Any = values if len(inputs) > 1 else next(iter(values.values()))
@@ -169,8 +177,10 @@ class Builder:
         layer = fn.parameter(*floats.shape)
         is_learned = found.dtype.kind == "f" and found.size > 1 and bool(np.isfinite(found).all())
         source = next(iter(self.sources))
-        node = self.add(layer if is_learned else frozen(layer), [source], {"w": np.array(floats, order="C")}, ":constant")
-        parts: dict[Hashable, int] = {BATCH: self.batch, **{n: size for n, size in enumerate(floats.shape, 1)}}
+        node = self.add(
+            layer if is_learned else frozen(layer), [source], {"w": np.array(floats, order="C")}, ":constant"
+        )
+        parts: dict[Hashable, int] = {BATCH: self.batch, **dict(enumerate(floats.shape, 1))}
         return Value.of(node, floats.shape, floats.dtype, parts, [[n] for n in range(1, floats.ndim + 1)])
 
     def without_batch(self, array: Constant, batch_axis: int | None) -> Constant:
@@ -194,7 +204,9 @@ class Builder:
         nodes = []
         for x, memory in zip((a, b), memories, strict=True):
             matrix = [[("own", part) for part in axis] for axis in x.axes[-2:]]
-            nodes.append(self._arranged(x.node, memory, [*([name] if name in memory else [] for name in whole), *matrix]))
+            nodes.append(
+                self._arranged(x.node, memory, [*([name] if name in memory else [] for name in whole), *matrix])
+            )
         made = self.combine(fn.arithmetic, "matmul", nodes)
         axes = _axes_of(parts, next(iter(batches), None), whole)
         sizes: dict[Hashable, int] = {BATCH: self.batch, **whole, "m": a.file_shape[-2], "n": b.file_shape[-1]}
@@ -238,9 +250,7 @@ class Builder:
         if len(batches) > 1:
             raise Unsupported("values whose batches are on different axes")
         batch_axis = next(iter(batches), None)
-        values = [
-            x if isinstance(x, Value) else self.constant(x, _of_constant(x, batch_axis, rank)) for x in operands
-        ]
+        values = [x if isinstance(x, Value) else self.constant(x, _of_constant(x, batch_axis, rank)) for x in operands]
         memories = [
             memory if isinstance(x, Value) else _memory(value, rank, parts)
             for x, value, memory in zip(operands, values, memories, strict=True)
@@ -342,7 +352,7 @@ def _joined(order: list[Any], memories: Sequence[Mapping[Hashable, int]]) -> lis
 
 def _runs(memory: list[Any], order: list[Any]) -> list[list[Any]]:
     """The longest runs of neighbours in memory that are neighbours in another order too."""
-    following = dict(zip(order, order[1:], strict=False))
+    following = dict(pairwise(order))
     runs = [[memory[0]]]
     for name in memory[1:]:
         if following.get(runs[-1][-1]) == name:

@@ -18,7 +18,7 @@ from funcnn.aliases import Params, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.importing import activations, arithmetic, dense, reading, recurrent, shapes, windows
-from funcnn.interchange.onnx.importing.builder import Builder
+from funcnn.interchange.onnx.importing.builder import Builder, node_name
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
 from funcnn.protocol import Layer
@@ -87,6 +87,8 @@ class _Reader:
         self.builder = Builder(batch)
         self.operands: dict[str, Operand | None] = dict(reading.initializers(self.graph))
         self.outputs = reading.outputs_of(self.graph)
+        if len(self.outputs) > 1:
+            self.builder.reserved = frozenset(map(node_name, self.outputs))
         self.nodes = reading.needed(self.graph, self.outputs)
         self.uses = Counter(name for node in self.nodes for name in node.input) + Counter(self.outputs)
         self.unknown: list[str] = []
@@ -97,7 +99,7 @@ class _Reader:
         if not inputs:
             raise ValueError("import_onnx: the file has no input, so it is no model")
         for name, example, size in inputs:
-            source = INPUT if len(inputs) == 1 else f"{INPUT}/{name.replace('/', '.')}"
+            source = INPUT if len(inputs) == 1 else f"{INPUT}/{node_name(name)}"
             self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
             self.fixed = size
 
@@ -113,9 +115,7 @@ class _Reader:
     def read(self, node: Any) -> None:
         """One operator: computed, written as layers, or a failure."""
         inputs = [self.operands[name] if name else None for name in node.input if not name or name in self.operands]
-        whole = len(inputs) == len(node.input) and not any(
-            name and self.operands[name] is None for name in node.input
-        )
+        whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
         values = [x for x in inputs if isinstance(x, Value)]
         if node.op_type not in CONVERTERS and node.op_type not in ("Shape", "Size") and (values or not whole):
             self.unknown.append(node.op_type)
@@ -155,17 +155,22 @@ class _Reader:
         x = self.operands[name]
         self.builder.name = name
         try:
-            if isinstance(x, np.ndarray) and x.shape[:1] == (self.builder.batch,):
-                return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
-            if not isinstance(x, Value):
-                raise Unsupported("a constant, which has no batch")
-            found = self.builder.in_file_order(x)
+            found = self.finished(x)
         except Unsupported as error:
             raise ValueError(f"import_onnx: output {name!r}: {error}") from error
         # A dict of several outputs has the names of its nodes, and an input is no node.
         if found in self.builder.sources or len(self.outputs) > 1:
+            self.builder.reserved -= {node_name(name)}
             return self.builder.add(fn.identity, [found])
         return found
+
+    def finished(self, x: Operand | None) -> str:
+        """The node of a value, or of a constant that is the same for each example."""
+        if isinstance(x, np.ndarray) and x.shape[:1] == (self.builder.batch,):
+            return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
+        if not isinstance(x, Value):
+            raise Unsupported("a constant, which has no batch")
+        return self.builder.in_file_order(x)
 
 
 def _graph(model: _Model) -> tuple[Layer, Params]:

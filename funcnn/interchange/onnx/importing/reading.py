@@ -14,8 +14,8 @@ import numpy as np
 
 from funcnn.aliases import Array, Tree
 from funcnn.interchange.files import opened
-from funcnn.interchange.onnx.package import onnx_package
 from funcnn.interchange.onnx.importing.values import Unsupported
+from funcnn.interchange.onnx.package import onnx_package
 from funcnn.shapes import spec
 from funcnn.signals import reraise_if_of_a_handler
 
@@ -126,7 +126,11 @@ def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     try:
         with np.errstate(all="ignore"):
-            found = import_module("onnx.reference").ReferenceEvaluator(model).run(None, {name: values[name] for name in names})
+            found = (
+                import_module("onnx.reference")
+                .ReferenceEvaluator(model)
+                .run(None, {name: values[name] for name in names})
+            )
     except Exception as error:
         reraise_if_of_a_handler(error)
         raise Unsupported(f"constants that cannot be computed, {str(error) or type(error).__name__}") from error

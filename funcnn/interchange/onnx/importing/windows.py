@@ -24,7 +24,9 @@ def _images(op: Operator) -> tuple[Value, str, int]:
     return x, op.builder.channels_last(x), rank
 
 
-def _padding(op: Operator, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], pixels: Any) -> Any:
+def _padding(
+    op: Operator, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], pixels: Any
+) -> Any:
     """The padding in pixels before and behind each axis."""
     auto = op.attribute("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
@@ -158,7 +160,9 @@ def _resize(op: Operator) -> Operand:
     if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
         raise Unsupported("resampling of channels, antialias or exclude_outside")
     mode = op.attribute("mode", "nearest")
-    where = op.attribute("coordinate_transformation_mode", "half_pixel" if op.kind == "Resize" and op.opset > 10 else "asymmetric")
+    where = op.attribute(
+        "coordinate_transformation_mode", "half_pixel" if op.kind == "Resize" and op.opset > 10 else "asymmetric"
+    )
     _, node, rank = _images(op)
     options = _mode(op, mode, where, rank, wanted[2:])
     if sizes is not None:
@@ -175,7 +179,9 @@ def _mode(op: Operator, mode: str, where: str, rank: int, factors: list[float]) 
         down = op.attribute("nearest_mode", "round_prefer_floor") == "floor" or op.opset < 11
         whole = all(n == int(n) for n in factors)
         # With whole factors, half-pixel centres rounded down or to the nearest are in the same pixel.
-        if not (where == "asymmetric" and (down or (whole and max(factors) <= 2))) and not (where == "half_pixel" and whole and not down):
+        if not (where == "asymmetric" and (down or (whole and max(factors) <= 2))) and not (
+            where == "half_pixel" and whole and not down
+        ):
             raise Unsupported(f"nearest pixels of {where}")
         if where == "asymmetric" and not down and any(n > 1 for n in factors):
             raise Unsupported("nearest pixels that are rounded")
