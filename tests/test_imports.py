@@ -37,7 +37,7 @@ FLOORS = [
 ]
 """From the ground up, as in DESIGN.md. A room imports from lower floors, and from itself."""
 
-HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL"}
+HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL", "onnx"}
 
 
 PACKAGES = sorted(file for file in FILES if file.name == "__init__.py")

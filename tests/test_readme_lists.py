@@ -29,6 +29,7 @@ INSIDE = (
     "funcnn.inspect.per_example",
     "funcnn.interchange.archive",
     "funcnn.interchange.files",
+    "funcnn.interchange.onnx",
     "funcnn.interchange.renamed",
     "funcnn.kernels",
     "funcnn.layers.activation",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_helpers import by_name, check_export, close, inputs, parameters, run
+from tests.with_onnx.onnx_helpers import by_name, check_export, close, inputs, parameters, run
 
 import funcnn as fn
 from funcnn.interchange.onnx.importing.model import CONVERTERS as READ
@@ -169,14 +169,22 @@ def test_all_layers_that_cannot_be_written_are_named_and_the_old_file_stays(tmp_
     ("call", "error", "words"),
     [
         (lambda path: fn.export_onnx(path, fn.dense(2), {}, (3,)), ValueError, "dense: expected a parameter 'w'"),
-        (lambda path: fn.export_onnx(path, fn.dense(2), fn.dense(2).init((4,), 0), (3,)), ValueError, "got 3 in an input"),
-        (lambda path: fn.export_onnx(path, fn.batch_norm(), fn.batch_norm().init((3,), 0), (3,)), ValueError, "calibrate"),
+        (
+            lambda path: fn.export_onnx(path, fn.dense(2), fn.dense(2).init((4,), 0), (3,)),
+            ValueError,
+            "got 3 in an input",
+        ),
+        (
+            lambda path: fn.export_onnx(path, fn.batch_norm(), fn.batch_norm().init((3,), 0), (3,)),
+            ValueError,
+            "calibrate",
+        ),
         (lambda path: fn.export_onnx(path, fn.relu, {}, (3,), opset=17), ValueError, "opset must be 18 to 23, got 17"),
         (lambda path: fn.export_onnx(path, fn.relu, {}, (3,), opset=24), ValueError, "opset must be 18 to 23, got 24"),
         (lambda path: fn.export_onnx(path, fn.relu, {}, 3), TypeError, "export_onnx: shape is that of one example"),
         (lambda path: fn.export_onnx(path / "no", fn.relu, {}, (3,)), OSError, "no"),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments(tmp_path: Path, call: Any, error: Any, words: str) -> None:
     path = tmp_path / "model.onnx"
     with pytest.raises(error, match=words):

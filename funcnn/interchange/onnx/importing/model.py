@@ -109,7 +109,10 @@ class _Reader:
             self.read(node)
         if self.unknown or self.failures:
             unknown = f"unsupported operators {sorted(set(self.unknown))}" if self.unknown else ""
-            raise ValueError("import_onnx: " + "; ".join([*([unknown] if unknown else []), *self.failures]))
+            hint = (
+                f"the file has a batch of {self.fixed} in its shapes, write it with an open one" if self.fixed else ""
+            )
+            raise ValueError("import_onnx: " + "; ".join(filter(None, [unknown, *self.failures, hint])))
         return _Model(self.builder, [self.output(name) for name in self.outputs])
 
     def read(self, node: Any) -> None:

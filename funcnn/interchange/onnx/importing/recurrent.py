@@ -61,7 +61,9 @@ def _check(kind: str, op: Operator, x: Value) -> None:
         raise Unsupported("peepholes")
     names = [str(name) for name in op.attribute("activations", [])]
     usual = [USUAL[kind], *([["Relu"]] if kind == "rnn" else [])]
-    if (names and [names[n : n + len(usual[0])] for n in (0,)][0] not in usual) or op.attribute("clip", 0):
+    count = len(usual[0])
+    ways = [names[n : n + count] for n in range(0, len(names), count)]
+    if any(way not in usual or way != ways[0] for way in ways) or op.attribute("clip", 0):
         raise Unsupported(f"activations {names} or clip")
     if op.attribute("input_forget", 0):
         raise Unsupported("input_forget")

@@ -49,10 +49,14 @@ def _reshape(op: Operator) -> Operand:
 
 def _regrouped(op: Operator, x: Value, target: list[int]) -> Value:
     """The value with other axes; ``target`` may have one -1, and the batch size that the file was written with."""
-    for sizes in _with_batch(op, x, target):
-        found = x.reshaped(sizes)
-        if found is not None:
-            return found
+    ways = _with_batch(op, x, target)
+    found = [one for one in map(x.reshaped, ways) if one is not None]
+    if op.fixed:  # of the ways to read it, one with the batch as an axis of its own, or the only one
+        alone = [one for one in found if (BATCH,) in one.axes]
+        found = alone or (found if len(found) == 1 else [])
+    if found:
+        return found[0]
+    for sizes in ways:
         if sizes and sizes[0] == x.sizes[BATCH] and x.axes[0] == (BATCH,):
             node = op.builder.in_file_order(x)
             return Value.plain(op.builder.reshaped(node, sizes[1:]), tuple(sizes[1:]), x.dtype, op.builder.batch)
