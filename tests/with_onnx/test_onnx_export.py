@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.with_onnx.onnx_helpers import by_name, check_export, close, inputs, parameters, run
 
 import funcnn as fn
 from funcnn.interchange.onnx.importing.model import CONVERTERS as READ
+from tests.with_onnx.onnx_helpers import by_name, check_export, close, inputs, parameters, run
 
 NOT_EXPRESSIBLE = {"elementwise": "functions of Python"}
 """The kinds of layers that ONNX cannot express, and a part of the reason."""

@@ -9,12 +9,12 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from tests.with_onnx.onnx_helpers import LIMIT, check_gradients, run
-from tests.with_onnx.onnx_networks import Attention, Mobile, Recurrent, Transformer, TwoHeads, UNet, exported, residual
 from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import funcnn as fn
+from tests.with_onnx.onnx_helpers import LIMIT, check_gradients, run
+from tests.with_onnx.onnx_networks import Attention, Mobile, Recurrent, Transformer, TwoHeads, UNet, exported, residual
 
 IMAGES = lambda channels, size: torch.randn(2, channels, size, size)  # noqa: E731
 NETWORKS: dict[str, Any] = {

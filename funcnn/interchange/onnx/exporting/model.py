@@ -17,19 +17,17 @@ from funcnn import checks
 from funcnn.aliases import Params, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import replaced
-from funcnn.interchange.onnx.exporting import (
-    activations,
-    attention,
-    combinators,
-    dense,
-    norms,
-    operators,
-    sequences,
-    shapes,
-    windows,
-)
+from funcnn.interchange.onnx.exporting.activations import CONVERTERS as ACTIVATIONS
+from funcnn.interchange.onnx.exporting.attention import CONVERTERS as ATTENTION
+from funcnn.interchange.onnx.exporting.combinators import CONVERTERS as COMBINATORS
+from funcnn.interchange.onnx.exporting.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.exporting.graph import BATCH, Graph, Tensor
+from funcnn.interchange.onnx.exporting.norms import CONVERTERS as NORMS
+from funcnn.interchange.onnx.exporting.operators import CONVERTERS as OPERATORS
+from funcnn.interchange.onnx.exporting.sequences import CONVERTERS as SEQUENCES
+from funcnn.interchange.onnx.exporting.shapes import CONVERTERS as SHAPES
 from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
+from funcnn.interchange.onnx.exporting.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.shapes import checked, probe
 from funcnn.tree import below
@@ -38,9 +36,11 @@ __all__ = ["export_onnx"]
 
 OPSETS = range(18, 24)
 """The versions of the operators that are written: in 18 reductions got their axes as an input."""
+MAX_BYTES = 2**31 - 2**20
+"""Of all parameters: a file is one message of protobuf, with room for the nodes."""
 INPUT, OUTPUT = "input", "output"
-FAMILIES = (activations, attention, combinators, dense, norms, operators, sequences, shapes, windows)
-CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one in family.CONVERTERS.items()}
+FAMILIES = (ACTIVATIONS, ATTENTION, COMBINATORS, DENSE, NORMS, OPERATORS, SEQUENCES, SHAPES, WINDOWS)
+CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one in family.items()}
 
 
 @explained
@@ -58,6 +58,9 @@ def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shape
         params: its parameters.
         shape: of one example, as ``init`` takes it.
         opset: the version of ONNX's operators, 18 to 23.
+
+    Returns:
+        None; the file is complete then.
 
     Raises:
         ModuleNotFoundError: onnx is not installed: ``pip install "funcnn[onnx]"``.
@@ -101,6 +104,8 @@ def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
         graph.nodes.append(onnx.helper.make_node("Identity", [tensor.name], [graph.unique(name)], f"{name}/Identity"))
         outputs.append(graph.described(name, [BATCH, *like.shape[1:]], like.dtype))
     nodes, constants = graph.used([output.name for output in outputs])
+    if (size := sum(array.nbytes for array in constants.values())) >= MAX_BYTES:
+        raise ValueError(f"export_onnx: a file of ONNX holds less than 2 GB, and the parameters have {size} bytes")
     own = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
     opset = onnx.helper.make_opsetid("", graph.opset)
     return onnx.helper.make_model(

@@ -17,16 +17,30 @@ from funcnn import layers as fn
 from funcnn.aliases import Params, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.engine.children import INPUT
-from funcnn.interchange.onnx.importing import activations, arithmetic, dense, reading, recurrent, shapes, windows
+from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
+from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETIC
 from funcnn.interchange.onnx.importing.builder import Builder, node_name
+from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.reading import (
+    attributes_of,
+    evaluated,
+    initializers,
+    inputs_of,
+    needed,
+    outputs_of,
+    read,
+)
+from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
+from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
 from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
+from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
 
 __all__ = ["import_onnx"]
 
-FAMILIES = (activations, arithmetic, dense, recurrent, shapes, windows)
-CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.CONVERTERS.items()}
+FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, RECURRENT, SHAPES, WINDOWS)
+CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
 BATCHES = (53, 61)
 """Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
 
@@ -63,7 +77,7 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     Reference:
         The operators: https://onnx.ai/onnx/operators/
     """
-    file = reading.read(checks.path("import_onnx", path))
+    file = read(checks.path("import_onnx", path))
     models = [_Reader(file, shape, batch).model() for batch in BATCHES]
     written = [repr([(name, node.layer, node.inputs) for name, node in reader.nodes.items()]) for reader in models]
     if written[0] != written[1]:
@@ -85,17 +99,17 @@ class _Reader:
         self.graph, self.opsets = file.graph, file.opset_import
         self.opset = next((int(one.version) for one in self.opsets if one.domain in ("", "ai.onnx")), 1)
         self.builder = Builder(batch)
-        self.operands: dict[str, Operand | None] = dict(reading.initializers(self.graph))
-        self.outputs = reading.outputs_of(self.graph)
+        self.operands: dict[str, Operand | None] = dict(initializers(self.graph))
+        self.outputs = outputs_of(self.graph)
         if len(self.outputs) > 1:
             self.builder.reserved = frozenset(map(node_name, self.outputs))
-        self.nodes = reading.needed(self.graph, self.outputs)
+        self.nodes = needed(self.graph, self.outputs)
         self.uses = Counter(name for node in self.nodes for name in node.input) + Counter(self.outputs)
         self.unknown: list[str] = []
         self.failures: list[str] = []
         self.fixed = 0
         given = {name: array for name, array in self.operands.items() if isinstance(array, np.ndarray)}
-        inputs = [*reading.inputs_of(self.graph, given, shape)]
+        inputs = [*inputs_of(self.graph, given, shape)]
         if not inputs:
             raise ValueError("import_onnx: the file has no input, so it is no model")
         for name, example, size in inputs:
@@ -137,8 +151,8 @@ class _Reader:
         """The outputs of an operator."""
         if not values:
             known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
-            return list(reading.evaluated(node, known, self.opsets))
-        attributes = reading.attributes_of(node)
+            return list(evaluated(node, known, self.opsets))
+        attributes = attributes_of(node)
         if node.op_type in ("Shape", "Size"):
             found = np.array(values[0].file_shape, np.int64)
             part = found[attributes.get("start", 0) : attributes.get("end", len(found))]
