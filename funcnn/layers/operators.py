@@ -332,7 +332,8 @@ def _first_leaf(x: Tree) -> Array:
         if not x:
             raise ValueError("parameter: expected an input with a batch, got an empty dict")
         x = next(iter(x.values()))
-    return x
+    found: Array = x
+    return found
 
 
 def _read(params: Params, sizes: tuple[int, ...]) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from funcnn import layers as fn
 from funcnn.aliases import Array, Tree
 from funcnn.interchange.onnx.exporting.graph import BATCH, Tensor
-from funcnn.interchange.onnx.exporting.site import Converter, Site
+from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
 from funcnn.layers.stacked import _both, returns_sequences
 
 __all__ = ["CONVERTERS", "mask_of"]
@@ -294,6 +294,10 @@ def _embedding_bag(at: Site, tree: Tree, how: str, units: int, **_: Any) -> Tree
     return _sum_at(at, rows, mask)
 
 
+def _own_cell(at: Site, tree: Tree, **_: Any) -> Tree:
+    raise NotExpressible("a cell of your own is not written as an inner graph; use rnn, gru or lstm")
+
+
 CONVERTERS: dict[Any, Converter] = {
     fn.rnn: partial(_recurrent, "rnn"),
     fn.gru: partial(_recurrent, "gru"),
@@ -301,6 +305,7 @@ CONVERTERS: dict[Any, Converter] = {
     fn.stacked: _stacked,
     fn.bidirectional: _bidirectional,
     _both: _bidirectional,
+    fn.scan: _own_cell,
     fn.time_distributed: _time_distributed,
     fn.last.apply: _last,
     fn.masked_mean.apply: partial(_over_time, _mean_over),

@@ -134,7 +134,8 @@ def _resize(at: Site, x: Tensor, plan: list[Along], rule: str, align_corners: bo
     rank = len(plan)
     scales = np.array([1, 1, *map(_scale, plan)], np.float32)
     where = "asymmetric" if rule == "nearest" else "align_corners" if align_corners else "half_pixel"
-    options: dict[str, Any] = {"nearest": {"nearest_mode": "floor"}, "cubic": {"cubic_coeff_a": -0.75}}.get(rule, {})
+    usual: dict[str, dict[str, Any]] = {"nearest": {"nearest_mode": "floor"}, "cubic": {"cubic_coeff_a": -0.75}}
+    options = usual.get(rule, {})
     y = at.op(
         "Resize", at.channels_first(x.name, rank), "", at.constant("scales", scales), mode=rule,
         coordinate_transformation_mode=where, **options,

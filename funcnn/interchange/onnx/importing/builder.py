@@ -308,7 +308,7 @@ def _memory(x: Value, rank: int, parts: list[list[int]]) -> dict[Hashable, int]:
     names: dict[int, list[tuple[Hashable, int]]] = {}
     for place, axis in enumerate(x.axes):
         at = rank - len(x.axes) + place
-        pieces = [((at, k), size) for k, size in enumerate(parts[at])]
+        pieces: list[tuple[Hashable, int]] = [((at, k), size) for k, size in enumerate(parts[at])]
         for part in axis:
             own, left = [], x.sizes[part]
             while left > 1:

@@ -42,10 +42,11 @@ def _recurrent(kind: str, op: Operator) -> Operand | list[Operand | None]:
         made = op.builder.add(fn.take(slice(None, None, -1), axis=1), [made])
     steps, units = op.builder.shape(made)
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], "time": steps, "way": 1 + both, "units": units // (1 + both)}
-    axes = [[BATCH], ["time"], ["way"], ["units"]] if first else [["time"], ["way"], [BATCH], ["units"]]
+    axes: list[Any] = [[BATCH], ["time"], ["way"], ["units"]] if first else [["time"], ["way"], [BATCH], ["units"]]
     y = Value.of(made, (steps, units), x.dtype, sizes, axes)
     final = _final(op, y, direction, first) if len(op.used) > 1 and op.used[1] else None
-    return [y, final, None][: len(op.used)]
+    found: list[Operand | None] = [y, final, None]
+    return found[: len(op.used)]
 
 
 def _check(kind: str, op: Operator, x: Value) -> None:

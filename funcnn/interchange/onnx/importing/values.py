@@ -61,7 +61,7 @@ class Value:
     @classmethod
     def plain(cls, node: str, shape: Shape, dtype: Any, batch: int) -> Value:
         """A value whose axes in the file are those of the layer's output."""
-        sizes = dict(enumerate((batch, *shape)))
+        sizes: dict[Hashable, int] = dict(enumerate((batch, *shape)))
         return cls.of(node, shape, dtype, sizes, [[place] for place in sizes])
 
     @property

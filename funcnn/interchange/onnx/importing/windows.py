@@ -63,7 +63,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
             else value for name, value in found.items()}  # fmt: skip
 
 
-def _one(size: tuple[int, ...]) -> Any:
+def _one(size: tuple[Any, ...]) -> Any:
     """A size as one would write it."""
     return size[0] if len(set(size)) == 1 else size
 
@@ -146,7 +146,7 @@ def _resize(op: Operator) -> Operand:
     """Resize, and Upsample, which was its name until opset 10."""
     x = op.value()
     shape = x.file_shape
-    sizes = op.operand(3) if op.kind == "Resize" else None
+    sizes: Any = op.operand(3) if op.kind == "Resize" else None
     number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
     scales = None
     if sizes is not None:
@@ -221,8 +221,7 @@ def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
     node, others = op.builder.with_last(x, last)
     has_shift = op.operand(2) is not None
     params = {"scale": op.constant(1).reshape(-1)} | ({"shift": op.constant(2).reshape(-1)} if has_shift else {})
-    options = {} if has_shift else {"shift": False}
-    made = op.builder.add(fn.layer_norm(eps=_eps(op), **options), [node], params)
+    made = op.builder.add(fn.layer_norm(eps=_eps(op), shift=has_shift), [node], params)
     if len(last) == 1:
         return op.builder.after_last(x, made, others, first, x.file_shape[first])
     parts: dict[Any, int] = dict(enumerate(x.sizes))
