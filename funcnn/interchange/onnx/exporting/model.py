@@ -17,6 +17,7 @@ from funcnn import checks
 from funcnn.aliases import Params, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import replaced
+from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.exporting.attention import CONVERTERS as ATTENTION
 from funcnn.interchange.onnx.exporting.combinators import CONVERTERS as COMBINATORS
@@ -29,7 +30,7 @@ from funcnn.interchange.onnx.exporting.shapes import CONVERTERS as SHAPES
 from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
 from funcnn.interchange.onnx.exporting.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer, LayerLike, as_layer
-from funcnn.shapes import checked, probe
+from funcnn.shapes import checked
 from funcnn.tree import below
 
 __all__ = ["export_onnx"]
@@ -91,7 +92,9 @@ def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shape
 def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
     """The model in ONNX's terms."""
     onnx = graph.onnx
-    y = model.apply(params, probe(shape))[0]  # raises if the parameters do not fit, or a norm has not been measured
+    y = model.apply(params, one_example(shape))[
+        0
+    ]  # raises if the parameters do not fit, or a norm has not been measured
     x = _tensors(shape, INPUT, graph)
     writer = _Writer(graph)
     found = writer.write(model, params, x, "")

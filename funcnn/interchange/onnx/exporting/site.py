@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array, Params, Tree
+from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.graph import Graph, Tensor
 from funcnn.layers.activation import as_activation
 from funcnn.protocol import Layer
-from funcnn.shapes import probe, spec
+from funcnn.shapes import spec
 from funcnn.tree import below
 
 __all__ = ["Converter", "NotExpressible", "Site", "specs_of"]
@@ -120,7 +121,7 @@ class Site:
 
     def probed(self, x: Tree) -> Tree:
         """The layer's output for one example, which tells shapes and dtypes."""
-        return self.layer.apply(self.params, probe(specs_of(x)))[0]
+        return self.layer.apply(self.params, one_example(specs_of(x)))[0]
 
     def activated(self, z: str, like: Tensor, shape: Sequence[int], activation: Any) -> Tree:
         """z of a shape, behind the ``activation=`` argument of a layer."""

@@ -18,9 +18,10 @@ from funcnn import layers as fn
 from funcnn.aliases import Array, Params, Shape
 from funcnn.combinators import frozen
 from funcnn.engine.children import INPUT
+from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.importing.values import BATCH, Constant, Operand, Unsupported, Value, common_parts
 from funcnn.protocol import Layer
-from funcnn.shapes import probe, spec
+from funcnn.shapes import spec
 
 __all__ = ["Builder", "Node", "node_name"]
 
@@ -59,7 +60,7 @@ class Builder:
 
     def source(self, name: str, shape: Shape, dtype: Any) -> Value:
         """An input of the model."""
-        self.sources[name] = probe(spec(shape, dtype))
+        self.sources[name] = one_example(spec(shape, dtype))
         return Value.plain(name, shape, dtype, self.batch)
 
     def add(self, layer: Layer, inputs: Sequence[str], params: Params | None = None, suffix: str = "") -> str:
