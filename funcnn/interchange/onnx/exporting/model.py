@@ -92,6 +92,7 @@ def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shape
 def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
     """The model in ONNX's terms."""
     onnx = graph.onnx
+    # It raises if the parameters do not fit, or a norm has not been measured.
     y = model.apply(params, one_example(shape))[
         0
     ]  # raises if the parameters do not fit, or a norm has not been measured
