@@ -93,9 +93,9 @@ def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
     """The model in ONNX's terms."""
     onnx = graph.onnx
     # It raises if the parameters do not fit, or a norm has not been measured.
-    y = model.apply(params, one_example(shape))[
-        0
-    ]  # raises if the parameters do not fit, or a norm has not been measured
+    y, _ = model.apply(
+        params, one_example(shape)
+    )  # raises if the parameters do not fit, or a norm has not been measured
     x = _tensors(shape, INPUT, graph)
     writer = _Writer(graph)
     found = writer.write(model, params, x, "")
