@@ -269,7 +269,7 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
                 result.apply.working_set = elements_of  # type: ignore[attr-defined]
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
-        inner = result.call.inner or result.call if result.call and valid and result.children else None
+        inner = result.call.inner or result.call if result.call and valid else None
         call = Call(own(), arguments, result.apply, inner=inner, fields=computing_fields(result))
         return replace(result, kind=constructor.__name__, call=call)
 

@@ -38,7 +38,20 @@ FLOORS = [
 ]
 """From the ground up, as in DESIGN.md. A room imports from lower floors, and from itself."""
 
-HEAVY = {"matplotlib", "scipy", "pooch", "torch", "PIL", "h5py", "safetensors", "keras", "mpi4py", "sklearn", "joblib"}
+HEAVY = {
+    "matplotlib",
+    "scipy",
+    "pooch",
+    "torch",
+    "PIL",
+    "h5py",
+    "onnx",
+    "safetensors",
+    "keras",
+    "mpi4py",
+    "sklearn",
+    "joblib",
+}
 ON_DEMAND = {"sklearn"}  # these rooms need an extra, and are themselves imported on use
 
 

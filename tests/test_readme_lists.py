@@ -39,6 +39,7 @@ INSIDE = (
     "funcnn.interchange.keras_file",
     "funcnn.interchange.matching",
     "funcnn.interchange.mismatch",
+    "funcnn.interchange.onnx",
     "funcnn.interchange.renamed",
     "funcnn.interchange.state_dict",
     "funcnn.interchange.torch_forms",

@@ -285,7 +285,7 @@ def transparent(
     expand: Callable[[Params], Params] | None = None,
     ties: Mapping[str, str] | None = None,
     constants: Collection[str] = (),
-    computes: bool = False,
+    computes: Callable[[Params], Params] | None = None,
 ) -> Layer:
     """A layer around another one, with its parameters and children, and with what that declares of itself.
 
@@ -301,7 +301,7 @@ def transparent(
         expand: makes the parameters of the layer inside of those that are stored, where some are tied.
         ties: ``{target: source}``.
         constants: names of parameters that have no gradient, at any depth.
-        computes: whether weights are computed from what is stored in their place.
+        computes: makes the parameters of the layer inside of those that are stored, where weights are computed.
     """
     inside = inner.around
     working_set, short = declared(inner.apply, "working_set"), declared(inner.apply, "short_products")
@@ -310,7 +310,8 @@ def transparent(
     apply.frozen = freezes or declared(inner.apply, "frozen")
     apply.constants = {*constants, *(declared(inner.apply, "constants") or ())}
     apply.streams = declared(inner.apply, "streams")
-    apply.computes = computes or declared(inner.apply, "computes")
+    apply.computes = bool(computes) or declared(inner.apply, "computes")
+    apply.inner_params = expand or computes
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}
     expansions = [one for one in (expand, declared(inner.apply, "expand")) if one is not None]
     apply.expand = (lambda params: reduce(lambda own, one: one(own), expansions, params)) if expansions else None

@@ -212,7 +212,7 @@ def _reparametrized(
 
     count = inner.multiply_adds
     return transparent(
-        inner, forward, kind, around, init=init, constants=constants, computes=True,
+        inner, forward, kind, around, init=init, constants=constants, computes=full,
         measure=None if inner.measure is None else measure,
         multiply_adds=None if count is None else lambda params, x, y: count(full(params), x, y),
     )  # fmt: skip

@@ -25,6 +25,7 @@ from funcnn.layers.conv_transpose import conv_transpose1d, conv_transpose2d, con
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout
 from funcnn.layers.embedding import embedding, embedding_bag
+from funcnn.layers.formulas import affine, power, unary
 from funcnn.layers.global_pool import (
     global_avg_pool1d, global_avg_pool2d, global_avg_pool3d, global_max_pool1d, global_max_pool2d, global_max_pool3d,
 )  # fmt: skip
@@ -33,6 +34,7 @@ from funcnn.layers.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d, sum_pool1d, s
 from funcnn.layers.merge import merge
 from funcnn.layers.noise import alpha_dropout, drop_path, gaussian_dropout, gaussian_noise, spatial_dropout
 from funcnn.layers.norm import group_norm, instance_norm, l2_normalize, layer_norm, rms_norm
+from funcnn.layers.operators import arithmetic, parameter, reduce, to_float, where
 from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
@@ -49,8 +51,8 @@ from funcnn.layers.upsample import upsample1d, upsample2d, upsample3d
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "alibi", "alpha_dropout", "attention", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "bidirectional", "bilinear", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "adaptive_max_pool3d", "affine", "alibi", "alpha_dropout", "arithmetic", "attention", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "batch_norm", "bidirectional", "bilinear", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "crop", "dense", "depthwise_conv2d", "drop_path",
     "dropout", "elementwise", "elu", "embedding", "embedding_bag", "exp", "expand_dims", "flatten", "fold",
     "gaussian_dropout", "gaussian_noise", "geglu", "gelu", "global_avg_pool1d", "global_avg_pool2d",
@@ -58,12 +60,12 @@ __all__ = [
     "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "instance_norm", "l2_normalize", "last",
     "layer_norm", "leaky_relu", "local_response_norm", "log_sigmoid", "log_softmax", "lp_pool1d", "lp_pool2d",
     "lp_pool3d", "lstm", "masked_max", "masked_mean", "max_pool1d", "max_pool2d", "max_pool3d", "maxout", "merge",
-    "min_pool1d", "min_pool2d", "min_pool3d", "mish", "multi_head_attention", "pad", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "positions", "prelu", "quick_gelu", "reglu", "relu", "relu6", "relu_squared", "reshape",
-    "rms_norm", "rnn", "scale_and_shift", "scan", "selu", "sigmoid", "silu", "sine", "soft_shrink", "softmax",
-    "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze", "stacked", "sum_pool1d",
-    "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold", "time_distributed",
-    "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
+    "min_pool1d", "min_pool2d", "min_pool3d", "mish", "multi_head_attention", "pad", "parameter", "permute",
+    "pixel_shuffle", "pixel_unshuffle", "positions", "power", "prelu", "quick_gelu", "reduce", "reglu", "relu", "relu6",
+    "relu_squared", "reshape", "rms_norm", "rnn", "scale_and_shift", "scan", "selu", "sigmoid", "silu", "sine",
+    "soft_shrink", "softmax", "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze",
+    "stacked", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold",
+    "time_distributed", "to_float", "unary", "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d", "where",
 ]  # fmt: skip
 
 explain_names(__name__)

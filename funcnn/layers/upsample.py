@@ -54,7 +54,7 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
         raise ValueError(f"{kind}: align_corners is for the modes {[*rules][1:]}, 'nearest' has none; leave it out")
 
     def plan(pixels: tuple[int, ...]) -> tuple[Along, ...]:
-        return tuple(_along(rule, n, m, times, align) for n, m, times in zip(pixels, sizes, factors, strict=True))
+        return tuple(along(rule, n, m, times, align) for n, m, times in zip(pixels, sizes, factors, strict=True))
 
     def forward(x: Array) -> tuple[Array, Pull]:
         checks.images(kind, x, axes)
@@ -73,7 +73,7 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
     return shaped(kind, forward, working_set)
 
 
-def _along(rule: str, n: int, size: int | None, factor: float | None, align_corners: bool) -> Along:
+def along(rule: str, n: int, size: int | None, factor: float | None, align_corners: bool) -> Along:
     """Resampling n pixels along one axis to a size, or by a factor."""
     new = math.floor(n * (factor or 0)) if size is None else size
     # As in PyTorch, a factor that makes twice as many pixels repeats all of them alike.

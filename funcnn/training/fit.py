@@ -175,9 +175,7 @@ def fit(
     if stream is not None and validation_split:
         raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
     if stream is not None and comm is not None:
-        raise ValueError(
-            "fit: comm needs data that can be indexed, of which ranks read shards, got an iterator"
-        )
+        raise ValueError("fit: comm needs data that can be indexed, of which ranks read shards, got an iterator")
     data, validation = readable("fit", stream.sample if stream else train), readable("fit, validation", validation)
     parts = _parts(data, validation, validation_split, key)
     ranks = None if comm is None else ranks_of("fit", comm)

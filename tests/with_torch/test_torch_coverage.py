@@ -13,6 +13,7 @@ pytestmark = pytest.mark.torch
 NOT_IN_PYTORCH = {
     "combine": "the weighted sum of losses that are compared, checked by hand",
     "elementwise": "a function of the user's own",
+    "to_float": "a change of dtype",
     "scale_and_shift": "one multiplication and one addition, which batch_norm is when it predicts",
 }
 

@@ -10,6 +10,7 @@ from funcnn.testing.table.attention import ROWS as ATTENTION
 from funcnn.testing.table.combinators import ROWS as COMBINATORS
 from funcnn.testing.table.dense import ROWS as DENSE
 from funcnn.testing.table.norms import ROWS as NORMS
+from funcnn.testing.table.operators import ROWS as OPERATORS
 from funcnn.testing.table.pools import ROWS as POOLS
 from funcnn.testing.table.row import Row
 from funcnn.testing.table.sequences import ROWS as SEQUENCES
@@ -30,5 +31,6 @@ def table_of_layers() -> list[Row]:
         True
     """
     return [
-        *DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *SEQUENCES, *ACTIVATIONS, *ATTENTION, *COMBINATORS
+        *DENSE, *WINDOWS, *POOLS, *SHAPES, *NORMS, *SEQUENCES, *ACTIVATIONS, *ATTENTION, *COMBINATORS,
+        *OPERATORS,
     ]  # fmt: skip

@@ -1,0 +1,182 @@
+"""Writing a model as a file of ONNX: its recorded calls say which operators, its parameters are the constants.
+
+A layer is found by the constructor that was recorded, never by its name. All layers that cannot be written are
+reported at once, each with its path and the reason.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funcnn import checks
+from funcnn.aliases import Params, Shapes, Tree
+from funcnn.calls import explained
+from funcnn.interchange.files import replaced
+from funcnn.interchange.onnx.example import one_example
+from funcnn.interchange.onnx.exporting.activations import CONVERTERS as ACTIVATIONS
+from funcnn.interchange.onnx.exporting.attention import CONVERTERS as ATTENTION
+from funcnn.interchange.onnx.exporting.combinators import CONVERTERS as COMBINATORS
+from funcnn.interchange.onnx.exporting.dense import CONVERTERS as DENSE
+from funcnn.interchange.onnx.exporting.graph import BATCH, Graph, Tensor
+from funcnn.interchange.onnx.exporting.norms import CONVERTERS as NORMS
+from funcnn.interchange.onnx.exporting.operators import CONVERTERS as OPERATORS
+from funcnn.interchange.onnx.exporting.sequences import CONVERTERS as SEQUENCES
+from funcnn.interchange.onnx.exporting.shapes import CONVERTERS as SHAPES
+from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
+from funcnn.interchange.onnx.exporting.windows import CONVERTERS as WINDOWS
+from funcnn.protocol import Layer, LayerLike, as_layer
+from funcnn.shapes import checked
+from funcnn.tree import below
+
+__all__ = ["export_onnx"]
+
+OPSETS = range(18, 24)
+"""The versions of the operators that are written: in 18 reductions got their axes as an input."""
+MAX_BYTES = 2**31 - 2**20
+"""Of all parameters: a file is one message of protobuf, with room for the nodes."""
+INPUT, OUTPUT = "input", "output"
+FAMILIES = (ACTIVATIONS, ATTENTION, COMBINATORS, DENSE, NORMS, OPERATORS, SEQUENCES, SHAPES, WINDOWS)
+CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one in family.items()}
+
+
+@explained
+def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shapes, opset: int = 18) -> None:
+    """Write a model and its parameters as a file of ONNX, to run where there is no Python.
+
+    The graph computes what ``apply`` without ``rng`` does. Its batch axis is open, all other sizes are those of
+    ``shape``. An input that is an array is called ``input``, one that is a tree has a name for each leaf, such as
+    ``input/mask``, and outputs likewise ``output``; nodes and constants are called by the paths of their layers,
+    ``residual_0/conv2d_1/w``. Images are channels-last as here; the graph transposes them where operators need it.
+
+    Args:
+        path: where to, written exactly as given; an existing file is replaced when the new one is complete.
+        model: a layer.
+        params: its parameters.
+        shape: of one example, as ``init`` takes it.
+        opset: the version of ONNX's operators, 18 to 23.
+
+    Returns:
+        None; the file is complete then.
+
+    Raises:
+        ModuleNotFoundError: onnx is not installed: ``pip install "funcnn[onnx]"``.
+        TypeError: an argument has the wrong type.
+        ValueError: there are layers that ONNX cannot express, and the message has the path of each and why; the
+            parameters do not fit the model or the shape; a batch norm has not been measured; or ``opset`` is out of
+            range.
+        OSError: the file cannot be written; an old one is as it was.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model = fn.serial(fn.conv2d(8, 3), fn.relu, fn.flatten, fn.dense(10))
+        >>> fn.export_onnx("digits.onnx", model, model.init((28, 28, 1), 0), (28, 28, 1))  # doctest: +SKIP
+
+    Reference:
+        The operators: https://onnx.ai/onnx/operators/
+    """
+    file = checks.path("export_onnx", path)
+    version = checks.size("export_onnx", "opset", opset)
+    if version not in OPSETS:
+        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {OPSETS[-1]}, got {version}")
+    graph = Graph(version)
+    proto = _proto(graph, as_layer(model), params, checked("export_onnx", shape))
+    with replaced(file) as out:
+        out.write(proto.SerializeToString())
+
+
+def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
+    """The model in ONNX's terms."""
+    onnx = graph.onnx
+    # It raises if the parameters do not fit, or a norm has not been measured.
+    y, _ = model.apply(
+        params, one_example(shape)
+    )  # raises if the parameters do not fit, or a norm has not been measured
+    x = _tensors(shape, INPUT, graph)
+    writer = _Writer(graph)
+    found = writer.write(model, params, x, "")
+    if writer.failures:
+        lines = "".join(f"\n  {path or 'the model'}: {kind}, since {why}" for path, kind, why in writer.failures)
+        raise ValueError(f"export_onnx: ONNX cannot express these layers:{lines}")
+    inputs = [graph.described(t.name, [BATCH, *t.shape], t.dtype) for _, t in _leaves(x, INPUT)]
+    outputs = []
+    for (name, tensor), (_, like) in zip(_leaves(found, OUTPUT), _leaves(y, OUTPUT), strict=True):
+        graph.nodes.append(onnx.helper.make_node("Identity", [tensor.name], [graph.unique(name)], f"{name}/Identity"))
+        outputs.append(graph.described(name, [BATCH, *like.shape[1:]], like.dtype))
+    nodes, constants = graph.used([output.name for output in outputs])
+    if (size := sum(array.nbytes for array in constants.values())) >= MAX_BYTES:
+        raise ValueError(f"export_onnx: a file of ONNX holds less than 2 GB, and the parameters have {size} bytes")
+    own = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    opset = onnx.helper.make_opsetid("", graph.opset)
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, model.name or model.kind, inputs, outputs, own),
+        producer_name="funcnn",
+        opset_imports=[opset],
+        ir_version=onnx.helper.find_min_ir_version_for([opset]),
+    )
+
+
+def _tensors(shape: Tree, name: str, graph: Graph) -> Tree:
+    """The inputs, by the paths of their leaves."""
+    if isinstance(shape, dict):
+        return {key: _tensors(leaf, below(name, key), graph) for key, leaf in shape.items()}
+    return Tensor(graph.unique(name), tuple(shape), getattr(shape, "dtype", np.dtype(np.float32)))
+
+
+def _leaves(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree in its order, with their paths."""
+    if not isinstance(tree, dict):
+        yield name, tree
+        return
+    for key, leaf in tree.items():
+        yield from _leaves(leaf, below(name, key))
+
+
+class _Writer:
+    """Writes layers into a graph; ``failures`` are those that could not be."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.failures: list[tuple[str, str, str]] = []
+
+    def write(self, layer: Layer, params: Params, x: Tree, path: str) -> Tree:
+        """The tensors of a layer's output."""
+        site = Site(self.graph, path, layer, params, self.write)
+        try:
+            convert, arguments = _found(layer, path)
+            y = convert(site, x, **arguments)
+        except NotExpressible as error:
+            self.failures.append((path, layer.spelling(), str(error)))
+            y = {} if isinstance(site.probed(x), dict) else ""
+        return y if _is_whole(y) else _with_shapes(y, site.probed(x))
+
+
+def _found(layer: Layer, path: str) -> tuple[Converter, dict[str, Any]]:
+    """The converter of a layer, and the arguments of the call that made it, with their defaults."""
+    if layer.apply in CONVERTERS:
+        return CONVERTERS[layer.apply], {}
+    call = layer.recorded_call(path)
+    while call is not None and call.inner is not None:  # a constructor that returned the layer of another one
+        call = call.inner
+    if call is None or call.constructor not in CONVERTERS:
+        raise NotExpressible("it is not made of funcnn's own layers, and ONNX cannot hold functions of Python")
+    parameters = inspect.signature(call.constructor).parameters.values()
+    empty: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: (), inspect.Parameter.VAR_KEYWORD: {}}
+    defaults = {p.name: empty.get(p.kind, p.default) for p in parameters}
+    return CONVERTERS[call.constructor], defaults | dict(call.arguments)
+
+
+def _is_whole(y: Tree) -> bool:
+    """Whether shapes are known, since other layers returned it."""
+    return all(map(_is_whole, y.values())) if isinstance(y, dict) else isinstance(y, Tensor)
+
+
+def _with_shapes(y: Tree, like: Tree) -> Tree:
+    """The tensors of an output of which some leaves are names, with the shapes of an example of it."""
+    if isinstance(like, dict):
+        return {name: _with_shapes(y.get(name, "") if isinstance(y, dict) else "", leaf) for name, leaf in like.items()}
+    return y if isinstance(y, Tensor) else Tensor(str(y), like.shape[1:], like.dtype)

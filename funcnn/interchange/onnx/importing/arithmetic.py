@@ -1,0 +1,249 @@
+"""Operators of single elements and of several arrays of a file, as layers: numbers stay fixed, arrays are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce as folded
+from typing import Any
+
+import numpy as np
+
+from funcnn import layers as fn
+from funcnn.aliases import Array
+from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
+from funcnn.protocol import Layer
+
+__all__ = ["CONVERTERS"]
+
+MERGED = {"add": "add", "multiply": "multiply"}
+
+
+def _binary(operation: str, op: Operator) -> Operand:
+    """Two operands; what is added to a product with a matrix becomes its bias, and one number is no array."""
+    a, b = op.inputs[:2]
+    number = _number(op, operation, a, b)
+    if number is not None:
+        return number
+    if operation == "add":
+        for x, bias, alone in ((a, b, op.alone[0]), (b, a, op.alone[1])):
+            if isinstance(x, Value) and isinstance(bias, np.ndarray) and alone and _is_bias(op, x, bias):
+                _add_bias(op, x.node, bias)
+                return x
+    return _joined(op, operation, [a, b])
+
+
+def _joined(op: Operator, operation: str, operands: list[Any]) -> Value:
+    nodes, like = op.builder.aligned(operands)
+    whole = len({op.builder.shape(node) for node in nodes}) == 1
+    maker = fn.merge if whole and operation in MERGED else fn.arithmetic
+    made = op.builder.combine(maker, operation, nodes)
+    return Value(made, op.builder.shape(made), like.dtype, like.sizes, like.axes)
+
+
+def _number(op: Operator, operation: str, a: Any, b: Any) -> Value | None:
+    """The formula with a number on one side; None if both are arrays."""
+    for x, other, is_second in ((a, b, True), (b, a, False)):
+        if isinstance(x, Value) and isinstance(other, np.ndarray) and other.size == 1 and other.ndim <= len(x.axes):
+            layers = _formula(operation, float(other.ravel()[0]), is_second)
+            for layer in layers or []:
+                x = op.builder.elementwise(layer, x)
+            return x if layers is not None else None
+    return None
+
+
+def _formula(operation: str, c: float, is_second: bool) -> list[Layer] | None:
+    """The layers of x op c, or of c op x."""
+    c = _shortest(c)
+    if not np.isfinite(c):
+        return None
+    if operation in ("add", "subtract"):
+        scale = -1.0 if operation == "subtract" and not is_second else 1.0
+        shift = -c if operation == "subtract" and is_second else c
+        return [] if (scale, shift) == (1, 0) else [fn.affine(scale, shift)]
+    if operation == "multiply":
+        return [] if c == 1 else [fn.affine(c)]
+    if operation == "divide":
+        if is_second:
+            return [] if c == 1 else [fn.affine(1 / c)] if c else None
+        return [fn.power(-1.0), *([] if c == 1 else [fn.affine(c)])]
+    if operation == "power" and is_second:
+        return [fn.square if c == 2 else fn.power(c)]
+    if operation in ("maximum", "minimum"):
+        return [_clip(c, None) if operation == "maximum" else _clip(None, c)]
+    return None
+
+
+def _shortest(c: float) -> float:
+    """A float32 as one would write it."""
+    return float(np.format_float_positional(np.float32(c), trim="-")) if np.isfinite(c) and np.float32(c) == c else c
+
+
+def _clip(low: float | None, high: float | None) -> Layer:
+    if (low, high) == (0, None):
+        return fn.relu
+    if (low, high) == (0, 6):
+        return fn.relu6
+    most = float(np.finfo(np.float32).max)
+    return fn.hard_tanh(-most if low is None else low, most if high is None else high)
+
+
+def _is_bias(op: Operator, x: Value, bias: Array) -> bool:
+    node = op.builder.nodes.get(x.node)
+    return (
+        node is not None
+        and node.layer.constructor is fn.dense
+        and node.layer.arguments.get("bias", True) is False
+        and bias.ndim <= len(x.axes)
+        and bias.shape[-1:] == (bias.size,) == x.file_shape[-1:] == op.builder.shape(x.node)[-1:]
+    )
+
+
+def _add_bias(op: Operator, name: str, bias: Array) -> None:
+    """The product with a bias in place of the one without."""
+    node = op.builder.nodes[name]
+    node.layer = fn.dense(node.layer.arguments["units"])
+    node.params = {**node.params, "b": bias.reshape(-1)}
+
+
+def _several(operation: str, op: Operator) -> Operand:
+    """Sum, Mean, Max and Min take any number of inputs."""
+    found = folded(lambda a, b: _pair(op, operation, a, b), [x for x in op.inputs if x is not None])
+    if op.kind != "Mean":
+        return found
+    assert isinstance(found, Value)
+    return op.builder.elementwise(fn.affine(1 / len(op.inputs)), found)
+
+
+def _pair(op: Operator, operation: str, a: Any, b: Any) -> Any:
+    number = _number(op, operation, a, b)
+    return _joined(op, operation, [a, b]) if number is None else number
+
+
+def _concat(op: Operator) -> Operand:
+    operands = [x for x in op.inputs if x is not None]
+    like = next(x for x in operands if isinstance(x, Value))
+    axis = like.axis(int(op.attribute("axis")))
+    place = next((n for n, own in enumerate(like.axes) if BATCH in own), None)
+    if axis == place:
+        raise Unsupported("examples that are joined")
+    values = [x if isinstance(x, Value) else op.builder.constant(x, place) for x in operands]
+    return values[0] if len(values) == 1 else op.builder.side_by_side(values, axis)
+
+
+def _where(op: Operator) -> Operand:
+    """Where a condition is known: what is chosen of both, which an infinity that is added does too."""
+    condition, a, b = op.inputs[:3]
+    if isinstance(condition, Value):
+        return _chosen(op, condition, a, b)
+    chosen = np.asarray(condition, bool)
+    total: Any = None
+    for x, mask in ((a, chosen), (b, ~chosen)):
+        if isinstance(x, Value):
+            x = x if mask.all() else _joined(op, "multiply", [x, mask.astype(x.dtype)])
+            total = x if total is None else _joined(op, "add", [total, x])
+    for x, mask in ((a, chosen), (b, ~chosen)):
+        if isinstance(x, np.ndarray) and mask.any():
+            own = np.where(mask, x, 0).astype(total.dtype)
+            total = _joined(op, "add", [total, own]) if own.any() else total
+    return total  # type: ignore[no-any-return]
+
+
+def _chosen(op: Operator, condition: Value, a: Any, b: Any) -> Operand:
+    """A choice by a condition that depends on the input."""
+    dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
+    if np.dtype(dtype).kind != "f":
+        raise Unsupported("a choice of integers")
+    nodes, like = op.builder.aligned([condition, a, b])
+    made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
+    return Value(made, op.builder.shape(made), np.dtype(dtype), like.sizes, like.axes)
+
+
+def _logical(operation: str, op: Operator) -> Operand:
+    """Conditions are zeros and ones here: both hold where their product is not 0, one where their maximum is not."""
+    if all(isinstance(x, Value) and x.dtype.kind != "b" for x in op.inputs):
+        raise Unsupported("operands that are no conditions")
+    operands = [x if isinstance(x, Value) else np.asarray(x, np.float32) for x in op.inputs]
+    found = _joined(op, operation, operands)
+    return found.same(found.node, np.bool_)
+
+
+def _not(op: Operator) -> Operand:
+    x = op.builder.floats(op.value())
+    return x.same(op.builder.add(fn.affine(-1.0, 1.0), [x.node]), np.bool_)
+
+
+def _reduce(how: str, op: Operator) -> Operand:
+    x = op.value()
+    axes = op.ints("axes", 1)
+    if axes is None or not axes:
+        if op.attribute("noop_with_empty_axes", 0):
+            return x
+        raise Unsupported("a reduction over all axes, the batch among them")
+    keep, places = bool(op.attribute("keepdims", 1)), sorted(x.axis(axis) for axis in axes)
+    gone = [part for place in places for part in x.axes[place]]
+    if BATCH in gone:
+        raise Unsupported("a reduction over the batch")
+    left = [part for part in range(1, len(x.sizes)) if part not in gone]
+    node = x.node
+    if gone:
+        node = op.builder.arranged(x, [[part] for part in range(1, len(x.sizes))])
+        node = _before(op, how, node)
+        node = op.builder.add(fn.reduce(_kind(how), tuple(gone)), [node])
+        node = _behind(op, how, node)
+    axes_left: list[Any] = [() if n in places else axis for n, axis in enumerate(x.axes) if keep or n not in places]
+    sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{part: x.sizes[part] for part in left}}
+    return Value.of(node, op.builder.shape(node), x.dtype, sizes, axes_left)
+
+
+def _kind(how: str) -> Any:
+    return {"l1": "sum", "l2": "sum", "squares": "sum"}.get(how, how)
+
+
+def _before(op: Operator, how: str, node: str) -> str:
+    layer = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}.get(how)
+    return node if layer is None else op.builder.add(layer, [node])
+
+
+def _behind(op: Operator, how: str, node: str) -> str:
+    return op.builder.add(fn.power(0.5), [node]) if how == "l2" else node
+
+
+def _clipped(op: Operator) -> Operand:
+    ends: list[float | None] = []
+    for number, name in ((1, "min"), (2, "max")):
+        given = op.attributes.get(name) if name in op.attributes else op.operand(number)
+        if isinstance(given, Value):
+            raise Unsupported("bounds that depend on the input")
+        ends.append(None if given is None else _shortest(float(np.asarray(given).ravel()[0])))
+    return op.value() if ends == [None, None] else op.elementwise(_clip(ends[0], ends[1]))
+
+
+def _of(converter: Callable[[str, Operator], Any], name: str) -> Converter:
+    return lambda op: converter(name, op)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Add": _of(_binary, "add"),
+    "Sub": _of(_binary, "subtract"),
+    "Mul": _of(_binary, "multiply"),
+    "Div": _of(_binary, "divide"),
+    "Pow": _of(_binary, "power"),
+    "Sum": _of(_several, "add"),
+    "Mean": _of(_several, "add"),
+    "Max": _of(_several, "maximum"),
+    "Min": _of(_several, "minimum"),
+    "Concat": _concat,
+    "Where": _where,
+    "And": _of(_logical, "multiply"),
+    "Or": _of(_logical, "maximum"),
+    "Not": _not,
+    "Clip": _clipped,
+    "ReduceMean": _of(_reduce, "mean"),
+    "ReduceSum": _of(_reduce, "sum"),
+    "ReduceMax": _of(_reduce, "max"),
+    "ReduceMin": _of(_reduce, "min"),
+    "ReduceL1": _of(_reduce, "l1"),
+    "ReduceL2": _of(_reduce, "l2"),
+    "ReduceSumSquare": _of(_reduce, "squares"),
+}

@@ -1,0 +1,213 @@
+"""Reading a model: operator by operator, what is known is computed, and the rest becomes a graph of layers.
+
+The batch is an axis of open size. It is read with two sizes in turn, which must give the same model, so that no shape
+of the file can be taken for the batch by accident.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funcnn import checks, combinators
+from funcnn import layers as fn
+from funcnn.aliases import Params, Shapes, Tree
+from funcnn.calls import explained
+from funcnn.engine.children import INPUT
+from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
+from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETIC
+from funcnn.interchange.onnx.importing.builder import Builder, node_name
+from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
+from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.reading import (
+    attributes_of,
+    evaluated,
+    initializers,
+    inputs_of,
+    needed,
+    outputs_of,
+    read,
+)
+from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
+from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
+from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
+from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
+from funcnn.protocol import Layer
+
+__all__ = ["import_onnx"]
+
+FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, RECURRENT, SHAPES, WINDOWS)
+CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
+BATCHES = (53, 61)
+"""Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
+
+
+@explained
+def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, Params]:
+    """The model in a file of ONNX, as a ``graph`` of layers, and its parameters.
+
+    It takes what the file takes: images with channels first if the file has them so, an array for one input, a dict by
+    the names of the file for several; outputs likewise. The first axis is the batch. Nodes are called as in the file.
+    The model can be run, checked, trained further, summarised and saved as any other. Constant arrays of floats are
+    learned, numbers and masks stay. Outputs of integers or text beside those of floats, such as the labels of
+    scikit-learn's classifiers beside their probabilities, are left out.
+
+    Args:
+        path: the file. Tensors may stand in files beside it, as PyTorch writes them.
+        shape: that of one example of the input, or a dict of them by the names of the inputs; only needed where the
+            file leaves other sizes open than that of the batch.
+
+    Returns:
+        ``(model, params)``.
+
+    Raises:
+        ModuleNotFoundError: onnx is not installed: ``pip install "funcnn[onnx]"``.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or no model of ONNX; it has operators that no layer computes, all of which are
+            named; or a size is open that must be known.
+
+    Example:
+        >>> import funcnn as fn
+        >>> model, params = fn.import_onnx("resnet.onnx")  # doctest: +SKIP
+        >>> y = fn.predict(model, params, images)  # doctest: +SKIP
+
+    Reference:
+        The operators: https://onnx.ai/onnx/operators/
+    """
+    file = read(checks.path("import_onnx", path))
+    models = [_Reader(file, shape, batch).model() for batch in BATCHES]
+    written = [repr([(name, node.layer, node.inputs) for name, node in reader.nodes.items()]) for reader in models]
+    if written[0] != written[1]:
+        raise ValueError(f"import_onnx: {path}: the layers of the model depend on the size of its batch")
+    return _graph(models[0])
+
+
+class _Model:
+    """The nodes of a model that was read, and the names of its outputs."""
+
+    def __init__(self, builder: Builder, outputs: list[str]) -> None:
+        self.nodes, self.outputs = builder.nodes, outputs
+
+
+class _Reader:
+    """Reads a file with one size of the batch; ``failures`` are the operators that could not be."""
+
+    def __init__(self, file: Any, shape: Tree, batch: int) -> None:
+        self.graph, self.opsets = file.graph, file.opset_import
+        self.opset = next((int(one.version) for one in self.opsets if one.domain in ("", "ai.onnx")), 1)
+        self.builder = Builder(batch)
+        self.operands: dict[str, Operand | None] = dict(initializers(self.graph))
+        self.outputs = outputs_of(self.graph)
+        if len(self.outputs) > 1:
+            self.builder.reserved = frozenset(map(node_name, self.outputs))
+        self.nodes = needed(self.graph, self.outputs)
+        self.uses = Counter(name for node in self.nodes for name in node.input) + Counter(self.outputs)
+        self.unknown: list[str] = []
+        self.failures: list[str] = []
+        self.fixed = 0
+        given = {name: array for name, array in self.operands.items() if isinstance(array, np.ndarray)}
+        inputs = [*inputs_of(self.graph, given, shape)]
+        if not inputs:
+            raise ValueError("import_onnx: the file has no input, so it is no model")
+        for name, example, size in inputs:
+            source = INPUT if len(inputs) == 1 else f"{INPUT}/{node_name(name)}"
+            self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
+            self.fixed = size
+
+    def model(self) -> _Model:
+        """The layers, or an error that names all operators that are not supported."""
+        for node in self.nodes:
+            self.read(node)
+        if self.unknown or self.failures:
+            unknown = f"unsupported operators {sorted(set(self.unknown))}" if self.unknown else ""
+            hint = (
+                f"the file has a batch of {self.fixed} in its shapes, write it with an open one" if self.fixed else ""
+            )
+            raise ValueError("import_onnx: " + "; ".join(filter(None, [unknown, *self.failures, hint])))
+        return _Model(self.builder, [self.output(name) for name in self.outputs])
+
+    def read(self, node: Any) -> None:
+        """One operator: computed, written as layers, or a failure."""
+        inputs = [self.operands[name] if name else None for name in node.input if not name or name in self.operands]
+        whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
+        values = [x for x in inputs if isinstance(x, Value)]
+        if node.op_type not in CONVERTERS and node.op_type not in ("Shape", "Size") and (values or not whole):
+            self.unknown.append(node.op_type)
+            whole = False
+        results: Any = [None] * len(node.output)
+        if whole:
+            try:
+                results = self.results(node, inputs, values)
+            except (Unsupported, NotImplementedError) as error:
+                self.failures.append(f"{node.op_type} {node.name!r} has {error}, which is not supported")
+        for name, result in zip(node.output, results, strict=False):
+            if name:
+                self.operands[name] = result
+
+    def results(self, node: Any, inputs: list[Operand | None], values: list[Value]) -> list[Operand | None]:
+        """The outputs of an operator."""
+        if not values:
+            known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
+            return list(evaluated(node, known, self.opsets))
+        attributes = attributes_of(node)
+        if node.op_type in ("Shape", "Size"):
+            found = np.array(values[0].file_shape, np.int64)
+            part = found[attributes.get("start", 0) : attributes.get("end", len(found))]
+            return [part if node.op_type == "Shape" else np.array(found.prod())]
+        self.builder.name = node.name or node.op_type
+        used = [bool(name) and self.uses[name] > 0 for name in node.output]
+        alone = [self.uses[name] == 1 for name in node.input]
+        operator = Operator(self.builder, node.op_type, inputs, attributes, self.opset, used, alone, self.fixed)
+        try:
+            made = CONVERTERS[node.op_type](operator)
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise Unsupported(f"arguments that no layer takes, {error}") from error
+        return made if isinstance(made, list) else [made]
+
+    def output(self, name: str) -> str:
+        """The node of an output, with the axes of the file."""
+        x = self.operands[name]
+        self.builder.name = name
+        try:
+            found = self.finished(x)
+        except Unsupported as error:
+            raise ValueError(f"import_onnx: output {name!r}: {error}") from error
+        # A dict of several outputs has the names of its nodes, and an input is no node.
+        if found in self.builder.sources or len(self.outputs) > 1:
+            self.builder.reserved -= {node_name(name)}
+            return self.builder.add(fn.identity, [found])
+        return found
+
+    def finished(self, x: Operand | None) -> str:
+        """The node of a value, or of a constant that is the same for each example."""
+        if isinstance(x, np.ndarray) and x.shape[:1] == (self.builder.batch,):
+            return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
+        if not isinstance(x, Value):
+            raise Unsupported("a constant, which has no batch")
+        return self.builder.in_file_order(x)
+
+
+def _graph(model: _Model) -> tuple[Layer, Params]:
+    """The nodes as a layer."""
+    nodes: dict[str, tuple[Layer, tuple[str, ...]]] = {name: (n.layer, n.inputs) for name, n in model.nodes.items()}
+    output = model.outputs[0]
+    if len(model.outputs) > 1:
+        output = "outputs"
+        while output in nodes:
+            output += "_"
+        nodes[output] = (fn.identity, tuple(model.outputs))
+    nodes = _used(nodes, output)
+    params = {name: model.nodes[name].params for name in nodes if name in model.nodes and model.nodes[name].params}
+    return combinators.graph(nodes, output), params
+
+
+def _used(nodes: dict[str, tuple[Layer, tuple[str, ...]]], output: str) -> dict[str, tuple[Layer, tuple[str, ...]]]:
+    """The nodes that the output depends on."""
+    wanted = {output}
+    for name in reversed(nodes):
+        if name in wanted:
+            wanted |= set(nodes[name][1])
+    return {name: node for name, node in nodes.items() if name in wanted}

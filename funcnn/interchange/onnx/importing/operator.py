@@ -1,0 +1,84 @@
+"""One operator of the file while it is read: its inputs, known or not, its attributes, and the graph it is added to.
+
+A converter is a function of an ``Operator`` that returns the operands of its outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from funcnn.aliases import Array, Params
+from funcnn.interchange.onnx.importing.builder import Builder
+from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
+from funcnn.protocol import Layer
+
+__all__ = ["Converter", "Operator"]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A node of the file.
+
+    Args:
+        builder: the graph of layers.
+        kind: the operator.
+        inputs: its operands; None for one that is left out.
+        attributes: by name.
+        opset: the version of the operators.
+        used: for each output whether anything uses it.
+        alone: for each input whether nothing else uses it.
+        fixed: the batch size that the file has in its shapes, or 0 if it is open there.
+    """
+
+    builder: Builder
+    kind: str
+    inputs: Sequence[Operand | None]
+    attributes: Mapping[str, Any]
+    opset: int
+    used: Sequence[bool]
+    alone: Sequence[bool]
+    fixed: int
+
+    def operand(self, number: int) -> Operand | None:
+        """An input, or None."""
+        return self.inputs[number] if number < len(self.inputs) else None
+
+    def value(self, number: int = 0) -> Value:
+        """An input that depends on that of the model."""
+        found = self.operand(number)
+        if not isinstance(found, Value):
+            raise Unsupported(f"a constant as input {number}")
+        return found
+
+    def constant(self, number: int, default: Any = None) -> Array:
+        """An input that is known."""
+        found = self.operand(number)
+        if isinstance(found, Value):
+            raise Unsupported(f"an input {number} that is no constant")
+        if found is None and default is None:
+            raise Unsupported(f"no input {number}")
+        return np.asarray(default if found is None else found)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute."""
+        return self.attributes.get(name, default)
+
+    def ints(self, name: str, number: int, default: Sequence[int] | None = None) -> list[int] | None:
+        """Whole numbers that are an attribute in old versions of an operator, and an input in new ones."""
+        if name in self.attributes:
+            return [int(n) for n in self.attributes[name]]
+        if self.operand(number) is None:
+            return None if default is None else [*default]
+        return [int(n) for n in self.constant(number).ravel()]
+
+    def elementwise(self, layer: Layer, params: Params | None = None) -> Value:
+        """A layer of single elements on the first input."""
+        return self.builder.elementwise(layer, self.value(), params)
+
+
+Converter: TypeAlias = Callable[[Operator], Operand | list[Operand | None]]
+"""``converter(operator) -> output``, or a list of several; None for one that nothing uses."""

@@ -1,0 +1,74 @@
+"""Formulas and operators between arrays against values computed by hand."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import funcnn as fn
+
+A, B = np.array([[1.0, -2.0], [4.0, 0.5]]), np.array([[2.0], [-1.0]])
+VALUES = {
+    "add": A + B, "subtract": A - B, "multiply": A * B, "divide": A / B,
+    "maximum": [[2.0, 2.0], [4.0, 0.5]], "minimum": [[1.0, -2.0], [-1.0, -1.0]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", VALUES)
+def test_arithmetic_broadcasts(operation: Any) -> None:
+    y, vjp_fn = fn.arithmetic(operation, "a", "b").apply({}, {"b": B, "a": A})
+    np.testing.assert_array_equal(y, VALUES[operation])
+    grads = vjp_fn(np.ones_like(y))[1]
+    assert {name: leaf.shape for name, leaf in grads.items()} == {"a": (2, 2), "b": (2, 1)}
+
+
+def test_power_and_matmul_of_two_arrays() -> None:
+    y, vjp_fn = fn.arithmetic("power").apply({}, {"a": np.array([[2.0, 0.0]]), "b": np.array([[3.0, 2.0]])})
+    assert y.tolist() == [[8.0, 0.0]]
+    grads = vjp_fn(np.ones_like(y))[1]
+    assert grads["a"].tolist() == [[12.0, 0.0]]
+    np.testing.assert_allclose(grads["b"], [[8 * math.log(2), 0.0]])
+    a, b = np.arange(12.0).reshape(1, 2, 3, 2), np.arange(4.0).reshape(1, 1, 2, 2)
+    np.testing.assert_array_equal(fn.arithmetic("matmul").apply({}, {"a": a, "b": b})[0], a @ b)
+
+
+def test_a_choice_sends_the_gradient_where_it_came_from() -> None:
+    x = {"m": np.array([[1, 0]]), "x": np.array([[5.0, np.inf]]), "y": np.array([[-1.0]])}
+    y, vjp_fn = fn.where("m", "x", "y").apply({}, x)
+    assert y.tolist() == [[5.0, -1.0]]
+    grads = vjp_fn(np.array([[2.0, 3.0]]))[1]
+    assert grads["m"] is None
+    assert (grads["x"].tolist(), grads["y"].tolist()) == ([[2.0, 0.0]], [[3.0]])
+
+
+def test_formulas_at_special_numbers() -> None:
+    x = np.array([[-np.inf, -1.0, 0.0, np.inf]])
+    assert fn.affine(2.0, -1.0).apply({}, x)[0].tolist() == [[-np.inf, -3.0, -1.0, np.inf]]
+    np.testing.assert_allclose(fn.unary("erf").apply({}, x)[0], [[-1.0, -math.erf(1), 0.0, 1.0]], rtol=1e-14)
+    assert fn.unary("abs").apply({}, x)[0].tolist() == [[np.inf, 1.0, 0.0, np.inf]]
+    logs, roots = fn.unary("log").apply({}, x)[0], fn.power(0.5).apply({}, x)[0]
+    assert np.isnan(logs[0, :2]).all()
+    assert logs[0, 2:].tolist() == [-np.inf, np.inf]
+    assert roots[0, 2:].tolist() == [0.0, np.inf]
+    assert fn.power(-1.0).apply({}, x)[0][0, 1:].tolist() == [-1.0, np.inf, 0.0]
+    assert fn.unary("erf").apply({}, x.astype(np.float32))[0].dtype == np.float32
+
+
+def test_reductions_keep_axes_or_not() -> None:
+    x = np.arange(12.0).reshape(1, 3, 4)
+    assert fn.reduce("sum", (1, 2)).apply({}, x)[0].tolist() == [66.0]
+    assert fn.reduce("max", 1, keepdims=True).apply({}, x)[0].tolist() == [[[8.0, 9.0, 10.0, 11.0]]]
+    y, vjp_fn = fn.reduce("min", -1).apply({}, np.array([[2.0, 1.0, 1.0]]))
+    assert (y.tolist(), vjp_fn(y)[1].tolist()) == ([1.0], [[0.0, 1.0, 0.0]])
+
+
+def test_a_parameter_is_the_same_for_each_example() -> None:
+    layer = fn.parameter(2, w_init=fn.initializers.ones)
+    x = {"tokens": np.zeros((3, 4), int), "x": np.zeros((3, 1))}
+    params = {"w": np.array([1.0, 2.0])}
+    y, vjp_fn = layer.apply(params, x)
+    assert y.tolist() == [[1.0, 2.0]] * 3
+    grads, dx = vjp_fn(np.ones_like(y))
+    assert (grads["w"].tolist(), dx["tokens"], dx["x"].tolist()) == ([3.0, 3.0], None, [[0.0]] * 3)
+    assert layer.init((7,), 0)["w"].tolist() == [1.0, 1.0]

@@ -1,0 +1,91 @@
+"""Random inputs and parameters for models, and what onnxruntime makes of a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import funcnn as fn
+
+LIMIT = 1e-5
+
+
+def inputs(shape: Any, batch: int, random: np.random.Generator) -> Any:
+    """A batch: normal floats, masks with gaps, and integers that are 0 or 1."""
+    if isinstance(shape, dict):
+        return {name: inputs(leaf, batch, random) for name, leaf in shape.items()}
+    dtype = getattr(shape, "dtype", np.dtype(np.float32))
+    if dtype.kind == "b":
+        return random.random((batch, *shape)) < 0.7
+    if dtype.kind in "iu":
+        return random.integers(0, 2, (batch, *shape)).astype(dtype)
+    return random.standard_normal((batch, *shape)).astype(dtype)
+
+
+def parameters(model: fn.Layer, shape: Any, random: np.random.Generator) -> Any:
+    """Initial parameters that are moved a little, with norms that have been measured."""
+
+    def moved(path: str, leaf: Any) -> Any:
+        last = path.split("/")[-1]
+        if last in ("mean", "var"):
+            return random.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)
+        return leaf + (0.1 * random.standard_normal(leaf.shape)).astype(leaf.dtype) if leaf.dtype.kind == "f" else leaf
+
+    return fn.tree.map_with_path(moved, model.init(shape, 0))
+
+
+def by_name(tree: Any, name: str) -> dict[str, Any]:
+    """The leaves of a tree by their names in a file."""
+    if not isinstance(tree, dict):
+        return {name: tree}
+    return {path: leaf for key, value in tree.items() for path, leaf in by_name(value, f"{name}/{key}").items()}
+
+
+def run(path: Path, feeds: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of a file in onnxruntime by name."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken = {one.name for one in session.get_inputs()}
+    names = [one.name for one in session.get_outputs()]
+    found = session.run(None, {name: array for name, array in feeds.items() if name in taken})
+    return dict(zip(names, found, strict=True))
+
+
+def check_export(path: Path, model: fn.Layer, params: Any, shape: Any, x: Any, **options: Any) -> Any:
+    """Export a model, check the file, and compare it with the model on a batch; what the file holds."""
+    fn.export_onnx(path, model, params, shape, **options)
+    onnx.checker.check_model(str(path), full_check=True)
+    wanted, found = by_name(model.apply(params, x)[0], "output"), run(path, by_name(x, "input"))
+    assert found.keys() == wanted.keys()
+    for name, y in wanted.items():
+        close(found[name], y)
+    return onnx.load(path)
+
+
+def close(found: Any, wanted: Any) -> None:
+    """The same shape, dtype and elements, to 1e-5."""
+    assert found.shape == wanted.shape
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=LIMIT, atol=LIMIT)
+
+
+def check_gradients(model: fn.Layer, params: Any, x: Any) -> None:
+    """Check the gradients of an imported model, of its input and of all parameters but the frozen ones."""
+    fixed = {
+        name: fn.tree.cast(params[name], np.float64) for name, child in model.children.items() if child.kind == "frozen"
+    }
+
+    def apply(own: Any, x: Any, rng: Any = None) -> Any:
+        y, vjp_fn = model.apply(own | fixed, x)
+
+        def pull(dy: Any) -> Any:
+            grads, dx = vjp_fn(dy)
+            assert all(leaf is None for name in fixed for leaf in grads[name].values())
+            return {name: grads[name] for name in own}, dx
+
+        return y, pull
+
+    fn.testing.check_vjp(apply, {name: own for name, own in params.items() if name not in fixed}, x)

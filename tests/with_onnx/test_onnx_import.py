@@ -1,0 +1,420 @@
+"""Files of ONNX that PyTorch, scikit-learn and others wrote, as models here: the same outputs, and right gradients."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import funcnn as fn
+from tests.with_onnx.onnx_helpers import LIMIT, check_gradients, run
+from tests.with_onnx.onnx_networks import Attention, Mobile, Recurrent, Transformer, TwoHeads, UNet, exported, residual
+
+IMAGES = lambda channels, size: torch.randn(2, channels, size, size)  # noqa: E731
+NETWORKS: dict[str, Any] = {
+    "residual": (residual, lambda: IMAGES(3, 32)),
+    "mobile": (Mobile, lambda: IMAGES(3, 16)),
+    "unet": (UNet, lambda: IMAGES(1, 16)),
+    "transformer": (Transformer, lambda: torch.randint(0, 11, (2, 6))),
+    "LSTM": (lambda: Recurrent("LSTM"), lambda: torch.randn(2, 7, 3)),
+    "GRU": (lambda: Recurrent("GRU"), lambda: torch.randn(2, 7, 3)),
+    "RNN": (lambda: Recurrent("RNN"), lambda: torch.randn(2, 7, 3)),
+}
+
+
+def made(name: str) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    network, x = NETWORKS[name]
+    model, example = network(), x()
+    model.train()
+    if example.dtype == torch.float32:
+        with torch.no_grad():
+            model(torch.cat([example] * 2))  # running statistics that are not those of the start
+    return model.eval(), example
+
+
+def agrees(model: fn.Layer, params: Any, network: Any, x: Any) -> None:
+    with torch.no_grad():
+        wanted = network(x).numpy()
+    y = model.apply(params, x.numpy())[0]
+    assert (y.shape, y.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_allclose(y, wanted, rtol=LIMIT, atol=LIMIT)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_pytorch(tmp_path: Path, name: str) -> None:
+    network, x = made(name)
+    exported(tmp_path / "model.onnx", network, (x,))
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    for batch in (1, 3):
+        agrees(model, params, network, torch.cat([x] * 2)[:batch])
+    check_gradients(model, params, x.numpy())
+    fn.save_model(tmp_path / "model.npz", model, params)
+    again, own = fn.load_model(tmp_path / "model.npz")
+    agrees(again, own, network, x)
+
+
+@pytest.mark.parametrize("name", ["residual", "transformer"])
+def test_networks_of_pytorch_by_its_new_exporter_with_weights_beside_the_file(tmp_path: Path, name: str) -> None:
+    network, x = made(name)
+    exported(tmp_path / "model.onnx", network, (x,), dynamo=True)
+    assert (tmp_path / "model.onnx.data").exists()
+    agrees(*fn.import_onnx(tmp_path / "model.onnx"), network, torch.cat([x, x])[:3])
+
+
+@pytest.mark.parametrize("name", ["residual", "mobile", "unet"])
+def test_files_with_a_fixed_batch_take_any(tmp_path: Path, name: str) -> None:
+    network, x = made(name)
+    for batch in (1, 2):
+        exported(tmp_path / "model.onnx", network, (x[:batch],), fixed=True)
+        agrees(*fn.import_onnx(tmp_path / "model.onnx"), network, torch.cat([x, x])[:3])
+
+
+def test_a_fixed_batch_that_is_joined_with_another_axis_must_tell_it(tmp_path: Path) -> None:
+    network, x = made("transformer")
+    exported(tmp_path / "model.onnx", network, (x,), fixed=True)
+    agrees(*fn.import_onnx(tmp_path / "model.onnx"), network, torch.cat([x, x])[:3])
+    exported(tmp_path / "model.onnx", network, (x[:1],), fixed=True)
+    with pytest.raises(ValueError, match="the file has a batch of 1 in its shapes, write it with an open one"):
+        fn.import_onnx(tmp_path / "model.onnx")
+
+
+def test_the_gradients_are_those_of_pytorch_and_the_layers_are_ordinary_ones(tmp_path: Path) -> None:
+    network, x = made("mobile")
+    exported(tmp_path / "model.onnx", network, (x,))
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    x.requires_grad_()
+    network(x).square().sum().backward()
+    y, vjp_fn = model.apply(params, x.detach().numpy())
+    grads, dx = vjp_fn(2 * y)
+    np.testing.assert_allclose(dx, x.grad, rtol=1e-4, atol=1e-5)
+    head = next(name for name, layer in model.children.items() if layer.kind == "dense")
+    np.testing.assert_allclose(grads[head]["w"], network.head[1].weight.grad.T, rtol=1e-4, atol=1e-5)
+    kinds = {layer.kind for layer in model.children.values()}
+    assert {"conv2d", "depthwise_conv2d", "relu6", "hard_swish", "dense"} <= kinds
+    report = str(fn.summary(model, params, x.shape[1:]))
+    assert "1,237 learned parameters" in report
+    fn.export_onnx(tmp_path / "again.onnx", model, params, x.shape[1:])
+    found = run(tmp_path / "again.onnx", {"input": x.detach().numpy()})["output"]
+    np.testing.assert_allclose(found, y, rtol=LIMIT, atol=LIMIT)
+
+
+def test_fine_tuning_moves_the_weights_and_leaves_the_numbers(tmp_path: Path) -> None:
+    network, x = made("transformer")
+    exported(tmp_path / "model.onnx", network, (x,))
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    value_and_grad = fn.value_and_grad(model, fn.softmax_cross_entropy)
+    before, grads = value_and_grad(params, x.numpy(), x.numpy())
+    optimizer = fn.adam(1e-2)
+    tuned, state = params, optimizer.init(params)
+    for _ in range(5):
+        _, grads = value_and_grad(tuned, x.numpy(), x.numpy())
+        tuned, state = optimizer.step(grads, state, tuned)
+    assert value_and_grad(tuned, x.numpy(), x.numpy())[0] < before / 2
+    learned = {
+        path: leaf for path, leaf in fn.tree.flatten(params).items() if leaf.size > 1 and np.isfinite(leaf).all()
+    }
+    changed = {
+        path for path, leaf in fn.tree.flatten(tuned).items() if not np.array_equal(leaf, fn.tree.flatten(params)[path])
+    }
+    assert changed == set(learned)
+
+
+def test_a_mask_that_comes_in(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, x, mask = Attention(), torch.randn(3, 5, 8), torch.rand(3, 5) < 0.7
+    mask[:, 0] = True
+    exported(tmp_path / "model.onnx", network, (x, mask), names=("x", "mask"))
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    tree = {"x": x.numpy(), "mask": mask.numpy()}
+    np.testing.assert_allclose(model.apply(params, tree)[0], network(x, mask).detach(), rtol=LIMIT, atol=LIMIT)
+    check_gradients(model, params, tree)
+
+
+def test_several_inputs_and_outputs_have_their_names(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, image, table = TwoHeads(), torch.randn(2, 3), torch.randn(2, 2)
+    exported(tmp_path / "model.onnx", network, (image, table), names=("image", "table"), outputs=("scores", "log/p"))
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    tree = {"image": image.numpy(), "table": table.numpy()}
+    y = model.apply(params, tree)[0]
+    wanted = network(image, table)
+    assert y.keys() == {"scores", "log.p"}
+    for leaf, other in zip((y["scores"], y["log.p"]), wanted, strict=True):
+        np.testing.assert_allclose(leaf, other.detach(), rtol=LIMIT, atol=LIMIT)
+    check_gradients(model, params, tree)
+    fn.testing.check_layer(model, shape={"image": (3,), "table": (2,)})
+
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((60, 4)).astype(np.float32)
+CLASSES, TWO, SEVERAL = RANDOM.integers(0, 3, 60), RANDOM.integers(0, 2, 60), RANDOM.integers(0, 2, (60, 3))
+CLASSIFIERS = [
+    ("relu", CLASSES, {}), ("tanh", TWO, {"zipmap": False}), ("logistic", np.array(["a", "b", "c"])[CLASSES], {}),
+    ("identity", SEVERAL, {"zipmap": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("activation", "labels", "options"), CLASSIFIERS)
+def test_classifiers_of_scikit_learn(tmp_path: Path, activation: Any, labels: Any, options: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = MLPClassifier((8, 5), activation=activation, max_iter=5, random_state=0).fit(X, labels)
+        file = to_onnx(estimator, X[:1], options={id(estimator): options} if options else None)
+    (tmp_path / "model.onnx").write_bytes(file.SerializeToString())
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    np.testing.assert_allclose(model.apply(params, X)[0], estimator.predict_proba(X), rtol=LIMIT, atol=LIMIT)
+    assert [layer.kind for layer in model.children.values()].count("dense") == 3
+    check_gradients(model, params, X[:3])
+
+
+def test_regressors_of_scikit_learn(tmp_path: Path) -> None:
+    target = RANDOM.standard_normal(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, target)
+        file = to_onnx(estimator, X[:1])
+    (tmp_path / "model.onnx").write_bytes(file.SerializeToString())
+    model, params = fn.import_onnx(tmp_path / "model.onnx")
+    wanted = estimator.predict(X)[:, None]
+    np.testing.assert_allclose(model.apply(params, X)[0], wanted, rtol=LIMIT, atol=LIMIT)
+    check_gradients(model, params, X[:3])
+
+
+def written(
+    path: Path, nodes: list[Any], constants: dict[str, Any], shape: Any, out: Any = ("batch", None), dtype: int = 1
+) -> Path:
+    """A file of a few operators from x to y."""
+    own = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    x, y = helper.make_tensor_value_info("x", dtype, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, out)
+    graph = helper.make_graph(nodes, "test", [x], [y], own)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path
+
+
+NODE, INTS, FLOATS = helper.make_node, np.int64, np.float32
+CASES: dict[str, Any] = {
+    "folded shape arithmetic": (
+        [
+            NODE("Shape", ["x"], ["s"]),
+            NODE("Gather", ["s", "zero"], ["b"]),
+            NODE("Concat", ["b", "rest"], ["t"], axis=0),
+            NODE("Reshape", ["x", "t"], ["y"]),
+        ],
+        {"zero": np.array([0]), "rest": np.array([-1])},
+        ("batch", 2, 3),
+    ),
+    "the batch inside of an axis": (
+        [
+            NODE("Transpose", ["x"], ["a"], perm=[1, 0, 2]),
+            NODE("Reshape", ["a", "flat"], ["b"]),
+            NODE("MatMul", ["b", "w"], ["c"]),
+            NODE("Reshape", ["c", "apart"], ["d"]),
+            NODE("ReduceSum", ["d", "first"], ["y"], keepdims=0),
+        ],
+        {
+            "flat": np.array([-1, 3]),
+            "apart": np.array([2, -1, 4]),
+            "first": np.array([0]),
+            "w": RANDOM.standard_normal((3, 4)).astype(FLOATS),
+        },
+        ("batch", 2, 3),
+    ),
+    "a constant beside": (
+        [NODE("Sub", ["w", "x"], ["y"])],
+        {"w": RANDOM.standard_normal((2, 1)).astype(FLOATS)},
+        ("batch", 2, 3),
+    ),
+    "a value with itself": (
+        [NODE("Mul", ["x", "x"], ["a"]), NODE("Concat", ["a", "a"], ["y"], axis=-1)],
+        {},
+        ("batch", 3),
+    ),
+    "a norm by hand": (
+        [
+            NODE("ReduceMean", ["x", "last"], ["m"]),
+            NODE("Sub", ["x", "m"], ["c"]),
+            NODE("Pow", ["c", "two"], ["q"]),
+            NODE("ReduceMean", ["q", "last"], ["v"]),
+            NODE("Add", ["v", "eps"], ["e"]),
+            NODE("Sqrt", ["e"], ["r"]),
+            NODE("Div", ["c", "r"], ["y"]),
+        ],
+        {"last": np.array([-1]), "two": np.array(2, FLOATS), "eps": np.array(1e-5, FLOATS)},
+        ("batch", 4),
+    ),
+    "gelu by hand": (
+        [
+            NODE("Div", ["x", "root"], ["a"]),
+            NODE("Erf", ["a"], ["b"]),
+            NODE("Add", ["b", "one"], ["c"]),
+            NODE("Mul", ["x", "c"], ["d"]),
+            NODE("Mul", ["d", "half"], ["y"]),
+        ],
+        {"root": np.array(2**0.5, FLOATS), "one": np.array(1, FLOATS), "half": np.array(0.5, FLOATS)},
+        ("batch", 4),
+    ),
+    "pixels that move": (
+        [NODE("SpaceToDepth", ["x"], ["a"], blocksize=2), NODE("DepthToSpace", ["a"], ["y"], blocksize=2, mode="CRD")],
+        {},
+        ("batch", 4, 4, 6),
+    ),
+    "padding that is uneven": (
+        [
+            NODE("MaxPool", ["x"], ["a"], kernel_shape=[2, 3], auto_pad="SAME_LOWER"),
+            NODE(
+                "AveragePool", ["a"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 1, 2], count_include_pad=1
+            ),
+        ],
+        {},
+        ("batch", 2, 5, 6),
+    ),
+    "slices, splits and steps": (
+        [
+            NODE("Slice", ["x", "start", "end", "axis", "step"], ["a"]),
+            NODE("Split", ["a", "sizes"], ["b", "c"], axis=2),
+            NODE("Concat", ["c", "b"], ["y"], axis=2),
+        ],
+        {
+            "start": np.array([-1]),
+            "end": np.array([-100]),
+            "axis": np.array([1]),
+            "step": np.array([-2]),
+            "sizes": np.array([1, 3]),
+        },
+        ("batch", 5, 4),
+    ),
+    "elements in any order": (
+        [NODE("Gather", ["x", "order"], ["y"], axis=1)],
+        {"order": np.array([[2, 0], [2, 1]])},
+        ("batch", 3),
+    ),
+    "a choice by a known mask": (
+        [NODE("Where", ["mask", "x", "low"], ["a"]), NODE("Softmax", ["a"], ["y"], axis=-1)],
+        {"mask": np.tri(3, dtype=bool), "low": np.array(-np.inf, FLOATS)},
+        ("batch", 3, 3),
+    ),
+    "slopes of channels": (
+        [NODE("PRelu", ["x", "slope"], ["y"])],
+        {"slope": np.array([[[0.1]], [[0.5]]], FLOATS)},
+        ("batch", 2, 3, 3),
+    ),
+    "bounds of one side": (
+        [NODE("Clip", ["x", "", "high"], ["a"]), NODE("Max", ["a", "low"], ["y"])],
+        {"high": np.array(0.5, FLOATS), "low": np.array(-0.25, FLOATS)},
+        ("batch", 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operators_against_onnxruntime(tmp_path: Path, name: str) -> None:
+    nodes, constants, shape = CASES[name]
+    x = np.random.default_rng(1).standard_normal((3, *shape[1:])).astype(np.float32)
+    path = written(
+        tmp_path / "model.onnx", nodes, constants, shape, ("batch", *[None] * 9)[: len(_out(nodes, constants, x))]
+    )
+    model, params = fn.import_onnx(path)
+    wanted = run(path, {"x": x})["y"]
+    y = model.apply(params, x)[0]
+    assert y.shape == wanted.shape
+    np.testing.assert_allclose(y, wanted, rtol=LIMIT, atol=LIMIT)
+    check_gradients(model, params, x)
+
+
+def _out(nodes: list[Any], constants: dict[str, Any], x: Any) -> tuple[int, ...]:
+    """The shape of y, by the reference implementation."""
+    from onnx.reference import ReferenceEvaluator
+
+    infos = [helper.make_tensor_value_info("x", 1, x.shape)]
+    own = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "test", infos, [helper.make_empty_tensor_value_info("y")], own)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return ReferenceEvaluator(model).run(None, {"x": x})[0].shape  # type: ignore[no-any-return]
+
+
+def test_all_operators_that_are_not_supported_are_named(tmp_path: Path) -> None:
+    nodes = [
+        NODE("Det", ["x"], ["a"]), NODE("Relu", ["a"], ["b"]), NODE("Hardmax", ["b"], ["c"]),
+        NODE("NonZero", ["x"], ["z"]), NODE("CumSum", ["c", "axis"], ["y"]),
+    ]  # fmt: skip
+    path = written(tmp_path / "model.onnx", nodes, {"axis": np.array(0)}, ("batch", 3, 3))
+    with pytest.raises(ValueError, match=r"import_onnx: unsupported operators \['CumSum', 'Det', 'Hardmax'\]$"):
+        fn.import_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "shape", "words"),
+    [
+        (
+            [NODE("ReduceMean", ["x", "axes"], ["y"])],
+            {"axes": np.array([0])},
+            ("batch", 3),
+            "ReduceMean 'r' has a reduction over the batch",
+        ),
+        ([NODE("Softmax", ["x"], ["y"], axis=0)], {}, ("batch", 3), "Softmax 'r' has a softmax over the batch"),
+        (
+            [NODE("Transpose", ["x"], ["y"])],
+            {},
+            ("batch", 3),
+            "output 'y': a value of shape .* whose first axis is not the batch",
+        ),
+        (
+            [NODE("Resize", ["x", "", "s"], ["y"], mode="nearest")],
+            {"s": np.array([1, 1, 1.5], FLOATS)},
+            ("batch", 2, 4),
+            "nearest pixels",
+        ),
+        (
+            [NODE("Relu", ["x"], ["y"])],
+            {},
+            ("batch", "time"),
+            r"input 'x' has the shape \['batch', 'time'\].*pass shape=",
+        ),
+        ([NODE("Relu", ["x"], ["y"])], {}, (), "input 'x' is no array with a batch"),
+    ],
+)
+def test_what_layers_cannot_do_is_said(tmp_path: Path, nodes: Any, constants: Any, shape: Any, words: str) -> None:
+    nodes[0].name = "r"
+    with pytest.raises(ValueError, match=words):
+        fn.import_onnx(written(tmp_path / "model.onnx", nodes, constants, shape, shape))
+
+
+def test_open_sizes_are_given(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.onnx", [NODE("Flatten", ["x"], ["y"])], {}, ("batch", "time", 3))
+    model, params = fn.import_onnx(path, shape=(2, 3))
+    assert model.apply(params, np.ones((4, 2, 3), np.float32))[0].shape == (4, 6)
+    with pytest.raises(ValueError, match=r"pass shape=, that of one example, got \(2, 4\)"):
+        fn.import_onnx(path, shape=(2, 4))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 50, b"PK\x03\x04 not a model", b'{"format": "funcnn model"}'])
+def test_foreign_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is damaged, or no model of ONNX"):
+        fn.import_onnx(path)
+
+
+def test_every_truncation_is_an_error_of_the_file(tmp_path: Path) -> None:
+    model = fn.serial(fn.dense(3), fn.relu, fn.dense(2))
+    path = tmp_path / "model.onnx"
+    fn.export_onnx(path, model, model.init((4,), 0), (4,))
+    whole = path.read_bytes()
+    for end in range(0, len(whole), 7):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=r"import_onnx|is damaged, or no model of ONNX"):
+            fn.import_onnx(path)
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        fn.import_onnx(tmp_path / "none.onnx")
+    with pytest.raises(TypeError, match="import_onnx"):
+        fn.import_onnx(3)  # type: ignore[arg-type]
