@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from funcnn.aliases import Array, Shape
-from funcnn.interchange.onnx.package import onnx_package
+from funcnn.interchange.extras import package
 from funcnn.tree import below
 
 __all__ = ["BATCH", "Graph", "Tensor"]
@@ -45,7 +45,7 @@ class Graph:
     """
 
     def __init__(self, opset: int) -> None:
-        self.onnx = onnx_package("export_onnx")
+        self.onnx = package("onnx", "onnx", "export_onnx")
         self.opset = opset
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}

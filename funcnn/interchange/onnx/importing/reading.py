@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Array, Tree
+from funcnn.interchange.extras import package
 from funcnn.interchange.files import opened
 from funcnn.interchange.onnx.importing.values import Unsupported
-from funcnn.interchange.onnx.package import onnx_package
 from funcnn.shapes import spec
 from funcnn.signals import reraise_if_of_a_handler
 
@@ -27,7 +27,7 @@ DTYPES = (np.float32, np.float64, np.int64, np.int32, np.bool_)
 
 def read(path: Path) -> Any:
     """The model in a file, with tensors that stand in files beside it."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     with opened(path) as file:
         content = file.read()
     try:
@@ -45,7 +45,7 @@ def read(path: Path) -> Any:
 
 def initializers(graph: Any) -> dict[str, Array]:
     """The constants that a graph brings."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     if graph.sparse_initializer:
         raise Unsupported("sparse constants")
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -53,7 +53,7 @@ def initializers(graph: Any) -> dict[str, Array]:
 
 def attributes_of(node: Any) -> dict[str, Any]:
     """The attributes of a node; text as str."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     return {name: _text(value) for name, value in found.items()}
 
@@ -66,7 +66,7 @@ def _text(value: Any) -> Any:
 
 def inputs_of(graph: Any, constants: dict[str, Array], shape: Tree) -> Iterator[tuple[str, tuple[int, ...], int]]:
     """The name, the shape of one example and the batch size of each input; 0 where the batch is open."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     inputs = [value for value in graph.input if value.name not in constants]
     for value in inputs:
         tensor = value.type.tensor_type
@@ -91,7 +91,7 @@ def inputs_of(graph: Any, constants: dict[str, Array], shape: Tree) -> Iterator[
 
 def outputs_of(graph: Any) -> list[str]:
     """The outputs that a model here has: those of floats, if there are any."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     found = [
         value.name
@@ -113,7 +113,7 @@ def needed(graph: Any, outputs: Sequence[str]) -> list[Any]:
 
 def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:
     """The outputs of a node whose inputs are all known."""
-    onnx = onnx_package("import_onnx")
+    onnx = package("onnx", "onnx", "import_onnx")
     names = [name for name in dict.fromkeys(node.input) if name]
     described = [
         onnx.helper.make_tensor_value_info(
