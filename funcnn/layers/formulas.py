@@ -14,7 +14,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty_like
-from funcnn.kernels.normal import distribution
+from funcnn.kernels.normal import distribution_and_density
 from funcnn.layers.activation.row import row
 from funcnn.protocol import Layer, layer
 from funcnn.wording import shown
@@ -136,11 +136,13 @@ def _quiet(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 def _erf(x: Array) -> Array:
     """2 Φ(√2 x) - 1, which is odd in x."""
-    size = np.clip(np.abs(x), 0, ERF_END)
-    y = distribution(size * x.dtype.type(math.sqrt(2)))
+    size = np.clip(np.abs(x), 0, ERF_END) * x.dtype.type(math.sqrt(2))
+    y, density, scratch = np.empty_like(size), np.empty_like(size), np.empty_like(size)
+    distribution_and_density(size, y, density, scratch)
     y *= 2
     y -= 1
-    return np.copysign(y, x, out=y)
+    found: Array = np.copysign(y, x, out=y)
+    return found
 
 
 def _erf_slope(x: Array) -> Array:

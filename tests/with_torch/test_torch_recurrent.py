@@ -143,6 +143,32 @@ def reset_before(bias: bool) -> Case:
     return Case(fn.gru(3, reset_after=False, bias=bias), normal(1, BATCH, STEPS, INPUTS), theirs)
 
 
+def scan(masked: bool, sequences: bool) -> Case:
+    """A cell of two dense layers of what comes in and of the state, over the steps that are there."""
+    import torch
+
+    cell = fn.branch(
+        x=fn.serial(fn.merge("concat"), fn.dense(2)),
+        state=fn.serial(fn.merge("concat"), fn.dense(3, activation="tanh")),
+    )
+    x: Any = normal(1, BATCH, STEPS, INPUTS)
+    lengths = np.array([5, 2, 3]) if masked else np.full(3, 5)
+
+    def theirs(p: Any, tree: Any) -> Any:
+        value, state, ys = tree["x"], tree["state"], []
+        for t in range(STEPS):
+            there = torch.from_numpy(lengths > t)[:, None]
+            both = torch.cat([state, value[:, t]], 1)
+            y, new = (both @ p[name]["dense_0"]["w"] + p[name]["dense_0"]["b"] for name in ("x", "state"))
+            ys.append(torch.where(there, y, 0))
+            state = torch.where(there, torch.tanh(new), state)
+        out = torch.stack(ys, 1) if sequences else torch.stack(ys, 1)[torch.arange(3), torch.from_numpy(lengths) - 1]
+        return {**tree, "x": out, "state": state}
+
+    given = {"x": x, "lengths": lengths, "state": normal(2, BATCH, 3)}
+    return Case(fn.scan(cell, return_sequences=sequences), given, theirs)
+
+
 def embedding(count: int, units: int, shape: tuple[int, ...]) -> Case:
     import torch.nn.functional as F
 
@@ -208,6 +234,7 @@ CASES = {
         kind: st.builds(pooled, st.just(kind), st.booleans(), FEATURES)
         for kind in ("last", "masked_mean", "masked_max")
     },
+    "scan": st.builds(scan, st.booleans(), st.booleans()),
     "time_distributed": st.builds(time_distributed, st.booleans()),
     # These are drawn with the layers inside of them.
     "bidirectional": built("lstm").filter(lambda case: case.layer.kind == "bidirectional"),
