@@ -1,0 +1,164 @@
+"""Batch norm by oneDNN, in the four steps of ``moments``, between which microbatches put their sums together.
+
+oneDNN's own batch norm knows one batch alone. Its forward pass computes the moments of a microbatch, and with a mean
+that is given and a variance of 1 it is an affine map. Its backward pass, likewise, computes the two sums.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from funcnn.aliases import Array
+from funcnn.engine.memory import empty
+from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.moments import Moments, are_near
+from funcnn.kernels.onednn import scope
+from funcnn.kernels.onednn.arrays import contiguous, image
+from funcnn.kernels.onednn.primitives import (
+    DIFF_DST,
+    DIFF_SCALE,
+    DIFF_SHIFT,
+    DIFF_SRC,
+    DST,
+    INFERENCE,
+    MEAN,
+    POST_OP_SRC_1,
+    SCALE,
+    SHIFT,
+    SRC,
+    SRC_1,
+    TRAINING,
+    VAR,
+    Handle,
+    Primitive,
+    attributes,
+    compiled,
+    descriptor,
+    engine,
+)
+from funcnn.kernels.tuning import TUNING, Tuning
+from funcnn.kernels.windows import Sizes
+
+__all__ = ["moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
+
+GIVEN_MOMENTS, SCALED, SHIFTED, RELU = 1, 2, 4, 8
+BACKWARD = 128
+BINARY_ADD, BINARY_MULTIPLY = 0x1FFF0, 0x1FFF1
+NO_EPS = 0.0
+
+
+def moments(x: Array, tuning: Tuning = TUNING) -> Moments | None:
+    """As ``moments.moments``; where a channel is far, NumPy computes them all."""
+    made = _moments(_flat(x.shape)) if scope.normalizes(x) else None
+    if made is None:
+        return None
+    (mean, var), n = np.empty((2, x.shape[-1]), x.dtype), x.size // x.shape[-1]
+    made(contiguous(x), empty(x.shape, x.dtype), mean, var)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = n, mean, var * x.dtype.type(n), False
+        return found if are_near(*found) else None
+
+
+def scale_and_shift(
+    x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
+) -> Array | None:
+    """As ``moments.scale_and_shift``."""
+    if not scope.normalizes(x):
+        return None
+    relu = scope.is_relu(activation) and all(map(scope.is_tame, (x, mean, scale, shift)))
+    made = _affine(_flat(x.shape), relu)
+    if made is None:
+        return None
+    y = empty(x.shape, x.dtype)
+    made(contiguous(x), y, *map(contiguous, (scale, shift, mean)), _ones(x.shape[-1]))
+    if activation is not None and not relu:
+        activation(y)
+    return y
+
+
+def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array] | None:
+    """As ``moments.sums_and_products``."""
+    made = _sums(_flat(x.shape)) if scope.normalizes(x) else None
+    if made is None:
+        return None
+    (sums, products), ones = np.empty((2, x.shape[-1]), x.dtype), _ones(x.shape[-1])
+    made(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, x.dtype), products, sums)
+    return sums, products
+
+
+def normalized_gradient(
+    dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
+    tuning: Tuning = TUNING,
+) -> Array:  # fmt: skip
+    """As ``moments.normalized_gradient``: dy times a factor, and an affine map of x added."""
+    if not scope.normalizes(x) | None:
+        return None
+    affine, added = _affine(_flat(x.shape), False), _scaled_and_added(_flat(x.shape))
+    if affine is None or added is None:
+        return None
+    factor, ones = scale * inverse_std, _ones(x.shape[-1])
+    less, dx = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
+    affine(contiguous(x), less, -factor * inverse_std * mean_dyu, -factor * mean_dy, contiguous(mean), ones)
+    added(contiguous(dy), factor, dx, less)
+    return dx
+
+
+@compiled
+def _moments(x: Sizes) -> Primitive:
+    """The moments of each channel, and what is normalized by them, which nobody reads."""
+    whole, channels = image(x), _channels(x)
+    args = (engine(), TRAINING, whole, whole, NO_EPS, 0, attributes())
+    return Primitive("batch_normalization_forward", args, {SRC: whole, DST: whole, MEAN: channels, VAR: channels})
+
+
+@compiled
+def _affine(x: Sizes, relu: bool) -> Primitive:
+    """y = (x - mean) * scale + shift, and its relu; the variance is to be 1."""
+    whole, channels = image(x), _channels(x)
+    flags = GIVEN_MOMENTS | SCALED | SHIFTED | (RELU if relu else 0)
+    args = (engine(), INFERENCE, whole, whole, NO_EPS, flags, attributes())
+    per_channel = dict.fromkeys((SCALE, SHIFT, MEAN, VAR), channels)
+    return Primitive("batch_normalization_forward", args, {SRC: whole, DST: whole, **per_channel})
+
+
+@compiled
+def _sums(x: Sizes) -> Primitive:
+    """The sums of dy * (x - mean) and of dy, and dy * scale, which nobody reads; the variance is to be 1."""
+    whole, channels = image(x), _channels(x)
+    flags = GIVEN_MOMENTS | SCALED | SHIFTED
+    args = (engine(), TRAINING, whole, whole, NO_EPS, flags, attributes())
+    hint = Handle("primitive_desc", *args, create="batch_normalization_forward_primitive_desc_create")
+    back = (engine(), BACKWARD, whole, whole, whole, NO_EPS, flags, hint, attributes())
+    inputs = {SRC: whole, DIFF_DST: whole, SCALE: channels, MEAN: channels, VAR: channels}
+    outputs = {DIFF_SRC: whole, DIFF_SCALE: channels, DIFF_SHIFT: channels}
+    return Primitive("batch_normalization_backward", back, inputs | outputs)
+
+
+@compiled
+def _scaled_and_added(x: Sizes) -> Primitive:
+    """x * factor + another array, with one factor for a channel."""
+    whole, factors = image(x), descriptor((1, x[-1], 1, 1), (x[-1], 1, x[-1], x[-1]))
+    after = attributes(("binary", BINARY_ADD, whole))
+    args = (engine(), BINARY_MULTIPLY, whole, factors, whole, after)
+    return Primitive("binary", args, {SRC: whole, SRC_1: factors, DST: whole, POST_OP_SRC_1: whole})
+
+
+def _flat(shape: Sizes) -> Sizes:
+    """An image of any number of axes as one of two, which is what oneDNN normalizes fastest."""
+    return shape[0], math.prod(shape[1:-1]), 1, shape[-1]
+
+
+def _channels(x: Sizes) -> Handle:
+    """The descriptor of an array of one element for a channel."""
+    return descriptor((x[-1],), (1,))
+
+
+@lru_cache(maxsize=64)
+def _ones(channels: int) -> Array:
+    """A one for each channel, made once."""
+    ones = np.ones(channels, np.float32)
+    ones.flags.writeable = False
+    return ones
