@@ -5,6 +5,8 @@ A reference kernel, hundreds of times slower, waits for every other order. So an
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.onednn import scope
@@ -15,10 +17,10 @@ __all__ = ["contiguous", "image", "low_and_high", "strides_of"]
 
 
 def contiguous(x: Array) -> Array:
-    """x with its last axis innermost in memory: a copy if it lies otherwise."""
-    if x.flags.c_contiguous:
+    """x with its last axis innermost in memory and its bytes in our order: a copy if it lies otherwise."""
+    if x.flags.c_contiguous and x.dtype.isnative:
         return x
-    copy = empty(x.shape, x.dtype)
+    copy = empty(x.shape, np.float32)
     copy[...] = x
     return copy
 

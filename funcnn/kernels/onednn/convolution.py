@@ -14,35 +14,13 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import NO_EPILOGUE, Epilogue, finish
 from funcnn.kernels.layout import channel_view
-from funcnn.kernels.onednn import scope
+from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, image, low_and_high, strides_of
-from funcnn.kernels.onednn.primitives import (
-    BIAS,
-    DIFF_DST,
-    DIFF_SRC,
-    DIFF_WEIGHTS,
-    DST,
-    QUERY_DIFF_WEIGHTS,
-    QUERY_WEIGHTS,
-    SRC,
-    TRAINING,
-    WEIGHTS,
-    Handle,
-    Primitive,
-    attributes,
-    compiled,
-    descriptor,
-    dims,
-    engine,
-    in_any_order,
-    reordering,
-)
+from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor, dims, reordering
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Geometry, Sizes
 
 __all__ = ["convolve", "for_kernels", "input_gradient", "kernel_gradient"]
-
-DIRECT = 1
 
 
 def for_kernels(x: Array, tuning: Tuning = TUNING) -> Array | None:
@@ -62,7 +40,7 @@ def convolve(
     if made is None:
         return None
     w, bias = _scaled(w, epilogue)
-    y = empty((len(x), *geometry.counts, w.shape[-1]), x.dtype)
+    y = empty((len(x), *geometry.counts, w.shape[-1]), np.float32)
     biases = (contiguous(bias),) if bias is not None else ()
     made.primitive(contiguous(x), made.ordered(w), y, *biases)
     if epilogue.activation is not None and not fused:
@@ -78,7 +56,7 @@ def kernel_gradient(x: Array, dy: Array, geometry: Geometry, groups: int = 1, tu
     made = _kernel_gradient(x.shape, shape, geometry, groups)
     if made is None:
         return None
-    dw = empty(shape, x.dtype)
+    dw = empty(shape, np.float32)
     target = empty((made.size,), np.uint8) if made.reorder else dw
     made.primitive(contiguous(x), contiguous(dy), target)
     if made.reorder:
@@ -95,7 +73,7 @@ def input_gradient(
     made = _input_gradient((len(dy), *geometry.pixels, w.shape[-2] * groups), w.shape, geometry, groups)
     if made is None:
         return None
-    dx = empty((len(dy), *geometry.pixels, w.shape[-2] * groups), dy.dtype)
+    dx = empty((len(dy), *geometry.pixels, w.shape[-2] * groups), np.float32)
     made.primitive(contiguous(dy), made.ordered(w), dx)
     if any(part is not None for part in epilogue):
         finish(channel_view(dx), epilogue, tuning)
@@ -127,70 +105,42 @@ class _Convolution(NamedTuple):
 
 @compiled
 def _forward(x: Sizes, w: Sizes, geometry: Geometry, groups: int, bias: bool, fused: scope.PostOps) -> _Convolution:
-    biases = descriptor((w[-1],), (1,)) if bias else None
-    primitive = Primitive(
-        "convolution_forward",
-        _forward_args(x, w, geometry, groups, biases, fused),
-        {
-            SRC: image(x),
-            WEIGHTS: QUERY_WEIGHTS,
-            DST: image(_counted(x, w, geometry)),
-            **({BIAS: biases} if biases else {}),
-        },
-    )
-    return _with_kernel(primitive, w, groups)
+    biases = {codes.BIAS: descriptor(w[-1:], (1,))} if bias else {}
+    described = _description(x, w, geometry, groups, biases.get(codes.BIAS), fused)
+    arrays = {codes.SRC: image(x), codes.WEIGHTS: codes.QUERY_WEIGHTS, codes.DST: image(_counted(x, w, geometry))}
+    return _reading(w, groups, Primitive(described, arrays | biases))
 
 
 @compiled
 def _input_gradient(x: Sizes, w: Sizes, geometry: Geometry, groups: int) -> _Convolution:
-    source, target = image(x), image(_counted(x, w, geometry))
-    args = (engine(), DIRECT, source, _kernel(w, groups), target, *_windows(geometry), _hint(x, w, geometry, groups))
-    primitive = Primitive(
-        "convolution_backward_data", (*args, attributes()), {DIFF_DST: target, WEIGHTS: QUERY_WEIGHTS, DIFF_SRC: source}
-    )
-    return _with_kernel(primitive, w, groups)
+    source, kernel, target = image(x), _kernel(w, groups), image(_counted(x, w, geometry))
+    args = codes.DIRECT, source, kernel, target, *_windows(geometry), _description(x, w, geometry, groups)
+    arrays = {codes.DIFF_DST: target, codes.WEIGHTS: codes.QUERY_WEIGHTS, codes.DIFF_SRC: source}
+    return _reading(w, groups, Primitive(description("convolution_backward_data", *args), arrays))
 
 
 @compiled
 def _kernel_gradient(x: Sizes, w: Sizes, geometry: Geometry, groups: int) -> _Convolution:
-    source, target = image(x), image(_counted(x, w, geometry))
-    args = (
-        engine(),
-        DIRECT,
-        source,
-        _kernel(w, groups),
-        None,
-        target,
-        *_windows(geometry),
-        _hint(x, w, geometry, groups),
-    )
-    primitive = Primitive(
-        "convolution_backward_weights",
-        (*args, attributes()),
-        {SRC: source, DIFF_DST: target, DIFF_WEIGHTS: QUERY_DIFF_WEIGHTS},
-    )
-    order = primitive.queried(QUERY_DIFF_WEIGHTS)
+    source, kernel, target = image(x), _kernel(w, groups), image(_counted(x, w, geometry))
+    args = codes.DIRECT, source, kernel, None, target, *_windows(geometry), _description(x, w, geometry, groups)
+    arrays = {codes.SRC: source, codes.DIFF_DST: target, codes.DIFF_WEIGHTS: codes.QUERY_DIFF_WEIGHTS}
+    primitive = Primitive(description("convolution_backward_weights", *args), arrays)
+    order = primitive.queried(codes.QUERY_DIFF_WEIGHTS)
     return _Convolution(primitive, reordering(order, _plain_kernel(w, groups)), primitive.size(order))
 
 
-def _with_kernel(primitive: Primitive, w: Sizes, groups: int) -> _Convolution:
+def _reading(w: Sizes, groups: int, primitive: Primitive) -> _Convolution:
     """A primitive that reads the kernel, and how that gets into its order."""
-    order = primitive.queried(QUERY_WEIGHTS)
+    order = primitive.queried(codes.QUERY_WEIGHTS)
     return _Convolution(primitive, reordering(_plain_kernel(w, groups), order), primitive.size(order))
 
 
-def _forward_args(
-    x: Sizes, w: Sizes, geometry: Geometry, groups: int, bias: Handle | None, fused: scope.PostOps
-) -> tuple[object, ...]:
-    """What describes the convolution; its gradients are described by it too."""
+def _description(
+    x: Sizes, w: Sizes, geometry: Geometry, groups: int, bias: Handle | None = None, fused: scope.PostOps = ()
+) -> Handle:
+    """The description of the convolution; those of its gradients need it too."""
     arrays = image(x), _kernel(w, groups), bias, image(_counted(x, w, geometry))
-    return engine(), TRAINING, DIRECT, *arrays, *_windows(geometry), attributes(*fused)
-
-
-def _hint(x: Sizes, w: Sizes, geometry: Geometry, groups: int) -> Handle:
-    """The description of the convolution that a gradient is of."""
-    args = _forward_args(x, w, geometry, groups, None, ())
-    return Handle("primitive_desc", *args, create="convolution_forward_primitive_desc_create")
+    return description("convolution_forward", codes.TRAINING, codes.DIRECT, *arrays, *_windows(geometry), after=fused)
 
 
 def _counted(x: Sizes, w: Sizes, geometry: Geometry) -> Sizes:
@@ -200,8 +150,7 @@ def _counted(x: Sizes, w: Sizes, geometry: Geometry) -> Sizes:
 
 def _windows(geometry: Geometry) -> tuple[object, ...]:
     """Stride, dilation and padding as oneDNN takes them: a dilation of 0 is none."""
-    dilation = [n - 1 for n in geometry.dilation]
-    return (*map(dims, (geometry.stride, dilation, *low_and_high(geometry))),)
+    return tuple(map(dims, (geometry.stride, [n - 1 for n in geometry.dilation], *low_and_high(geometry))))
 
 
 def _kernel_sizes(w: Sizes, groups: int) -> Sizes:
@@ -212,7 +161,7 @@ def _kernel_sizes(w: Sizes, groups: int) -> Sizes:
 
 def _kernel(w: Sizes, groups: int) -> Handle:
     """The descriptor of a kernel in any order."""
-    return in_any_order(_kernel_sizes(w, groups))
+    return descriptor(_kernel_sizes(w, groups))
 
 
 def _plain_kernel(w: Sizes, groups: int) -> Handle:

@@ -13,21 +13,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from funcnn.kernels.onednn import codes
+
 __all__ = ["Library", "OneDnnError", "Unimplemented", "failure", "library"]
 
 WHEEL = "onednn-cpu-gomp"
 FILES = {"darwin": "libdnnl.3.dylib", "win32": "dnnl.dll"}
 """The library's name on other systems than Linux."""
 
-RUNTIMES = {1: "sequential", 2: "OpenMP", 4: "TBB", 8: "thread pool", 256: "SYCL", 512: "OpenCL"}
 USABLE_RUNTIMES = ("sequential", "OpenMP")
 """Those whose calls can be held to one thread."""
-
-STATUS = {
-    1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: "no more implementations", 5: "runtime error",
-    6: "not required",
-}  # fmt: skip
-UNIMPLEMENTED = 3
 
 INSTALL = (
     'install it with pip install "funcnn[onednn]" (x86-64 Linux) or conda install -c conda-forge onednn, or set '
@@ -91,8 +86,8 @@ class Library(NamedTuple):
 
 def failure(status: int, name: str, what: str = "") -> OneDnnError:
     """The error of a function that did not succeed."""
-    kind, of = Unimplemented if status == UNIMPLEMENTED else OneDnnError, f" ({what})" if what else ""
-    return kind(f"oneDNN: dnnl_{name} failed: {STATUS.get(status, f'unknown status {status}')}{of}")
+    kind, of = Unimplemented if status == codes.UNIMPLEMENTED else OneDnnError, f" ({what})" if what else ""
+    return kind(f"oneDNN: dnnl_{name} failed: {codes.STATUS.get(status, f'unknown status {status}')}{of}")
 
 
 @cache
@@ -136,11 +131,10 @@ def _in_wheel(file: Path) -> bool:
 def _wheel_files() -> list[Path]:
     """The files of the wheel, if it is installed."""
     try:
-        return [
-            Path(str(metadata.distribution(WHEEL).locate_file(file))).resolve() for file in metadata.files(WHEEL) or ()
-        ]
+        wheel = metadata.distribution(WHEEL)
     except metadata.PackageNotFoundError:
         return []
+    return [Path(str(file.locate())).resolve() for file in wheel.files or ()]
 
 
 def _loaded(source: str, path: str) -> Library:
@@ -154,7 +148,7 @@ def _loaded(source: str, path: str) -> Library:
     number = f"{version.major}.{version.minor}.{version.patch}"
     if version.major != 3:
         raise ImportError(f"{path} is oneDNN {number}, expected version 3")
-    runtime = RUNTIMES.get(version.cpu_runtime, f"an unknown runtime {version.cpu_runtime}")
+    runtime = codes.RUNTIMES.get(version.cpu_runtime, f"an unknown runtime {version.cpu_runtime}")
     if runtime not in USABLE_RUNTIMES:
         raise ImportError(f"{path} is built for {runtime}, expected a build for OpenMP, or a sequential one")
     _declare(long)
@@ -162,7 +156,7 @@ def _loaded(source: str, path: str) -> Library:
     return Library(path, source, number, runtime, short, long)
 
 
-P, I, U, F = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_float
+P, N, U, F = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_float
 DIMS, OUT = ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(P)
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "engine_create": (OUT, N, ctypes.c_size_t),

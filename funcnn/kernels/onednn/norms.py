@@ -15,39 +15,15 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.moments import Moments, are_near
-from funcnn.kernels.onednn import scope
+from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, image
-from funcnn.kernels.onednn.primitives import (
-    DIFF_DST,
-    DIFF_SCALE,
-    DIFF_SHIFT,
-    DIFF_SRC,
-    DST,
-    INFERENCE,
-    MEAN,
-    POST_OP_SRC_1,
-    SCALE,
-    SHIFT,
-    SRC,
-    SRC_1,
-    TRAINING,
-    VAR,
-    Handle,
-    Primitive,
-    attributes,
-    compiled,
-    descriptor,
-    engine,
-)
+from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Sizes
 
 __all__ = ["moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
 
-GIVEN_MOMENTS, SCALED, SHIFTED, RELU = 1, 2, 4, 8
-BACKWARD = 128
-BINARY_ADD, BINARY_MULTIPLY = 0x1FFF0, 0x1FFF1
-NO_EPS = 0.0
+NO_EPS, AFFINE = 0.0, codes.GIVEN_MOMENTS | codes.SCALED | codes.SHIFTED
 
 
 def moments(x: Array, tuning: Tuning = TUNING) -> Moments | None:
@@ -55,8 +31,8 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments | None:
     made = _moments(_flat(x.shape)) if scope.normalizes(x) else None
     if made is None:
         return None
-    (mean, var), n = np.empty((2, x.shape[-1]), x.dtype), x.size // x.shape[-1]
-    made(contiguous(x), empty(x.shape, x.dtype), mean, var)
+    (mean, var), n = np.empty((2, x.shape[-1]), np.float32), x.size // x.shape[-1]
+    made(contiguous(x), empty(x.shape, np.float32), mean, var)
     with np.errstate(over="ignore", invalid="ignore"):
         found = n, mean, var * x.dtype.type(n), False
         return found if are_near(*found) else None
@@ -72,7 +48,7 @@ def scale_and_shift(
     made = _affine(_flat(x.shape), relu)
     if made is None:
         return None
-    y = empty(x.shape, x.dtype)
+    y = empty(x.shape, np.float32)
     made(contiguous(x), y, *map(contiguous, (scale, shift, mean)), _ones(x.shape[-1]))
     if activation is not None and not relu:
         activation(y)
@@ -84,23 +60,23 @@ def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING)
     made = _sums(_flat(x.shape)) if scope.normalizes(x) else None
     if made is None:
         return None
-    (sums, products), ones = np.empty((2, x.shape[-1]), x.dtype), _ones(x.shape[-1])
-    made(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, x.dtype), products, sums)
+    (sums, products), ones = np.empty((2, x.shape[-1]), np.float32), _ones(x.shape[-1])
+    made(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, np.float32), products, sums)
     return sums, products
 
 
 def normalized_gradient(
     dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
     tuning: Tuning = TUNING,
-) -> Array:  # fmt: skip
+) -> Array | None:  # fmt: skip
     """As ``moments.normalized_gradient``: dy times a factor, and an affine map of x added."""
-    if not scope.normalizes(x) | None:
+    if not scope.normalizes(x):
         return None
     affine, added = _affine(_flat(x.shape), False), _scaled_and_added(_flat(x.shape))
     if affine is None or added is None:
         return None
     factor, ones = scale * inverse_std, _ones(x.shape[-1])
-    less, dx = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
+    less, dx = empty(x.shape, np.float32), empty(x.shape, np.float32)
     affine(contiguous(x), less, -factor * inverse_std * mean_dyu, -factor * mean_dy, contiguous(mean), ones)
     added(contiguous(dy), factor, dx, less)
     return dx
@@ -110,40 +86,39 @@ def normalized_gradient(
 def _moments(x: Sizes) -> Primitive:
     """The moments of each channel, and what is normalized by them, which nobody reads."""
     whole, channels = image(x), _channels(x)
-    args = (engine(), TRAINING, whole, whole, NO_EPS, 0, attributes())
-    return Primitive("batch_normalization_forward", args, {SRC: whole, DST: whole, MEAN: channels, VAR: channels})
+    described = description("batch_normalization_forward", codes.TRAINING, whole, whole, NO_EPS, 0)
+    return Primitive(described, {codes.SRC: whole, codes.DST: whole, codes.MEAN: channels, codes.VAR: channels})
 
 
 @compiled
 def _affine(x: Sizes, relu: bool) -> Primitive:
     """y = (x - mean) * scale + shift, and its relu; the variance is to be 1."""
-    whole, channels = image(x), _channels(x)
-    flags = GIVEN_MOMENTS | SCALED | SHIFTED | (RELU if relu else 0)
-    args = (engine(), INFERENCE, whole, whole, NO_EPS, flags, attributes())
-    per_channel = dict.fromkeys((SCALE, SHIFT, MEAN, VAR), channels)
-    return Primitive("batch_normalization_forward", args, {SRC: whole, DST: whole, **per_channel})
+    whole, per_channel = image(x), (codes.SCALE, codes.SHIFT, codes.MEAN, codes.VAR)
+    flags = AFFINE | (codes.THEN_RELU if relu else 0)
+    described = description("batch_normalization_forward", codes.INFERENCE, whole, whole, NO_EPS, flags)
+    return Primitive(described, {codes.SRC: whole, codes.DST: whole, **dict.fromkeys(per_channel, _channels(x))})
 
 
 @compiled
 def _sums(x: Sizes) -> Primitive:
     """The sums of dy * (x - mean) and of dy, and dy * scale, which nobody reads; the variance is to be 1."""
     whole, channels = image(x), _channels(x)
-    flags = GIVEN_MOMENTS | SCALED | SHIFTED
-    args = (engine(), TRAINING, whole, whole, NO_EPS, flags, attributes())
-    hint = Handle("primitive_desc", *args, create="batch_normalization_forward_primitive_desc_create")
-    back = (engine(), BACKWARD, whole, whole, whole, NO_EPS, flags, hint, attributes())
-    inputs = {SRC: whole, DIFF_DST: whole, SCALE: channels, MEAN: channels, VAR: channels}
-    outputs = {DIFF_SRC: whole, DIFF_SCALE: channels, DIFF_SHIFT: channels}
-    return Primitive("batch_normalization_backward", back, inputs | outputs)
+    hint = description("batch_normalization_forward", codes.TRAINING, whole, whole, NO_EPS, AFFINE)
+    args = codes.BACKWARD, whole, whole, whole, NO_EPS, AFFINE, hint
+    per_channel = dict.fromkeys((codes.SCALE, codes.MEAN, codes.VAR), channels)
+    outputs = {codes.DIFF_SRC: whole, codes.DIFF_SCALE: channels, codes.DIFF_SHIFT: channels}
+    described = description("batch_normalization_backward", *args)
+    return Primitive(described, {codes.SRC: whole, codes.DIFF_DST: whole, **per_channel, **outputs})
 
 
 @compiled
 def _scaled_and_added(x: Sizes) -> Primitive:
     """x * factor + another array, with one factor for a channel."""
     whole, factors = image(x), descriptor((1, x[-1], 1, 1), (x[-1], 1, x[-1], x[-1]))
-    after = attributes(("binary", BINARY_ADD, whole))
-    args = (engine(), BINARY_MULTIPLY, whole, factors, whole, after)
-    return Primitive("binary", args, {SRC: whole, SRC_1: factors, DST: whole, POST_OP_SRC_1: whole})
+    after = (("binary", codes.BINARY_ADD, whole),)
+    described = description("binary", codes.BINARY_MULTIPLY, whole, factors, whole, after=after)
+    places = {codes.SRC: whole, codes.SRC_1: factors, codes.DST: whole, codes.POST_OP_SRC_1: whole}
+    return Primitive(described, places)
 
 
 def _flat(shape: Sizes) -> Sizes:

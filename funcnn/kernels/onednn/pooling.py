@@ -9,41 +9,25 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
-from funcnn.kernels.onednn import scope
+from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, image, low_and_high
-from funcnn.kernels.onednn.primitives import (
-    DIFF_DST,
-    DIFF_SRC,
-    DST,
-    QUERY_WORKSPACE,
-    SRC,
-    TRAINING,
-    WORKSPACE,
-    Handle,
-    Primitive,
-    attributes,
-    compiled,
-    dims,
-    engine,
-)
+from funcnn.kernels.onednn.primitives import Primitive, compiled, description, dims
 from funcnn.kernels.windows import Geometry, Padding, Sizes
 
 __all__ = ["extreme_pooling", "mean_gradient", "mean_pool"]
 
-MAX, MEAN_WITH_PADDING, MEAN = 0x1FF, 0x2FF, 0x3FF
-
 
 def extreme_pooling(x: Array, pick: np.ufunc, geometry: Geometry) -> tuple[Array, Callable[[Array], Array]] | None:
     """As ``pooling.extreme_pooling``."""
-    made = _pooling(MAX, x.shape, geometry) if scope.picks(x, pick, geometry) else None
+    made = _pooling(codes.MAX_POOL, x.shape, geometry) if scope.picks(x, pick, geometry) else None
     if made is None:
         return None
-    y, winners = empty((len(x), *geometry.counts, x.shape[-1]), x.dtype), empty((made.workspace,), np.uint8)
+    y, winners = empty((len(x), *geometry.counts, x.shape[-1]), np.float32), empty((made.workspace,), np.uint8)
     made.forward(contiguous(x), y, winners)
     shape = x.shape
 
     def pull(dy: Array) -> Array:
-        dx = empty(shape, dy.dtype)
+        dx = empty(shape, np.float32)
         made.backward(contiguous(dy), dx, winners)
         return dx
 
@@ -56,7 +40,7 @@ def mean_pool(x: Array, geometry: Geometry, counted: Padding) -> Array | None:
     made = _pooling(algorithm, x.shape, geometry) if algorithm and scope.averages(x, geometry) else None
     if made is None:
         return None
-    y = empty((len(x), *geometry.counts, x.shape[-1]), x.dtype)
+    y = empty((len(x), *geometry.counts, x.shape[-1]), np.float32)
     made.forward(contiguous(x), y)
     return y
 
@@ -67,7 +51,7 @@ def mean_gradient(x: Array, dy: Array, geometry: Geometry, counted: Padding) -> 
     made = _pooling(algorithm, x.shape, geometry) if algorithm and scope.pools(dy, geometry) else None
     if made is None:
         return None
-    dx = empty(x.shape, dy.dtype)
+    dx = empty(x.shape, np.float32)
     made.backward(contiguous(dy), dx)
     return dx
 
@@ -75,12 +59,12 @@ def mean_gradient(x: Array, dy: Array, geometry: Geometry, counted: Padding) -> 
 def _mean(geometry: Geometry, counted: Padding) -> int:
     """The algorithm that counts these pixels of the padding; 0 if there is none."""
     if not any(map(any, counted)):
-        return MEAN
-    return MEAN_WITH_PADDING if counted == geometry.padding else 0
+        return codes.MEAN_POOL
+    return codes.MEAN_POOL_WITH_PADDING if counted == geometry.padding else 0
 
 
 class _Pooling(NamedTuple):
-    """Both passes, and the bytes in which a maximum notes which pixel won."""
+    """Both passes, and the bytes in which a maximum keeps which pixel won."""
 
     forward: Primitive
     backward: Primitive
@@ -90,12 +74,11 @@ class _Pooling(NamedTuple):
 @compiled
 def _pooling(algorithm: int, x: Sizes, geometry: Geometry) -> _Pooling:
     source, target = image(x), image((x[0], *geometry.counts, x[-1]))
-    windows = [geometry.stride, geometry.size, [n - 1 for n in geometry.dilation], *low_and_high(geometry)]
-    described = (algorithm, source, target, *map(dims, windows))
-    args = (engine(), TRAINING, *described, attributes())
-    hint = Handle("primitive_desc", *args, create="pooling_forward_primitive_desc_create")
-    noted = {WORKSPACE: QUERY_WORKSPACE} if algorithm == MAX else {}
-    forward = Primitive("pooling_forward", args, {SRC: source, DST: target, **noted})
-    back = (engine(), *described, hint, attributes())
-    backward = Primitive("pooling_backward", back, {DIFF_DST: target, DIFF_SRC: source, **noted})
-    return _Pooling(forward, backward, forward.size(forward.queried(QUERY_WORKSPACE)))
+    windows = geometry.stride, geometry.size, [n - 1 for n in geometry.dilation], *low_and_high(geometry)
+    args = algorithm, source, target, *map(dims, windows)
+    winners = {codes.WORKSPACE: codes.QUERY_WORKSPACE} if algorithm == codes.MAX_POOL else {}
+    hint = description("pooling_forward", codes.TRAINING, *args)
+    forward = Primitive(hint, {codes.SRC: source, codes.DST: target, **winners})
+    back = description("pooling_backward", *args, hint)
+    backward = Primitive(back, {codes.DIFF_DST: target, codes.DIFF_SRC: source, **winners})
+    return _Pooling(forward, backward, forward.size(forward.queried(codes.QUERY_WORKSPACE)))

@@ -20,25 +20,16 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.cores import hold_during_fork
 from funcnn.engine.memory import empty
+from funcnn.kernels.onednn import codes
 from funcnn.kernels.onednn.library import Library, OneDnnError, Unimplemented, failure, library
 
-__all__ = ["Handle", "Primitive", "attributes", "compiled", "descriptor", "dims", "in_any_order", "reordering"]
+__all__ = ["Handle", "Primitive", "attributes", "compiled", "description", "descriptor", "dims", "reordering"]
 
 K = ParamSpec("K")
 T = TypeVar("T")
 
 MAX_PRIMITIVES = 256
 """How many shapes each kernel keeps primitives for; those that were not used for longest are destroyed."""
-
-TRAINING, INFERENCE = 64, 96
-CPU, IN_ORDER, FLOAT32, ANY, USER_SCRATCHPAD = 1, 1, 3, 1, 1
-SRC, DST, WEIGHTS, BIAS, MEAN, VAR, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 1, 17, 33, 41, 49, 50, 51, 52, 64, 80
-DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 255, 256
-SRC_1, POST_OP_SRC_1 = 2, 32768 | 2
-"""The places of arguments; the last is that of a binary post-op which comes first."""
-
-QUERY_IMPLEMENTATION, QUERY_WORKSPACE, QUERY_SCRATCHPAD = 8, 135, 136
-QUERY_WEIGHTS, QUERY_DIFF_WEIGHTS = 131, 132
 
 _lock = threading.RLock()
 hold_during_fork(_lock, lambda: None)
@@ -70,7 +61,7 @@ class Handle:
 def engine() -> ctypes.c_void_p:
     """The CPU, which lives as long as the process."""
     pointer = ctypes.c_void_p()
-    library().call("engine_create", ctypes.byref(pointer), CPU, 0)
+    library().call("engine_create", ctypes.byref(pointer), codes.CPU, 0)
     return pointer
 
 
@@ -79,67 +70,67 @@ def dims(values: Sequence[int]) -> Any:
     return (ctypes.c_int64 * 12)(*values)
 
 
-def descriptor(sizes: Sequence[int], strides: Sequence[int]) -> Handle:
-    """The descriptor of float32 elements with these strides, which are counted in elements."""
-    create = "memory_desc_create_with_strides"
-    return Handle("memory_desc", len(sizes), dims(sizes), FLOAT32, dims(strides), create=create)
-
-
-def in_any_order(sizes: Sequence[int]) -> Handle:
-    """The descriptor of float32 elements in the order that is fastest for the primitive."""
-    return Handle("memory_desc", len(sizes), dims(sizes), FLOAT32, ANY, create="memory_desc_create_with_tag")
+def descriptor(sizes: Sequence[int], strides: Sequence[int] | None = None) -> Handle:
+    """The descriptor of float32 elements with these strides, counted in elements; in any order without strides."""
+    if strides is None:
+        create, order = "memory_desc_create_with_tag", codes.ANY_ORDER
+    else:
+        create, order = "memory_desc_create_with_strides", dims(strides)
+    return Handle("memory_desc", len(sizes), dims(sizes), codes.FLOAT32, order, create=create)
 
 
 def attributes(*operations: tuple[Any, ...]) -> Handle:
-    """The attributes of a primitive that gets its scratch memory from us and then does some post-ops.
+    """The attributes of a primitive that gets its scratch memory from us, and then does some post-ops.
 
     Args:
         *operations: the name of a post-op, ``"eltwise"`` or ``"binary"``, and its arguments.
     """
     own, made, after = library(), Handle("primitive_attr"), Handle("post_ops")
-    own.call("primitive_attr_set_scratchpad_mode", made, USER_SCRATCHPAD)
+    own.call("primitive_attr_set_scratchpad_mode", made, codes.USER_SCRATCHPAD)
     for name, *args in operations:
         own.call(f"post_ops_append_{name}", after, *args)
     own.call("primitive_attr_set_post_ops", made, after)
     return made
 
 
+def description(kind: str, *args: Any, after: Sequence[tuple[Any, ...]] = ()) -> Handle:
+    """The description of a primitive such as ``"convolution_forward"``, without the engine, and its post-ops."""
+    return Handle("primitive_desc", engine(), *args, attributes(*after), create=f"{kind}_primitive_desc_create")
+
+
 class Primitive:
     """A compiled primitive.
 
     Args:
-        kind: what it computes, such as ``"convolution_forward"``.
-        args: what describes it, the attributes last.
+        described: its description.
         arguments: the descriptors of its arrays by their places, or numbers of queries that return them, in the order
-            in which they are passed; one that is empty is left out.
+            in which they are passed.
 
     Raises:
-        Unimplemented: oneDNN computes this with its reference kernel only, or not at all.
+        Unimplemented: oneDNN has only its reference kernel for this, which is hundreds of times slower.
     """
 
-    def __init__(self, kind: str, args: Sequence[Any], arguments: Mapping[int, Handle | int]) -> None:
-        own = self._library = library()
-        self.kind = kind
-        self.description = Handle("primitive_desc", *args, create=f"{kind}_primitive_desc_create")
-        name = ctypes.c_char_p()
-        own.call("primitive_desc_query", self.description, QUERY_IMPLEMENTATION, 0, ctypes.byref(name))
+    def __init__(self, described: Handle, arguments: Mapping[int, Any]) -> None:
+        own, name = library(), ctypes.c_char_p()
+        self._library, self._description = own, described
+        own.call("primitive_desc_query", described, codes.QUERY_IMPLEMENTATION, 0, ctypes.byref(name))
         self.implementation = (name.value or b"").decode()
-        if self.implementation.startswith("ref") and kind != "reorder":
-            raise Unimplemented(f"oneDNN: there is no fast {kind} of this kind, only {self.implementation}")
-        self._primitive = Handle("primitive", self.description)
+        if self.implementation.startswith("ref"):
+            raise Unimplemented(f"oneDNN: there is only a reference kernel, {self.implementation}")
+        self._primitive = Handle("primitive", self._description)
         self._execute = own.long.dnnl_primitive_execute
         self._arguments = {
             place: self.queried(found) if isinstance(found, int) else found for place, found in arguments.items()
         }
-        scratch = self.queried(QUERY_SCRATCHPAD)
+        scratch = self.queried(codes.QUERY_SCRATCHPAD)
         self._scratch = self.size(scratch)
         if self._scratch:
-            self._arguments[SCRATCHPAD] = scratch
+            self._arguments[codes.SCRATCHPAD] = scratch
         self._free: deque[_Arguments] = deque()
 
     def queried(self, what: int) -> Any:
         """The pointer of a descriptor, which lives as long as this primitive."""
-        return ctypes.c_void_p(self._library.short.dnnl_primitive_desc_query_md(self.description, what, 0))
+        return ctypes.c_void_p(self._library.short.dnnl_primitive_desc_query_md(self._description, what, 0))
 
     def size(self, described: Any) -> int:
         """The bytes of a descriptor; 0 if there is none."""
@@ -158,7 +149,7 @@ class Primitive:
         status = self._library.on_one_thread(self._execute, self._primitive, own.stream, len(arrays), own.address)
         if status:
             shapes = [array.shape for array in arrays]
-            raise failure(status, "primitive_execute", f"{self.kind} of {shapes}, {self.implementation}")
+            raise failure(status, "primitive_execute", f"{self.implementation} of {shapes}")
         self._free.append(own)
 
 
@@ -166,7 +157,7 @@ class _Arguments:
     """What one call of a primitive needs for itself: a stream, and a memory object for each of its arrays."""
 
     def __init__(self, descriptors: Mapping[int, Any]) -> None:
-        self.stream = Handle("stream", engine(), IN_ORDER)
+        self.stream = Handle("stream", engine(), codes.IN_ORDER)
         self.memories = [Handle("memory", described, engine(), None) for described in descriptors.values()]
         self.list = (_Argument * len(descriptors))(
             *[_Argument(place, memory._as_parameter_) for place, memory in zip(descriptors, self.memories, strict=True)]
@@ -206,5 +197,6 @@ def reordering(source: Any, target: Any) -> Primitive | None:
     pointers = [getattr(described, "_as_parameter_", described) for described in (source, target)]
     if library().short.dnnl_memory_desc_equal(*pointers):
         return None
-    args = (source, engine(), target, engine(), attributes())
-    return Primitive("reorder", args, {SRC: source, DST: target})
+    args = source, engine(), target, engine(), attributes()
+    described = Handle("primitive_desc", *args, create="reorder_primitive_desc_create")
+    return Primitive(described, {codes.SRC: source, codes.DST: target})

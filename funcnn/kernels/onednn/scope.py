@@ -11,22 +11,21 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.onednn import codes
 from funcnn.kernels.windows import Geometry, Padding
 
 __all__ = [
-    "PostOps", "averages", "computes", "convolves", "is_relu", "is_tame", "normalizes", "padding_of", "picks", "pools", "post_ops",
+    "PostOps", "averages", "computes", "convolves", "is_relu", "is_tame", "normalizes", "padding_of", "picks", "pools",
+    "post_ops",
 ]  # fmt: skip
 
 PostOps: TypeAlias = tuple[tuple[str, int, float, float], ...]
 """The post-ops of a primitive: names, algorithms and their two constants."""
 
-FLOAT32 = np.dtype(np.float32)
-RELU, CLIP = 0x20, 0x88
-
 
 def computes(*arrays: Array) -> bool:
-    """Whether all arrays are of float32 in native byte order and have elements."""
-    return all(array.dtype == FLOAT32 and array.size for array in arrays)
+    """Whether all arrays are of float32, in any byte order, and have elements."""
+    return all(array.dtype.char == "f" and array.size for array in arrays)
 
 
 def convolves(x: Array, w: Array, geometry: Geometry) -> bool:
@@ -76,9 +75,9 @@ def post_ops(activation: Activation | None, *inputs: Array) -> PostOps:
     if activation is None or activation.name not in ("relu", "leaky_relu", "relu6") or not all(map(is_tame, inputs)):
         return ()
     if activation.name == "relu6":
-        return (("eltwise", CLIP, 0.0, 6.0),)
+        return (("eltwise", codes.CLIP, 0.0, 6.0),)
     slope = activation.constants[0] if activation.constants else 0.0
-    return (("eltwise", RELU, slope, 0.0),)
+    return (("eltwise", codes.RELU, slope, 0.0),)
 
 
 def is_relu(activation: Activation | None) -> bool:
@@ -92,4 +91,5 @@ def is_tame(x: Array) -> bool:
     It is one pass over memory, the cheapest there is.
     """
     flat = x.reshape(-1)  # a view of what oneDNN takes; a copy of what it copies anyway
-    return bool(np.dot(flat, flat) < np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.dot(flat, flat) < np.inf)
