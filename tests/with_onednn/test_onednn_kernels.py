@@ -11,7 +11,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array
-from funcnn.kernels import convolution, moments, pooling, products
+from funcnn.kernels import convolution, moments, pooling, products, softmax
 from funcnn.kernels.epilogue import Activation, Epilogue
 from funcnn.kernels.implementations import calls
 from funcnn.kernels.windows import Geometry, Window
@@ -134,7 +134,7 @@ def test_the_four_steps_of_batch_norm() -> None:
 def test_moments_that_float32_is_not_enough_for_are_numpys() -> None:
     x = normal(4, 5, 6, 16)
     x[..., 3] += 1000
-    n, mean, squares, far = moments.moments(x)
+    n, _, squares, far = moments.moments(x)
     assert far
     np.testing.assert_allclose(squares, wide(x).var((0, 1, 2)) * n, rtol=1e-10)
 
@@ -146,6 +146,34 @@ def test_products_with_an_epilogue(shape: tuple[int, ...], name: Any) -> None:
     alike(products.product, normal(*shape), normal(64, 96, seed=1), bias, activation)
 
 
+@pytest.mark.parametrize(
+    "layer", [fn.layer_norm(), fn.layer_norm(2), fn.layer_norm(scale=False, shift=False)], ids=repr
+)
+def test_layer_norm_and_its_gradients(layer: fn.Layer) -> None:
+    x, dy = normal(5, 7, 6, 16), normal(5, 7, 6, 16, seed=1)
+    params = fn.tree.map(lambda leaf: normal(*leaf.shape, seed=2), layer.init((7, 6, 16), 0))
+    (y, vjp_fn), (y64, vjp64) = layer.apply(params, x), layer.apply(fn.tree.cast(params, float), wide(x))
+    assert calls()["normalization", True] == 1
+    (grads, dx), (grads64, dx64) = vjp_fn(dy), vjp64(wide(dy))
+    close((y, dx, *fn.tree.leaves(grads)), (y64, dx64, *fn.tree.leaves(grads64)))
+    # A mean that is far from 0, and rows of one number, are NumPy's.
+    x[0, 0, 0] += 1000
+    x[1] = 3
+    y, _ = layer.apply(params, x)
+    assert calls()["normalization", False] > 0
+    np.testing.assert_allclose(y, layer.apply(fn.tree.cast(params, float), wide(x))[0], atol=2e-5)
+
+
+def test_softmax_also_where_a_class_is_impossible_or_certain() -> None:
+    x = normal(50, 33) * 10
+    alike(softmax.softmax, x)
+    x[0, :5] = -np.inf
+    alike(softmax.softmax, x)
+    x[1, 3] = np.inf
+    y = alike(softmax.softmax, x, taken=False)
+    assert y[1, 3] == 1
+
+
 def test_what_onednn_does_not_take_is_numpys() -> None:
     x, w = normal(2, 6, 7, 8), normal(3, 3, 8, 16, seed=4)
     cut = geometry_of(x.shape, 3)._replace(padding=((-1, 0), (1, 1)), counts=(3, 7))
@@ -155,7 +183,7 @@ def test_what_onednn_does_not_take_is_numpys() -> None:
     assert not convolution.kernel_gradient(x[:0], normal(0, 6, 7, 16), empty).any()
     y, _ = pooling.extreme_pooling(x, np.minimum, geometry_of(x.shape, 2, 2))
     np.testing.assert_array_equal(y[0, 0, 0], x[0, :2, :2].min((0, 1)))
-    assert {taken for (_, taken) in calls() if _ != "for_kernels"} == {False}
+    assert {taken for _, taken in calls()} == {False}
 
 
 def test_output_padding_is_no_padding_that_cuts_off() -> None:

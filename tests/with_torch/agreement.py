@@ -15,8 +15,8 @@ import funcnn as fn
 from funcnn.aliases import Array, Tree
 
 FLOAT, LIMIT = (np.float32, 2e-5) if fn.kernels_report().startswith('kernels "onednn"') else (np.float64, 1e-10)
-"""Both sides compute in float64, in another order; the error is relative to the largest element. oneDNN's kernels, which
-compute in float32, are compared with PyTorch in float64 as well."""
+"""Both sides compute in float64, in another order; the error is relative to the largest element. oneDNN's kernels, of
+float32, are compared with PyTorch in float64 as well."""
 
 LARGEST: dict[str, float] = {}
 

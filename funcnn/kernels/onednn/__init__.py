@@ -8,7 +8,7 @@ those in ``kernels/``, that return None for what NumPy is to compute.
 from collections.abc import Callable
 from typing import Any
 
-from funcnn.kernels.onednn import convolution, norms, pooling, products
+from funcnn.kernels.onednn import convolution, norms, pooling, products, rows
 from funcnn.kernels.onednn.library import library
 
 __all__ = ["description", "kernels"]
@@ -17,7 +17,9 @@ __all__ = ["description", "kernels"]
 def kernels() -> dict[str, Callable[..., Any]]:
     """The kernels by name; an ImportError if there is no oneDNN."""
     library()
-    return {name: getattr(file, name) for file in (convolution, norms, pooling, products) for name in file.__all__}
+    return {
+        name: getattr(file, name) for file in (convolution, norms, pooling, products, rows) for name in file.__all__
+    }
 
 
 def description() -> str:

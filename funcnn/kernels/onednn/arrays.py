@@ -4,6 +4,7 @@ A reference kernel, hundreds of times slower, waits for every other order. So an
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from funcnn.kernels.onednn import scope
 from funcnn.kernels.onednn.primitives import Handle, descriptor
 from funcnn.kernels.windows import Geometry, Sizes
 
-__all__ = ["contiguous", "image", "low_and_high", "strides_of"]
+__all__ = ["constant", "contiguous", "image", "low_and_high", "strides_of"]
 
 
 def contiguous(x: Array) -> Array:
@@ -23,6 +24,14 @@ def contiguous(x: Array) -> Array:
     copy = empty(x.shape, np.float32)
     copy[...] = x
     return copy
+
+
+@lru_cache(maxsize=64)
+def constant(value: float, channels: int) -> Array:
+    """The same number for each channel, made once."""
+    found = np.full(channels, value, np.float32)
+    found.flags.writeable = False
+    return found
 
 
 def image(shape: Sizes) -> Handle:

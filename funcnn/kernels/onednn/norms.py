@@ -7,7 +7,6 @@ that is given and a variance of 1 it is an affine map. Its backward pass, likewi
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.moments import Moments, are_near
 from funcnn.kernels.onednn import codes, scope
-from funcnn.kernels.onednn.arrays import contiguous, image
+from funcnn.kernels.onednn.arrays import constant, contiguous, image
 from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Sizes
@@ -49,7 +48,7 @@ def scale_and_shift(
     if made is None:
         return None
     y = empty(x.shape, np.float32)
-    made(contiguous(x), y, *map(contiguous, (scale, shift, mean)), _ones(x.shape[-1]))
+    made(contiguous(x), y, *map(contiguous, (scale, shift, mean)), constant(1, x.shape[-1]))
     if activation is not None and not relu:
         activation(y)
     return y
@@ -60,7 +59,7 @@ def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING)
     made = _sums(_flat(x.shape)) if scope.normalizes(x) else None
     if made is None:
         return None
-    (sums, products), ones = np.empty((2, x.shape[-1]), np.float32), _ones(x.shape[-1])
+    (sums, products), ones = np.empty((2, x.shape[-1]), np.float32), constant(1, x.shape[-1])
     made(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, np.float32), products, sums)
     return sums, products
 
@@ -75,7 +74,7 @@ def normalized_gradient(
     affine, added = _affine(_flat(x.shape), False), _scaled_and_added(_flat(x.shape))
     if affine is None or added is None:
         return None
-    factor, ones = scale * inverse_std, _ones(x.shape[-1])
+    factor, ones = scale * inverse_std, constant(1, x.shape[-1])
     less, dx = empty(x.shape, np.float32), empty(x.shape, np.float32)
     affine(contiguous(x), less, -factor * inverse_std * mean_dyu, -factor * mean_dy, contiguous(mean), ones)
     added(contiguous(dy), factor, dx, less)
@@ -129,11 +128,3 @@ def _flat(shape: Sizes) -> Sizes:
 def _channels(x: Sizes) -> Handle:
     """The descriptor of an array of one element for a channel."""
     return descriptor((x[-1],), (1,))
-
-
-@lru_cache(maxsize=64)
-def _ones(channels: int) -> Array:
-    """A one for each channel, made once."""
-    ones = np.ones(channels, np.float32)
-    ones.flags.writeable = False
-    return ones
