@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import util
 from typing import Any
 
-from funcnn.kernels.onednn.library import library
+from funcnn.kernels.onednn.library import load
 from tests.benchmarks.worker import Worker
 
 OURS, PURE, ONEDNN, JAX, SKLEARN, BY_HAND = "funcnn", "pure", "onednn", "jax", "sklearn", "by_hand"
@@ -29,7 +29,7 @@ class Setting:
 def has_onednn() -> bool:
     """Whether there is a oneDNN that funcnn can use."""
     try:
-        library()
+        load()
     except ImportError:
         return False
     return True

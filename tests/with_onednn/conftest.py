@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import funcnn as fn
-from funcnn.kernels.onednn.library import library
+from funcnn.kernels.onednn.library import load
 
 try:
-    library()
+    load()
     collect_ignore_glob = []
 except ImportError:
     collect_ignore_glob = ["*"]

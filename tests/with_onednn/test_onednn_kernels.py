@@ -1,4 +1,4 @@
-"""oneDNN's kernels against NumPy's in float64, one by one: values, gradients, special numbers, and what is left to NumPy.
+"""oneDNN's kernels against NumPy's in float64, one by one: values, gradients, special numbers, what NumPy keeps.
 
 The loops of ``tests/kernels`` and PyTorch are compared with them too, where ``FUNCNN_KERNELS=onednn`` chooses them.
 """

@@ -1,4 +1,4 @@
-"""oneDNN in a process: threads, forks, bits, a bounded cache, memory over many calls, and what it says when it fails."""
+"""oneDNN in a process: threads, forks, bits, a bounded cache, memory over many calls, and clear errors."""
 
 import gc
 import os
@@ -17,8 +17,8 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import release_memory
 from funcnn.kernels import onednn
 from funcnn.kernels.implementations import calls
-from funcnn.kernels.onednn import convolution, library, pooling, primitives
-from funcnn.kernels.onednn.library import OneDnnError, failure
+from funcnn.kernels.onednn import convolution, pooling, primitives
+from funcnn.kernels.onednn.library import OneDnnError, failure, load
 from funcnn.kernels.windows import Window
 from funcnn.testing.compare import differing
 
@@ -27,7 +27,7 @@ MODEL = fn.serial(
     fn.conv2d(32, 3, activation="relu"), fn.flatten, fn.dense(10),
 )  # fmt: skip
 PARAMS = MODEL.init((32, 32, 3), 0)
-LIBRARY = library.library()
+LIBRARY = load()
 
 
 def images(n: int) -> Array:
@@ -74,8 +74,8 @@ def test_several_threads_may_use_one_primitive() -> None:
 def test_no_team_of_threads_is_started_and_the_callers_setting_stays() -> None:
     code = """
 import os, threading, numpy as np, funcnn as fn
-from funcnn.kernels.onednn.library import library
-own = library()
+from funcnn.kernels.onednn.library import load
+own = load()
 if own.runtime == "OpenMP":
     own.short.omp_set_num_threads(3)
 layer = fn.conv2d(32, 3)

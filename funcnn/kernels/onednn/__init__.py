@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from funcnn.kernels.onednn import convolution, norms, pooling, products, rows
-from funcnn.kernels.onednn.library import library
+from funcnn.kernels.onednn.library import load
 
 __all__ = ["description", "kernels"]
 
 
 def kernels() -> dict[str, Callable[..., Any]]:
     """The kernels by name; an ImportError if there is no oneDNN."""
-    library()
+    load()
     return {
         name: getattr(file, name) for file in (convolution, norms, pooling, products, rows) for name in file.__all__
     }
@@ -24,5 +24,5 @@ def kernels() -> dict[str, Callable[..., Any]]:
 
 def description() -> str:
     """The library in words: its version, how it was found, and where."""
-    own = library()
+    own = load()
     return f"oneDNN {own.version} ({own.runtime}, one thread a call), found by {own.source}: {own.path}"

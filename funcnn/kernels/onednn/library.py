@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from funcnn.kernels.onednn import codes
 
-__all__ = ["Library", "OneDnnError", "Unimplemented", "failure", "library"]
+__all__ = ["Library", "OneDnnError", "Unimplemented", "failure", "load"]
 
 WHEEL = "onednn-cpu-gomp"
 FILES = {"darwin": "libdnnl.3.dylib", "win32": "dnnl.dll"}
@@ -91,7 +91,7 @@ def failure(status: int, name: str, what: str = "") -> OneDnnError:
 
 
 @cache
-def library() -> Library:
+def load() -> Library:
     """The library, loaded once.
 
     Raises:

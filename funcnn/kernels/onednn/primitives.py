@@ -21,7 +21,7 @@ from funcnn.aliases import Array
 from funcnn.cores import hold_during_fork
 from funcnn.engine.memory import empty
 from funcnn.kernels.onednn import codes
-from funcnn.kernels.onednn.library import Library, OneDnnError, Unimplemented, failure, library
+from funcnn.kernels.onednn.library import Library, OneDnnError, Unimplemented, failure, load
 
 __all__ = ["Handle", "Primitive", "attributes", "compiled", "description", "descriptor", "dims", "reordering"]
 
@@ -47,7 +47,7 @@ class Handle:
     __slots__ = ("_as_parameter_", "_destroy")
 
     def __init__(self, kind: str, *args: Any, create: str = "") -> None:
-        own, pointer = library(), ctypes.c_void_p()
+        own, pointer = load(), ctypes.c_void_p()
         self._destroy: Any = None
         own.call(create or f"{kind}_create", ctypes.byref(pointer), *args)
         self._as_parameter_, self._destroy = pointer, getattr(own.short, f"dnnl_{kind}_destroy")
@@ -61,7 +61,7 @@ class Handle:
 def engine() -> ctypes.c_void_p:
     """The CPU, which lives as long as the process."""
     pointer = ctypes.c_void_p()
-    library().call("engine_create", ctypes.byref(pointer), codes.CPU, 0)
+    load().call("engine_create", ctypes.byref(pointer), codes.CPU, 0)
     return pointer
 
 
@@ -85,7 +85,7 @@ def attributes(*operations: tuple[Any, ...]) -> Handle:
     Args:
         *operations: the name of a post-op, ``"eltwise"`` or ``"binary"``, and its arguments.
     """
-    own, made, after = library(), Handle("primitive_attr"), Handle("post_ops")
+    own, made, after = load(), Handle("primitive_attr"), Handle("post_ops")
     own.call("primitive_attr_set_scratchpad_mode", made, codes.USER_SCRATCHPAD)
     for name, *args in operations:
         own.call(f"post_ops_append_{name}", after, *args)
@@ -111,7 +111,7 @@ class Primitive:
     """
 
     def __init__(self, described: Handle, arguments: Mapping[int, Any]) -> None:
-        own, name = library(), ctypes.c_char_p()
+        own, name = load(), ctypes.c_char_p()
         self._library, self._description = own, described
         own.call("primitive_desc_query", described, codes.QUERY_IMPLEMENTATION, 0, ctypes.byref(name))
         self.implementation = (name.value or b"").decode()
@@ -182,7 +182,7 @@ def compiled(build: Callable[K, T]) -> Callable[K, T | None]:
     def kept(*key: Any) -> T | None:
         with _lock:
             try:
-                found: T = library().on_one_thread(build, *key)
+                found: T = load().on_one_thread(build, *key)
                 return found
             except Unimplemented:
                 return None
@@ -195,7 +195,7 @@ def compiled(build: Callable[K, T]) -> Callable[K, T | None]:
 def reordering(source: Any, target: Any) -> Primitive | None:
     """The primitive that copies an array from one order of memory to another; None if they are the same."""
     pointers = [getattr(described, "_as_parameter_", described) for described in (source, target)]
-    if library().short.dnnl_memory_desc_equal(*pointers):
+    if load().short.dnnl_memory_desc_equal(*pointers):
         return None
     args = source, engine(), target, engine(), attributes()
     described = Handle("primitive_desc", *args, create="reorder_primitive_desc_create")
