@@ -8,7 +8,11 @@ those in ``kernels/``, that return None for what NumPy is to compute.
 from collections.abc import Callable
 from typing import Any
 
-from funcnn.kernels.onednn import convolution, norms, pooling, products, rows
+import funcnn.kernels.onednn.convolution as convolution
+import funcnn.kernels.onednn.norms as norms
+import funcnn.kernels.onednn.pooling as pooling
+import funcnn.kernels.onednn.products as products
+import funcnn.kernels.onednn.rows as rows
 from funcnn.kernels.onednn.library import load
 
 __all__ = ["description", "kernels"]

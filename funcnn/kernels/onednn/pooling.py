@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
-from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, image, low_and_high
 from funcnn.kernels.onednn.primitives import Primitive, compiled, description, dims
 from funcnn.kernels.windows import Geometry, Padding, Sizes

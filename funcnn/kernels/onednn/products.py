@@ -5,10 +5,11 @@ NumPy's BLAS is faster at the product itself: ``scope`` says for which few shape
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
-from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, strides_of
 from funcnn.kernels.onednn.primitives import Primitive, compiled, description, descriptor
 from funcnn.kernels.windows import Sizes

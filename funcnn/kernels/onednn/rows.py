@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.normalize import FAR
-from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import constant, contiguous
 from funcnn.kernels.onednn.primitives import Primitive, compiled, description, descriptor
 

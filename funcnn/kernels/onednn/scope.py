@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
 from funcnn.aliases import Array
 from funcnn.kernels.epilogue import Activation
-from funcnn.kernels.onednn import codes
 from funcnn.kernels.windows import Geometry, Padding
 
 __all__ = [
