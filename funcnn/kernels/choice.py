@@ -3,9 +3,11 @@
 Nothing is chosen unasked, since another implementation rounds in another way.
 """
 
+from __future__ import annotations
+
 import os
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from funcnn.calls import explained
 from funcnn.kernels import onednn
@@ -33,7 +35,7 @@ _choice = _Choice("numpy", "the default")
 
 
 @explained
-def use_kernels(name: str) -> AbstractContextManager[Any]:
+def use_kernels(name: str) -> AbstractContextManager[object]:
     """Choose the kernels that compute from now on, in the whole process: NumPy's, or those of oneDNN where it has them.
 
     oneDNN is a library of compiled kernels for the CPU. It computes in float32 what it can: convolutions, pooling,

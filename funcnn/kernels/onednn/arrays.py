@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
-from funcnn.kernels.onednn import scope
 from funcnn.kernels.onednn.primitives import Handle, descriptor
 from funcnn.kernels.windows import Geometry, Sizes
 

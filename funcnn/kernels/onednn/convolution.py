@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import NO_EPILOGUE, Epilogue, finish
 from funcnn.kernels.layout import channel_view
-from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import contiguous, image, low_and_high, strides_of
 from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor, dims, reordering
 from funcnn.kernels.tuning import TUNING, Tuning

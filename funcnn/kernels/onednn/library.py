@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from funcnn.kernels.onednn import codes
+import funcnn.kernels.onednn.codes as codes
 
 __all__ = ["Library", "OneDnnError", "Unimplemented", "failure", "load"]
 

@@ -10,11 +10,12 @@ import math
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
+import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.moments import Moments, are_near
-from funcnn.kernels.onednn import codes, scope
 from funcnn.kernels.onednn.arrays import constant, contiguous, image
 from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor
 from funcnn.kernels.tuning import TUNING, Tuning

@@ -17,10 +17,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+import funcnn.kernels.onednn.codes as codes
 from funcnn.aliases import Array
 from funcnn.cores import hold_during_fork
 from funcnn.engine.memory import empty
-from funcnn.kernels.onednn import codes
 from funcnn.kernels.onednn.library import Library, OneDnnError, Unimplemented, failure, load
 
 __all__ = ["Handle", "Primitive", "attributes", "compiled", "description", "descriptor", "dims", "reordering"]
