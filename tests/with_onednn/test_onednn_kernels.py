@@ -195,14 +195,16 @@ def test_output_padding_is_no_padding_that_cuts_off() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6", "leaky_relu"])
-@pytest.mark.parametrize("place", ["x", "w"])
+@pytest.mark.parametrize("place", ["x", "w", "b"])
 def test_a_relu_does_not_hide_a_nan(place: str, activation: Any) -> None:
     layer = fn.conv2d(16, 3, activation=activation)
     params, x = layer.init((6, 6, 8), 0), normal(2, 6, 6, 8)
     if place == "x":
         x[0, 0, 0, 0] = np.nan
-    else:
+    elif place == "w":
         params["w"][0, 0, 0, 3] = np.nan
+    else:
+        params["b"][3] = np.nan
     y, _ = layer.apply(params, x)
     assert np.isnan(y[0, 0, 0, 3])
     assert np.isnan(y).sum() == (16 if place == "x" else 2 * 4 * 4)
@@ -213,6 +215,13 @@ def test_the_relu_of_a_batch_norm_does_not_hide_a_nan() -> None:
     x[0, 0, 0, 5] = np.nan
     y, _ = layer.apply(layer.init((3, 3, 16), 0), x)
     assert np.argwhere(np.isnan(y)).tolist() == [[0, 0, 0, 5]]
+
+
+def test_the_relu_of_a_product_does_not_hide_a_nan() -> None:
+    a, bias = normal(2000, 32), np.full(16, np.nan, np.float32)
+    y = products.product(a, normal(32, 16, seed=1), bias, fuse("dense", "relu").in_place)
+    assert calls()["product", True] == 1
+    assert np.isnan(y).all()
 
 
 def test_special_numbers_in_pooling() -> None:

@@ -35,7 +35,7 @@ def convolve(
     """As ``convolution.convolve``."""
     if not scope.convolves(x, w, geometry):
         return None
-    fused = scope.post_ops(epilogue.activation, x, w)
+    fused = scope.post_ops(epilogue.activation, x, w, *[part for part in epilogue[:3] if part is not None])
     has_bias = epilogue.bias is not None or epilogue.shift is not None
     made = _forward(x.shape, w.shape, geometry, groups, has_bias, fused)
     if made is None:

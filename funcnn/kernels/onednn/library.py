@@ -192,8 +192,6 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "layer_normalization_forward_primitive_desc_create": (OUT, P, N, P, P, P, F, U, P),
     "layer_normalization_backward_primitive_desc_create": (OUT, P, N, P, P, P, P, F, U, P, P),
     "softmax_forward_primitive_desc_create": (OUT, P, N, N, P, P, N, P),
-    "eltwise_forward_primitive_desc_create": (OUT, P, N, N, P, P, F, F, P),
-    "eltwise_backward_primitive_desc_create": (OUT, P, N, P, P, P, F, F, P, P),
     "binary_primitive_desc_create": (OUT, P, N, P, P, P, P),
     "matmul_primitive_desc_create": (OUT, P, P, P, P, P, P),
 }

@@ -47,8 +47,8 @@ class Handle:
     __slots__ = ("_as_parameter_", "_destroy")
 
     def __init__(self, kind: str, *args: Any, create: str = "") -> None:
-        own, pointer = load(), ctypes.c_void_p()
         self._destroy: Any = None
+        own, pointer = load(), ctypes.c_void_p()
         own.call(create or f"{kind}_create", ctypes.byref(pointer), *args)
         self._as_parameter_, self._destroy = pointer, getattr(own.short, f"dnnl_{kind}_destroy")
 
