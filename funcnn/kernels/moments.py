@@ -18,14 +18,9 @@ from funcnn.kernels.products import row_sum
 from funcnn.kernels.tuning import TUNING, Tuning
 
 __all__ = [
-    "are_near",
-    "channel_sums",
-    "joined_moments",
-    "moments",
-    "normalized_gradient",
-    "scale_and_shift",
+    "are_near", "channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift",
     "sums_and_products",
-]
+]  # fmt: skip
 
 Moments: TypeAlias = tuple[int, Array, Array, bool]
 """How many elements a channel has, their mean, the sum of their squared distances from it, and whether it is *far*:
