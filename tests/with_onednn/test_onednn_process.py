@@ -144,19 +144,20 @@ print("done")
 
 
 def test_what_is_kept_for_shapes_is_bounded_and_what_is_dropped_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    alive, layer = [0], fn.max_pool1d(2)
-    create, destroy = primitives.Handle.__init__, primitives.Handle.__del__
+    alive, layer, create = [0], fn.max_pool1d(2), primitives.Handle.__init__
 
     def created(self: Any, *args: Any, **kwargs: Any) -> None:
         create(self, *args, **kwargs)
+        destroy = self._destroy
         alive[0] += 1
 
-    def destroyed(self: Any) -> None:
-        destroy(self)
-        alive[0] -= 1
+        def destroyed(pointer: Any) -> None:
+            assert destroy(pointer) == 0
+            alive[0] -= 1
+
+        self._destroy = destroyed
 
     monkeypatch.setattr(primitives.Handle, "__init__", created)
-    monkeypatch.setattr(primitives.Handle, "__del__", destroyed)
     pooling._pooling.cache_clear()  # type: ignore[attr-defined]
     counts = []
     for n in range(2, 3 * primitives.MAX_PRIMITIVES):
