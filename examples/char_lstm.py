@@ -55,7 +55,8 @@ def streams(tokens, batch, length):
 
 def validate(model, params, x, target):
     """The mean loss over streams that are read from the start to the end."""
-    state, losses = {}, []
+    state: fn.Params = {}
+    losses = []
     for part, following in zip(x, target, strict=True):
         y = fn.predict(model, params, {"x": part, "state": state})
         state = y["state"]
@@ -65,7 +66,8 @@ def validate(model, params, x, target):
 
 def write(model, params, tokens, steps, temperature, rng):
     """Texts (batch, time) and what the model continues them with: the state holds all that came before."""
-    state, new = {}, tokens
+    state: fn.Params = {}
+    new = tokens
     for step in range(steps):
         y = fn.predict(model, params, {"x": new, "state": state})
         state = y["state"]

@@ -81,7 +81,8 @@ def draw(history, path):
     """The mean losses of each epoch, with those of a discriminator that guesses."""
     from matplotlib.figure import Figure
 
-    ax = Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    ax = figure.subplots()
     epochs = range(1, len(history) + 1)
     for part, (label, guess) in enumerate({"discriminator": 1.39, "generator": 0.69}.items()):
         losses = [record[part] for record in history]
@@ -90,7 +91,7 @@ def draw(history, path):
     ax.set(xlabel="Epoch", ylabel="Loss")
     ax.grid(alpha=0.3)
     ax.legend()
-    ax.figure.savefig(path)
+    figure.savefig(path)
 
 
 if __name__ == "__main__":

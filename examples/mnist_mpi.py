@@ -29,9 +29,9 @@ comm = MPI.COMM_WORLD
 def main(options):
     """Train, and on rank 0 test and save."""
     train, test = fn.datasets.mnist(options.data) if options.data else fn.datasets.digits()
-    train, test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
-    steps = len(train[0]) // options.batch
-    train = tuple(part[: steps * options.batch] for part in train)  # so that all batches are full
+    (x, labels), test = ((images.astype(np.float32) / 255, labels) for images, labels in (train, test))
+    steps = len(x) // options.batch
+    train = x[: steps * options.batch], labels[: steps * options.batch]  # so that all batches are full
     optimizer = fn.adam(fn.cosine_decay(options.rate, steps=steps * options.epochs))
     loss_and_grads = fn.distributed.value_and_grad(model, fn.softmax_cross_entropy, comm)
 

@@ -86,8 +86,8 @@ def train(options, private, data, test):
 
 
 def main(options):
-    train_data, test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
-    train_data = tuple(part[: options.examples] for part in train_data)
+    (x, labels), test = ((images.astype(np.float32) / 255, labels) for images, labels in fn.datasets.digits())
+    train_data = x[: options.examples], labels[: options.examples]
     curves = {}
     for private in (False, True):
         curve, sampling, steps = train(options, private, train_data, test)
@@ -110,13 +110,14 @@ def draw(curves, path):
     """The test accuracy by epoch, with and without privacy."""
     from matplotlib.figure import Figure
 
-    ax = Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    ax = figure.subplots()
     for (bound, curve), style in zip(curves.items(), ("o-", "s--"), strict=True):
         ax.plot(*zip(*curve, strict=True), style, label=bound, markersize=4)
     ax.set(xlabel="Epoch", ylabel="Test accuracy")
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right")
-    ax.figure.savefig(path)
+    figure.savefig(path)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ def learn(model, train, validation, options):
     steps = -(-len(train[0]) // options.batch)
     rate = fn.warmup_cosine(options.rate, steps, steps * (options.epochs + 1))
     optimizer = fn.sgd(rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    opt_state, history, losses = optimizer.init(params), [], []
+    opt_state, losses = optimizer.init(params), []
+    history: list[fn.Record] = []
 
     def train_step(params, opt_state, x, labels, rng):
         logits, vjp = model.apply(params, x, rng)

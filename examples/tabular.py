@@ -68,14 +68,14 @@ def main(options):
 
     # A target of mean 0 and standard deviation 1 is learned at the rates that are usual.
     centre, scale = price[rest].mean(), price[rest].std()
-    parts = [(x[part], (price[part] - centre) / scale) for part in (rest, test)]
-    regressor, price_history = train(model, fn.huber(), *parts, options.epochs, options.seed)
+    learned, unseen = ((x[part], (price[part] - centre) / scale) for part in (rest, test))
+    regressor, price_history = train(model, fn.huber(), learned, unseen, options.epochs, options.seed)
     predicted = centre + scale * fn.predict(model, regressor, x[test])
     error = fn.mean_absolute_error(predicted, price[test])[0]
     print(f"price: R2 {fn.metrics.r2(predicted, price[test]):.3f}, mean absolute error {error:.1f} thousand")
 
-    parts = [(x[part], sells[part]) for part in (rest, test)]
-    classifier, sells_history = train(model, fn.sigmoid_cross_entropy, *parts, options.epochs, options.seed)
+    learned, unseen = ((x[part], sells[part]) for part in (rest, test))
+    classifier, sells_history = train(model, fn.sigmoid_cross_entropy, learned, unseen, options.epochs, options.seed)
     chance = fn.predict(fn.sigmoid, {}, fn.predict(model, classifier, x[test]))
     auc = fn.metrics.roc_auc(chance[:, 0], sells[test][:, 0])
     print(f"sells: accuracy {np.mean((chance > 0.5) == sells[test]):.1%}, area below the ROC curve {auc:.3f}")

@@ -57,6 +57,7 @@ def main(options):
             losses = []
             print(f"epoch {epoch}/{options.epochs}: train loss {train_loss:.3f}, test loss {tested:.3f}")
 
+    vectors = fn.predict(model, params, halves(test))
     a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (vectors["a"], vectors["b"]))
     cosines = a.reshape(20, 100, -1) @ b.reshape(20, 100, -1).transpose(0, 2, 1)  # among 100 at a time
     better = (cosines > np.diagonal(cosines, axis1=1, axis2=2)[..., None]).sum(2)

@@ -39,6 +39,8 @@ from funcnn.derivatives import *  # noqa: F403
 from funcnn.engine.memory import release_memory as release_memory
 from funcnn.inspect import *  # noqa: F403
 from funcnn.interchange import *  # noqa: F403
+from funcnn.kernels.choice import kernels_report as kernels_report
+from funcnn.kernels.choice import use_kernels as use_kernels
 from funcnn.layers import *  # noqa: F403
 from funcnn.layers.activation import Activation as Activation
 from funcnn.losses import *  # noqa: F403
@@ -82,7 +84,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Keys of random numbers", "rng", rng.__all__),
         ("How a thing was made", "recorded", recorded.__all__),
         ("Types, for annotations", "", [*aliases.__all__, "Activation"]),
-        ("The process", "", ["num_threads", "release_memory", "use_threads"]),
+        ("The process", "", ["kernels_report", "num_threads", "release_memory", "use_kernels", "use_threads"]),
     ]
     __all__ = ["optim", "schedules"]  # whose names are those of funcnn too
     for _title, _area, _names in _AREAS:

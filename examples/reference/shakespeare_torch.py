@@ -147,14 +147,15 @@ def beside(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], path: Path)
     """Both last validation losses in one line, and all of them in a picture."""
     from matplotlib.figure import Figure
 
-    ax = Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    ax = figure.subplots()
     for label, style, history in (("funcnn", "o-", ours), ("PyTorch", "s--", theirs)):
         steps, losses = ([record[key] for record in history] for key in ("epoch", "validation_loss"))
         ax.plot(steps, losses, style, label=label, markersize=4, markevery=max(1, len(steps) // 20))
     ax.set(xlabel="Step", ylabel="Validation loss, nats a character")
     ax.grid(alpha=0.3)
     ax.legend()
-    ax.figure.savefig(path)
+    figure.savefig(path)
     print(
         f"validation loss after {theirs[-1]['epoch']} steps: funcnn {ours[-1]['validation_loss']:.3f}, "
         f"PyTorch {theirs[-1]['validation_loss']:.3f} nats a character; the picture is {path}"

@@ -16,6 +16,7 @@ from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.buffers import window_parts
 from funcnn.kernels.epilogue import NO_EPILOGUE, Epilogue, finish
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.layout import as_image, as_volume, batch_first, batch_innermost
 from funcnn.kernels.scatter import scattered_gradient
 from funcnn.kernels.small_batch import convolve_small_batch
@@ -25,6 +26,7 @@ from funcnn.kernels.windows import Geometry
 __all__ = ["convolve", "input_gradient", "kernel_gradient"]
 
 
+@accelerated
 def convolve(
     x: Array, w: Array, geometry: Geometry, groups: int = 1, epilogue: Epilogue = NO_EPILOGUE, tuning: Tuning = TUNING
 ) -> Array:
@@ -48,6 +50,7 @@ def convolve(
     return batch_first(_convolve(batch_innermost(x), kernel, geometry, groups, epilogue, tuning), rank)
 
 
+@accelerated
 def kernel_gradient(x: Array, dy: Array, geometry: Geometry, groups: int = 1, tuning: Tuning = TUNING) -> Array:
     """dw[i, c, f] = sum over n, r of x[n, r*stride + i*dilation, c] * dy[n, r, f].
 
@@ -72,6 +75,7 @@ def kernel_gradient(x: Array, dy: Array, geometry: Geometry, groups: int = 1, tu
     return dw.reshape(*geometry.size, channels, groups * share)
 
 
+@accelerated
 def input_gradient(
     dy: Array, w: Array, geometry: Geometry, groups: int = 1, epilogue: Epilogue = NO_EPILOGUE, tuning: Tuning = TUNING
 ) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory, empty
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.tuning import TUNING, Tuning
 
 __all__ = [
@@ -65,6 +66,7 @@ def batch_innermost(x: Array) -> Array:
     return memory
 
 
+@accelerated
 def for_kernels(x: Array, tuning: Tuning = TUNING) -> Array:
     """An image in the order of axes in memory that kernels work in, so that they need not copy it each by themselves.
 

@@ -12,11 +12,15 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty, empty_like
 from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.layout import blocks, channel_view, per_channel, tiled_channels
 from funcnn.kernels.products import row_sum
 from funcnn.kernels.tuning import TUNING, Tuning
 
-__all__ = ["channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
+__all__ = [
+    "are_near", "channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift",
+    "sums_and_products",
+]  # fmt: skip
 
 Moments: TypeAlias = tuple[int, Array, Array, bool]
 """How many elements a channel has, their mean, the sum of their squared distances from it, and whether it is *far*:
@@ -37,6 +41,7 @@ def channel_sums(x: Array, tuning: Tuning = TUNING) -> Array:
     return sums[0] if len(sums) == 1 else np.add.reduce(sums)
 
 
+@accelerated
 def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
     """How many elements a channel has, their mean, and the sum of their squared distances from it.
 
@@ -60,7 +65,7 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         views = blocks(channel_view(x), tuning=tuning)
         found = reduce(joined_moments, [_moments(block, tuning) for (block,) in views])
-        if x.dtype.char == "d" or _are_near(*found):
+        if x.dtype.char == "d" or are_near(*found):
             return found
     return (*moments(x.astype(np.float64), tuning)[:3], True)
 
@@ -73,7 +78,7 @@ def _moments(x: Array, tuning: Tuning) -> Moments:
     return n, mean, _sum_of_products(centred, centred, tuning), False
 
 
-def _are_near(n: int, mean: Array, squares: Array, _: bool) -> bool:
+def are_near(n: int, mean: Array, squares: Array, _: bool) -> bool:
     """Whether no channel is far: mean² <= FAR² squares / n, and no sum of squares has overflown."""
     limit = FAR * FAR / n
     # Two products and a minimum tell it nearly always; only beside a constant channel is each one compared.
@@ -103,6 +108,7 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
     return n, a[1] + d * (b[0] / n), a[2] + b[2] + d * d * (a[0] * b[0] / n), a[3] or b[3]
 
 
+@accelerated
 def scale_and_shift(
     x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
 ) -> Array:
@@ -139,6 +145,7 @@ def affine(x: Array, mean: Array, scale: Array, shift: Array, out: Array, tuning
     y += shift
 
 
+@accelerated
 def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array]:
     """The sum of dy, and that of dy * (x - mean), over all axes but the last, in one pass.
 
@@ -157,6 +164,7 @@ def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING)
     return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 
 
+@accelerated
 def normalized_gradient(
     dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
     tuning: Tuning = TUNING,

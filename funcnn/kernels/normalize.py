@@ -10,16 +10,18 @@ Examples are either outside or inside; the other place has size 1. *Statistics* 
 """
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory, empty
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.tuning import TUNING, Tuning
 
-__all__ = ["Normalized", "normalize", "normalized_gradients"]
+__all__ = ["FAR", "Normalized", "normalization", "normalize", "normalized_gradients"]
 
 FAR = 4
 """A mean of this many standard deviations is far from 0: the mean of the squares, less the square of the mean, would
@@ -68,6 +70,32 @@ class Normalized(NamedTuple):
 
     form: _Form
     blocks: list[_Block]
+
+
+@accelerated
+def normalization(
+    x: Array,
+    scale: Array | None,
+    shift: Array | None,
+    eps: float,
+    groups: int | None = None,
+    centred: bool = True,
+) -> tuple[Array, Callable[..., tuple[Array, Array, Array | None]]]:
+    """``normalize`` and its backward pass, for an implementation that keeps something else.
+
+    Args:
+        x: as in ``normalize``, like the rest.
+        scale: (channels,) or None.
+        shift: (channels,) or None.
+        eps: added to the variance.
+        groups: into how many groups the channels of an example are divided.
+        centred: whether the mean is subtracted.
+
+    Returns:
+        ``(y, pull)`` with ``pull(dy, input_grad=True) -> (dscale, dshift, dx)``.
+    """
+    y, normalized = normalize(x, scale, shift, eps, groups=groups, centred=centred)
+    return y, partial(normalized_gradients, normalized=normalized, scale=scale, centred=centred)
 
 
 def normalize(

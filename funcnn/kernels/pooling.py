@@ -14,17 +14,34 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import axes_in_memory, empty_like
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.padding import pad, unpad
 from funcnn.kernels.selection import BITS
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Geometry, Padding, Sizes
 
 __all__ = [
-    "extreme_gradient", "extreme_pool", "mean_gradient", "mean_pool", "sum_gradient", "sum_pool",
+    "extreme_gradient", "extreme_pool", "extreme_pooling", "mean_gradient", "mean_pool", "sum_gradient", "sum_pool",
 ]  # fmt: skip
 
 Index: TypeAlias = tuple[slice, ...]
 Equality: TypeAlias = Callable[[Array, Index, Index], Array]
+
+
+@accelerated
+def extreme_pooling(x: Array, pick: np.ufunc, geometry: Geometry) -> tuple[Array, Callable[[Array], Array]]:
+    """``extreme_pool`` and its backward pass, for an implementation that keeps something else than x and y.
+
+    Args:
+        x: (batch, *pixels, channels).
+        pick: as in ``extreme_pool``.
+        geometry: as in ``extreme_pool``.
+
+    Returns:
+        ``(y, pull)`` with ``pull(dy) -> dx``.
+    """
+    y = extreme_pool(x, pick, geometry)
+    return y, lambda dy: extreme_gradient(x, y, dy, pick, geometry)
 
 
 def extreme_pool(x: Array, pick: np.ufunc, geometry: Geometry) -> Array:
@@ -96,6 +113,7 @@ def sum_gradient(x: Array, dy: Array, geometry: Geometry) -> Array:
     return unpad(dx, geometry.padding)
 
 
+@accelerated
 def mean_pool(x: Array, geometry: Geometry, counted: Padding) -> Array:
     """The mean of each window's pixels.
 
@@ -117,6 +135,7 @@ def mean_pool(x: Array, geometry: Geometry, counted: Padding) -> Array:
     return y
 
 
+@accelerated
 def mean_gradient(x: Array, dy: Array, geometry: Geometry, counted: Padding) -> Array:
     """dx of ``mean_pool``: each ``dy`` divided evenly among the pixels of its window.
 

@@ -8,19 +8,23 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
+from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.implementations import accelerated
 
 __all__ = ["last_axis_sum", "product", "row_sum"]
 
 MIN_COLUMNS_FOR_BLAS = 9
 
 
-def product(a: Array, b: Array, plus: Array | None = None) -> Array:
-    """a b + plus, for matrices and stacks of matrices on the left.
+@accelerated
+def product(a: Array, b: Array, plus: Array | None = None, activation: Activation | None = None) -> Array:
+    """f(a b + plus), for matrices and stacks of matrices on the left.
 
     Args:
         a: (..., rows, inner).
         b: (inner, columns).
         plus: (columns,), added to each row; None for nothing.
+        activation: f; None for the identity.
 
     Returns:
         (..., rows, columns).
@@ -37,6 +41,8 @@ def product(a: Array, b: Array, plus: Array | None = None) -> Array:
         np.matmul(a, b, out=y)
     if plus is not None:
         y += plus
+    if activation is not None:
+        activation(y)
     return y
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.products import last_axis_sum
 
 __all__ = [
@@ -87,6 +88,7 @@ def log1p_exp(size: Array) -> Array:
     return e
 
 
+@accelerated
 def softmax(x: Array) -> Array:
     """y_i = e^x_i / Σ_j e^x_j over the last axis.
 

@@ -38,6 +38,7 @@ def dropout(rate: float) -> Layer:
         ValueError: ``rate`` is outside [0, 1).
 
     Example:
+        >>> import numpy as np
         >>> y, _ = dropout(0.5).apply({}, np.ones((1, 6)), rng=0)
         >>> sorted(set(y.ravel().tolist()))
         [0.0, 2.0]

@@ -15,7 +15,7 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size
-from funcnn.kernels.normalize import normalize, normalized_gradients
+from funcnn.kernels.normalize import normalization
 from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, stateless
 from funcnn.rng import check_rng
@@ -299,7 +299,7 @@ def _norm(
         rows = x if axes == 1 else x.reshape(*x.shape[:-axes], math.prod(x.shape[-axes:]))
         own_eps = float(np.finfo(x.dtype).eps) if eps is None else eps
         count = None if groups is None else groups(x.shape[-1])
-        z, normalized = normalize(rows, scale, shift, own_eps, groups=count, centred=centred)
+        z, pull_norm = normalization(rows, scale, shift, own_eps, count, centred)
         y, pull = activate(z)
         y = y.reshape(x.shape)
         like = contract.form(y)
@@ -307,7 +307,7 @@ def _norm(
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             contract.gradient(kind, dy, like)
             dz = pull(dy.reshape(rows.shape))
-            dscale, dshift, dx = normalized_gradients(dz, normalized, scale, centred=centred, input_grad=input_grad)
+            dscale, dshift, dx = pull_norm(dz, input_grad=input_grad)
             grads = {"scale": dscale, "shift": dshift}
             grads = {name: grads[name].reshape(x.shape[-axes:]) for name in params}
             return grads, None if dx is None else dx.reshape(x.shape)

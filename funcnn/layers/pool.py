@@ -15,7 +15,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Padding, Padding1d, PerAxis
-from funcnn.kernels.pooling import extreme_gradient, extreme_pool, mean_gradient, mean_pool
+from funcnn.kernels.pooling import extreme_pooling, mean_gradient, mean_pool
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, elements_of, layer, stateless
@@ -57,8 +57,7 @@ def pooling(
 
 
 def _extreme(pick: np.ufunc, x: Array, geometry: Geometry) -> tuple[Array, Pull]:
-    y = extreme_pool(x, pick, geometry)
-    return y, lambda dy: extreme_gradient(x, y, dy, pick, geometry)
+    return extreme_pooling(x, pick, geometry)
 
 
 MAX, MIN = partial(_extreme, np.maximum), partial(_extreme, np.minimum)

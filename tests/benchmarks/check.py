@@ -12,7 +12,7 @@ import numpy as np
 import funcnn as fn
 from tests.benchmarks import by_hand, ours
 from tests.benchmarks.driver import takes_part
-from tests.benchmarks.sides import BY_HAND, JAX, SETTINGS, SKLEARN, Setting
+from tests.benchmarks.sides import BY_HAND, JAX, ONEDNN, SETTINGS, SKLEARN, Setting
 from tests.benchmarks.workloads import WORKLOADS, Workload, batch_of, inputs, tensors, without_dropout
 
 LIMIT = 1e-4
@@ -85,7 +85,7 @@ def check(names: list[str], peers: list[str]) -> bool:
 def differences(workload: Workload, peer: str) -> list[float]:
     """The relative differences between a peer's results and ours on the workload's first batch."""
     if workload.network is None:
-        return updates("adam", tensors(0), tensors(1), peer)
+        return [0.0] if peer == ONEDNN else updates("adam", tensors(0), tensors(1), peer)
     alike = replace(workload, network=without_dropout(workload.network))
     x, target = inputs(workload)
     batch = batch_of(workload, 0)
@@ -95,6 +95,8 @@ def differences(workload: Workload, peer: str) -> list[float]:
         return [relative(y, theirs) for theirs in predictions(case, peer)]
     if peer == BY_HAND:
         return by_hand_differences(case)
+    if peer == ONEDNN:
+        return onednn_differences(case)
     if peer == SKLEARN:
         return sklearn_differences(case)
     layer, its_gradient = ({"layer_0": tensors(seed)["layer_0"]} for seed in (0, 1))
@@ -106,6 +108,9 @@ def predictions(case: Case, peer: str) -> list[Any]:
     """A peer's predictions, one for each way in which it computes them."""
     if peer == BY_HAND:
         return [by_hand.PREDICTING[case.workload.name](by_hand.leaves_of(case.weights), case.x)]
+    if peer == ONEDNN:
+        with fn.use_kernels("onednn"):
+            return [ours.predictor(case.network, case.weights)(case.x)]
     if peer == JAX:
         from tests.benchmarks import with_jax
 
@@ -137,6 +142,14 @@ def torch_differences(case: Case, setting: Setting) -> list[float]:
     own, theirs = ([p for p in module.parameters() if p.requires_grad] for module in (like_weights, model))
     own, theirs = [parameter.detach().numpy() for parameter in own], [parameter.grad.numpy() for parameter in theirs]
     return [relative(loss, their_loss.item()), *all_relative(own, theirs)]
+
+
+def onednn_differences(case: Case) -> list[float]:
+    """The differences of the loss and of the gradient of each parameter between the two kernels."""
+    loss, grads = case.loss_and_grads()
+    with fn.use_kernels("onednn"):
+        other_loss, others = case.loss_and_grads()
+    return [relative(other_loss, loss), *all_relative(fn.tree.leaves(others), fn.tree.leaves(grads))]
 
 
 def jax_differences(case: Case) -> list[float]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib import util
 from typing import Any
 
+from funcnn.kernels.onednn.library import load
 from tests.benchmarks.worker import Worker
 
-OURS, PURE, JAX, SKLEARN, BY_HAND = "funcnn", "pure", "jax", "sklearn", "by_hand"
+OURS, PURE, ONEDNN, JAX, SKLEARN, BY_HAND = "funcnn", "pure", "onednn", "jax", "sklearn", "by_hand"
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FUNCNN_NUM_THREADS", "PJRT_NPROC",
 )  # fmt: skip
@@ -23,6 +24,15 @@ class Setting:
     channels_last: bool = False
     compiled: bool = False
     mode: str | None = None
+
+
+def has_onednn() -> bool:
+    """Whether there is a oneDNN that funcnn can use."""
+    try:
+        load()
+    except ImportError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class Side:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package can be imported."""
-        return util.find_spec(self.package) is not None
+        """Whether its package can be imported, and what it needs besides."""
+        return util.find_spec(self.package) is not None and (self.module != "with_onednn" or has_onednn())
 
 
 SETTINGS = {
@@ -61,6 +71,7 @@ EAGER = ("eager", "channels_last")
 SIDES = {
     OURS: Side("funcnn", "funcnn", "ours", (True,)),
     PURE: Side("funcnn, pure", "funcnn", "ours", (False,)),
+    ONEDNN: Side("on oneDNN", "funcnn", "with_onednn"),
     "eager": Side("eager", "torch", "with_torch", (SETTINGS["eager"],)),
     "channels_last": Side("channels last", "torch", "with_torch", (SETTINGS["channels_last"],)),
     "compile": Side("compiled", "torch", "with_torch", (SETTINGS["compile"],)),
@@ -69,7 +80,8 @@ SIDES = {
     SKLEARN: Side("sklearn", "sklearn", "with_sklearn"),
     BY_HAND: Side("by hand", "numpy", "by_hand"),
 }
-"""All sides by name. ``pure`` is funcnn with updates that write to nothing that they were given."""
+"""All sides by name. ``pure`` is funcnn with updates that write to nothing that they were given; ``onednn`` is funcnn
+with oneDNN's kernels."""
 
 PEERS = tuple(side for side in SIDES if side not in (OURS, PURE))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+import funcnn as fn
 from funcnn.aliases import Array
 from funcnn.kernels.tuning import Tuning
 from funcnn.kernels.windows import FLAT, LINE, SOLID
@@ -18,6 +19,9 @@ from funcnn.kernels.windows import FLAT, LINE, SOLID
 Sizes = tuple[int, ...]
 Begins = list[list[int]]
 AXES = {1: LINE, 2: FLAT, 3: SOLID}
+
+FLOAT, CLOSE = (np.float32, 1e-5) if fn.kernels_report().startswith('kernels "onednn"') else (np.float64, 1e-12)
+"""What kernels are compared with the loops in, and how close they must come: oneDNN's compute in float32 only."""
 
 
 def starts(

@@ -19,10 +19,11 @@ from funcnn.kernels.windows import Window, as_window
 
 def assert_close(got: Any, expected: Any) -> None:
     # At most 3 * 36 * 9 * 4 products of numbers near 1 are added: rounding stays below 1e-12 of the largest sum.
-    assert got.dtype == np.float64
+    assert got.dtype == expected.dtype
     assert got.shape == expected.shape
     if expected.size:
-        assert np.max(np.abs(got - expected)) <= 1e-12 * max(1.0, np.max(np.abs(expected)))
+        close = 1e-12 if expected.dtype == np.float64 else oracle.CLOSE
+        assert np.max(np.abs(got - expected)) <= close * max(1.0, np.max(np.abs(expected)))
 
 
 @st.composite
@@ -50,15 +51,15 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     random = np.random.default_rng(seed)
     shape, size, groups, tuning = case["shape"], case["size"], case["groups"], case["tuning"]
     window = Window(size, case["stride"], case["dilation"], case["padding"])
-    x = oracle.arranged(random.standard_normal(shape), case["layouts"][0])
-    w = random.standard_normal((*size, shape[-1] // groups, case["filters"]))
-    w, b = oracle.arranged(w, case["layouts"][1]), random.standard_normal(case["filters"])
+    x = oracle.arranged(random.standard_normal(shape).astype(oracle.FLOAT), case["layouts"][0])
+    w = random.standard_normal((*size, shape[-1] // groups, case["filters"])).astype(oracle.FLOAT)
+    w, b = oracle.arranged(w, case["layouts"][1]), random.standard_normal(case["filters"]).astype(oracle.FLOAT)
     begins, low = oracle.all_axes(shape, size, case["stride"], case["dilation"], case["padding"])
     if not all(begins):
         with pytest.raises(ValueError, match="larger than its input"):
             window.fit("conv", shape)
         return
-    dy = random.standard_normal((shape[0], *map(len, begins), case["filters"]))
+    dy = random.standard_normal((shape[0], *map(len, begins), case["filters"])).astype(oracle.FLOAT)
     dy = oracle.arranged(dy, case["layouts"][2])
     y_without_bias, dw, dx = oracle.convolution(x, w, dy, begins, low, case["dilation"], groups, case["pad_mode"])
 
@@ -70,9 +71,8 @@ def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any
     if case["pad_mode"] == "edge":
         got_dx = extend_gradient(got_dx, geometry.padding, "edge")
 
-    assert_close(y, y_without_bias + b)
-    assert_close(got_dw, dw)
-    assert_close(got_dx, dx)
+    for got, expected in ((y, y_without_bias + b), (got_dw, dw), (got_dx, dx)):
+        assert_close(got, expected.astype(oracle.FLOAT))
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

@@ -43,11 +43,11 @@ def test_a_transposed_convolution_is_a_convolution_with_exchanged_roles(data: An
     window = Window(size, stride, dilation, padding)
     y_shape = (batch, *(max(n, k) for n, k in zip(pixels, window.effective_size, strict=True)), 2 * groups)
     geometry = window.fit("conv", y_shape)
-    x, dy = random.standard_normal((batch, *geometry.counts, groups)), random.standard_normal(y_shape)
-    w = random.standard_normal((*size, 2, groups))
+    shapes = (batch, *geometry.counts, groups), y_shape, (*size, 2, groups)
+    x, dy, w = (random.standard_normal(shape).astype(oracle.FLOAT) for shape in shapes)
     begins, low = oracle.all_axes(y_shape, size, stride, dilation, padding)
     dx, dw, y = oracle.convolution(dy, w, x, begins, low, dilation, groups, "zero")
-    close = {"rtol": 1e-12, "atol": 1e-12}
+    close = {"rtol": oracle.CLOSE, "atol": oracle.CLOSE}
     np.testing.assert_allclose(transposed_convolve(x, w, geometry, groups, tuning=tuning), y, **close)
     np.testing.assert_allclose(transposed_kernel_gradient(x, dy, geometry, groups, tuning), dw, **close)
     np.testing.assert_allclose(transposed_input_gradient(dy, w, geometry, groups, tuning), dx, **close)
