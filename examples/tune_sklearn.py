@@ -29,8 +29,8 @@ def searches(options):
     """For both kinds of networks a grid search over the same values, by the names that each has for them."""
     ours = fn.sklearn.NetworkClassifier(epochs=options.epochs, random_state=options.seed)
     theirs = MLPClassifier(
-        max_iter=options.epochs, n_iter_no_change=options.epochs, batch_size=32, alpha=0, random_state=options.seed
-    )
+        max_iter=options.epochs, n_iter_no_change=options.epochs, alpha=0, random_state=options.seed
+    ).set_params(batch_size=32)
     for name, network, units, rate in (
         ("funcnn", ours, "model__hidden", "optimizer__rate"),
         ("MLPClassifier", theirs, "hidden_layer_sizes", "learning_rate_init"),

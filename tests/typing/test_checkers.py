@@ -23,7 +23,10 @@ Found = list[tuple[Path, int, str]]
 def mypy(files: Sequence[Path], folder: Path, option: str = "--check-untyped-defs") -> Found:
     """The errors of mypy in these files, each with its line and the message; also in functions without annotations."""
     run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file=", "--show-absolute-path", "--disable-error-code=import-untyped", option, *files],
+        [
+            sys.executable, "-m", "mypy", "--config-file=", "--show-absolute-path", option,
+            "--disable-error-code=import-untyped", *files,  # other packages have no types
+        ],
         cwd=folder, env=os.environ | {"MYPYPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert run.stderr == ""
