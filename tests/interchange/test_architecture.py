@@ -568,11 +568,8 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize(("layer", "shape"), TABLE, ids=[repr(layer) for layer, _ in TABLE])
-def test_every_layer_checks_its_parameters_without_an_input(
-    layer: fn.Layer, shape: Any, wrong: str, tmp_path: Path
-) -> None:
+def test_every_layer_checks_its_parameters_without_an_input(layer: fn.Layer, shape: Any, tmp_path: Path) -> None:
     if layer.kind == "elementwise":
         return
     params = layer.init(shape, 0)
@@ -580,15 +577,15 @@ def test_every_layer_checks_its_parameters_without_an_input(
         own = params
         for name in path.split("/") if path else []:
             own = own.get(name, {})
-        changed = WRONG[wrong](own)
-        if changed is None or (wrong != "one more" and not own):
-            continue
-        bad = _placed(params, path, changed)
-        with pytest.raises(
-            (ValueError, TypeError), match=rf"in layer {path}: " if path and layer.kind != "tied" else "parameter"
-        ):
-            fn.save_model(tmp_path / "model.npz", layer, bad)
-        assert not os.listdir(tmp_path)
+        message = rf"in layer {path}: " if path and layer.kind != "tied" else "parameter"
+        for wrong, change in WRONG.items():
+            changed = change(own)
+            if changed is None or (wrong != "one more" and not own):
+                continue
+            with pytest.raises((ValueError, TypeError), match=message):
+                fn.save_model(tmp_path / "model.npz", layer, _placed(params, path, changed))
+                pytest.fail(f"{wrong} at {path!r} is saved")
+            assert not os.listdir(tmp_path)
     for good in (params, fn.tree.cast(params, np.float64)):
         fn.save_model(tmp_path / "model.npz", layer, good)
         assert same_bits(fn.load_model(tmp_path / "model.npz")[1], good)

@@ -13,6 +13,7 @@ from funcnn.testing import random_batch
 from funcnn.testing.table import table_of_layers
 
 TABLE = table_of_layers()
+OTHER_DTYPES: list[Any] = [np.float16, np.longdouble, np.complex64, "U3", object]
 ROWS = pytest.mark.parametrize(("layer", "shape"), TABLE, ids=[repr(layer) for layer, _ in TABLE])
 
 
@@ -59,15 +60,18 @@ def test_the_byte_order_of_floats_does_not_matter(layer: fn.Layer, shape: Any, d
 
 
 @ROWS
-@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.complex64, "U3", object])
-def test_other_dtypes_raise_with_the_cast_to_use(layer: fn.Layer, shape: Any, dtype: Any) -> None:
+def test_other_dtypes_raise_with_the_cast_to_use(layer: fn.Layer, shape: Any) -> None:
     params, x = layer.init(shape, 0), fn.tree.cast(random_batch(shape, 3), np.float32)
-    if has_floats(x):
-        with pytest.raises(TypeError, match=r"expected .*; use x(\.real)?\.astype\(np\.float32\)"):
-            layer.apply(params, floats(lambda leaf: leaf.astype(dtype), x), rng=3)
-    if fn.tree.leaves(params):
-        with pytest.raises((ValueError, TypeError), match=r"use tree\.cast\(params, np\.float32\)"):
-            layer.apply(floats(lambda leaf: leaf.astype(dtype), params), x, rng=3)
+    for dtype in OTHER_DTYPES:
+        other_x, other_params = (floats(lambda leaf, to=dtype: leaf.astype(to), given) for given in (x, params))
+        if has_floats(x):
+            with pytest.raises(TypeError, match=r"expected .*; use x(\.real)?\.astype\(np\.float32\)"):
+                layer.apply(params, other_x, rng=3)
+                pytest.fail(f"{dtype} is taken")
+        if fn.tree.leaves(params):
+            with pytest.raises((ValueError, TypeError), match=r"use tree\.cast\(params, np\.float32\)"):
+                layer.apply(other_params, x, rng=3)
+                pytest.fail(f"parameters of {dtype} are taken")
 
 
 @ROWS
