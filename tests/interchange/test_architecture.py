@@ -418,21 +418,21 @@ def test_only_the_arguments_of_the_kind_are_renamed() -> None:
 
 def test_a_table_of_renames_reads_files_of_every_older_version(monkeypatch: pytest.MonkeyPatch) -> None:
     table = (
-        Renames(kinds={"linear": "affine"}, arguments={"linear": {"outputs": "size"}}),
-        Renames(kinds={"affine": "dense", "silu": "swish"}, arguments={"affine": {"size": "units"}}),
+        Renames(kinds={"linear": "linear_map"}, arguments={"linear": {"outputs": "size"}}),
+        Renames(kinds={"linear_map": "dense", "silu": "swish"}, arguments={"linear_map": {"size": "units"}}),
     )
     monkeypatch.setattr("funcnn.interchange.architecture.RENAMES", table)
     monkeypatch.setattr("funcnn.interchange.architecture.VERSION", 3)
     linear = {"layer": "linear", "arguments": {"outputs": 3, "activation": {"layer": "silu"}}}
-    affine = {"layer": "affine", "arguments": {"size": 3}}
+    affine = {"layer": "linear_map", "arguments": {"size": 3}}
     dense = {"layer": "dense", "arguments": {"units": 3}}
     # The names, under which the file holds the parameters, are those of the old kinds.
     model = fn.from_json(old(layers(dense, linear, {**linear, "name": "head"}, {"layer": "relu"}, linear)))
     assert [*model.children] == ["dense_0", "linear_0", "head", "relu_0", "linear_2"]
     assert repr(model.children["head"]) == "named('head', dense(3, activation=swish))"
-    assert [*fn.from_json(old(layers(dense, affine, dense), 2)).children] == ["dense_0", "affine_0", "dense_1"]
+    assert [*fn.from_json(old(layers(dense, affine, dense), 2)).children] == ["dense_0", "linear_map_0", "dense_1"]
     assert repr(fn.from_json(old(layers(dense, dense), 3))) == "serial(dense(3), dense(3))"
-    with pytest.raises(ValueError, match="this funcnn has no 'affine'"):
+    with pytest.raises(ValueError, match="this funcnn has no 'linear_map'"):
         fn.from_json(old(affine, 3))
 
 
@@ -582,9 +582,9 @@ def test_every_layer_checks_its_parameters_without_an_input(layer: fn.Layer, sha
             changed = change(own)
             if changed is None or (wrong != "one more" and not own):
                 continue
+            bad = _placed(params, path, changed)
             with pytest.raises((ValueError, TypeError), match=message):
-                fn.save_model(tmp_path / "model.npz", layer, _placed(params, path, changed))
-                pytest.fail(f"{wrong} at {path!r} is saved")
+                fn.save_model(tmp_path / "model.npz", layer, bad)
             assert not os.listdir(tmp_path)
     for good in (params, fn.tree.cast(params, np.float64)):
         fn.save_model(tmp_path / "model.npz", layer, good)

@@ -42,7 +42,7 @@ def test_the_byte_order_of_floats_does_not_matter(layer: fn.Layer, shape: Any, d
     expected = run(layer, params, x)
 
     def big(leaf: Any) -> Any:
-        return leaf.astype(f">{dtype}")
+        return leaf.astype(leaf.dtype.newbyteorder(">"))
 
     for found in (
         run(layer, params, floats(big, x)),
@@ -67,11 +67,9 @@ def test_other_dtypes_raise_with_the_cast_to_use(layer: fn.Layer, shape: Any) ->
         if has_floats(x):
             with pytest.raises(TypeError, match=r"expected .*; use x(\.real)?\.astype\(np\.float32\)"):
                 layer.apply(params, other_x, rng=3)
-                pytest.fail(f"{dtype} is taken")
         if fn.tree.leaves(params):
             with pytest.raises((ValueError, TypeError), match=r"use tree\.cast\(params, np\.float32\)"):
                 layer.apply(other_params, x, rng=3)
-                pytest.fail(f"parameters of {dtype} are taken")
 
 
 @ROWS
