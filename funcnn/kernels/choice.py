@@ -71,6 +71,7 @@ def use_kernels(name: str) -> AbstractContextManager[object]:
     return stack
 
 
+@explained
 def kernels_report() -> str:
     """Say which kernels compute, who chose them, and what they have computed since.
 

@@ -79,10 +79,11 @@ def test_the_source_distribution_has_package_tests_and_examples(sdist: Path) -> 
     assert {name.split("/")[0] for name in found} == {NAME}
     names = {name.removeprefix(f"{NAME}/") for name in found}
     assert len(names) == len(found)
-    top = {"README.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    pages = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"}
+    top = pages | {"LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert {name for name in names if "/" not in name} == top
-    assert names - top == files("funcnn", "tests", "examples")
-    kinds = {"py", "npz", "json", "md", "png", "txt", "typed", "ipynb"}
+    assert names - top == files("funcnn", "tests", "examples", "docs")
+    kinds = {"py", "npz", "json", "md", "png", "txt", "typed", "ipynb", "css"}
     assert {name.rsplit(".", 1)[-1] for name in names - top} == kinds
     assert names >= DATA | {"tests/golden/model_v1.npz", "tests/golden/checkpoint_v1.npz", "tests/golden/run_v1.npz"}
 

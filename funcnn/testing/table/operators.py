@@ -30,7 +30,6 @@ ROWS: list[Row] = [
     (arithmetic("matmul"), {"a": (3, 2, 4), "b": (1, 4, 5)}),
     (where("mask", "b", "a"), {**TWO, "mask": spec((3, 2, 1), bool)}),
     (where(), {"a": (2,), "b": (1,), "c": (2,)}),
-    (to_float, spec((3, 2), bool)),
     (to_float, VECTOR),
     (reduce("sum", (1, -1)), IMAGE),
     (reduce("mean", 2, keepdims=True), IMAGE),
