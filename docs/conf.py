@@ -9,6 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
+os.environ["PYTHONPATH"] = str(HERE.parent)  # kernels import this checkout too
 os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
 import funcnn  # noqa: E402
