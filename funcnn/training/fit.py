@@ -7,7 +7,7 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -240,18 +240,7 @@ def fit(
                 else:
                     cut = batches if ranks is None else partial(sharded_batches, ranks)
                     drawn = cut(parts["train"], batch_size, epochs, order, first, augment, workers)
-                with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
-                    for batch in drawn:
-                        if loop.decision.stop:
-                            break
-                        if isinstance(batch, int):  # the end of a pass over a stream
-                            loop.steps = batch
-                            loop.epoch_ended()
-                            continue
-                        value = loop.step(*batch)
-                        if show is not None:
-                            show(loop.run.step - first, f"loss {value:.4f}")
-                        loop.epoch_ended()
+                _make_steps(loop, drawn, show, first)
                 result = loop.end()
                 if show is not None:
                     show(0, "")
@@ -265,6 +254,22 @@ def fit(
         if result is not None:  # it came after the end of the run
             attach(error, result)
         raise
+
+
+def _make_steps(loop: Loop, drawn: Iterator[Any], show: Callable[[int, str], None] | None, first: int) -> None:
+    """A step for each batch, and what is due at the end of an epoch, until a callback stops the run."""
+    with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
+        for batch in drawn:
+            if loop.decision.stop:
+                break
+            if isinstance(batch, int):  # the end of a pass over a stream
+                loop.steps = batch
+                loop.epoch_ended()
+                continue
+            value = loop.step(*batch)
+            if show is not None:
+                show(loop.run.step - first, f"loss {value:.4f}")
+            loop.epoch_ended()
 
 
 @explained

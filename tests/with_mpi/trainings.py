@@ -134,7 +134,17 @@ def fitted(comm: Any) -> Any:
     return {"params": result.params, "state": result.opt_state, "history": fn.tree.map(np.float64, history)}
 
 
-ALL = (images, single_precision, microbatches, tokens, towers, ignored, alone, means, fitted)
+def augmented(comm: Any) -> Any:
+    """``fit`` with augmentation, which draws for the whole batch, on threads that read ahead."""
+    keyword = {} if comm is None else {"comm": comm}
+    params, state, _ = fn.fit(
+        IMAGES, start(IMAGES, PIXELS), fn.sgd(0.05), (PIXELS[:40], CLASSES[:40]), fn.softmax_cross_entropy, epochs=2,
+        batch_size=16, rng=3, verbose=False, augment=fn.augment.noise(0.1), workers=2, **keyword,
+    )  # fmt: skip
+    return {"params": params, "state": state}
+
+
+ALL = (images, single_precision, microbatches, tokens, towers, ignored, alone, means, fitted, augmented)
 
 if __name__ == "__main__":
     from mpi4py import MPI
