@@ -11,6 +11,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,16 @@ def test_a_decorated_constructor_frees_the_arrays_that_it_was_made_of() -> None:
     assert is_freed(alive)
 
 
+# Modules whose examples need an extra; they are tried where it is installed.
+NEEDED = {
+    "funcnn.distributed": "mpi4py", "funcnn.interchange.keras": "h5py", "funcnn.interchange.safetensors": "safetensors",
+    "funcnn.sklearn": "sklearn",
+}  # fmt: skip
 MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(fn.__path__, "funcnn.") if not module.name.endswith("__main__")
+    module.name
+    for module in pkgutil.walk_packages(fn.__path__, "funcnn.")
+    if not module.name.endswith("__main__")
+    and all(find_spec(package) for name, package in NEEDED.items() if module.name.startswith(name))
 )
 
 
