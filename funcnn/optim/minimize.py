@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,8 +144,16 @@ def lbfgs(
 
     options = {"maxiter": steps, "maxcor": memory, "gtol": tolerance, "ftol": np.finfo(float).eps, "maxfun": 20 * steps}
     start = vector.astype(np.float64)
-    found = minimize(raveled, start, jac=True, method="L-BFGS-B", options=options)
+    inside = [
+        raveled
+    ]  # older versions of SciPy leave a cycle around what they were given: it shall hold nothing of ours
+    found = minimize(partial(_first, inside), start, jac=True, method="L-BFGS-B", options=options)
+    inside.clear()
     return Minimum(at(found.x), float(found.fun), int(found.nit), bool(found.success), str(found.message))
+
+
+def _first(functions: list[Callable[[Array], tuple[float, Array]]], point: Array) -> tuple[float, Array]:
+    return functions[0](point)
 
 
 def _called(kind: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[float, Any]:
