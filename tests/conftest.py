@@ -49,6 +49,18 @@ def _old_objects_stay() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """A test in ``tests/with_*`` is collected where its packages are; there, one that was skipped has failed."""
+    report = yield
+    if report.skipped and item.nodeid.startswith("tests/with_"):
+        report.outcome, report.longrepr = (
+            "failed",
+            f"{item.nodeid}: where its packages are installed, no test is skipped",
+        )
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The largest error of each family of layers and losses that was compared with PyTorch.
 

@@ -27,7 +27,7 @@ DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 """The dtypes by the third byte of a file; elements have the highest byte first."""
 
 MAX_EXPANSION = 1032
-"""A byte of a gzip stream expands to at most so many bytes."""
+"""The most bytes to which a byte of a gzip stream expands."""
 
 
 @explained

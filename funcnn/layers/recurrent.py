@@ -1,13 +1,13 @@
 """Recurrent layers read a sequence step by step and carry a state: the plain, the gated and the long short-term memory.
 
-The state goes in and comes out as an array, so a text of any length is read chunk by chunk, and nothing is remembered
+The state goes in and comes out as an array, so a text of any length is read chunk by chunk, and a layer keeps nothing
 between two calls. The recurrences themselves are in ``kernels/recurrences``; here are their parameters and trees.
 
 A sequence is (batch, time, inputs), or a tree ``{"x": this, "mask": (batch, time) of bool, "state": {"h": ..., "c":
 ...}}``, all but ``x`` optional, with ``"lengths": (batch,)`` in place of the mask if that is what there is. A tree
-returns as the same tree, with ``x`` replaced by the output and ``state`` by the final state. Of the initial state any
-part may be left out, all of it as ``{}``, and starts as zeros. At a step that is masked the state stays, the output is
-zero, and the input has no influence.
+returns as the same tree, with ``x`` replaced by the output and ``state`` by the final state. The initial state is
+whole, or ``{}``, which starts as zeros. At a step that is masked the state stays, the output is zero, and the input has
+no influence.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
@@ -192,9 +192,9 @@ def lstm(
         >>> params = model.init((7, 2), rng=0)
         >>> x = np.ones((4, 7, 2), np.float32)
         >>> whole, _ = model.apply(params, {"x": x, "state": {}})
-        >>> begun, _ = model.apply(params, {"x": x[:, :5], "state": {}})
-        >>> ended, _ = model.apply(params, {"x": x[:, 5:], "state": begun["state"]})
-        >>> bool(np.allclose(ended["state"]["c"], whole["state"]["c"]))
+        >>> start, _ = model.apply(params, {"x": x[:, :5], "state": {}})
+        >>> end, _ = model.apply(params, {"x": x[:, 5:], "state": start["state"]})
+        >>> bool(np.allclose(end["state"]["c"], whole["state"]["c"]))
         True
 
     Reference:

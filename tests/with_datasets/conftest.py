@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-# This folder itself is importable under a similar name, as a namespace, which has no origin.
+# The folder tests/datasets can be found under this name too, as a namespace, which has no origin.
 _spec = find_spec("datasets")
 collect_ignore_glob = [] if _spec and _spec.origin else ["*"]

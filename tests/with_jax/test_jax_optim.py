@@ -1,7 +1,6 @@
 """Twenty steps of the optimizers that Optax defines agree with it in float64."""
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,6 @@ import pytest
 from funcnn import optim, tree
 
 RATE = 0.05
-
-if find_spec("optax") is None:
-    pytest.skip("Optax is not installed", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,4 @@
 
 from importlib.util import find_spec
 
-# This folder itself is importable under a similar name, as a namespace, which has no origin.
-_spec = find_spec("zarr")
-collect_ignore_glob = [] if _spec and _spec.origin else ["*"]
+collect_ignore_glob = [] if find_spec("zarr") else ["*"]

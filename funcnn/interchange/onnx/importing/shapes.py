@@ -1,4 +1,4 @@
-"""Operators of a file that move, cut or pad axes: most only change how a value's axes are remembered."""
+"""Operators of a file that move, cut or pad axes: most only change the record of a value's axes."""
 
 from __future__ import annotations
 

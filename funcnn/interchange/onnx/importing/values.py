@@ -1,8 +1,8 @@
 """Values of a file while it is read: arrays that are known, and outputs of layers, each with its axes in the file.
 
 Layers here keep the batch in front and the channels behind; other programs move axes as they like. So a value
-remembers which parts of its layer's output an axis in the file consists of. Transposing, and joining or dividing axes,
-only changes what is remembered; arrays move where an operator needs another order.
+records which parts of its layer's output an axis in the file consists of. Transposing, and joining or dividing axes,
+only changes this record; arrays move where an operator needs another order.
 """
 
 from __future__ import annotations

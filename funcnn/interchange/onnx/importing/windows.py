@@ -215,7 +215,7 @@ def _eps(op: Operator) -> float:
 def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
     x = op.value()
     if any(op.used[1:]):
-        raise Unsupported("the mean or the deviation as outputs")
+        raise Unsupported("the mean or the standard deviation as outputs")
     first = x.axis(int(op.attribute("axis", -1)))
     last = [*range(first, len(x.axes))]
     node, others = op.builder.with_last(x, last)
