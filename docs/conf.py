@@ -21,10 +21,8 @@ extensions = [
     "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "sphinx_copybutton", "reference",
 ]  # fmt: skip
 exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
-templates_path: list[str] = []
-nitpicky = False
 
-myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
