@@ -72,7 +72,7 @@ def value_and_grad(model: LayerLike, loss: Loss, comm: Intracomm, whole_batch: b
     """
     kind = "distributed.value_and_grad"
     ranks, checked_params = ranks_of(kind, comm), False
-    with ranks.together():
+    with ranks.raising_on_all():
         layer, checked = as_layer(model), checked_loss(kind, loss)
         whole_batch = checks.flag(kind, "whole_batch", whole_batch)
         takes_weights = checks.takes_keyword(loss, "weights")
@@ -81,7 +81,7 @@ def value_and_grad(model: LayerLike, loss: Loss, comm: Intracomm, whole_batch: b
         params: Params, x: Tree, target: Tree, rng: Rng | None = None, *, weights: Array | None = None
     ) -> tuple[float, Params]:
         nonlocal checked_params
-        with ranks.together():
+        with ranks.raising_on_all():
             if weights is not None and not takes_weights:
                 check_takes_weights(kind, loss, {})
             if not checked_params:

@@ -71,9 +71,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str
 
 
 def progress_bar(done: int, total: int, text: str) -> str:
-    """A bar as HTML, and text beside it."""
+    """A bar as HTML, and text beside it; a total of 0 is not known."""
+    filled = f'value="{done}" max="{total}" ' if total else ""
     return (
-        f'<div><progress value="{done}" max="{total}" style="width:16em;vertical-align:middle"></progress> '
+        f'<div><progress {filled}style="width:16em;vertical-align:middle"></progress> '
         f"<code>{html.escape(text)}</code></div>"
     )
 

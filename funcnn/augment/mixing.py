@@ -54,9 +54,9 @@ def mixup(alpha: float = 0.2, classes: Size | None = None) -> Augmentation:
             got = f"{x.dtype}; use x.astype(np.float32) / 255" if isinstance(x, np.ndarray) else what(x)
             raise TypeError(f"mixup: expected x as an array of floats, got {got}")
         draw = generator(rng)
-        share, other = x.dtype.type(draw.beta(alpha, alpha)), draw.permutation(len(x))
-        mixed = share * x + (1 - share) * x[other]
-        return mixed, *_mixed_targets("mixup", rest, float(share), other, classes)
+        fraction, other = x.dtype.type(draw.beta(alpha, alpha)), draw.permutation(len(x))
+        mixed = fraction * x + (1 - fraction) * x[other]
+        return mixed, *_mixed_targets("mixup", rest, float(fraction), other, classes)
 
     return augment
 
@@ -98,8 +98,8 @@ def cutmix(alpha: float = 1.0, classes: Size | None = None) -> Augmentation:
         cut = tuple(_range(int(draw.integers(n)), round(n * side), n) for n in x.shape[1:3])
         mixed = x.copy()
         mixed[:, cut[0], cut[1]] = x[other][:, cut[0], cut[1]]
-        share = 1 - (cut[0].stop - cut[0].start) * (cut[1].stop - cut[1].start) / (x.shape[1] * x.shape[2])
-        return mixed, *_mixed_targets("cutmix", rest, share, other, classes)
+        fraction = 1 - (cut[0].stop - cut[0].start) * (cut[1].stop - cut[1].start) / (x.shape[1] * x.shape[2])
+        return mixed, *_mixed_targets("cutmix", rest, fraction, other, classes)
 
     return augment
 
@@ -122,15 +122,15 @@ def _range(centre: int, extent: int, n: int) -> slice:
     return slice(max(centre - extent // 2, 0), min(centre - extent // 2 + extent, n))
 
 
-def _mixed_targets(kind: str, rest: list[Any], share: float, other: Array, classes: int | None) -> tuple[Array, ...]:
+def _mixed_targets(kind: str, rest: list[Any], fraction: float, other: Array, classes: int | None) -> tuple[Array, ...]:
     """The targets of the mixtures, and their weights if there are some."""
     target = _as_floats(kind, rest[0], classes)
     if len(rest) == 1:
-        return ((share * target + (1 - share) * target[other]).astype(target.dtype),)
+        return ((fraction * target + (1 - fraction) * target[other]).astype(target.dtype),)
     w = np.asarray(rest[1], np.result_type(np.float32, rest[1].dtype))
-    mixed = share * w + (1 - share) * w[other]
-    # Of a mixture in which nothing counts, the share is that of the images.
-    own = np.divide(share * w, mixed, out=np.full_like(mixed, share), where=mixed > 0)
+    mixed = fraction * w + (1 - fraction) * w[other]
+    # Of a mixture in which nothing counts, the fraction is that of the images.
+    own = np.divide(fraction * w, mixed, out=np.full_like(mixed, fraction), where=mixed > 0)
     own = own.reshape(own.shape + (1,) * (target.ndim - own.ndim))
     return (own * target + (1 - own) * target[other]).astype(target.dtype), mixed.astype(w.dtype)
 

@@ -6,8 +6,6 @@ may run code when it is read.
 
 from __future__ import annotations
 
-import gzip
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,6 +129,9 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     """The files in an archive, which is read once from beginning to end; nothing is written to the disk."""
+    import gzip
+    import tarfile
+
     try:
         with opened(path) as file, gzip.GzipFile(fileobj=file) as expanded:
             stream = _Capped(path, expanded.read)

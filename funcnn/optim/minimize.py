@@ -7,7 +7,7 @@ step. ``fit`` computes one, so both are for loops of your own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -152,7 +152,7 @@ def lbfgs(
     return Minimum(at(found.x), float(found.fun), int(found.nit), bool(found.success), str(found.message))
 
 
-def _first(functions: list[Callable[[Array], tuple[float, Array]]], point: Array) -> tuple[float, Array]:
+def _first(functions: Sequence[Callable[[Array], tuple[float, Array]]], point: Array) -> tuple[float, Array]:
     return functions[0](point)
 
 

@@ -8,7 +8,7 @@ through batches and splits beside it. What lies in a file is read batch by batch
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ def batches(
     start: int = 0,
     augment: Callable[..., Any] | None = None,
     workers: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Cut the examples into batches, in a new random order in each epoch; the last, short batch is kept.
 
     Args:

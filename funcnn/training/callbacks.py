@@ -122,7 +122,7 @@ def reduce_on_plateau(metric: str) -> Callback:
     metric = _name("reduce_on_plateau", metric)
 
     def update(state: dict[str, Any], record: Record, result: Fit) -> tuple[dict[str, Any], Decision]:
-        return state, Decision(False, result, report_metric(result.opt_state, _value(record, metric)))
+        return state, Decision(False, None, report_metric(result.opt_state, _value(record, metric)))
 
     return Callback(dict, update)
 

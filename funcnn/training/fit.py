@@ -7,7 +7,7 @@ record. Where you need another loop, write it with ``value_and_grad``, ``batches
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ def fit(
             each example counts. They go to the loss and the metrics as their keyword ``weights``, those of a batch in
             each step. A batch whose weights are all 0 has a loss and a gradient of 0. Arrays may lie in files and be
             larger than memory, as in ``batches``; their targets and weights are read whole for an evaluation. Or an
-            iterable of such batches, which begins anew for each epoch, or an iterator of them for one epoch: they are
+            iterable of such batches, which starts again for each epoch, or an iterator of them for one epoch: they are
             trained on as they come, ``batch_size`` is that of evaluations, and the records are of the first 1000
             examples in place of all. With ``resume`` the batches before are passed over.
         loss: ``loss(y, target) -> (value, dy)``, with dy like y.
@@ -256,9 +256,11 @@ def fit(
         raise
 
 
-def _make_steps(loop: Loop, drawn: Iterator[Any], show: Callable[[int, str], None] | None, first: int) -> None:
+def _make_steps(
+    loop: Loop, drawn: Generator[Any, None, None], show: Callable[[int, str], None] | None, first: int
+) -> None:
     """A step for each batch, and what is due at the end of an epoch, until a callback stops the run."""
-    with closing(drawn):  # type: ignore[type-var]  # after an error, its threads would live on
+    with closing(drawn):  # after an error, its threads would live on
         for batch in drawn:
             if loop.decision.stop:
                 break

@@ -43,7 +43,7 @@ def generate(
         temperature: below 1 likely tokens become likelier; 0 takes the likeliest one, and draws nothing.
         top_k: draw from this many likeliest tokens only; None for all.
         rng: the key; the same one gives the same tokens. It may be left out at temperature 0.
-        window: how many of the last tokens the model gets, for one that has learned so many places only; None for all.
+        window: how many of the last tokens the model gets, for one that has learned that many places; None for all.
             There is no cache then.
         cache: whether to keep what the model computed for earlier tokens; by default if it is a ``cached`` chain, or
             another layer that takes a tree with a cache, and there is no window.

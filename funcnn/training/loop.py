@@ -19,6 +19,7 @@ from funcnn.aliases import Array, Data, Key, Params, Tree
 from funcnn.engine.memory import empty_like
 from funcnn.inspect.calibrate import calibrated
 from funcnn.inspect.nonfinite import NonFiniteError, debug_nonfinite
+from funcnn.inspect.traverse import every_layer
 from funcnn.optim import Optimizer, current_rate
 from funcnn.optim.state import aligned
 from funcnn.protocol import Layer
@@ -93,6 +94,7 @@ class Loop:
         self.undefined = frozenset(self.nonfinite_state())
         self.started = time.perf_counter() - self.seconds
         self.first = self.run.step
+        self.measures = any(layer.measure is not None for _, layer in every_layer(self.layer))
         # The run at its last evaluation, as others know it; none of its arrays is ever written to.
         self.evaluated, self.good = self.run, Fit(self.run.params, self.run.opt_state, self.history)
         self.good_step = self.first
@@ -160,7 +162,9 @@ class Loop:
         run = self.run
         outputs = predict if self.ranks is None else partial(sharded_predict, self.ranks)
         try:
-            params = self.on_first("calibration", lambda: self.calibrated(run.params))
+            params = run.params
+            if self.measures:
+                params = self.on_first("calibration", lambda: self.calibrated(run.params))
             seconds = self.on_first("clock", lambda: time.perf_counter() - self.started)
             record: Record = {"epoch": epoch, "step": run.step, "seconds": seconds}
             for part, data in self.parts.items():
@@ -181,7 +185,7 @@ class Loop:
 
     def decided(self) -> tuple[Decision, bool]:
         """What the callbacks decide, and whether one with a state has stopped the run; on rank 0 for all."""
-        chosen = self.good
+        chosen: Fit | None = self.good
 
         def follow() -> tuple[bool, Tree | None, bool]:
             nonlocal chosen

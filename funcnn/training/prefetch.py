@@ -6,7 +6,7 @@ threads end with the loop, also if it ends early.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ AHEAD = 2
 """How many items are made ahead for each thread."""
 
 
-def in_order(make: Callable[[N], T], tasks: Iterable[N], workers: int) -> Iterator[T]:
+def in_order(make: Callable[[N], T], tasks: Iterable[N], workers: int) -> Generator[T, None, None]:
     """``make(task)`` for each task, in their order, by this many threads; by the caller itself if there are none.
 
     Example:

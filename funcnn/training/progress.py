@@ -22,7 +22,7 @@ def progress(total: int, stream: TextIO | None = None) -> Callable[[int, str], N
     """One line that shows the step, the speed and the remaining time of a loop, with a bar if tqdm is installed.
 
     Args:
-        total: the number of steps of the loop.
+        total: the number of steps of the loop; 0 if it is not known.
         stream: the stream to write to; ``sys.stderr`` by default. Nothing is written unless it is a terminal. In a
             notebook the default is the output of the cell, where there is a bar without tqdm too.
 
@@ -46,7 +46,7 @@ def progress(total: int, stream: TextIO | None = None) -> Callable[[int, str], N
 
     def show(done: int, text: str) -> None:
         nonlocal shown, latest
-        now, running = time.perf_counter(), done < total and text != ""
+        now, running = time.perf_counter(), text != "" and (done < total or not total)
         if text:
             latest = (done, text)
         if (draw is None and not out.isatty()) or (running and now - shown < 0.1):
@@ -78,14 +78,15 @@ def _line(meter: Any, done: int, text: str, total: int, seconds: float, width: i
     """How far a loop is, how fast, and how long it takes."""
     if meter is not None:
         ascii_only = out is not None and not _has_blocks(out)
-        bar: str = meter(done, total, seconds, ncols=width, ascii=ascii_only, unit=" steps", postfix=text)
+        bar: str = meter(done, total or None, seconds, ncols=width, ascii=ascii_only, unit=" steps", postfix=text)
         return bar
+    of = f"/{total}" if total else ""
     if not done:
-        return f"step 0/{total}"
+        return f"step 0{of}"
     rate = done / max(seconds, 1e-9)
     left = round((total - done) / rate)
     remaining = f"{left // 60}:{left % 60:02d} left" if done < total else f"total {seconds:.1f} s"
-    return f"step {done}/{total}  {text}  {rate:.1f} steps/s  {remaining}"
+    return f"step {done}{of}  {text}  {rate:.1f} steps/s  {remaining}"
 
 
 def _has_blocks(out: TextIO) -> bool:

@@ -125,7 +125,7 @@ class Ranks:
         return self.exchange(what, compute() if self.rank == 0 else None)[0]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def raising_on_all(self) -> Iterator[None]:
         """An error inside the ``with``, on any rank, is an error on all ranks, and leaves it when all know of it."""
         try:
             with cores.use_threads(min(cores.num_threads(), self.threads)):
@@ -151,7 +151,7 @@ class Ranks:
                         f"{kind}: the ranks differ in {path}: {here} on rank 0, {there} on rank {rank}; {SAME}"
                     )
 
-    def summed(self, params: Params, grads: Params) -> Params:
+    def all_sum(self, params: Params, grads: Params) -> Params:
         """The sums of gradients over all ranks: one flat buffer for each dtype, and one all-reduce in place.
 
         Args:
@@ -221,7 +221,7 @@ def on_all_ranks(function: F) -> F:
     def call(*args: Any, comm: Any = None, **keywords: Any) -> Any:
         if comm is None:
             return function(*args, **keywords)
-        with ranks_of(function.__name__, comm).together():
+        with ranks_of(function.__name__, comm).raising_on_all():
             return function(*args, comm=comm, **keywords)
 
     return call  # type: ignore[return-value]

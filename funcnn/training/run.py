@@ -110,7 +110,8 @@ class Fit(_Fit):
 class Decision(NamedTuple):
     """What a callback may return: whether training stops here, and what ``fit`` returns if it stops here.
 
-    ``opt_state``, if it is not None, is the state with which the optimizer goes on.
+    ``result`` is None to keep what another callback chose, or else the latest result. ``opt_state``, if it is not None,
+    is the state with which the optimizer goes on.
 
     Example:
         >>> def first_epoch_only(record, result):
@@ -120,7 +121,7 @@ class Decision(NamedTuple):
     """
 
     stop: bool
-    result: Fit
+    result: Fit | None = None
     opt_state: Tree | None = None
 
 
@@ -305,7 +306,8 @@ def decide(callbacks: Sequence[Any], states: list[Any], latest: Fit) -> tuple[De
             verdict = called(name, callback, record, latest)
         chosen = _decision(name, verdict, decision.result)
         stopped |= chosen.stop and isinstance(callback, Callback)
-        decision = Decision(decision.stop or chosen.stop, chosen.result, chosen.opt_state or decision.opt_state)
+        opt_state = decision.opt_state if chosen.opt_state is None else chosen.opt_state
+        decision = Decision(decision.stop or chosen.stop, chosen.result, opt_state)
         if chosen.opt_state is not None:  # the next callback sees it
             latest = latest._replace(opt_state=chosen.opt_state)
     return decision, stopped
@@ -317,14 +319,14 @@ def _is_callback(value: Any) -> bool:
     return all(map(checks.is_function, value)) if is_pair else checks.is_function(value)
 
 
-def _decision(name: str, verdict: Any, result: Fit) -> Decision:
+def _decision(name: str, verdict: Any, result: Fit | None) -> Decision:
     """What a callback returned, as a decision; ``result`` is what was chosen before."""
     if isinstance(verdict, bool | np.bool_ | None):
         return Decision(bool(verdict), result)
     if not isinstance(verdict, Decision):
         raise TypeError(f"fit: {name} must return True, a Decision or None, but it returned {shown(verdict)}")
-    if not isinstance(verdict.result, Fit) or not isinstance(verdict.stop, bool | np.bool_):
+    if not isinstance(verdict.result, Fit | None) or not isinstance(verdict.stop, bool | np.bool_):
         raise TypeError(
             f"fit: {name} must return Decision(stop, result) of a bool and a Fit, but returned {shown(verdict)}"
         )
-    return Decision(bool(verdict.stop), verdict.result, verdict.opt_state)
+    return Decision(bool(verdict.stop), result if verdict.result is None else verdict.result, verdict.opt_state)

@@ -38,7 +38,7 @@ FINGERPRINT_EXAMPLES = 1000
 
 
 def fingerprint_of(
-    key: Key, params: Tree, data: Mapping[str, Any], callbacks: Sequence[Any], **recipe: Any
+    key: Key, params: Tree, data: Mapping[str, Any], callbacks: Sequence[Any], **arguments: Any
 ) -> dict[str, str]:
     """What a run is of, as texts by name.
 
@@ -47,12 +47,12 @@ def fingerprint_of(
         params: the parameters that the run starts from.
         data: data sets by name; None where there is none.
         callbacks: those of ``fit``. What a function without a state is does not belong to the run.
-        **recipe: the other arguments that decide what the run computes.
+        **arguments: the other arguments that decide what the run computes.
     """
     pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
     return {
         "key": str(key),
-        **{name: text_of(value) for name, value in recipe.items()},
+        **{name: text_of(value) for name, value in arguments.items()},
         "initial parameters": _parameters(params),
         **{name: "none" if part is None else _examples(part) for name, part in data.items()},
         "callbacks with a state": ", ".join(map(_callback, pairs)) or "none",

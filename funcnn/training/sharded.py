@@ -7,7 +7,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def loss_and_grads(
         y, vjp_fn = apply(params, x, None if key is None else fold(key, ranks.rank))
         value, dy = (_whole_loss if whole_batch else _mean_loss)(ranks, loss, y, target, weights, shard)
         grads, _ = vjp_fn(dy, input_grad=False)
-    return value, ranks.summed(params, grads)
+    return value, ranks.all_sum(params, grads)
 
 
 def _shard(ranks: Ranks, x: Tree, key: Key | None, unweighted: bool, equal: bool) -> Shard:
@@ -124,7 +124,7 @@ def _mean_loss(
 def sharded_batches(
     ranks: Ranks, data: Data, batch_size: int, epochs: int, rng: Rng, start: int,
     augment: Callable[..., Any] | None = None, workers: int = 0,
-) -> Iterator[Any]:  # fmt: skip
+) -> Generator[Any, None, None]:  # fmt: skip
     """This rank's shards of the batches that ``batches`` makes; whole batches are read only if they are augmented."""
 
     def part(n: int) -> slice:

@@ -128,6 +128,8 @@ def _rows(kind: str, source: Any, name: str) -> Rows:
         try:
             n = source.shape[0] if isinstance(getattr(source, "shape", None), tuple) else len(source)
             first = np.asarray(source[0:1]) if by_slice else np.asarray(source[0])[None]
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # whatever it raises for an index of another kind, or if it is empty
             last = error
             continue

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
 from typing import Any
 
-from funcnn import checks
+from funcnn import checks, tree
 from funcnn.aliases import Data
 from funcnn.engine.microbatch import join
 from funcnn.training.batching import check_examples
@@ -34,7 +34,7 @@ class Stream:
     """Some passes over batches ``(x, target)`` or ``(x, target, weights)``.
 
     Args:
-        source: an iterable, which begins anew with each pass; or an iterator, for a single pass.
+        source: an iterable, which starts again with each pass; or an iterator, for a single pass.
         epochs: the number of passes.
         examples: about how many of the first ones to keep.
     """
@@ -44,15 +44,17 @@ class Stream:
         if passing is source and epochs > 1:
             raise ValueError(
                 f"fit: an iterator gives its batches once, so it is not enough for {epochs} epochs; give an object "
-                "whose __iter__ begins anew, or epochs=1"
+                "whose __iter__ starts again, or epochs=1"
             )
         kept, count = list[Any](), 0
-        while count < examples and (batch := next(passing, None)) is not None:
+        for batch in passing:
             kept.append(_checked(batch, len(kept)))
-            count += check_examples("fit", kept[-1])
+            count += len(tree.leaves({"x": kept[-1][0]})[0])
+            if count >= examples:
+                break
         if not kept:
             raise ValueError("fit: expected batches (x, target), got an iterator without any")
-        self.source, self.epochs, self.first = source, epochs, chain(kept, passing)
+        self.source, self.epochs, self.kept, self.passing = source, epochs, kept, passing
         self.sample: Data = tuple(join(list(parts)) for parts in zip(*kept, strict=True))
         self.steps = len(source) * epochs if isinstance(source, Sized) else 0
 
@@ -61,9 +63,9 @@ class Stream:
         step = per_pass = 0
         for epoch in range(self.epochs):
             before = step
-            for batch in self.first if epoch == 0 else self.source:
+            for batch in chain(self.kept, self.passing) if epoch == 0 else self.source:
                 if step >= start:
-                    yield step, _checked(batch, step)
+                    yield step, batch if step < len(self.kept) else _checked(batch, step)
                 step += 1
             if epoch and step - before != per_pass:
                 raise ValueError(

@@ -33,7 +33,7 @@ BINS = 64
 """The number of bars of a histogram."""
 
 RUNS = itertools.count()
-"""Of this process: it makes the names of files differ that are begun in the same second."""
+"""Of this process: it makes the names of files differ that are started in the same second."""
 
 
 @recorded

@@ -468,3 +468,15 @@ def test_a_killed_run_is_resumed_with_the_same_result(
     if not logged_first:
         del rows[dies_at]  # the checkpoint had this epoch, and the log did not yet
     assert table(folder / "log.csv") == rows
+
+
+def test_what_early_stopping_chose_stays_beside_a_callback_that_reduces_the_rate() -> None:
+    optimizer = fn.chain(fn.adam(0.1), fn.reduce_on_plateau(factor=0.5, patience=1))
+    chosen = {}
+    for name, others in (("alone", []), ("beside", [callbacks.reduce_on_plateau("train_score")])):
+        chosen[name] = fn.fit(
+            MODEL, PARAMS, optimizer, (X, LABELS), fn.softmax_cross_entropy, 9, batch_size=8, verbose=False,
+            metrics=scripted(1.0, 0.5, 2.0, 3.0, 4.0), callbacks=[early_stopping("train_score", patience=2), *others],
+        )  # fmt: skip
+    assert [len(result.history) for result in chosen.values()] == [4, 4]
+    assert same_bits(chosen["beside"].params, chosen["alone"].params)  # those of the second evaluation

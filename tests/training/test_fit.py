@@ -547,6 +547,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def test_the_progress_of_steps_whose_number_is_not_known_has_no_end(clock: list[float]) -> None:
+    stream = Terminal()
+    show = fn.progress(0, stream)
+    clock[0] = 2.0
+    show(10, "loss 1.0000")
+    written = stream.getvalue()
+    assert stream.screen() == ["step 10  loss 1.0000  5.0 steps/s  total 2.0 s"]
+    clock[0] = 2.05
+    show(11, "loss 0.9000")
+    assert stream.getvalue() == written
+    show(11, "")
+    assert stream.screen() == [""]
+
+
 def test_the_progress_line_shows_speed_and_remaining_time(clock: list[float]) -> None:
     stream = Terminal()
     show = fn.progress(100, stream)

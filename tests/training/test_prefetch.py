@@ -60,7 +60,7 @@ def test_leaving_the_loop_leaves_no_thread(workers: int) -> None:
     assert ours() == []
     iterator = drawn(workers)
     next(iterator)
-    iterator.close()  # type: ignore[attr-defined]
+    iterator.close()
     assert ours() == []
     with pytest.raises(ZeroDivisionError):
         fail_in_the_loop(workers)
@@ -99,7 +99,7 @@ def test_no_more_is_made_than_a_few_batches_ahead() -> None:
     next(iterator)
     time.sleep(0.1)
     assert len(made) <= 5
-    iterator.close()  # type: ignore[attr-defined]
+    iterator.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -113,7 +113,7 @@ def test_a_fork_in_the_loop_goes_on_with_the_same_batches() -> None:
         signal.alarm(20)
         try:
             right = same(first + list(iterator), expected)
-            iterator.close()  # type: ignore[attr-defined]
+            iterator.close()
         except BaseException:
             right = False
         os._exit(0 if right else 1)

@@ -188,3 +188,17 @@ def test_a_file_several_times_larger_than_the_memory_is_trained_on(tmp_path: Pat
         cwd=Path(fn.__file__).parents[1], check=False,
     )  # fmt: skip
     assert (done.stdout.split("\n"), done.stderr) == (["a copy does not fit", "90", ""], "")
+
+
+def test_an_error_of_the_disk_is_not_taken_for_data_of_another_kind() -> None:
+    class Broken:
+        shape, dtype = (20, 3), np.dtype(np.float32)
+
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, index: Any) -> Any:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fn.batches((Broken(), LABELS), 2)  # type: ignore[type-var]

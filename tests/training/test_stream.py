@@ -94,3 +94,9 @@ def test_weights_callbacks_and_lines(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["0/1", "1/1", "epoch"]
     assert result.history[-1]["step"] == 2
     assert "validation_loss" in result.history[-1]
+
+
+def test_a_batch_that_is_none_is_named_and_does_not_end_the_sample() -> None:
+    batches = [(X[:6], LABELS[:6]), None, (X[6:], LABELS[6:])]
+    with pytest.raises(TypeError, match="an iterator whose batch 1 is a NoneType"):
+        fit(iter(batches), 1)
