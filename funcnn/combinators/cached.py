@@ -10,9 +10,8 @@ from typing import Any
 
 from funcnn.aliases import Key, Params
 from funcnn.combinators.chains import serial
-from funcnn.combinators.transformer import Inside
-from funcnn.combinators.wiring import check_children, name_children
 from funcnn.contract import form, shape_of
+from funcnn.engine.children import Children, check_children, name_children
 from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
 from funcnn.layers.trees import input_gradient, leaf_gradient
 from funcnn.protocol import Layer, LayerLike, declared, layer
@@ -51,7 +50,7 @@ def cached(*layers: LayerLike) -> Layer:
     """
     children = name_children(layers)
     plain = serial(*layers)
-    whole, inside = as_coroutine(plain), Inside(children)
+    whole, inside = as_coroutine(plain), Children(children)
     streams = [name for name, child in children.items() if declared(child.apply, "streams")]
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
@@ -75,19 +74,22 @@ def cached(*layers: LayerLike) -> Layer:
             grads: Params = {}
             dh: Any = leaf_gradient(dy, like)
             found: dict[str, Any] = {"cache": {}}
-            for name, back in reversed(backs):
+            for number, (name, back) in reversed([*enumerate(backs)]):
                 given = dh
                 if name in streams:
                     own = (dy["cache"] or {}).get(name)
                     given = {leaf: dh if leaf == "x" else own if leaf == "cache" else None for leaf in forms[name]}
-                grads[name], dx = yield from back(given, True)
+                needed = input_grad or number > 0
+                grads[name], dx = yield from back(given, needed)
+                if not needed:
+                    break
                 dh = dx
                 if name in streams:
                     dh = dx["x"]
                     if name in cache:
                         found["cache"][name] = dx["cache"]
             grads = {name: grads[name] for name in params}
-            return grads, input_gradient(x, dy, {**found, "x": dh}, new_cache=True) if input_grad else None
+            return grads, input_gradient(x, dy, {**found, "x": dh}, ("x", "cache")) if input_grad else None
 
         return out, backward
 

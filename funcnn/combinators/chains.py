@@ -15,7 +15,8 @@ from typing import Any
 from funcnn import checks
 from funcnn.aliases import Array, Size
 from funcnn.calls import explained
-from funcnn.combinators.wiring import INPUT, Merge, chain, name_children, wired
+from funcnn.combinators.wiring import Merge, chain, wired
+from funcnn.engine.children import INPUT, name_children
 from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all

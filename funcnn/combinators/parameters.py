@@ -13,7 +13,8 @@ import numpy as np
 
 from funcnn import checks, contract, tree
 from funcnn.aliases import Key, Params, Rng, Tree
-from funcnn.combinators.wiring import blank, is_probing
+from funcnn.combinators.wiring import blank
+from funcnn.engine.children import is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer
 from funcnn.tree import below, is_below

@@ -7,47 +7,26 @@ layers, each with a cache of its own.
 # Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from funcnn import checks
 from funcnn.aliases import Key, Params, Rng, Size, Tree
 from funcnn.combinators.chains import serial
-from funcnn.combinators.wiring import check_children, name_children
-from funcnn.contract import add_path, form
-from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
+from funcnn.contract import form
+from funcnn.engine.children import Children, check_children, name_children
+from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.activation import Activation
 from funcnn.layers.attention import NAMES, Positions, multi_head_attention
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer
 from funcnn.layers.norm import layer_norm
-from funcnn.layers.trees import input_gradient, leaf_gradient, leaves_of, sequence
+from funcnn.layers.trees import check_axes, input_gradient, leaf_gradient, leaves_of
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer, named
 from funcnn.rng import as_key, fold
 from funcnn.wording import shown
 
 __all__ = ["sublayer", "transformer_decoder_layer", "transformer_encoder_layer"]
-
-
-class Inside:
-    """The forward passes of children, each with its own parameters and key, and their errors with its name."""
-
-    def __init__(self, children: dict[str, Layer]) -> None:
-        self.children, self.runs = children, {name: as_coroutine(child) for name, child in children.items()}
-
-    def forward(self, name: str, params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Any]]:
-        """``(y, backward)`` of a child."""
-        own = None if key is None else fold(key, name)
-        return _located(name, x, self.runs[name](params.get(name, {}), x, own, keep))
-
-
-def _located(name: str, x: Any, coroutine: Coroutine[Any]) -> Coroutine[Any]:
-    """What a coroutine of a child returns; errors carry the child's name."""
-    try:
-        return (yield from coroutine)
-    except Exception as error:
-        add_path(error, name, x)
-        raise
 
 
 @layer
@@ -96,7 +75,7 @@ def sublayer(
     parts = [norm, layer] if dropout is None else [norm, layer, dropout]
     children = name_children(parts)
     names = [*children]
-    inside = Inside(children)
+    inside = Children(children)
     required = ("x", "context") if "context" in inputs else ("x",)
 
     def wanted(x: Tree, h: Any) -> Tree:
@@ -116,7 +95,7 @@ def sublayer(
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         check_children(params, children)
         h = leaves_of("sublayer", x, NAMES, required)["x"]
-        sequence("sublayer", h, "x" if isinstance(x, dict) else "", axes="batch, time, features")
+        check_axes("sublayer", h, "x" if isinstance(x, dict) else "", axes="batch, time, features")
         backs: dict[str, Any] = {}
         z: Any = h
         if norm_first:
@@ -141,28 +120,31 @@ def sublayer(
             grads: Params = {}
             dz = leaf_gradient(dy, like)
             if not norm_first:
-                grads[names[0]], dz = yield from _located(names[0], dz, backs["norm"](dz, True))
+                grads[names[0]], dz = yield from backs["norm"](dz, True)
             through: Any = dz
             if dropout is not None:
-                _, through = yield from _located(names[2], dz, backs["dropout"](through, True))
+                _, through = yield from backs["dropout"](through, True)
             if inner is not None:
                 own = dy.get("cache") if "cache" in inner else None
                 through = {name: through if name == "x" else own if name == "cache" else None for name in inner}
             needs = input_grad or norm_first
-            grads[names[1]], found = yield from _located(names[1], dz, backs["layer"](through, needs))
+            grads[names[1]], found = yield from backs["layer"](through, needs)
             found = found if isinstance(found, dict) else {"x": found}
             if norm_first:
-                grads[names[0]], dnorm = yield from _located(names[0], dz, backs["norm"](found["x"], input_grad))
+                grads[names[0]], dnorm = yield from backs["norm"](found["x"], input_grad)
                 found = {**found, "x": dnorm}
             grads = {name: grads[name] for name in params if name in grads}
             if not input_grad:
                 return grads, None
-            return grads, input_gradient(x, dy, {**found, "x": dz + found["x"]}, new_cache="cache" in (inner or ()))
+            return grads, input_gradient(
+                x, dy, {**found, "x": dz + found["x"]}, ("x", "cache") if "cache" in (inner or ()) else ("x",)
+            )
 
         return y, backward
 
     working_set = declared(children[names[1]].apply, "working_set")
     apply = microbatched(forward, "sublayer", working_set, short_products=True)
+    apply.streams = True  # type: ignore[attr-defined]  # a cache goes to the layer, or passes
     return Layer(init, apply, children=children)
 
 
@@ -220,13 +202,9 @@ def transformer_encoder_layer(
     """
     kind = "transformer_encoder_layer"
     attend = _attention(kind, units, heads, key_heads, causal, bias, dropout, positions)
-    own = as_layer(layer_norm() if norm is None else norm)
     f = _feed_forward(kind, units, hidden, dropout, activation, bias) if feed_forward is None else feed_forward
-    drop = dropout_layer(dropout) if dropout else None
-    return _streaming(
-        named("attention", sublayer(own, attend, drop, norm_first, ("mask", "cache"))),
-        named("feed_forward", sublayer(own, f, drop, norm_first)),
-    )
+    inputs = {"attention": (attend, ("mask", "cache")), "feed_forward": (f, ())}
+    return _chain_of_sublayers(inputs, norm, dropout, norm_first)
 
 
 @layer
@@ -286,14 +264,13 @@ def transformer_decoder_layer(
     kind = "transformer_decoder_layer"
     attend = _attention(kind, units, heads, key_heads, causal, bias, dropout, positions)
     cross = _attention(kind, units, heads, key_heads, False, bias, dropout, None)
-    own = as_layer(layer_norm() if norm is None else norm)
     f = _feed_forward(kind, units, hidden, dropout, activation, bias) if feed_forward is None else feed_forward
-    drop = dropout_layer(dropout) if dropout else None
-    return _streaming(
-        named("attention", sublayer(own, attend, drop, norm_first, ("mask", "cache"))),
-        named("cross", sublayer(own, cross, drop, norm_first, ("context", "context_mask"))),
-        named("feed_forward", sublayer(own, f, drop, norm_first)),
-    )
+    inputs = {
+        "attention": (attend, ("mask", "cache")),
+        "cross": (cross, ("context", "context_mask")),
+        "feed_forward": (f, ()),
+    }
+    return _chain_of_sublayers(inputs, norm, dropout, norm_first)
 
 
 def _attention(
@@ -319,8 +296,11 @@ def _feed_forward(
     return serial(dense(hidden, bias, activation), *between, dense(units, bias))
 
 
-def _streaming(*layers: Layer) -> Layer:
-    """A chain that takes a cache, and says so to ``cached``."""
-    found = serial(*layers)
+def _chain_of_sublayers(
+    inputs: Mapping[str, tuple[LayerLike, Collection[str]]], norm: LayerLike | None, dropout: float, norm_first: bool
+) -> Layer:
+    """A chain of sublayers, by name the layer and what it gets beside x; it tells ``cached`` that it takes a cache."""
+    own, drop = as_layer(layer_norm() if norm is None else norm), dropout_layer(dropout) if dropout else None
+    found = serial(*(named(name, sublayer(own, made, drop, norm_first, also)) for name, (made, also) in inputs.items()))
     found.apply.streams = True  # type: ignore[attr-defined]
     return found

@@ -8,9 +8,7 @@ input comes out, and where a value was used more than once its gradients add up.
 # Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -21,8 +19,7 @@ from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.combinators.pooled_relu import relu_after_pooling
 from funcnn.contract import add_path, shape_of
-from funcnn.cores import set_inside
-from funcnn.engine.children import INPUT, check_children, name_children
+from funcnn.engine.children import INPUT, check_children, initialized
 from funcnn.engine.microbatch import (
     Backward,
     Coroutine,
@@ -34,30 +31,15 @@ from funcnn.engine.microbatch import (
     split_like,
 )
 from funcnn.protocol import Layer, Wiring, declared
-from funcnn.rng import as_key, fold
-from funcnn.shapes import checked, probe, specs
-from funcnn.tree import check_parameters
+from funcnn.rng import as_key
+from funcnn.shapes import checked, probe
 
-__all__ = ["INPUT", "Merge", "chain", "check_children", "name_children", "no_gradients", "wired"]
+__all__ = ["Merge", "chain", "no_gradients", "wired"]
 
 Merge: TypeAlias = Callable[[list[Any]], tuple[Any, Callable[[Any], list[Any]]]]
 """``merge(ys) -> (y, split)``; ``split(dy)``, its vjp, returns the gradients of all ys."""
 Pull: TypeAlias = Callable[[Any, list[bool]], Coroutine[tuple[Params, list[Any]]]]
 """``pull(dy, needed) -> (grads, flow)``: which of the values at the start need a gradient, and the gradients of all."""
-
-_probing: ContextVar[bool] = ContextVar("probing", default=False)
-
-
-def is_probing() -> bool:
-    """Whether only shapes are asked for: nothing has been measured then, and frozen layers run as in training."""
-    return _probing.get()
-
-
-@contextmanager
-def probing() -> Iterator[None]:
-    """Run a model on one example to learn the shapes of its outputs."""
-    with set_inside(_probing, True):
-        yield
 
 
 class Step(NamedTuple):
@@ -166,19 +148,11 @@ def _initializer(
         values = [x, *(_leaf(kind, x, path) for path in leaves)]
         for step in steps:
             x = step.gather(values)
-            own: Params = {}
-            try:
-                if step.name:
-                    child = children[step.name]
-                    own = child.init(specs(x), fold(key, step.name))
-                    check_parameters(own, "init")
-                    with probing():
-                        values.append(child.apply(own, x, key)[0])
-                else:
-                    values.append(step.run(x)[0])
-            except Exception as error:
-                _locate(error, step.name, x)
-                raise
+            if not step.name:
+                values.append(step.run(x)[0])
+                continue
+            own, y = initialized(step.name, children[step.name], x, key)
+            values.append(y)
             if own:
                 params[step.name] = own
         return params

@@ -1,18 +1,76 @@
-"""What the children of a combinator are called, and that parameters stand under these names only."""
+"""The children of a combinator: what they are called, how they get parameters, and how one of them is run.
+
+Parameters stand under the names of the children only. Errors that pass a combinator carry the name of the child.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from funcnn import contract
-from funcnn.aliases import Params
+from funcnn.aliases import Key, Params, Tree
+from funcnn.cores import set_inside
+from funcnn.engine.microbatch import Coroutine, as_coroutine
 from funcnn.protocol import Layer, as_layer
+from funcnn.rng import fold
+from funcnn.shapes import specs
+from funcnn.tree import check_parameters
 
-__all__ = ["INPUT", "check_children", "name_children"]
+__all__ = ["INPUT", "Children", "check_children", "initialized", "is_probing", "name_children", "probing"]
 
 INPUT = "input"
 """What the combinator's own input is called in a wiring; ``"input/mask"`` is one leaf of it."""
+
+_probing: ContextVar[bool] = ContextVar("probing", default=False)
+
+
+def is_probing() -> bool:
+    """Whether only shapes are asked for: nothing has been measured then, and frozen layers run as in training."""
+    return _probing.get()
+
+
+@contextmanager
+def probing() -> Iterator[None]:
+    """Run a model on one example to learn the shapes of its outputs."""
+    with set_inside(_probing, True):
+        yield
+
+
+class Children:
+    """The children of a layer as coroutines, each with its own parameters and key, and errors with its name."""
+
+    def __init__(self, children: Mapping[str, Layer]) -> None:
+        self.runs = {name: as_coroutine(child) for name, child in children.items()}
+
+    def forward(self, name: str, params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Any]]:
+        """``(y, backward)`` of a child."""
+        own = None if key is None else fold(key, name)
+        y, back = yield from _located(name, x, self.runs[name](params.get(name, {}), x, own, keep))
+        return y, lambda dy, input_grad: _located(name, dy, back(dy, input_grad))
+
+
+def _located(name: str, x: Any, coroutine: Coroutine[Any]) -> Coroutine[Any]:
+    """What a coroutine of a child returns; errors carry the child's name."""
+    try:
+        return (yield from coroutine)
+    except Exception as error:
+        contract.add_path(error, name, x)
+        raise
+
+
+def initialized(name: str, child: Layer, x: Tree, key: Key) -> tuple[Params, Any]:
+    """The parameters of a child, and its output for one example; errors carry its name."""
+    try:
+        own = child.init(specs(x), fold(key, name))
+        check_parameters(own, "init")
+        with probing():
+            return own, child.apply(own, x, key)[0]
+    except Exception as error:
+        contract.add_path(error, name, x)
+        raise
 
 
 def name_children(layers: Sequence[Any]) -> dict[str, Layer]:

@@ -20,7 +20,7 @@ from funcnn import notebook, terminal, tree
 from funcnn.aliases import Array, Params, Shapes
 from funcnn.calls import explained
 from funcnn.combinators.parameters import is_frozen
-from funcnn.combinators.wiring import probing
+from funcnn.engine.children import probing
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.shapes import checked, probe, specs

@@ -21,8 +21,8 @@ from funcnn import checks, combinators, initializers, layers
 from funcnn.aliases import Params
 from funcnn.calls import explained
 from funcnn.combinators.parameters import expanded
-from funcnn.combinators.wiring import check_children
 from funcnn.contract import OtherParameters
+from funcnn.engine.children import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, given_children, is_pair, named, no_params
 from funcnn.recorded import VARIADIC, Recorded, is_default, made

@@ -23,13 +23,13 @@ from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention
 from funcnn.kernels.rotary import rotated, waves
 from funcnn.layers.dense import dense
 from funcnn.layers.trees import (
+    check_axes,
     example_shape,
     input_gradient,
     key_mask,
     leaf_gradient,
     leaves_of,
     same_batch,
-    sequence,
 )  # fmt: skip
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
 from funcnn.rng import as_key, check_rng, fold
@@ -157,7 +157,7 @@ def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None,
     rank = 4 if getattr(arrays[0], "ndim", 3) == 4 else 3
     axes = "batch, time, heads, width" if rank == 4 else "batch, time, features"
     for name, array in zip(names, arrays, strict=True):
-        sequence(kind, array, name if isinstance(x, dict) else "", axes)
+        check_axes(kind, array, name if isinstance(x, dict) else "", axes)
         same_batch(kind, arrays[0], name, array)
     q, k, v = arrays
     if k.shape[-1] != q.shape[-1] or k.shape[:-1] != v.shape[:-1] or (rank == 4 and q.shape[2] % max(k.shape[2], 1)):
@@ -172,7 +172,7 @@ def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None,
     if mask is not None:
         key_mask(kind, mask_name, mask, batch, queries, keys)
     if bias is not None:
-        sequence(kind, bias, "bias", "batch, heads, queries, keys")
+        check_axes(kind, bias, "bias", "batch, heads, queries, keys")
         same_batch(kind, q, "bias", bias)
         heads = q.shape[2] if rank == 4 else 1
         if bias.shape not in ((batch, heads, queries, keys), (batch, 1, queries, keys)):
@@ -285,23 +285,23 @@ def multi_head_attention(
         features = _features(kind, own)
         source = _features(kind, shape["context"]) if isinstance(shape, dict) and "context" in shape else features
         layers, key = projections(features), as_key(rng)
-        joined = layers["query"].init((features,), fold(key, "query"))["w"].shape[1]
-        inputs = {"query": features, "key": source, "value": source, "output": joined}
-        made = {name: layers[name].init((n,), fold(key, name)) for name, n in inputs.items()}
-        return {f"{name}_{leaf}": array for name, own in made.items() for leaf, array in own.items()}
+        inputs = {"query": features, "key": source, "value": source}
+        found = {name: layers[name].init((n,), fold(key, name)) for name, n in inputs.items()}
+        found["output"] = layers["output"].init((found["query"]["w"].shape[1],), fold(key, "output"))
+        return {f"{name}_{leaf}": array for name, part in found.items() for leaf, array in part.items()}
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
         own = _read(kind, params, bias)
         leaves = leaves_of(kind, x, NAMES)
         target = leaves["x"]
-        sequence(kind, target, "x" if isinstance(x, dict) else "")
+        check_axes(kind, target, "x" if isinstance(x, dict) else "")
         check_rng(rng)
         layers = projections(target.shape[-1])
         crossed = "context" in leaves
         source = leaves["context"] if crossed else target
         if crossed:
-            sequence(kind, source, "context")
+            check_axes(kind, source, "context")
             same_batch(kind, target, "context", source)
         pulls: dict[str, Vjp] = {}
 
@@ -352,7 +352,7 @@ def multi_head_attention(
                 if own is not None:
                     found[leaf] = found[leaf] + own if leaf in found else own
             flat = {name: grads[name[:-2]][name[-1]] for name in params}
-            return flat, input_gradient(x, dy, found, new_cache=True) if input_grad else None
+            return flat, input_gradient(x, dy, found, ("x", "cache")) if input_grad else None
 
         return y, vjp_fn
 

@@ -17,8 +17,9 @@ from funcnn.aliases import Array, Params, Rng, Shape, Size, Tree
 from funcnn.engine.microbatch import filled
 from funcnn.initializers import InitializerLike, as_initializer, normal
 from funcnn.kernels.attention import alibi_bias
+from funcnn.kernels.gather import added_rows
 from funcnn.kernels.rotary import rotated, waves
-from funcnn.layers.trees import example_shape, input_gradient, leaf_gradient, leaves_of, sequence
+from funcnn.layers.trees import check_axes, example_shape, input_gradient, leaf_gradient, leaves_of
 from funcnn.protocol import Layer, Vjp, layer, per_example, stateless
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
@@ -87,13 +88,13 @@ def positions(
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
-        if kind == "learned":
-            w = params.get("w") if isinstance(params, dict) else None
-            _reader(len(w) if isinstance(w, np.ndarray) and w.ndim else 0)(params, x["x"] if isinstance(x, dict) else x)
-        else:
-            contract.no_params("positions", params)
         given = leaves_of("positions", x, NAMES)
         values = given["x"]
+        if kind == "learned":
+            w = params.get("w") if isinstance(params, dict) else None
+            _reader(len(w) if isinstance(w, np.ndarray) and w.ndim else 0)(params, values)
+        else:
+            contract.no_params("positions", params)
         checks.float_array("positions", values)
         _check_shape(kind, values.shape[1:])
         check_rng(rng)
@@ -126,7 +127,7 @@ def positions(
             if not input_grad:
                 return grads, None
             dx = _moved(kind, dvalues, places, base, backward=True) if kind == "rotary" else dvalues
-            return grads, input_gradient(x, dy, {"x": dx}, new_cache=True)
+            return grads, input_gradient(x, dy, {"x": dx}, ("x", "cache"))
 
         return y, vjp_fn
 
@@ -165,7 +166,7 @@ def alibi(heads: Size) -> Layer:
         given = leaves_of("alibi", x, ("q", "k", "v", "mask"), ("q", "k"))
         q, k = given["q"], given["k"]
         for name in ("q", "k"):
-            sequence("alibi", given[name], name, "batch, time, heads, width")
+            check_axes("alibi", given[name], name, "batch, time, heads, width")
         bias = alibi_bias(heads, q.shape[1], k.shape[1], 0, q.dtype)
         y = {**given, "bias": np.broadcast_to(bias, (len(q), *bias.shape[1:]))}
         return y, lambda dy: filled({name: dy[name] for name in given}, given)
@@ -215,11 +216,10 @@ def _moved(kind: str, x: Array, places: Array, base: float, backward: bool = Fal
 
 def _summed_at(w: Array, places: Array, dy: Array) -> Array:
     """The gradient of learned positions: what comes to each place, summed over the batch."""
-    dw: Array = np.zeros_like(w)
-    if len(places) == 1:
-        dw[: dy.shape[1]] = dy.sum(0)
-    else:
-        np.add.at(dw, places, dy)
+    if len(places) > 1:
+        return added_rows(dy.reshape(-1, w.shape[1]), places.ravel(), len(w))
+    dw: Array = np.zeros(w.shape, dy.dtype)
+    dw[: dy.shape[1]] = dy.sum(0)
     return dw
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Shapes, Tree
-from funcnn.engine.children import check_children, name_children
-from funcnn.engine.microbatch import Backward, Coroutine, added, as_coroutine, microbatched
-from funcnn.kernels.over_time import under_mask
+from funcnn.engine.children import Children, check_children, name_children
+from funcnn.engine.microbatch import Backward, Coroutine, added, microbatched
+from funcnn.kernels.over_time import last_step, under_mask
 from funcnn.kernels.scan import held_at, scan_back
 from funcnn.kernels.scan import scan as scan_states
 from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
@@ -90,19 +90,14 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
 
         final = scan_states(step, _flat(first, first), held)
         y = under_mask(np.stack(outs, 1), mask)
-        places = np.full(len(x), x.shape[1] - 1) if mask is None else x.shape[1] - 1 - mask[:, ::-1].argmax(1)
-        out = with_outputs(given, y if return_sequences else y[np.arange(len(y)), places], _unflat(first, final))
+        returned, pull_y = (y, lambda dy: under_mask(dy, mask)) if return_sequences else last_step(y, mask)
+        out = with_outputs(given, returned, _unflat(first, final))
         like = contract.form(out)
 
         def vjp_fn(dout: Tree, input_grad: bool = True) -> tuple[Params, Tree]:
             contract.gradient("scan", dout, like)
             dy, dstate = (dout["x"], dout.get("state")) if isinstance(dout, dict) else (dout, None)
-            dys = np.zeros_like(y)
-            if dy is not None and return_sequences:
-                dys = under_mask(dy, mask)
-            elif dy is not None:
-                dys[np.arange(len(y)), places] = dy
-                dys = under_mask(dys, mask)
+            dys = np.zeros_like(y) if dy is None else pull_y(dy)
             total: list[Params] = [{}]
             dx = np.zeros_like(xs) if xs.dtype.kind == "f" else None
 
@@ -155,7 +150,7 @@ def time_distributed(layer: LayerLike) -> Layer:
     """
     children = name_children([layer])
     ((name, child),) = children.items()
-    run = as_coroutine(child)
+    inside = Children(children)
 
     def init(shape: Tree, rng: Rng) -> Params:
         x, _, _ = sequence("time_distributed", probe(checked("init", shape)), lambda x: has_time("time_distributed", x))
@@ -167,12 +162,7 @@ def time_distributed(layer: LayerLike) -> Layer:
         x, mask, _ = sequence("time_distributed", given, lambda x: has_time("time_distributed", x))
         there = np.ones(x.shape[:2], bool) if mask is None else mask
         steps = x.reshape(-1, *x.shape[2:]) if mask is None else x[there]
-        own_key = None if key is None else fold(key, name)
-        try:
-            y, back = yield from run(params.get(name, {}), steps, own_key, keep)
-        except Exception as error:
-            contract.add_path(error, name, steps)
-            raise
+        y, back = yield from inside.forward(name, params, steps, key, keep)
 
         def backward(dout: Tree, input_grad: bool) -> Coroutine[tuple[Params, Tree]]:
             dy = dout["x"] if isinstance(dout, dict) else dout

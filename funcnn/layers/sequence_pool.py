@@ -12,7 +12,7 @@ from typing import Any
 from funcnn import checks
 from funcnn.aliases import Array, Tree
 from funcnn.kernels.over_time import Pull, last_step, max_over_time, mean_over_time
-from funcnn.layers.sequences import sequence, with_gradients
+from funcnn.layers.sequences import has_time, sequence, with_gradients
 from funcnn.protocol import Layer, stateless
 
 __all__ = ["last", "masked_max", "masked_mean"]
@@ -44,8 +44,7 @@ def _pool(kind: str, kernel: Callable[[Array, Array | None], tuple[Array, Pull]]
 
     def check(x: Any) -> None:
         checks.float_array(kind, x)
-        if x.ndim < 2 or not x.shape[1]:
-            raise ValueError(f"{kind}: expected an input of axes (batch, time, ...) with time >= 1, got {x.shape}")
+        has_time(kind, x)
 
     def forward(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
         x, mask, _ = sequence(kind, tree, check)

@@ -13,7 +13,7 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Tree
-from funcnn.engine.microbatch import filled
+from funcnn.layers.trees import input_gradient
 
 __all__ = ["Sequence", "has_time", "sequence", "with_gradients", "with_outputs"]
 
@@ -96,7 +96,4 @@ def with_gradients(tree: Tree, dx: Array | None, dstate: Tree = None) -> Tree:
         >>> with_gradients({"x": np.ones(2), "mask": np.ones(2, bool)}, np.zeros(2))
         {'x': array([0., 0.]), 'mask': None}
     """
-    if not isinstance(tree, dict):
-        return dx
-    given = dict.fromkeys(tree) | {"x": dx}
-    return filled(given | {"state": dstate} if "state" in tree else given, tree)
+    return input_gradient(tree, None, {"x": dx, "state": dstate}, ("x", "state"))

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks, contract
+from funcnn import checks
 from funcnn.aliases import Key, Params, Rng, Tree
-from funcnn.engine.children import check_children, name_children
-from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
+from funcnn.engine.children import Children, check_children, initialized, name_children
+from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.dropout import dropout as dropout_layer
 from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
 from funcnn.protocol import Layer, LayerLike, as_layer, layer, named
-from funcnn.rng import fold
-from funcnn.shapes import checked, probe, specs
+from funcnn.rng import as_key, fold
+from funcnn.shapes import checked, probe
 
 __all__ = ["bidirectional", "stacked"]
 
@@ -221,14 +221,7 @@ def _recurrent_combinator(
         forward: ``forward(tree, key, run) -> (out, backward)``, a coroutine that runs children by name.
         follows: for each child the one whose output it reads; None for the input.
     """
-    runs = {name: as_coroutine(child) for name, child in children.items()}
-
-    def located(name: str, x: Tree, coroutine: Coroutine[Any]) -> Coroutine[Any]:
-        try:
-            return (yield from coroutine)
-        except Exception as error:
-            contract.add_path(error, name, x)
-            raise
+    inside = Children(children)
 
     def full(params: Params, tree: Tree, key: Key | None, keep: bool) -> Coroutine[tuple[Tree, Backward]]:
         check_children(params, children)
@@ -238,9 +231,7 @@ def _recurrent_combinator(
             raise ValueError(f"{kind}: expected 'state' as a dict with {[*children]}, or {{}} for zeros, got {got}")
 
         def run(name: str, x: Tree) -> Coroutine[tuple[Tree, Any]]:
-            own = None if key is None else fold(key, name)
-            y, back = yield from located(name, x, runs[name](params.get(name, {}), x, own, keep))
-            return y, lambda dy, input_grad: located(name, dy, back(dy, input_grad))
+            return inside.forward(name, params, x, key, keep)
 
         out, pull = yield from forward(tree, key, run)
 
@@ -251,14 +242,13 @@ def _recurrent_combinator(
         return out, backward
 
     def init(shape: Tree, rng: Rng) -> Params:
-        params: Params = {}
+        key, params = as_key(rng), dict[str, Params]()
         x, outs = probe(checked("init", shape)), dict[str, Tree]()
         for name, child in children.items():
             before = follows[name]
             own = x if before is None else with_value(x, value_of(outs[before]))
             own = _with_state(own, x, name) if isinstance(x, dict) else own
-            found = child.init(specs(own), fold(rng, name))
-            outs[name] = child.apply(found, own)[0]
+            found, outs[name] = initialized(name, child, own, key)
             params |= {name: found} if found else {}
         return params
 

@@ -14,7 +14,7 @@ from funcnn import checks
 from funcnn.aliases import Array, Shape, Tree
 from funcnn.engine.microbatch import added, filled
 
-__all__ = ["example_shape", "input_gradient", "key_mask", "leaf_gradient", "leaves_of", "same_batch", "sequence"]
+__all__ = ["check_axes", "example_shape", "input_gradient", "key_mask", "leaf_gradient", "leaves_of", "same_batch"]
 
 
 def leaves_of(kind: str, x: Any, names: Collection[str], required: Collection[str] = ("x",)) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def leaves_of(kind: str, x: Any, names: Collection[str], required: Collection[st
     return x
 
 
-def sequence(kind: str, x: Any, name: str = "", axes: str = "batch, time, features") -> None:
+def check_axes(kind: str, x: Any, name: str = "", axes: str = "batch, time, features") -> None:
     """Raise if a leaf is not a batch of floats with these axes."""
     where = f"{kind}, input {name!r}" if name else kind
     checks.float_array(where, x)
@@ -73,14 +73,14 @@ def example_shape(shape: Tree) -> Shape:
     return found
 
 
-def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any], *, new_cache: bool = False) -> Tree:
+def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any], replaced: Collection[str] = ("x",)) -> Tree:
     """The gradient of an input: that of what the layer used, and that of what it passed on.
 
     Args:
         x: the input, an array or a tree.
         dy: the gradient of the output, whose ``x`` is another one than that of the input.
         found: the gradients of the leaves that were used.
-        new_cache: whether the cache of the output is another one too.
+        replaced: the leaves that are others in the output than in the input, so that their gradients do not pass.
 
     Example:
         >>> one = np.ones(1)
@@ -89,7 +89,6 @@ def input_gradient(x: Tree, dy: Tree, found: Mapping[str, Any], *, new_cache: bo
     """
     if not isinstance(x, dict):
         return found["x"]
-    replaced = ("x", "cache") if new_cache else ("x",)
     passed = {name: None if name in replaced or not isinstance(dy, dict) else dy.get(name) for name in x}
     return filled({name: added([passed[name], found.get(name)]) for name in x}, x)
 

@@ -9,10 +9,9 @@ import math
 
 import numpy as np
 
-from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots, running_mean, running_square
+from funcnn.optim.elementwise import Slots, checked_decays, running_mean, running_square
 from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import add_decayed_weights, scale_by_rate
@@ -52,7 +51,7 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opti
         Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 1.
     """
     kind = "scale_by_adam"
-    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         t = hyper["step"] + 1
@@ -163,7 +162,7 @@ def scale_by_adamax(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Op
         Kingma & Ba (2015), Adam: A Method for Stochastic Optimization, algorithm 2, with eps as in PyTorch.
     """
     kind = "scale_by_adamax"
-    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         m = running_mean(state["m"], b1, g, new_state["m"], u)

@@ -13,7 +13,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots, running_mean, running_square
+from funcnn.optim.elementwise import Slots, checked_decays, running_mean, running_square
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import scale_by_rate
 from funcnn.optim.state import Hyper
@@ -55,7 +55,7 @@ def scale_by_nadam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, moment
         PyTorch.
     """
     kind = "scale_by_nadam"
-    b1, b2, eps = _checked(kind, b1, b2, eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     momentum_decay = checks.nonnegative(kind, "momentum_decay", momentum_decay)
 
     def momentum(t: float) -> float:
@@ -136,7 +136,7 @@ def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Opt
         its authors' code, as in PyTorch.
     """
     kind = "scale_by_radam"
-    b1, b2, eps = _checked(kind, b1, b2, eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     longest = 2 / (1 - b2) - 1
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
@@ -211,7 +211,7 @@ def scale_by_amsgrad(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> O
         PyTorch.
     """
     kind = "scale_by_amsgrad"
-    b1, b2, eps = _checked(kind, b1, b2, eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         t = hyper["step"] + 1
@@ -281,7 +281,7 @@ def scale_by_adabelief(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-16, e
         Zhuang et al. (2020), AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients, algorithm 2.
     """
     kind = "scale_by_adabelief"
-    b1, b2, eps = _checked(kind, b1, b2, eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     eps_root = checks.positive(kind, "eps_root", eps_root, "1e-16")
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
@@ -354,7 +354,7 @@ def scale_by_yogi(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-3, start: 
         start of its authors, as in Optax.
     """
     kind = "scale_by_yogi"
-    b1, b2, eps = _checked(kind, b1, b2, eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     start = checks.nonnegative(kind, "start", start)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
@@ -399,11 +399,6 @@ def yogi(rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-3, star
         That of ``scale_by_yogi``.
     """
     return chain(scale_by_yogi(b1, b2, eps, start), scale_by_rate(rate))
-
-
-def _checked(kind: str, b1: float, b2: float, eps: float) -> tuple[float, float, float]:
-    """The two decays and eps, checked."""
-    return checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
 
 
 def _root(v: Array, correction: float, eps: float, out: Array) -> Array:

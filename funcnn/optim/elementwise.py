@@ -21,8 +21,8 @@ from funcnn.engine.memory import empty
 from funcnn.optim.state import Hyper, StateSpec, state_spec
 
 __all__ = [
-    "ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "run_fused", "running_mean", "running_square",
-    "scaled_square",
+    "ADD", "ElementwiseRule", "G", "P", "Rule", "Slots", "Step", "checked_decays", "run_fused", "running_mean",
+    "running_square",
 ]  # fmt: skip
 
 Slots: TypeAlias = dict[str, Array]
@@ -256,11 +256,15 @@ def new_array(shape: tuple[int, ...], dtype: Any) -> Array:
     return empty(shape, dtype) if math.prod(shape) * dtype.itemsize >= POOLED_MIN_BYTES else np.empty(shape, dtype)
 
 
-def scaled_square(g: Array, factor: float, out: Array) -> Array:
-    """factor * g², without a temporary."""
-    np.multiply(g, g, out=out)
-    out *= factor
-    return out
+def checked_decays(kind: str, b1: float, b2: float, eps: float) -> tuple[float, float, float]:
+    """The decays of the two means of Adam and its relatives, and eps, checked.
+
+    Example:
+        >>> checked_decays("adam", 0.9, 1, 1e-8)
+        Traceback (most recent call last):
+        ValueError: adam: b2: expected a number in [0, 1), got 1; 0.9 to 0.999 are usual
+    """
+    return checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
 
 
 def running_mean(old: Array, decay: float, g: Array, out: Array, scratch: Array) -> Array:
@@ -273,5 +277,7 @@ def running_mean(old: Array, decay: float, g: Array, out: Array, scratch: Array)
 def running_square(old: Array, decay: float, g: Array, out: Array, scratch: Array) -> Array:
     """decay * old + (1 - decay) * g², without a temporary."""
     np.multiply(old, decay, out=out)
-    out += scaled_square(g, 1 - decay, out=scratch)
+    np.multiply(g, g, out=scratch)
+    scratch *= 1 - decay
+    out += scratch
     return out

@@ -56,8 +56,9 @@ def accumulate(optimizer: OptimizerLike, steps: int) -> Optimizer:
         own, inner_state = check_wrapped("accumulate", state, {"step", "grads"})
         count = int(own["step"]) + 1
         total = tree.map(lambda g, old: np.asarray(old + g / steps), grads, own["grads"])
-        updates = tree.map(np.zeros_like, grads)
-        if count % steps == 0:
+        if count % steps:
+            updates = tree.map(np.zeros_like, grads)
+        else:
             updates, inner_state = inner.update(total, inner_state, params)
             total = tree.map(np.zeros_like, grads)
         new = {"step": np.array(count), "grads": kept(own["grads"], total)}

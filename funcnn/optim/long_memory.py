@@ -12,7 +12,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.optim.core import Optimizer, chain, lift
-from funcnn.optim.elementwise import Slots, running_mean, running_square
+from funcnn.optim.elementwise import Slots, checked_decays, running_mean, running_square
 from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import add_decayed_weights, scale_by_rate
@@ -163,7 +163,7 @@ def scale_by_ademamix(
         Pagliardini, Ablin & Grangier (2024), The AdEMAMix Optimizer: Better, Faster, Older, algorithm 1.
     """
     kind = "scale_by_ademamix"
-    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     if not callable(b3):
         b3 = checks.fraction(kind, "b3", b3)
 
@@ -259,7 +259,7 @@ def scale_by_adopt(b1: float = 0.9, b2: float = 0.9999, eps: float = 1e-6, clip:
         Taniguchi et al. (2024), ADOPT: Modified Adam Can Converge with Any β2 with the Optimal Rate, algorithm 2.
     """
     kind = "scale_by_adopt"
-    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     clip = checks.flag(kind, "clip", clip)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> Array | None:

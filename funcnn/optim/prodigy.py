@@ -9,6 +9,7 @@ import numpy as np
 from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
 from funcnn.optim.core import Optimizer, chain, transform
+from funcnn.optim.elementwise import checked_decays
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import scale_by_rate
 from funcnn.optim.state import Hyper, SlotStarts
@@ -65,7 +66,7 @@ def scale_by_prodigy(
         order of operations of Optax.
     """
     kind = "scale_by_prodigy"
-    b1, b2, eps = checks.fraction(kind, "b1", b1), checks.fraction(kind, "b2", b2), checks.positive(kind, "eps", eps)
+    b1, b2, eps = checked_decays(kind, b1, b2, eps)
     b3 = math.sqrt(b2) if b3 is None else checks.fraction(kind, "b3", b3)
     start = checks.positive(kind, "start", start, "1e-6")
     coefficient = checks.positive(kind, "coefficient", coefficient, "1.0")

@@ -14,7 +14,7 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Params, Shapes
 from funcnn.calls import explained
-from funcnn.combinators.wiring import INPUT, probing
+from funcnn.engine.children import INPUT, probing
 from funcnn.inspect.traverse import Visit, trace
 from funcnn.plot.canvas import SKY_BLUE, axes_for, plain, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered

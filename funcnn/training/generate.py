@@ -90,7 +90,7 @@ def generate(
 
 def _next(logits: Array, temperature: float, top_k: int | None, key: Any) -> Array:
     """The next token of each text; the largest of logits plus Gumbel noise is a draw from their softmax."""
-    if temperature == 0 or key is None:
+    if temperature == 0:
         likeliest: Array = logits.argmax(-1)
         return likeliest
     scaled = (logits.astype(np.float64) - logits.max(-1, keepdims=True)) / temperature

@@ -15,8 +15,8 @@ import pytest
 
 import funcnn as fn
 from funcnn import cores
-from funcnn.combinators.wiring import is_probing, probing
 from funcnn.engine import memory, threads
+from funcnn.engine.children import is_probing, probing
 from funcnn.engine.microbatch import cut
 
 pytestmark = [

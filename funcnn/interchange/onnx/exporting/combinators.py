@@ -6,7 +6,7 @@ from typing import Any
 
 from funcnn import combinators as fn
 from funcnn.aliases import Tree
-from funcnn.combinators.wiring import INPUT
+from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.exporting.graph import Tensor
 from funcnn.interchange.onnx.exporting.site import Converter, Site
 from funcnn.layers import merge
