@@ -45,16 +45,16 @@ def mask(kind: str, value: Any, shape: Shape, words: str = "batch, time") -> Arr
         >>> mask("lstm", np.array([[True, False]]), (1, 2))
         array([[ True, False]])
     """
+    found: Array = value
+    if type(value) in PLAIN and value.dtype == bool and value.shape == shape:
+        return found
     expected = f"{prefix(kind)}expected a mask of bool, True where there is data, of shape ({words}) = {shape}"
     if type(value) not in PLAIN:
         plain(kind, value, "a mask")
         raise TypeError(f"{expected}, got {what(value)}; use np.asarray(mask, bool)")
     if value.dtype != bool:
         raise TypeError(f"{expected}, got {value.dtype}; use mask.astype(bool)")
-    if value.shape != shape:
-        raise ValueError(f"{expected}, got {value.shape}")
-    found: Array = value
-    return found
+    raise ValueError(f"{expected}, got {value.shape}")
 
 
 def state(kind: str, name: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -64,16 +64,16 @@ def state(kind: str, name: str, value: Any, shape: Shape, dtype: np.dtype[Any]) 
         >>> state("lstm", "h", np.zeros((1, 2)), (1, 2), np.dtype(float))
         array([[0., 0.]])
     """
+    found: Array = value
+    if type(value) in PLAIN and value.shape == shape and value.dtype.char == dtype.char:
+        return found
     expected = f"{prefix(kind)}expected the state {name!r} as an array of shape {shape} and of {dtype.name}, like x"
     if type(value) not in PLAIN:
         plain(kind, value, f"the state {name!r}")
         raise TypeError(f"{expected}, got {what(value)}")
     if value.shape != shape:
         raise ValueError(f"{expected}, got shape {value.shape}")
-    if value.dtype.char != dtype.char:
-        raise TypeError(f"{expected}, got {value.dtype}; use state.astype(np.{dtype.name})")
-    found: Array = value
-    return found
+    raise TypeError(f"{expected}, got {value.dtype}; use state.astype(np.{dtype.name})")
 
 
 def lengths(kind: str, value: Any, batch: int, time: int) -> Array:

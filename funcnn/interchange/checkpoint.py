@@ -22,7 +22,7 @@ from funcnn.aliases import Arrays, Params, Tree
 from funcnn.calls import explained
 from funcnn.interchange.architecture import check_own, check_params, from_json, to_json
 from funcnn.interchange.archive import KINDS, check_name, read_members, write_members
-from funcnn.interchange.files import opened, replaced
+from funcnn.interchange.files import blamed_on, opened, replaced
 from funcnn.interchange.renamed import renamed_state
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.signals import reraise_if_of_a_handler
@@ -213,14 +213,8 @@ def _read(path: Path, known: int = 0) -> tuple[Tree, str | None]:
         if not zipfile.is_zipfile(file):
             what = "is empty" if not start else "is cut short" if start == b"PK" else "is not a zip file"
             raise ValueError(f"{path} is not a checkpoint: it {what}")
-        try:
+        with blamed_on(path, "damaged or not a checkpoint"):
             return _tree(read_members(file, size, known))
-        except Exception as error:  # a damaged zip shows itself as one of a dozen types, some without a message
-            reraise_if_of_a_handler(error)
-            if isinstance(error, MemoryError):
-                raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
-            why = str(error) or type(error).__name__
-            raise ValueError(f"{path} is damaged or not a checkpoint: {why}") from error
 
 
 def _entries(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:

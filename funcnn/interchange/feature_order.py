@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import layers
-from funcnn.aliases import Array, Shapes
+from funcnn.aliases import Array, Params, Shapes
 from funcnn.inspect.traverse import Visit, every_layer, trace
 from funcnn.interchange.units import Unit, core
 from funcnn.layers import activation
@@ -80,8 +80,11 @@ class FeatureOrder:
         return found
 
 
-def feature_order(kind: str, model: Layer, shape: Shapes | None) -> FeatureOrder:
-    """The orders of features of a model for examples of this shape, or an error where they cannot be followed."""
+def feature_order(kind: str, model: Layer, shape: Shapes | None, params: Params | None = None) -> FeatureOrder:
+    """The orders of features of a model for examples of this shape, or an error where they cannot be followed.
+
+    ``params`` are those that ``init`` makes for the shape, if they are there already.
+    """
     needing = [
         (path, layer.kind)
         for path, layer in ((path, core(layer, path)[0]) for path, layer in every_layer(model))
@@ -95,7 +98,7 @@ def feature_order(kind: str, model: Layer, shape: Shapes | None) -> FeatureOrder
             f"{kind}: the model has {name} at {path or 'its root'}, and PyTorch has the channels of an image first: "
             "pass the shape of one example, such as shape=(28, 28, 1), so that the weights behind it can be reordered"
         )
-    params = model.init(shape, 0)
+    params = model.init(shape, 0) if params is None else params
     return _Rows(kind, trace(model, params, probe(checked(kind, shape)), 0)).orders()
 
 

@@ -16,10 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from funcnn.signals import reraise_if_of_a_handler
+
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["appended", "check_folder", "check_replaceable", "opened", "replaced"]
+__all__ = ["appended", "blamed_on", "check_folder", "check_replaceable", "opened", "replaced"]
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -207,3 +209,20 @@ def _sync_folder(folder: Path) -> None:
         except OSError as error:
             if error.errno not in CANNOT_SYNC:
                 raise
+
+
+@contextmanager
+def blamed_on(path: Path, what: str) -> Iterator[None]:
+    """What goes wrong in reading a file is said to be the file's fault, unless memory is short.
+
+    Args:
+        path: the file.
+        what: what it is then, "damaged or not a checkpoint".
+    """
+    try:
+        yield
+    except Exception as error:  # a damaged file shows itself as one of a dozen types, some without a message
+        reraise_if_of_a_handler(error)
+        if isinstance(error, MemoryError):
+            raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
+        raise ValueError(f"{path} is {what}: {str(error) or type(error).__name__}") from error

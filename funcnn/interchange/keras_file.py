@@ -20,9 +20,8 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.interchange.archive import ALWAYS_ALLOWED, MAX_EXPANSION, read_members
 from funcnn.interchange.extras import package
-from funcnn.interchange.files import opened
+from funcnn.interchange.files import blamed_on, opened
 from funcnn.interchange.forms import Module
-from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import is_below
 
 __all__ = ["PROJECTIONS", "read_modules"]
@@ -61,7 +60,7 @@ def read_modules(path: Path) -> list[Module]:
     h5py = package("h5py", "keras", "reading Keras files")
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
-        try:
+        with blamed_on(path, "damaged or not a file of weights that Keras 3 wrote"):
             config = None
             content: BinaryIO = file
             if zipfile.is_zipfile(file):
@@ -71,12 +70,6 @@ def read_modules(path: Path) -> list[Module]:
             content.seek(0)
             with h5py.File(content, "r") as root:
                 return _File(h5py, size, config).modules(root)
-        except Exception as error:  # a damaged file of HDF5 shows itself as one of many types
-            reraise_if_of_a_handler(error)
-            if isinstance(error, MemoryError):
-                raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
-            why = str(error) or type(error).__name__
-            raise ValueError(f"{path} is damaged or not a file of weights that Keras 3 wrote: {why}") from error
 
 
 def _unpacked(file: BinaryIO, size: int) -> tuple[BinaryIO, Any]:

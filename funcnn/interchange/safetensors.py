@@ -19,8 +19,7 @@ from funcnn.aliases import Array, Arrays, Tree
 from funcnn.calls import explained
 from funcnn.interchange.checkpoint import check_like, check_order, checked_entries
 from funcnn.interchange.extras import package
-from funcnn.interchange.files import opened, replaced
-from funcnn.signals import reraise_if_of_a_handler
+from funcnn.interchange.files import blamed_on, opened, replaced
 from funcnn.wording import shown
 
 __all__ = ["load_safetensors", "save_safetensors"]
@@ -120,16 +119,10 @@ def load_safetensors(path: str | Path, like: Arrays | None = None, with_metadata
     module = package("safetensors", "safetensors", "reading safetensors files")
     with opened(path) as file:
         content = file.read()
-    try:
+    with blamed_on(path, "damaged or not a safetensors file"):
         found = dict(module.deserialize(content))
         tree = trees.unflatten({name: _array(name, **found.pop(name)) for name in sorted(found)})
         trees.flatten(tree)  # raises on names that are not paths
-    except Exception as error:
-        reraise_if_of_a_handler(error)
-        if isinstance(error, MemoryError):
-            raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None
-        what = str(error) or type(error).__name__
-        raise ValueError(f"{path} is damaged or not a safetensors file: {what}") from error
     if like is not None:
         check_like(path, tree, like)
     if not with_metadata:

@@ -80,9 +80,10 @@ def params_from_torch(
     """
     kind = "params_from_torch"
     layer, arrays = as_layer(model), arrays_of(kind, state_dict)
-    order = feature_order(kind, layer, shape)
+    start = None if shape is None else layer.init(shape, 0)
+    order = feature_order(kind, layer, shape, start)
     flat = {}
-    for found in _matches(kind, layer, None if shape is None else layer.init(shape, 0), arrays, names, order):
+    for found in _matches(kind, layer, start, arrays, names, order):
         leaves = order.ours(found.unit, found.form.read(found.module.arrays))
         for name, leaf in leaves.items():
             flat[below(found.unit.path, name)] = np.array(leaf, order="C")
@@ -181,7 +182,7 @@ def torch_names(
     layer = as_layer(model)
     params = None if shape is None else layer.init(shape, 0)
     found: dict[str, str] = {}
-    order = feature_order(kind, layer, shape)
+    order = feature_order(kind, layer, shape, params)
     for one in _matches(kind, layer, params, arrays_of(kind, state_dict), names, order):
         if one.module.kind == LEAVES:
             found |= {below(one.unit.path, leaf): key for leaf, key in one.module.keys.items()}

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
 from funcnn.calls import explained
-from funcnn.kernels import onednn
 from funcnn.kernels.implementations import calls, replace_kernels
 from funcnn.wording import shown
 
@@ -88,6 +87,8 @@ def kernels_report() -> str:
     who = f'kernels "{name}", {by if by == "the default" else f"chosen by {by}"}'
     if name == "numpy":
         return f"{who}: NumPy computes everything"
+    from funcnn.kernels import onednn
+
     counts = calls()
     kernels = sorted({kernel for kernel, _ in counts})
     lines = [f"  {kernel}: {counts[kernel, True]} oneDNN, {counts[kernel, False]} NumPy" for kernel in kernels]
@@ -99,7 +100,12 @@ def _choose(name: str, by: str) -> _Choice:
     global _choice
     if name not in ("numpy", "onednn"):
         raise ValueError(f'{by}: expected "numpy" or "onednn", got {shown(name)}')
-    replace_kernels(onednn.kernels() if name == "onednn" else {})
+    kernels = {}
+    if name == "onednn":
+        from funcnn.kernels import onednn
+
+        kernels = onednn.kernels()
+    replace_kernels(kernels)
     before, _choice = _choice, _Choice(name, by)
     return before
 

@@ -77,7 +77,7 @@ def _mask(kind: str, tree: dict[str, Any], shape: tuple[int, int]) -> Array | No
     return None if mask.all() else mask
 
 
-def with_outputs(tree: Tree, y: Array, state: Tree) -> Tree:
+def with_outputs(tree: Tree, y: Tree, state: Tree) -> Tree:
     """The tree with the output in place of ``x`` and the final state in place of ``state``; y alone for an array.
 
     Example:

@@ -68,7 +68,7 @@ def stacked(*layers: LayerLike, dropout: float = 0.0) -> Layer:
                 y, pull = drop.apply({}, value_of(x), None if key is None else fold(key, f"dropout_{number}"))
                 drops.append(pull)
                 x = with_value(x, y)
-            outs[name], backs[name] = yield from run(name, _with_state(x, tree, name))
+            outs[name], backs[name] = yield from run(name, with_state(x, tree, name))
             x = outs[name]
         out = with_outputs(tree, value_of(x), {name: state_of(own) for name, own in outs.items()})
 
@@ -137,8 +137,8 @@ def _both(forward: LayerLike, backward: LayerLike) -> Layer:
         reversed_tree: Tree = x[:, ::-1]
         if isinstance(tree, dict):
             reversed_tree = {"x": reversed_tree, **({} if mask is None else {"mask": mask[:, ::-1]})}
-        ahead, pull_ahead = yield from run("forward", _with_state(tree, tree, "forward"))
-        back, pull_back = yield from run("backward", _with_state(reversed_tree, tree, "backward"))
+        ahead, pull_ahead = yield from run("forward", with_state(tree, tree, "forward"))
+        back, pull_back = yield from run("backward", with_state(reversed_tree, tree, "backward"))
         first, second = value_of(ahead), turned(value_of(back))
         units = first.shape[-1]
         y = np.concatenate([first, second], -1)
@@ -186,7 +186,7 @@ def with_value(tree: Tree, x: Any) -> Tree:
     return {**tree, "x": x} if isinstance(tree, dict) else x
 
 
-def _with_state(own: Tree, tree: Tree, name: str) -> Tree:
+def with_state(own: Tree, tree: Tree, name: str) -> Tree:
     """The input of a child: its own sequence with its part of the state, if a state was given."""
     if not isinstance(own, dict) or "state" not in tree:
         return own
@@ -247,7 +247,7 @@ def _recurrent_combinator(
         for name, child in children.items():
             before = follows[name]
             own = x if before is None else with_value(x, value_of(outs[before]))
-            own = _with_state(own, x, name) if isinstance(x, dict) else own
+            own = with_state(own, x, name) if isinstance(x, dict) else own
             found, outs[name] = initialized(name, child, own, key)
             params |= {name: found} if found else {}
         return params

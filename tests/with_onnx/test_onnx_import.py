@@ -418,3 +418,15 @@ def test_missing_files(tmp_path: Path) -> None:
         fn.import_onnx(tmp_path / "none.onnx")
     with pytest.raises(TypeError, match="import_onnx"):
         fn.import_onnx(3)  # type: ignore[arg-type]
+
+
+def test_sparse_constants_raise_in_our_words(tmp_path: Path) -> None:
+    values = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [2.0])
+    places = onnx.helper.make_tensor("w_places", onnx.TensorProto.INT64, [1], [0])
+    sparse = onnx.helper.make_sparse_tensor(values, places, [3])
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y])
+    graph.sparse_initializer.append(sparse)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match="import_onnx: the file has sparse constants"):
+        fn.import_onnx(tmp_path / "m.onnx")

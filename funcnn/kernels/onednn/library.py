@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +129,8 @@ def _in_wheel(file: Path) -> bool:
 
 def _wheel_files() -> list[Path]:
     """The files of the wheel, if it is installed."""
+    from importlib import metadata  # takes a while, and only the wheel needs it
+
     try:
         wheel = metadata.distribution(WHEEL)
     except metadata.PackageNotFoundError:

@@ -16,9 +16,10 @@ from funcnn import layers as fn
 from funcnn.aliases import Array, Tree
 from funcnn.interchange.onnx.exporting.graph import BATCH, Tensor
 from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
-from funcnn.layers.stacked import _both, returns_sequences
+from funcnn.layers.sequences import with_outputs
+from funcnn.layers.stacked import _both, returns_sequences, state_of, value_of, with_state, with_value
 
-__all__ = ["CONVERTERS", "mask_of"]
+__all__ = ["CONVERTERS"]
 
 Step = Callable[[list[str], str], list[str]]
 """``step(states, z) -> states``: the nodes of one step, with z its product of input and weights."""
@@ -110,7 +111,7 @@ def _scan(
     now, there = graph.unique(f"{at.path}/step/z"), graph.unique(f"{at.path}/step/mask")
     step = {"lstm": _lstm_step, "gru": _gru_step, "rnn": _rnn_step}[kind]
     with graph.body() as nodes:
-        after = step(at, x, inner, now, arguments)
+        after = step(at, inner, now, arguments)
         if mask:
             seen = at.op("Unsqueeze", there, graph.integers([1]))
             after = [at.op("Where", seen, new, old) for new, old in zip(after, inner, strict=True)]
@@ -129,12 +130,12 @@ def _scan(
     return y, final
 
 
-def _rnn_step(at: Site, x: Tensor, states: list[str], z: str, arguments: Any) -> list[str]:
+def _rnn_step(at: Site, states: list[str], z: str, arguments: Any) -> list[str]:
     total = at.op("Add", z, at.op("MatMul", states[0], at.param("w_h")))
     return [at.op(arguments["activation"].capitalize(), total)]
 
 
-def _lstm_step(at: Site, x: Tensor, states: list[str], z: str, arguments: Any) -> list[str]:
+def _lstm_step(at: Site, states: list[str], z: str, arguments: Any) -> list[str]:
     h, c = states
     total = at.op("Add", z, at.op("MatMul", h, at.param("w_h")))
     i, f, g, o = _parts(at, total, 4)
@@ -144,7 +145,7 @@ def _lstm_step(at: Site, x: Tensor, states: list[str], z: str, arguments: Any) -
     return [at.op("MatMul", h, at.param("w_p")) if "w_p" in at.params else h, c]
 
 
-def _gru_step(at: Site, x: Tensor, states: list[str], z: str, arguments: Any) -> list[str]:
+def _gru_step(at: Site, states: list[str], z: str, arguments: Any) -> list[str]:
     (h,), units = states, at.params["w_h"].shape[0]
     z_r, z_z, z_n = _parts(at, z, 3)
     w = [at.param(f"w_h/{gate}", at.params["w_h"][:, n * units : (n + 1) * units]) for n, gate in enumerate("rzn")]
@@ -168,51 +169,30 @@ def _parts(at: Site, z: str, count: int) -> list[str]:
     return found
 
 
-def _with_state(own: Tree, tree: Tree, name: str) -> Tree:
-    """The input of a child: its own sequence with its part of the state, if a state was given."""
-    if not isinstance(own, dict) or "state" not in tree:
-        return own
-    return {**own, "state": tree["state"].get(name, {})}
-
-
-def _with_outputs(tree: Tree, y: Tree, states: dict[str, Tree]) -> Tree:
-    if not isinstance(tree, dict):
-        return y
-    return {**tree, "x": y} | ({"state": states} if "state" in tree else {})
-
-
-def _value(tree: Tree) -> Tree:
-    return tree["x"] if isinstance(tree, dict) else tree
-
-
-def _state(tree: Tree) -> Tree:
-    return tree.get("state") if isinstance(tree, dict) else None
-
-
 def _stacked(at: Site, tree: Tree, **_: Any) -> Tree:
     x, states = tree, {}
     for name in at.layer.children:
-        out = at.child(name, _with_state(x, tree, name))
-        states[name] = _state(out)
-        x = {**x, "x": _value(out)} if isinstance(x, dict) else out
-    return _with_outputs(tree, _value(x), states)
+        out = at.child(name, with_state(x, tree, name))
+        states[name] = state_of(out)
+        x = with_value(x, value_of(out))
+    return with_outputs(tree, value_of(x), states)
 
 
 def _bidirectional(at: Site, tree: Tree, **_: Any) -> Tree:
-    x, mask = _value(tree), mask_of(at, tree)
+    x, mask = value_of(tree), mask_of(at, tree)
     turned: Tree = _reversed(at, x)
     if isinstance(tree, dict):
         turned = {"x": turned}
         if mask:
             turned["mask"] = _reversed(at, Tensor(mask, x.shape[:1], np.dtype(bool)))
-    ahead = at.child("forward", _with_state(tree, tree, "forward"))
-    back = at.child("backward", _with_state(turned, tree, "backward"))
-    second = _value(back)
+    ahead = at.child("forward", with_state(tree, tree, "forward"))
+    back = at.child("backward", with_state(turned, tree, "backward"))
+    second = value_of(back)
     if returns_sequences(at.layer.children["backward"]):
         second = _reversed(at, second)
-    first = _value(ahead)
+    first = value_of(ahead)
     y = Tensor(at.op("Concat", first.name, second.name, axis=-1), (*first.shape[:-1], 2 * first.shape[-1]), x.dtype)
-    return _with_outputs(tree, y, {"forward": _state(ahead), "backward": _state(back)})
+    return with_outputs(tree, y, {"forward": state_of(ahead), "backward": state_of(back)})
 
 
 def _reversed(at: Site, x: Tensor) -> Tensor:
@@ -223,7 +203,7 @@ def _reversed(at: Site, x: Tensor) -> Tensor:
 
 def _time_distributed(at: Site, tree: Tree, **_: Any) -> Tree:
     """All steps go through the layer as one batch."""
-    x, mask = _value(tree), mask_of(at, tree)
+    x, mask = value_of(tree), mask_of(at, tree)
     (name,) = at.layer.children
     steps, *rest = x.shape
     rows = Tensor(at.op("Reshape", x.name, at.graph.integers([-1, *rest])), tuple(rest), x.dtype)
@@ -235,7 +215,7 @@ def _time_distributed(at: Site, tree: Tree, **_: Any) -> Tree:
 
 
 def _last(at: Site, tree: Tree) -> Tree:
-    x, mask = _value(tree), mask_of(at, tree)
+    x, mask = value_of(tree), mask_of(at, tree)
     steps = x.shape[0]
     if not mask:
         return at.op("Gather", x.name, at.constant("last", np.array(steps - 1)), axis=1)
@@ -261,8 +241,7 @@ def _counts(at: Site, x: Tensor, mask: str) -> str:
     """How many steps there are, at least 1, with as many axes as the result of a sum over them."""
     ones = at.op("Where", mask, at.number(1, x), at.number(0, x))
     count = at.op("Max", at.reduce("ReduceSum", ones, [1]), at.number(1, x))
-    more = len(x.shape) - 2
-    return count if more == 0 else at.reshape(count, [1] * (more + 1)) if more > 0 else at.reshape(count, [])
+    return count if len(x.shape) == 2 else at.reshape(count, [1] * (len(x.shape) - 1))
 
 
 def _max_over(at: Site, x: Tensor, mask: str) -> Tree:
@@ -278,11 +257,11 @@ def _max_over(at: Site, x: Tensor, mask: str) -> Tree:
 
 
 def _over_time(reduce: Any, at: Site, tree: Tree) -> Tree:
-    return reduce(at, _value(tree), mask_of(at, tree))
+    return reduce(at, value_of(tree), mask_of(at, tree))
 
 
 def _embedding_bag(at: Site, tree: Tree, how: str, units: int, **_: Any) -> Tree:
-    tokens, mask = _value(tree), mask_of(at, tree)
+    tokens, mask = value_of(tree), mask_of(at, tree)
     if mask:
         tokens = tokens._replace(name=at.op("Where", mask, tokens.name, at.graph.number(0, tokens.dtype)))
     w = at.params["w"]

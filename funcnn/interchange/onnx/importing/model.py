@@ -7,6 +7,7 @@ of the file can be taken for the batch by accident.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from funcnn import checks, combinators
 from funcnn import layers as fn
-from funcnn.aliases import Params, Shapes, Tree
+from funcnn.aliases import Array, Params, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
@@ -78,7 +79,8 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
         The operators: https://onnx.ai/onnx/operators/
     """
     file = read(checks.path("import_onnx", path))
-    models = [_Reader(file, shape, batch).model() for batch in BATCHES]
+    constants = initializers(file.graph)
+    models = [_Reader(file, constants, shape, batch).model() for batch in BATCHES]
     written = [repr([(name, node.layer, node.inputs) for name, node in reader.nodes.items()]) for reader in models]
     if written[0] != written[1]:
         raise ValueError(f"import_onnx: {path}: the layers of the model depend on the size of its batch")
@@ -95,11 +97,11 @@ class _Model:
 class _Reader:
     """Reads a file with one size of the batch; ``failures`` are the operators that could not be."""
 
-    def __init__(self, file: Any, shape: Tree, batch: int) -> None:
+    def __init__(self, file: Any, constants: Mapping[str, Array], shape: Tree, batch: int) -> None:
         self.graph, self.opsets = file.graph, file.opset_import
         self.opset = next((int(one.version) for one in self.opsets if one.domain in ("", "ai.onnx")), 1)
         self.builder = Builder(batch)
-        self.operands: dict[str, Operand | None] = dict(initializers(self.graph))
+        self.operands: dict[str, Operand | None] = dict(constants)
         self.outputs = outputs_of(self.graph)
         if len(self.outputs) > 1:
             self.builder.reserved = frozenset(map(node_name, self.outputs))
@@ -141,7 +143,7 @@ class _Reader:
         if whole:
             try:
                 results = self.results(node, inputs, values)
-            except (Unsupported, NotImplementedError) as error:
+            except Unsupported as error:
                 self.failures.append(f"{node.op_type} {node.name!r} has {error}, which is not supported")
         for name, result in zip(node.output, results, strict=False):
             if name:

@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn.aliases import Array, Tree
 from funcnn.interchange.extras import package
-from funcnn.interchange.files import opened
+from funcnn.interchange.files import blamed_on, opened
 from funcnn.interchange.onnx.importing.values import Unsupported
 from funcnn.shapes import spec
 from funcnn.signals import reraise_if_of_a_handler
@@ -30,14 +30,10 @@ def read(path: Path) -> Any:
     onnx = package("onnx", "onnx", "import_onnx")
     with opened(path) as file:
         content = file.read()
-    try:
+    with blamed_on(path, "damaged, or no model of ONNX"):
         model = onnx.load_model_from_string(content)
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
-    except Exception as error:
-        reraise_if_of_a_handler(error)
-        what = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path} is damaged, or no model of ONNX: {what}") from error
     if not model.graph.output:
         raise ValueError(f"{path} is no model of ONNX: it has no outputs")
     return model
@@ -47,7 +43,7 @@ def initializers(graph: Any) -> dict[str, Array]:
     """The constants that a graph brings."""
     onnx = package("onnx", "onnx", "import_onnx")
     if graph.sparse_initializer:
-        raise Unsupported("sparse constants")
+        raise ValueError("import_onnx: the file has sparse constants, which are not supported")
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
@@ -133,6 +129,8 @@ def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:
             )
     except Exception as error:
         reraise_if_of_a_handler(error)
+        if isinstance(error, MemoryError):
+            raise
         raise Unsupported(f"constants that cannot be computed, {str(error) or type(error).__name__}") from error
     whole = iter(found)
     return [np.asarray(next(whole)) if name else np.zeros(0) for name in node.output]
