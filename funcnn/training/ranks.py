@@ -10,6 +10,7 @@ import atexit
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -39,6 +40,9 @@ FAILED, LEFT = "failed", "left"
 
 EARLY = "its program has come to its end, and this rank waits for its next step; all ranks make the same steps"
 """What that means for a rank that goes on."""
+
+SECONDS_TO_PRINT = 0.5
+"""How long an error that ends the job waits for ``mpiexec``, which loses what it has not yet read from a rank."""
 
 SAME = "build the same model on all ranks, call init with the same key, and pass the same data and arguments"
 """What to do where ranks differ."""
@@ -258,6 +262,7 @@ def _end_job_on_errors() -> None:
         if not isinstance(error, RankError):  # the rank that failed ends the job, after it has printed its error
             sys.stdout.flush()
             sys.stderr.flush()
+            time.sleep(SECONDS_TO_PRINT)
             MPI.COMM_WORLD.Abort(1)
 
     sys.excepthook = hook

@@ -37,9 +37,13 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(*folders: str) -> set[str]:
-    """The files of this checkout in these folders; what Python leaves beside them is in no package."""
-    found = (file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file())
-    return {file.relative_to(ROOT).as_posix() for file in found if "__pycache__" not in file.parts}
+    """The files of this checkout in these folders; what Python and the pages' build leave there is in no package."""
+    found = (file.relative_to(ROOT) for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file())
+    return {
+        file.as_posix()
+        for file in found
+        if "__pycache__" not in file.parts and not file.is_relative_to("docs/reference")
+    }
 
 
 def members(file: Path) -> list[str]:

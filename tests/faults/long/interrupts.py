@@ -116,9 +116,11 @@ def fit(path: Path) -> Work:
 
     def run(**resumed: Any) -> Any:
         EVALUATED.clear()
-        return fn.fit(
+        result = fn.fit(
             model, params, fn.adam(1e-3), data, loss, 3, batch_size=64, verbose=False, checkpoint=path, **resumed
         )
+        EVALUATED.clear()  # an interrupt after the end, or before the next run starts, has nothing to carry
+        return result
 
     straight = digest(run().params)
 
