@@ -2,7 +2,7 @@
 
     python examples/pictures.py --out DIR
 
-It writes a .png file for each plot; the README shows them.
+It writes a .png file for each plot, which ``docs/guide/plots.md`` shows, and ``front.png``, the picture of the README.
 """
 
 import argparse
@@ -32,6 +32,11 @@ branching_model = fn.serial(
     fn.global_avg_pool2d,
     fn.dense(10),
 )
+front_model = fn.serial(
+    fn.conv2d(8, 3), fn.relu, fn.max_pool2d(2),
+    fn.conv2d(16, 3), fn.relu, fn.max_pool2d(2),
+    fn.flatten, fn.dropout(0.2), fn.dense(10),
+)  # fmt: skip
 sobel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 
 
@@ -49,6 +54,8 @@ def main(options):
         # 256 colours are enough, and halve the size of the file.
         Image.open(picture).convert("RGB").quantize(256).save(out / f"{name}.png", optimize=True)
         print(f"wrote {out / name}.png")
+
+    write("front", front(train, test))
 
     params = digit_model.init((28, 28, 1), rng=options.seed)
     params, gradients, updates = learn(params, train, epochs=3, rng=options.seed)
@@ -95,6 +102,28 @@ def main(options):
     names = ["upper moon", "lower moon"]
     write("scatter", fn.plot.scatter(x, classes, names))
     write("decision_boundary", fn.plot.decision_boundary(plane_model, result.params, x, classes, names))
+
+
+def front(train, test):
+    """Run the lines of the README: the loss of each batch, the learned kernels, and predictions of unseen digits."""
+    params = front_model.init((28, 28, 1), rng=0)
+    optimizer = fn.adam(2e-3)
+    opt_state, losses = optimizer.init(params), []
+    for step, (x, labels) in enumerate(fn.batches(train, 64, epochs=3, rng=0)):
+        logits, vjp_fn = front_model.apply(params, x, rng=(0, step))
+        loss, dlogits = fn.softmax_cross_entropy(logits, labels)
+        grads, _ = vjp_fn(dlogits, input_grad=False)
+        params, opt_state = optimizer.step(grads, opt_state, params, donate=True)
+        losses.append(loss)
+    images, labels = (part[:8] for part in test)
+    axes = Figure(figsize=(10, 3.4), layout="constrained").subplot_mosaic("lk;ld", width_ratios=(1, 1.4))
+    axes["l"].plot(losses, color="#0072B2", linewidth=1)
+    axes["l"].set(title="Loss of each batch", xlabel="step", ylim=(0, None))
+    axes["l"].spines[["top", "right"]].set_visible(False)
+    fn.plot.filters(params["conv2d_0"]["w"], axes["k"]).set_title("The kernels of the first layer")
+    predicted = fn.predict(front_model, params, images).argmax(axis=1)
+    fn.plot.image_grid(images, labels, predicted, ax=axes["d"]).set_title("Unseen digits, and what it says they are")
+    return axes["l"]
 
 
 def learn(params, train, epochs, rng):

@@ -54,7 +54,7 @@ from funcnn.spellings import explain_names as _explain_names
 from funcnn.training import *  # noqa: F403
 from funcnn.training import callbacks as callbacks
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:  # it is imported on demand
     from funcnn import sklearn as sklearn

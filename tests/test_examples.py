@@ -413,11 +413,12 @@ def test_an_example_of_trees_is_short(example: str) -> None:
     assert len((EXAMPLES / example).read_text(encoding="utf-8").splitlines()) < 40
 
 
-def test_every_picture_is_drawn_and_the_readme_shows_them(tmp_path: Path) -> None:
+def test_every_picture_is_drawn_and_the_pages_show_them(tmp_path: Path) -> None:
     run("pictures.py", "--quick", "--out", tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
-    page = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    shown = {name for name in re.findall(r"examples/images/([^)]+)", page) if name != "learning_curves.png"}
+    root = EXAMPLES.parent
+    pages = [page.read_text(encoding="utf-8") for page in (root / "README.md", *(root / "docs").rglob("*.md"))]
+    shown = {name for name in re.findall(r"examples/images/([^)]+)", "".join(pages)) if name != "learning_curves.png"}
     assert shown == drawn - {"scatter.png"} | {"tuned.png"}  # the last by an example that needs scikit-learn
     for name in shown:
         assert (EXAMPLES / "images" / name).stat().st_size < 80_000

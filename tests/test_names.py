@@ -2,6 +2,7 @@
 
 import builtins
 import keyword
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,11 +43,11 @@ def test_nothing_public_is_none_or_hides_a_builtin() -> None:
     assert not set(fn.__all__) & {*dir(builtins), *keyword.kwlist, *keyword.softkwlist}
 
 
-def test_a_star_import_binds_what_is_exported_and_the_readme_advises_against_it() -> None:
+def test_a_star_import_binds_what_is_exported_and_the_guide_advises_against_it() -> None:
     names: dict[str, Any] = {}
     exec("from funcnn import *", names)
     assert {name for name in names if name != "__builtins__"} == set(fn.__all__)
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
     (advice,) = [line for line in page.split("\n\n") if "from funcnn import *" in line]
     assert "import funcnn as fn" in advice
 
@@ -57,9 +58,15 @@ def test_completion_in_a_prompt_offers_no_imports() -> None:
     assert found.stdout.strip() == f"{sorted(fn.callbacks.__all__)} False"
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert fn.__version__ == project["version"]
+def test_the_changes_and_the_citation_are_of_this_version() -> None:
+    newest = re.search(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert cited is not None
+    assert (newest[1], cited[1]) == (fn.__version__, fn.__version__)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "funcnn/__init__.py"
 
 
 def test_the_estimators_are_imported_on_first_use_and_without_scikit_learn_the_error_says_what_to_install() -> None:

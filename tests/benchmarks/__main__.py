@@ -18,7 +18,8 @@ from tests.benchmarks import driver, report
 from tests.benchmarks.sides import OURS, PEERS, SETTINGS, SIDES
 from tests.benchmarks.workloads import WORKLOADS
 
-README = Path("README.md")
+WHOLE_TABLE = Path("docs/guide/benchmarks.md")
+SHORT_TABLES = Path("README.md"), Path("docs/why.md")
 DEFAULT_PEERS = [peer for peer in PEERS if peer != "max_autotune"]
 
 
@@ -69,7 +70,9 @@ def table(options: argparse.Namespace, rounds: int, seconds: float) -> int:
     facts = report.facts_of_the_machine()
     status = write(options, report.closing(rows, facts), {"rows": [row.as_dict() for row in rows]})
     if options.readme:
-        report.write_between_markers(README, report.markdown(rows, options.peers, facts))
+        report.write_between_markers(WHOLE_TABLE, report.markdown(rows, options.peers, facts))
+        for page in SHORT_TABLES:
+            report.write_between_markers(page, report.short_markdown(rows))
     return status
 
 
@@ -95,7 +98,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="two short rounds: tests the benchmark only")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=DEFAULT_PEERS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md, between its markers")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/")
     parser.add_argument("--data", default="../shared/data/mnist", help="a folder with MNIST's four files (%(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="the most, to reach an accuracy (%(default)s)")
     what = parser.add_mutually_exclusive_group()
@@ -110,8 +113,9 @@ def parsed() -> argparse.Namespace:
     rows = [name for name in WORKLOADS if not options.only or name.startswith(tuple(options.only))]
     if unknown := [start for start in options.only if not any(name.startswith(start) for name in WORKLOADS)]:
         parser.error(f"no row starts with {unknown}; there are {', '.join(WORKLOADS)}")
-    if options.readme and not (README.exists() and report.BEGIN in README.read_text(encoding="utf-8")):
-        parser.error(f"{README} lacks the lines {report.BEGIN} and {report.END} around the table")
+    for page in (WHOLE_TABLE, *SHORT_TABLES) if options.readme else ():
+        if not (page.exists() and report.BEGIN in page.read_text(encoding="utf-8")):
+            parser.error(f"{page} lacks the lines {report.BEGIN} and {report.END} around the table")
     options.rows = rows
     return options
 

@@ -1,4 +1,4 @@
-"""The tables: as text for the terminal, in Markdown for the README, as JSON for programs."""
+"""The tables: as text for the terminal, in Markdown for the pages that show them, as JSON for programs."""
 
 import json
 import platform
@@ -20,6 +20,22 @@ from tests.benchmarks.workloads import OTHER_ROWS
 PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-learn")
 BEGIN, END = "<!-- benchmark table -->", "<!-- end -->"
 COMMAND = 'pip install -e ".[bench]" && python -m tests.benchmarks --readme'
+
+HIGHLIGHTS = {
+    "mlp": "train a dense network",
+    "deep": "train a dense network of many layers",
+    "autoencoder": "train an autoencoder",
+    "lenet": "train LeNet, a small convolutional network",
+    "keras_mnist": "train one of 32 and 64 channels",
+    "cifar_bn": "train one with batch norm, on 32 x 32 images",
+    "resnet8": "train a residual network",
+    "predict_1_mlp": "predict one example, dense",
+    "predict_1_cifar_bn": "predict one image, with batch norm",
+    "predict_256_mlp": "predict 256 examples, dense",
+    "predict_256_cifar_bn": "predict 256 images, with batch norm",
+    "adam": "update 10 million parameters with Adam",
+}
+"""The rows of the short table, in words: of each kind one or two, those that funcnn loses among them."""
 
 SUMMARY = ("workload", "ratio", "lowest to highest")
 """The first columns; the time of each side follows."""
@@ -65,9 +81,21 @@ def as_markdown(titles: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
 
 
 def markdown(rows: list[Row], peers: list[str], facts: dict[str, Any]) -> str:
-    """The table for the README, with the machine it was measured on and the command that reproduces it."""
+    """The whole table, with the machine it was measured on and the command that reproduces it."""
     lines = [*(cells(row, peers) for row in rows), control_cells(rows, peers)]
     return f"{as_markdown(head(peers), lines)}\n\n{closing(rows, facts)}\n\nThis table is written by `{COMMAND}`."
+
+
+def short_markdown(rows: list[Row]) -> str:
+    """The table of a dozen lines: our time, that of the faster of PyTorch's eager settings, and their ratio."""
+    titles = ("", "funcnn", "PyTorch", "ratio")
+    by_name = {row.workload: row for row in rows if row.best_setting}
+    lines = [
+        (words, *(milliseconds(row.seconds[side]) for side in (OURS, row.best_setting)), f"{median(row.ratios):.2f}")
+        for name, words in HIGHLIGHTS.items()
+        if (row := by_name.get(name)) and row.best_setting
+    ]
+    return as_markdown(titles, lines)
 
 
 def closing(rows: list[Row], facts: dict[str, Any]) -> str:

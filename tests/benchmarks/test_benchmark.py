@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import by_hand, memory, report, scaling
+from tests.benchmarks.__main__ import SHORT_TABLES, WHOLE_TABLE
 from tests.benchmarks.check import differences
 from tests.benchmarks.driver import Row, measure, takes_part
 from tests.benchmarks.ours import multiply_adds_of, step_of, weights_of
@@ -73,6 +74,32 @@ def test_each_peer_has_a_column_with_its_median() -> None:
     assert "Geometric mean of the ratios: 2.25." in text
     assert "compiled 20.00 (1 row), JAX 0.15 (1 row)" in text
     assert "Threads: 2 on every side." in text
+
+
+def test_the_short_table_has_the_highlights_in_words_beside_the_faster_setting() -> None:
+    rows = [
+        row("adam", funcnn=[0.002], eager=[0.001]), row("tiny", funcnn=[1.0], eager=[1.0]),
+        row("lenet", funcnn=[0.002, 0.004], eager=[0.006, 0.006], channels_last=[0.003, 0.006]),
+        row("mlp", funcnn=[1.0]),
+    ]  # fmt: skip
+    assert report.short_markdown(rows).splitlines() == [
+        "|  | funcnn | PyTorch | ratio |",
+        "| --- | ---: | ---: | ---: |",
+        "| train LeNet, a small convolutional network | 3.00 | 4.50 | 1.50 |",
+        "| update 10 million parameters with Adam | 2.00 | 1.00 | 0.50 |",
+    ]
+    assert report.HIGHLIGHTS.keys() <= WORKLOADS.keys()
+
+
+@pytest.mark.parametrize("page", SHORT_TABLES, ids=str)
+def test_the_short_tables_agree_with_the_whole_one(page: Path) -> None:
+    root = Path(report.__file__).parents[2]
+    whole = [line.strip("| ").split(" | ") for line in (root / WHOLE_TABLE).read_text(encoding="utf-8").splitlines()]
+    ratios = {report.HIGHLIGHTS[cells[0]]: cells[1] for cells in whole if cells[0] in report.HIGHLIGHTS}
+    text = (root / page).read_text(encoding="utf-8").partition(report.BEGIN)[2].partition(report.END)[0]
+    lines = [line.strip("| ").split(" | ") for line in text.strip().splitlines()[2:]]
+    assert {cells[0]: cells[-1] for cells in lines} == ratios
+    assert 10 <= len(lines) <= 14
 
 
 def test_the_mean_is_also_without_the_rows_of_other_kinds() -> None:

@@ -192,7 +192,7 @@ def _mnist_cnn() -> Training:
 
 
 def _readme_cnn() -> Training:
-    """The README's first network."""
+    """The network of the README."""
     layers = [
         fn.conv2d(8, 3), fn.relu, fn.max_pool2d(2), fn.conv2d(16, 3), fn.relu, fn.max_pool2d(2),
         fn.flatten, fn.dropout(0.2), fn.dense(10),

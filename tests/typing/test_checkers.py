@@ -1,4 +1,4 @@
-"""mypy and pyright accept the README, the examples and a typed script, and report each wrong call."""
+"""mypy and pyright accept the pages, the examples and a typed script, and report each wrong call."""
 
 import json
 import os
@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 RIGHT, WRONG = HERE / "right.py", HERE / "wrong.py"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 EXPERIMENTS = sorted((ROOT / "examples" / "reference").glob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 Found = list[tuple[Path, int, str]]
 
 
@@ -55,23 +56,24 @@ CHECKERS = {"mypy": mypy, "pyright": pyright}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's code as a script, whose lines have the numbers that they have in the README."""
+    """A folder with the code of each page as a script, whose lines have the numbers that they have in the page."""
     found = tmp_path_factory.mktemp("types")
-    inside, lines = False, []
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        inside = line == "```python" or (inside and line != "```")
-        lines.append(line if inside and line != "```python" else "")
-    (found / "readme.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for page in PAGES:
+        inside, lines = False, []
+        for line in page.read_text(encoding="utf-8").splitlines():
+            inside = line == "```python" or (inside and line != "```")
+            lines.append(line if inside and line != "```python" else "")
+        (found / f"page_{page.stem}.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return found
 
 
 @pytest.fixture(scope="module", params=CHECKERS)
 def found(request: pytest.FixtureRequest, folder: Path) -> Found:
     """What a checker reports in all scripts."""
-    return CHECKERS[request.param]([folder / "readme.py", *EXAMPLES, *EXPERIMENTS, RIGHT, WRONG], folder)
+    return CHECKERS[request.param]([*sorted(folder.glob("page_*.py")), *EXAMPLES, *EXPERIMENTS, RIGHT, WRONG], folder)
 
 
-def test_a_checker_accepts_the_readme_the_examples_and_the_typed_script(found: Found) -> None:
+def test_a_checker_accepts_the_pages_the_examples_and_the_typed_script(found: Found) -> None:
     assert [error for error in found if error[0] != WRONG] == []
 
 

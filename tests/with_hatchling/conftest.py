@@ -1,5 +1,5 @@
-"""Collect the tests that build the package with hatchling only where it is installed."""
+"""Collect the tests that build and check the package only where hatchling and twine are installed."""
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("hatchling") else ["*"]
+collect_ignore_glob = [] if find_spec("hatchling") and find_spec("twine") else ["*"]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import funcnn as fn
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NAME = f"{PROJECT['name']}-{PROJECT['version']}"
+NAME = f"{PROJECT['name']}-{fn.__version__}"
 DATA = {"funcnn/data/README.md", "funcnn/data/digits.npz", "funcnn/py.typed"}
 """What the package has besides code."""
 
@@ -69,7 +71,7 @@ def test_the_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
 def test_the_wheel_says_what_it_needs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         about = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
-    assert (about["Name"], about["Version"], about["Requires-Python"]) == ("funcnn", PROJECT["version"], ">=3.11")
+    assert (about["Name"], about["Version"], about["Requires-Python"]) == ("funcnn", fn.__version__, ">=3.11")
     assert about["License-Expression"] == "MIT"
     required = [line for line in about.get_all("Requires-Dist") if "extra ==" not in line]
     assert sorted(required) == sorted(PROJECT["dependencies"])
@@ -101,3 +103,14 @@ def test_the_source_distribution_makes_the_same_wheel(wheel: Path, sdist: Path, 
         assert one.namelist() == other.namelist()
         for name in one.namelist():
             assert one.read(name) == other.read(name), name
+
+
+def test_the_package_index_would_accept_and_render_both(wheel: Path, sdist: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+    with zipfile.ZipFile(wheel) as archive:
+        about = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
+    assert about["Description-Content-Type"] == "text/markdown"
+    assert about.get_payload().startswith("# funcnn\n")

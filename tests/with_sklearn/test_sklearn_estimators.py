@@ -541,12 +541,12 @@ def test_an_estimator_whose_training_failed_is_not_fitted() -> None:
         estimator.predict(X)
 
 
-def test_the_block_of_the_readme_runs() -> None:
-    page = (Path(fn.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)  # tests/test_readme.py runs the others
-    images, labels = fn.datasets.digits()[0]
-    names: dict[str, Any] = {"fn": fn, "x": images[:300].astype(np.float32) / 255, "labels": labels[:300]}
+def test_the_code_of_the_page_about_pipelines_runs() -> None:
+    docs = Path(fn.__file__).parents[1] / "docs"
+    page = (docs / "howto" / "scikit_learn_pipelines.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
     with np.errstate(all="warn"):  # pixels of the border are 0 in all images
-        exec(block, names)
-    assert names["search"].best_score_ > 0.75
+        for block in re.findall(r"^```\{code-cell}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+            exec(block, names)
+    assert names["search"].best_score_ > 0.9
     assert {"NetworkClassifier", "NetworkRegressor", "mlp"} <= {*re.findall(r"fn\.sklearn\.(\w+)", page)}

@@ -1,4 +1,4 @@
-"""The README's tables name everything public, and nothing that does not exist or is called differently."""
+"""The tables of the guide name everything public, and nothing that does not exist or is called differently."""
 
 import ast
 import importlib
@@ -12,7 +12,7 @@ import pytest
 
 import funcnn
 
-README = Path(__file__).parents[1] / "README.md"
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
 # What these modules define is for reading and for other modules. What users need of it is exported above them, by
 # `funcnn`, `funcnn.losses` or `funcnn.testing`, and is looked for there.
 INSIDE = (
@@ -68,7 +68,7 @@ INSIDE = (
     "funcnn.selection",
     "funcnn.shapes",
     "funcnn.signals",
-    "funcnn.sklearn",  # which needs an extra; tests/with_sklearn looks at the README
+    "funcnn.sklearn",  # which needs an extra; tests/with_sklearn looks at its page
     "funcnn.terminal",
     "funcnn.testing.compare",
     "funcnn.testing.laws",
@@ -106,7 +106,8 @@ PUBLIC = [(module, name) for module in MODULES for name in public_names(module)]
 # The code in the first cell of each row: `relu`, or `conv2d(filters, kernel, stride=1)`.
 ENTRIES = [
     code
-    for row in re.findall(r"^\| (`.*?) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    for page in PAGES
+    for row in re.findall(r"^\| (`.*?) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
     for code in re.findall(r"`([^`]+)`", row)
 ]
 
