@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -97,9 +96,7 @@ def batches(
 
     def make(numbered: tuple[int, Array]) -> Any:
         step, index = numbered
-        with noting_batch(step):
-            batch = take(data, index)
-            return batch if augment is None or key is None else augment(batch, augment_key(key, step))
+        return made_batch(step, lambda: take(data, index), augment, key)
 
     return in_order(make, numbered(), workers)
 
@@ -206,16 +203,13 @@ def take(data: Any, index: Array | slice) -> Any:
     return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
 
 
-def augment_key(key: Key, step: int) -> Key:
-    """The key with which batch number ``step`` is augmented."""
-    return fold(fold(key, "augment"), step)
-
-
-@contextmanager
-def noting_batch(step: int) -> Iterator[None]:
-    """Let an error say in which batch it was raised."""
+def made_batch(
+    step: int, read: Callable[[], Any], augment: Callable[..., Any] | None = None, key: Key | None = None
+) -> Any:
+    """Batch number ``step``, read and, if that is asked for, augmented; an error has the number as a note."""
     try:
-        yield
+        batch = read()
+        return batch if augment is None or key is None else augment(batch, fold(fold(key, "augment"), step))
     except Exception as error:
         error.add_note(f"batches: in batch {step}")
         raise
