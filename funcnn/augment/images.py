@@ -44,7 +44,8 @@ def flip(direction: Literal["horizontal", "vertical"] = "horizontal", probabilit
     """
     if direction not in ("horizontal", "vertical"):
         raise ValueError(f"flip: direction must be 'horizontal' or 'vertical', got {shown(direction)}")
-    probability, axis = _probability("flip", probability), 2 if direction == "horizontal" else 1
+    probability = checks.probability("flip", "probability", probability)
+    axis = 2 if direction == "horizontal" else 1
 
     def change(x: Array, draw: np.random.Generator) -> Array:
         chosen = draw.random(len(x)) < probability
@@ -210,14 +211,6 @@ def noise(std: float) -> Augmentation:
         return (x + draw.standard_normal(x.shape, dtype) * dtype(std)).astype(x.dtype, copy=False)
 
     return of_x("noise", change, "f")
-
-
-def _probability(kind: str, value: float) -> float:
-    """A number in [0, 1]."""
-    found = checks.number(kind, "probability", value)
-    if not 0 <= found <= 1:
-        raise ValueError(f"{kind}: probability must be from 0 to 1, got {shown(value)}")
-    return found
 
 
 def _cropped(x: Array, padding: tuple[int, ...], size: tuple[int, ...], draw: np.random.Generator) -> Array:
