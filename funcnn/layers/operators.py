@@ -303,6 +303,7 @@ def parameter(*shape: Size, w_init: InitializerLike = zeros) -> Layer:
     """
     sizes = tuple(checks.size("parameter", "a size", n) for n in shape)
     initialize = as_initializer("parameter", "w_init", w_init)
+    read = contract.parameters_only("parameter", w=sizes)
     inputs, units = int(np.prod(sizes[:-1])), int(np.prod(sizes[-1:]))
 
     def init(x: Any, rng: Rng) -> Params:
@@ -311,7 +312,7 @@ def parameter(*shape: Size, w_init: InitializerLike = zeros) -> Layer:
 
     @per_example
     def apply(params: Params, x: Tree, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = _read(params, sizes)
+        (w,) = read(params)
         contract.tree_of_arrays("parameter", x)
         check_rng(rng)
         y = np.empty((len(_first_leaf(x)), *sizes), w.dtype)
@@ -334,16 +335,3 @@ def _first_leaf(x: Tree) -> Array:
         x = next(iter(x.values()))
     found: Array = x
     return found
-
-
-def _read(params: Params, sizes: tuple[int, ...]) -> Array:
-    """The parameter, checked."""
-    contract.params_dict("parameter", params)
-    if params.keys() != {"w"}:
-        raise contract.OtherParameters(f"parameter: expected the parameters ['w'], got {sorted(params)}")
-    w: Array = params["w"]
-    contract.plain_parameter("parameter", "w", w)
-    contract.one_float_dtype("parameter", params)
-    if w.shape != sizes:
-        raise contract.OtherParameters(f"parameter: expected parameter 'w' of shape {sizes}, got {w.shape}")
-    return w
