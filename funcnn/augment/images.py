@@ -30,7 +30,7 @@ def flip(direction: Literal["horizontal", "vertical"] = "horizontal", probabilit
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: the probability is no number; or, once it is called, x is no array of images.
+        TypeError: the probability is not a number; or, once it is called, x is not an array of images.
         ValueError: an argument is out of range.
 
     Example:
@@ -67,7 +67,7 @@ def crop(padding: PerAxis = 0, size: PerAxis | None = None) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: an argument is out of range; or, once it is called, the part is larger than the padded image.
 
     Example:
@@ -97,7 +97,7 @@ def shift(pixels: PerAxis) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: ``pixels`` is not a whole number ``>= 0``, or two of them.
 
     Example:
@@ -123,7 +123,7 @@ def rotate(degrees: float) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: the angle is no number; or, once it is called, x is no array of images.
+        TypeError: the angle is not a number; or, once it is called, x is not an array of images.
         ValueError: the angle is out of range.
 
     Example:
@@ -160,7 +160,7 @@ def cutout(size: PerAxis) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: ``size`` is not a whole number ``>= 1``, or two of them.
 
     Example:
@@ -194,7 +194,7 @@ def noise(std: float) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: ``std`` is no number; or, once it is called, x is no array of images of floats.
+        TypeError: ``std`` is not a number; or, once it is called, x is not an array of images of floats.
         ValueError: ``std`` is negative or not finite.
 
     Example:

@@ -144,7 +144,7 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             while stream.read(2**20):  # to its end, where the checksum is
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is damaged or no archive like {ARCHIVE}: {error}") from error
+        raise ValueError(f"{path} is damaged or not an archive like {ARCHIVE}: {error}") from error
 
 
 class _Capped:

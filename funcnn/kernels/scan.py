@@ -1,7 +1,7 @@
 """A recurrence takes one step after the other, and its reverse pass takes the steps back from the last to the first.
 
-Whatever the recurrence, its states are arrays of (batch, units) that a step replaces. A step that is masked for an
-example is none: the state stays, and in the reverse pass its gradient passes unchanged.
+Whatever the recurrence, its states are arrays of (batch, units) that a step replaces. At a step that
+is masked for an example the state stays, and in the reverse pass its gradient passes unchanged.
 """
 
 from __future__ import annotations

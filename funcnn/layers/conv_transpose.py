@@ -150,8 +150,8 @@ def conv_transpose1d(
         A layer from (batch, width, channels) to (batch, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -223,8 +223,8 @@ def conv_transpose2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -299,8 +299,8 @@ def conv_transpose3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 

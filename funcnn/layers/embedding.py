@@ -42,7 +42,7 @@ def embedding(count: Size, units: Size, w_init: InitializerLike = normal(1.0)) -
         A layer from integers (batch, ...) to (batch, ..., units). The shape for ``init`` is ``fn.spec(shape, int)``.
 
     Raises:
-        TypeError: the input is no array of integers, or the initializer is none.
+        TypeError: the input is not an array of integers, or the initializer is not one.
         ValueError: ``count`` or ``units`` is not a whole number ``>= 1``; or a token is outside [0, count), which the
             message names with its position.
 
@@ -95,7 +95,7 @@ def embedding_bag(count: Size, units: Size, how: How = "mean", w_init: Initializ
         sizes, to (batch, units). An empty bag gives zeros.
 
     Raises:
-        TypeError: the tokens are no integers, or the mask is not boolean.
+        TypeError: the tokens are not integers, or the mask is not boolean.
         ValueError: ``how`` is unknown, a token is outside [0, count), or the mask has another shape.
 
     Example:

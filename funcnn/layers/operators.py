@@ -191,7 +191,7 @@ def _to_float(x: Array) -> tuple[Array, Pull]:
         A layer without parameters, from (batch, ...) to the same shape.
 
     Raises:
-        TypeError: from ``apply``, x is no array of numbers.
+        TypeError: from ``apply``, x is not an array of numbers.
 
     Example:
         >>> import funcnn as fn, numpy as np

@@ -100,7 +100,8 @@ def max_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -138,7 +139,8 @@ def max_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -178,7 +180,8 @@ def max_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -216,7 +219,8 @@ def min_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -253,7 +257,8 @@ def min_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -292,7 +297,8 @@ def min_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -328,8 +334,8 @@ def avg_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -365,8 +371,8 @@ def avg_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -404,8 +410,8 @@ def avg_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:

@@ -54,7 +54,7 @@ def positions(
         A layer from (batch, time, features) to the same; rotary also takes (batch, time, heads, features).
 
     Raises:
-        TypeError: an argument has the wrong type; or, from ``apply``, the input is no array of floats.
+        TypeError: an argument has the wrong type; or, from ``apply``, the input is not an array of floats.
         ValueError: the kind is unknown, ``length`` or ``base`` is out of range; or, from ``init`` and ``apply``, the
             input has other axes, more places than are learned, or, for rotary, an odd number of features.
 
@@ -138,7 +138,7 @@ def positions(
 def alibi(heads: Size) -> Layer:
     """Adds ``bias``, -slope_h |place of the query - place of the key|, to the tree of queries and keys of attention.
 
-    The slopes are 2^(-8 h / heads) for h = 1, ..., heads. Where the number of heads is no power of two, those of the
+    The slopes are 2^(-8 h / heads) for h = 1, ..., heads. Where the number of heads is not a power of two, those of the
     next smaller one come first, then every other one of the next larger one, as in the authors' program.
 
     Args:

@@ -28,7 +28,7 @@ Returns:
     A layer without parameters, from (batch, time, ...), or such a tree, to (batch, ...).
 
 Raises:
-    TypeError: from ``apply``, x is no plain array of float32 or float64, or the mask is not boolean.
+    TypeError: from ``apply``, x is not a plain array of float32 or float64, or the mask is not boolean.
     ValueError: from ``apply``, x has no time, or the mask or the lengths do not fit it.
 
 Example:

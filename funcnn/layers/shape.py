@@ -57,7 +57,7 @@ def _flatten(x: Array) -> tuple[Array, Pull]:
         A layer without parameters, from (batch, ...) to (batch, elements of one example).
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.
 
     Example:
         >>> import funcnn as fn, numpy as np

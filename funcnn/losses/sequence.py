@@ -111,7 +111,7 @@ def _logits(kind: str, y: Any, blank: int) -> tuple[Array, Any]:
     if x.ndim != 3:
         raise ValueError(f'{kind}: expected y["x"] of axes (batch, time, classes), got shape {x.shape}')
     if blank >= x.shape[2]:
-        raise ValueError(f'{kind}: blank={blank} is no class of y["x"], whose classes are 0 to {x.shape[2] - 1}')
+        raise ValueError(f'{kind}: blank={blank} is not a class of y["x"], whose classes are 0 to {x.shape[2] - 1}')
     return x, lengths
 
 

@@ -221,7 +221,7 @@ def check_augment(kind: str, augment: Any) -> Callable[..., Any] | None:
 
 
 def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1, names: tuple[str, ...] = ("x", "target")) -> int:
-    """The number of examples, or an error that names the array that is none, or that has another length or too few."""
+    """The number of examples, or an error that names what is not an array or has another length."""
     sizes: dict[str, int] = {}
     for number, part in enumerate(data):
         name = names[number] if number < len(names) else f"data[{number}]"

@@ -307,7 +307,7 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
 
 
 def _number(record: Any, name: str) -> float:
-    """A number in a record, or an error if it is none or there is none."""
+    """A number in a record, or an error if it is not a number or is missing."""
     if not isinstance(record, Mapping):
         raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
     if name not in record:
