@@ -136,7 +136,7 @@ def conv_transpose1d(
             of pixels * stride, as in Keras; or ``(left, right)``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output; smaller than the stride or the dilation.
+        output_padding: pixels added after the output; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.
@@ -209,7 +209,7 @@ def conv_transpose2d(
             of pixels * stride, as in Keras; or ``((top, bottom), (left, right))``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output, an int or a pair; smaller than the stride or the dilation.
+        output_padding: pixels added after the output, an int or a pair; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next, an int or a pair.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.
@@ -285,7 +285,7 @@ def conv_transpose3d(
             of pixels * stride, as in Keras; or ``((front, back), (top, bottom), (left, right))``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output, an int or a triple; smaller than the stride or the dilation.
+        output_padding: pixels added after the output, an int or a triple; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next, an int or a triple.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.

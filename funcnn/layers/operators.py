@@ -86,7 +86,7 @@ def _check_shapes(kind: str, a: Sequence[int], b: Sequence[int], inner: int) -> 
     fits = len(a) == len(b) and outer > 0 and a[0] == b[0]
     fits = fits and all(m == n or 1 in (m, n) for m, n in zip(a[1:outer], b[1:outer], strict=True))
     if not fits or (inner and a[-1] != b[-2]):
-        what = "matrices that fit, behind axes" if inner else "arrays"
+        what = "matrices that fit, after axes" if inner else "arrays"
         raise ValueError(f"{kind}: expected {what} with as many axes, each of one size or 1, got {a} and {b}")
 
 
@@ -238,7 +238,7 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
     found = [checks.size("reduce", "an axis", axis, None) for axis in given]
     keepdims = checks.flag("reduce", "keepdims", keepdims)
     if not found or 0 in found:
-        raise ValueError(f"reduce: expected axes behind the batch, which is axis 0 and stays, got {shown(axes)}")
+        raise ValueError(f"reduce: expected axes after the batch, which is axis 0 and stays, got {shown(axes)}")
 
     def forward(x: Array) -> tuple[Array, Pull]:
         own = sorted({axis % x.ndim for axis in found if -x.ndim < axis < x.ndim} - {0})

@@ -70,7 +70,7 @@ def _avg_pool(kind: str, axes: Axes, size: Any, stride: Any, padding: Any, ceil_
 
     def mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
         counted = none
-        if counts:  # what ceil_mode adds behind the image never counts
+        if counts:  # what ceil_mode adds after the image never counts
             counted = asked if not isinstance(asked, str) else geometry.padding if asked == "same" else none
         return mean_pool(x, geometry, counted), lambda dy: mean_gradient(x, dy, geometry, counted)
 

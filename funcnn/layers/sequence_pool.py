@@ -1,6 +1,6 @@
 """One vector of each sequence: its last step, or the mean or maximum of all of its steps.
 
-They take a sequence, or a tree with a mask or lengths, and return an array: behind them there is no time any more.
+They take a sequence, or a tree with a mask or lengths, and return an array without a time axis.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.

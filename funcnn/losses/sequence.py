@@ -47,7 +47,7 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
         ``loss(y, target, *, {signature}`` with
 
         y: ``{"x": ..., "lengths": ...}``: logits, floats of shape (batch, time, classes), or log-probabilities, which
-            are logits; and the number of frames of each, integers of shape (batch,). Frames behind these are not
+            are logits; and the number of frames of each, integers of shape (batch,). Frames after these are not
             looked at.
         target: ``{"labels": ..., "lengths": ...}``: classes other than the blank, integers of shape
             (batch, most labels); and the number of labels of each, integers of shape (batch,). It may be 0.
@@ -116,7 +116,7 @@ def _logits(kind: str, y: Any, blank: int) -> tuple[Array, Any]:
 
 
 def _labels(kind: str, target: Any, x: Array, counts: Array, blank: int) -> tuple[Array, Array]:
-    """The labels, with a class that may stand there behind the last one of each, and their number."""
+    """The labels, with a class that may stand there after the last one of each, and their number."""
     labels, lengths = _pair(kind, "target", target, "labels")
     labels = checks.array(kind, labels, 'target["labels"]')
     if labels.dtype.kind not in "iu":

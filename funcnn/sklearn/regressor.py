@@ -141,7 +141,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         return f"y of shape {('n', *self._y_shape)}"
 
     def _fits(self, out: Shape) -> bool:
-        """Whether outputs of this shape are as many as the numbers of a target."""
+        """Whether outputs of this shape have the size of a target."""
         return bool(math.prod(out) == self.n_outputs_)
 
     def _loss_and_target(self, y: Array) -> tuple[Loss, Array]:

@@ -63,7 +63,7 @@ def batches(
 
     Raises:
         TypeError: the data are not plain arrays, but lists, data frames or masked arrays for example; the message names
-            the path. Or ``rng`` is not a key, or ``augment`` no function.
+            the path. Or ``rng`` is not a key, or ``augment`` not a function.
         ValueError: the arrays differ in length or are empty, or a size is not a whole number in its range, or
             ``augment`` is given without ``rng``.
         Exception: in the loop, an error of a file or of ``augment``, with the number of the batch as a note.
@@ -200,7 +200,7 @@ def take(data: Any, index: Array | slice) -> Any:
     """
     if isinstance(data, tuple):
         return tuple(take(part, index) for part in data)
-    return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
+    return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # a plain array, also of one that is mapped to a file
 
 
 def made_batch(
@@ -216,7 +216,7 @@ def made_batch(
 
 
 def check_augment(kind: str, augment: Any) -> Callable[..., Any] | None:
-    """A function of a batch and a key, or None, or an error."""
+    """A function of a batch and a key, or None; another value raises."""
     return None if augment is None else checks.function(kind, "augment", augment, "batch, rng")
 
 
@@ -276,7 +276,7 @@ def weights_of(data: Data) -> Array | None:
 
 
 def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Whatever stands at the leaves of a nested dict, with its path; unlike ``tree.flatten``, lists too."""
+    """The leaves of a nested dict by path, of any type; ``tree.flatten`` raises for lists."""
     if isinstance(value, dict):
         for name, child in value.items():
             yield from _named_leaves(f"{path}/{name}", child)
@@ -287,7 +287,7 @@ def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _class_by_class(target: Tree, n: int, rng: Rng) -> tuple[Array, Array]:
     """The indices of the n examples in random order, sorted by class, and where each class starts among them.
 
-    Without classes, all examples are of one.
+    Without classes, all examples count as one class.
     """
     order = generator(rng).permutation(n)
     classes = None if isinstance(target, dict) else _classes(target)
