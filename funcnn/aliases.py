@@ -61,7 +61,7 @@ PerAxisOrNone: TypeAlias = Size | Sequence[Size | None] | None
 """The same where None stands for the size that an axis has."""
 
 Padding: TypeAlias = Literal["valid", "same"] | Sequence[Sequence[int]]
-"""``"valid"``, ``"same"``, or pixels before and behind each axis, ``((top, bottom), (left, right))``."""
+"""``"valid"``, ``"same"``, or pixels before and after each axis, ``((top, bottom), (left, right))``."""
 
 Padding1d: TypeAlias = Literal["valid", "same"] | Sequence[int] | Sequence[Sequence[int]]
 """The same for a single axis, where ``(left, right)`` will do."""

@@ -14,12 +14,16 @@ from funcnn.aliases import Array, Params, Tree
 from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "add_path", "form", "gradient", "gradients_like", "in_order_of", "no_params",
-    "one_float_dtype", "parameters", "params_dict", "plain_parameter", "shape_of", "tree_of_arrays",
+    "OtherDtypes", "OtherParameters", "add_path", "form", "gradient", "gradients_like", "in_order_of", "input_like",
+    "no_params", "one_float_dtype", "parameters", "parameters_only", "params_dict", "plain_parameter", "shape_of",
+    "tree_of_arrays",
 ]  # fmt: skip
 
 
 PATH_NOTE = "in layer "
+
+OTHER_MODEL = "are these parameters of another model?"
+"""What to ask where parameters do not fit a layer."""
 
 
 class OtherParameters(ValueError):
@@ -71,6 +75,45 @@ def parameters(
     return read
 
 
+def parameters_only(kind: str, **shapes: tuple[int | str, ...]) -> Callable[[Params], list[Array]]:
+    """Make the check of parameters of which the input says nothing: names, shapes and dtypes.
+
+    Args:
+        kind: the layer's kind, for messages.
+        **shapes: the shape of each parameter; a name in it stands for any size, the same wherever the name stands.
+
+    Returns:
+        ``read(params)``, the parameters in this order, or an error that says what does not fit.
+
+    Example:
+        >>> read = parameters_only("attention", w=("features", 2), b=(2,))
+        >>> [leaf.shape for leaf in read({"w": np.ones((3, 2)), "b": np.ones(2)})]
+        [(3, 2), (2,)]
+    """
+
+    def read(params: Params) -> list[Array]:
+        found: list[Array] = []
+        sizes: dict[str, int] = {}
+        try:
+            fits = len(params) == len(shapes)
+            for name, shape in shapes.items():
+                leaf = params[name]
+                found.append(leaf)
+                char = leaf.dtype.char
+                fits = fits and char in "fd" and char == found[0].dtype.char and type(leaf) in checks.PLAIN
+                if leaf.shape != shape:
+                    fits = fits and leaf.ndim == len(shape)
+                    for n, size in zip(shape, leaf.shape, strict=False):
+                        fits = fits and size == (sizes.setdefault(n, size) if type(n) is str else n)
+        except (AttributeError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            _explain_parameters(kind, shapes, params)
+        return found
+
+    return read
+
+
 def _around_none(shape: tuple[int | None, ...]) -> tuple[tuple[int | None, ...], tuple[int | None, ...] | None]:
     """What stands before and after the number of channels in a shape; (shape, None) if it is not in it."""
     if None not in shape:
@@ -84,28 +127,14 @@ def _explain(
     x: Any,
 ) -> None:  # fmt: skip
     """Raise the error that names what does not fit; it is slow, and nothing is right when it is called."""
-    question = "are these parameters of another model?"
-    params_dict(kind, params)
-    if not shapes:
-        no_params(kind, params)
-    sizes: dict[str, Any] = {}
-    for name, shape in shapes.items():
-        if name not in params:
-            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {question}")
-        leaf = params[name]
-        plain_parameter(kind, name, leaf)
-        if len(leaf.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, leaf.shape, strict=True)):
-            wanted = tuple("any" if n is None else n for n in shape)
-            raise OtherParameters(
-                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {question}"
-            )
-        if None in shape:
-            sizes[name] = leaf.shape[shape.index(None)] if shape.count(None) == 1 else leaf.shape
-    if extra := sorted(params.keys() - shapes.keys()):
-        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {question}")
+    _explain_parameters(kind, shapes, params)
+    with_channels = {name: shape for name, shape in shapes.items() if None in shape}
+    sizes = {
+        name: params[name].shape if shape.count(None) > 1 else params[name].shape[shape.index(None)]
+        for name, shape in with_channels.items()
+    }
     if len(set(sizes.values())) > 1:
-        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {question}")
-    one_float_dtype(kind, {name: params[name] for name in shapes})
+        raise OtherParameters(f"{kind}: the parameters have different numbers of channels, {sizes}; {OTHER_MODEL}")
     checks.float_array(kind, x)
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
@@ -119,18 +148,46 @@ def _explain(
             )
     elif first is not None and first % multiplier:
         raise OtherParameters(
-            f"{kind}: expected parameters with a multiple of {multiplier} channels, got {sizes}; {question}"
+            f"{kind}: expected parameters with a multiple of {multiplier} channels, got {sizes}; {OTHER_MODEL}"
         )
-    elif first is not None and x.shape[-1] != first * groups // multiplier:
+    channels = x.shape[-1] if first is None or isinstance(first, tuple) else first * groups // multiplier
+    input_like(kind, x, channels, next(iter(params.values())).dtype)
+
+
+def _explain_parameters(kind: str, shapes: Mapping[str, tuple[int | str | None, ...]], params: Params) -> None:
+    """Raise the error that names the parameter that does not fit, if there is one whatever the input may be."""
+    params_dict(kind, params)
+    if not shapes:
+        no_params(kind, params)
+    sizes: dict[Any, Any] = {None: "any"}
+    for name, shape in shapes.items():
+        if name not in params:
+            raise OtherParameters(f"{kind}: expected a parameter {name!r}, got {sorted(params)}; {OTHER_MODEL}")
+        leaf = params[name]
+        plain_parameter(kind, name, leaf)
+        wanted = tuple(sizes.get(n, n) for n in shape)
+        if leaf.ndim != len(shape) or any(type(n) is int and n != m for n, m in zip(wanted, leaf.shape, strict=True)):
+            raise OtherParameters(
+                f"{kind}: expected parameter {name!r} of shape {wanted}, got {leaf.shape}; {OTHER_MODEL}"
+            )
+        sizes |= {n: m for n, m in zip(shape, leaf.shape, strict=True) if isinstance(n, str)}
+    if extra := sorted(params.keys() - shapes.keys()):
+        raise OtherParameters(f"{kind}: expected the parameters {sorted(shapes)}, got also {extra}; {OTHER_MODEL}")
+    one_float_dtype(kind, {name: params[name] for name in shapes})
+
+
+def input_like(kind: str, x: Array, channels: int, dtype: np.dtype[Any]) -> None:
+    """Raise if an input has another number of channels than its parameters, or another dtype."""
+    if x.shape[-1] != channels:
         raise ValueError(
-            f"{kind}: expected {first * groups // multiplier} channels on the last axis (the parameters have that "
-            f"many), got {x.shape[-1]} in an input of shape {x.shape}"
+            f"{kind}: expected {channels} channels on the last axis (the parameters have that many), "
+            f"got {x.shape[-1]} in an input of shape {x.shape}"
         )
-    dtype = next(iter(params.values())).dtype.name
-    raise TypeError(
-        f"{kind}: input is {x.dtype}, parameters are {dtype}; "
-        f"use x.astype(np.{dtype}) or tree.cast(params, np.{x.dtype.name})"
-    )
+    if x.dtype.char != dtype.char:
+        raise TypeError(
+            f"{kind}: input is {x.dtype}, parameters are {dtype.name}; "
+            f"use x.astype(np.{dtype.name}) or tree.cast(params, np.{x.dtype.name})"
+        )
 
 
 def plain_parameter(kind: str, name: str, leaf: Any) -> None:

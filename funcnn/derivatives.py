@@ -59,7 +59,7 @@ def per_example_grads(
         A tree like ``params`` with leaves of shape (batch, *parameter); None at integer, boolean and frozen leaves.
 
     Raises:
-        TypeError: the model is not a layer, the loss not a function, or x or target no arrays with a batch axis.
+        TypeError: the model is not a layer, the loss not a function, or x or target are not arrays with a batch axis.
         ValueError: the arrays differ in length; or ``rng`` is given and the model has a batch norm, which has no
             statistics of one example.
 

@@ -1,7 +1,7 @@
 """Randomness is an argument: a key, which is a tuple of ints, names one stream of random numbers.
 
 ``fold`` derives a new key from a key, so that each layer and each training step has its own stream; the same key always
-gives the same numbers, hence a run can be resumed at any step, in any thread.
+gives the same numbers, so a run can be resumed at any step, in any thread.
 """
 
 from __future__ import annotations

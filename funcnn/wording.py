@@ -1,6 +1,7 @@
 """How a value is named in a message: what it is, and how it is written if that is short.
 
-No message prints an array. What is none, such as a data frame or a tensor, is named with the cast that makes it one.
+No message prints an array. Another type, such as a data frame or a tensor, is named with the cast that makes it
+an array.
 """
 
 import inspect

@@ -89,7 +89,7 @@ def test_variance_scaling_raises_for_invalid_arguments(arguments: tuple[float, s
             "truncated_normal: low must be below high, got 2.0",
         ),
         (lambda: initializers.truncated_normal(0.01, low=1.0), "truncated_normal: no numbers of mean 0.0 and standard"),
-        (lambda: initializers.sparse(1.5), "sparse: sparsity is a fraction of zeros, in [0, 1], got 1.5"),
+        (lambda: initializers.sparse(1.5), "sparse: sparsity must be a number in [0, 1], got 1.5"),
         (lambda: initializers.sparse(0.5, -1), "sparse: std must be a number >= 0, got -1"),
         (lambda: initializers.orthogonal(float("inf")), "orthogonal: gain must be a finite number, got inf"),
         (lambda: initializers.identity(float("nan")), "identity: gain must be a finite number, got nan"),

@@ -30,7 +30,7 @@ def flip(direction: Literal["horizontal", "vertical"] = "horizontal", probabilit
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: the probability is no number; or, once it is called, x is no array of images.
+        TypeError: the probability is not a number; or, once it is called, x is not an array of images.
         ValueError: an argument is out of range.
 
     Example:
@@ -44,7 +44,8 @@ def flip(direction: Literal["horizontal", "vertical"] = "horizontal", probabilit
     """
     if direction not in ("horizontal", "vertical"):
         raise ValueError(f"flip: direction must be 'horizontal' or 'vertical', got {shown(direction)}")
-    probability, axis = _probability("flip", probability), 2 if direction == "horizontal" else 1
+    probability = checks.probability("flip", "probability", probability)
+    axis = 2 if direction == "horizontal" else 1
 
     def change(x: Array, draw: np.random.Generator) -> Array:
         chosen = draw.random(len(x)) < probability
@@ -66,7 +67,7 @@ def crop(padding: PerAxis = 0, size: PerAxis | None = None) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: an argument is out of range; or, once it is called, the part is larger than the padded image.
 
     Example:
@@ -96,7 +97,7 @@ def shift(pixels: PerAxis) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: ``pixels`` is not a whole number ``>= 0``, or two of them.
 
     Example:
@@ -122,7 +123,7 @@ def rotate(degrees: float) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: the angle is no number; or, once it is called, x is no array of images.
+        TypeError: the angle is not a number; or, once it is called, x is not an array of images.
         ValueError: the angle is out of range.
 
     Example:
@@ -159,7 +160,7 @@ def cutout(size: PerAxis) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: once it is called, x is no array of images.
+        TypeError: once it is called, x is not an array of images.
         ValueError: ``size`` is not a whole number ``>= 1``, or two of them.
 
     Example:
@@ -193,7 +194,7 @@ def noise(std: float) -> Augmentation:
         A function ``augment(batch, rng) -> batch``.
 
     Raises:
-        TypeError: ``std`` is no number; or, once it is called, x is no array of images of floats.
+        TypeError: ``std`` is not a number; or, once it is called, x is not an array of images of floats.
         ValueError: ``std`` is negative or not finite.
 
     Example:
@@ -210,14 +211,6 @@ def noise(std: float) -> Augmentation:
         return (x + draw.standard_normal(x.shape, dtype) * dtype(std)).astype(x.dtype, copy=False)
 
     return of_x("noise", change, "f")
-
-
-def _probability(kind: str, value: float) -> float:
-    """A number in [0, 1]."""
-    found = checks.number(kind, "probability", value)
-    if not 0 <= found <= 1:
-        raise ValueError(f"{kind}: probability must be from 0 to 1, got {shown(value)}")
-    return found
 
 
 def _cropped(x: Array, padding: tuple[int, ...], size: tuple[int, ...], draw: np.random.Generator) -> Array:

@@ -35,7 +35,8 @@ def mixup(alpha: float = 0.2, classes: Size | None = None) -> Augmentation:
         example is s w_i loss(t_i) + (1 - s) w_j loss(t_j).
 
     Raises:
-        TypeError: ``alpha`` is no number; or, once it is called, the batch is no such tuple, or x no array of floats.
+        TypeError: ``alpha`` is not a number; or, once it is called, the batch is not such a tuple, or x is not an array
+            of floats.
         ValueError: an argument is out of range; or, once it is called, there are labels and no ``classes``.
 
     Example:
@@ -75,7 +76,8 @@ def cutmix(alpha: float = 1.0, classes: Size | None = None) -> Augmentation:
         rectangle for the batch. Weights are mixed as in ``mixup``.
 
     Raises:
-        TypeError: ``alpha`` is no number; or, once it is called, the batch is no such tuple, or x no array of images.
+        TypeError: ``alpha`` is not a number; or, once it is called, the batch is not such a tuple, or x is not an array
+            of images.
         ValueError: an argument is out of range; or, once it is called, there are labels and no ``classes``.
 
     Example:

@@ -33,7 +33,7 @@ def compose(*augmentations: Augmentation) -> Augmentation:
         A function of the same kind.
 
     Raises:
-        TypeError: an augmentation is no function of a batch and a key.
+        TypeError: an augmentation is not a function of a batch and a key.
 
     Example:
         >>> import funcnn as fn

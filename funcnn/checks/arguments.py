@@ -16,8 +16,8 @@ import numpy as np
 from funcnn.wording import shown
 
 __all__ = [
-    "drop_rate", "eps", "flag", "fraction", "nonnegative", "number", "path", "positive", "prefix", "proper_fraction",
-    "rate", "real", "size", "sizes", "steps",
+    "drop_rate", "eps", "flag", "fraction", "nonnegative", "number", "path", "positive", "prefix", "probability",
+    "proper_fraction", "rate", "real", "size", "sizes", "steps",
 ]  # fmt: skip
 
 
@@ -128,6 +128,19 @@ def fraction(kind: str, name: str, value: Any) -> float:
     found = rate(kind, name, value)
     if not found < 1:
         raise ValueError(f"{prefix(kind)}{name}: expected a number in [0, 1), got {value}; 0.9 to 0.999 are usual")
+    return found
+
+
+def probability(kind: str, name: str, value: Any, hint: str = "") -> float:
+    """A number in [0, 1], as a Python float; ``hint`` ends the message.
+
+    Example:
+        >>> probability("flip", "probability", 1)
+        1.0
+    """
+    found = real(kind, name, value)
+    if not 0 <= found <= 1:
+        raise ValueError(f"{prefix(kind)}{name} must be a number in [0, 1], got {shown(value)}{hint}")
     return found
 
 

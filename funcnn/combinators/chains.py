@@ -167,7 +167,8 @@ def graph(nodes: Mapping[str, tuple[LayerLike, Sequence[str]]], output: str) -> 
 
     Raises:
         TypeError: a node is not a pair of a layer and its inputs, which are names.
-        ValueError: a name is unknown or no part of a path, there is a cycle, or the output does not depend on a node.
+        ValueError: a name is unknown or cannot be part of a path, there is a cycle, or the output does not depend on a
+            node.
 
     Example:
         >>> import funcnn as fn, numpy as np

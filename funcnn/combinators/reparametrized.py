@@ -51,7 +51,7 @@ def weight_norm(layer: LayerLike) -> Layer:
         are such that the weights are those of the layer alone. A unit whose ``v`` is 0 has weights 0, and no gradient.
 
     Raises:
-        TypeError: ``layer`` is no layer.
+        TypeError: ``layer`` is not a layer.
         ValueError: from ``init``, there is no parameter ``w``, or there is one called ``g`` or ``v``; from
             ``apply``, the parameters lack ``g`` or ``v``.
 
@@ -108,7 +108,7 @@ def spectral_norm(layer: LayerLike, iterations: Size = 5) -> Layer:
         A layer whose parameters have ``u``, of shape (units,), beside each ``w``.
 
     Raises:
-        TypeError: ``layer`` is no layer.
+        TypeError: ``layer`` is not a layer.
         ValueError: ``iterations`` is not a whole number ``>= 1``; from ``init``, there is no parameter ``w``, or
             there is one called ``u``; from ``apply``, the parameters lack ``u``.
 

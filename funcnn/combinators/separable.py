@@ -55,8 +55,8 @@ def separable_conv2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the image; the channels differ
             from those of ``depthwise/w``.
 

@@ -46,7 +46,7 @@ def sublayer(
         norm: a layer that keeps the shape, such as ``layer_norm()``.
         layer: a layer that keeps the shape of x.
         dropout: a layer without parameters that keeps the shape; None for none.
-        norm_first: whether the norm stands in front of the layer, or behind the sum, as it did at first.
+        norm_first: whether the norm stands before the layer, or after the sum, as it did at first.
         inputs: what the layer gets beside x, of ``mask``, ``context``, ``context_mask`` and ``cache``; a context
             is required then.
 
@@ -175,7 +175,7 @@ def transformer_encoder_layer(
         hidden: the units of the hidden layer of f; by default 4 * units.
         dropout: the probability of dropping a weight of the attention, a hidden unit, and a unit of what is added.
         activation: that of the hidden layer.
-        norm_first: whether the norms stand in front, or behind the sums, as in PyTorch by default.
+        norm_first: whether the norms stand before the layers, or after the sums, as in PyTorch by default.
         causal: whether an element may look at itself and at what came before only.
         feed_forward: f, any layer that keeps the shape; by default two dense layers.
         norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.
@@ -234,7 +234,7 @@ def transformer_decoder_layer(
         hidden: the units of the hidden layer of f; by default 4 * units.
         dropout: the probability of dropping a weight of an attention, a hidden unit, and a unit of what is added.
         activation: that of the hidden layer.
-        norm_first: whether the norms stand in front, or behind the sums, as in PyTorch by default.
+        norm_first: whether the norms stand before the layers, or after the sums, as in PyTorch by default.
         causal: whether an element may look at itself and at what came before only, in the self-attention.
         feed_forward: f, any layer that keeps the shape; by default two dense layers.
         norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.

@@ -15,7 +15,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Labelled
 from funcnn.calls import explained
-from funcnn.datasets.download import check_sha256, local_file
+from funcnn.datasets.download import check_sha256, local_file, read_at_most
 from funcnn.interchange.files import opened
 
 __all__ = ["cifar10"]
@@ -124,7 +124,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     for name in CIFAR_SHA256:
         if (folder / name).is_file():
             with opened(folder / name) as file:
-                yield name, _whole(folder / name, file.read)
+                yield name, read_at_most(folder / name, file.read, FILE_BYTES)
 
 
 def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -140,19 +140,11 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
                     name = member.name.rpartition("/")[2]
                     content = archive.extractfile(member) if member.isreg() and name in CIFAR_SHA256 else None
                     if content is not None:
-                        yield name, _whole(path / name, content.read)
+                        yield name, read_at_most(path / name, content.read, FILE_BYTES)
             while stream.read(2**20):  # to its end, where the checksum is
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is damaged or no archive like {ARCHIVE}: {error}") from error
-
-
-def _whole(file: Path, read: Callable[[int], bytes]) -> bytes:
-    """The content of a file, if it has no more bytes than those of CIFAR-10."""
-    content = read(FILE_BYTES + 1)
-    if len(content) > FILE_BYTES:
-        raise ValueError(f"{file} is another file: it has more than {FILE_BYTES} bytes")
-    return content
+        raise ValueError(f"{path} is damaged or not an archive like {ARCHIVE}: {error}") from error
 
 
 class _Capped:

@@ -6,12 +6,12 @@ No more is read than the file of that name has, and its content is compared with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["Limited", "check_sha256", "local_file"]
+__all__ = ["Limited", "check_sha256", "local_file", "read_at_most"]
 
 
 @contextmanager
@@ -29,6 +29,20 @@ def local_file(kind: str, folder: Path | None, url: str, name: str, max_bytes: i
     except ValueError:
         file.unlink()
         raise
+
+
+def read_at_most(file: Path, read: Callable[[int], bytes], max_bytes: int | None) -> bytes:
+    """What ``read`` returns, or an error if that would be more than ``max_bytes``; None for no limit.
+
+    Example:
+        >>> import io
+        >>> read_at_most(Path("a.txt"), io.BytesIO(b"abc").read, 3)
+        b'abc'
+    """
+    content = read(-1 if max_bytes is None else max_bytes + 1)
+    if max_bytes is not None and len(content) > max_bytes:
+        raise ValueError(f"{file} is another file: it has more than {max_bytes} bytes")
+    return content
 
 
 def check_sha256(file: Path | str, content: bytes, expected: str) -> None:

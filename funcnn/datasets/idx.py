@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.calls import explained
-from funcnn.interchange.files import opened
+from funcnn.datasets.download import read_at_most
+from funcnn.interchange.files import blamed_on, opened
 
 __all__ = ["gunzip", "idx", "parse_idx"]
 
@@ -26,8 +29,8 @@ GZIP_START = b"\x1f\x8b"
 DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 """The dtypes by the third byte of a file; elements have the highest byte first."""
 
-MAX_EXPANSION = 1032
-"""The most bytes to which a byte of a gzip stream expands."""
+MAX_HEADER = 4 + 4 * 255
+"""The bytes of the longest header, since the number of axes is one byte."""
 
 
 @explained
@@ -42,8 +45,8 @@ def idx(path: str | Path) -> Array:
 
     Raises:
         FileNotFoundError: there is no such file.
-        TypeError: the path is no text.
-        ValueError: the file is damaged, cut short or no IDX file.
+        TypeError: the path is neither a str nor a Path.
+        ValueError: the file is damaged, cut short or not an IDX file.
 
     Example:
         >>> import tempfile
@@ -59,25 +62,33 @@ def idx(path: str | Path) -> Array:
     with opened(file) as stream:
         content = stream.read()
     if content[:2] == GZIP_START:
-        content = gunzip(file, MAX_EXPANSION * len(content))
+        start = _expand(file, zlib.decompressobj(wbits=GZIP), content, MAX_HEADER)
+        content = _inflated(file, content, _header(file, start)[-1])
     return parse_idx(file, content)
 
 
 def gunzip(file: Path, max_bytes: int) -> bytes:
-    """The content of a ``.gz`` file of one member, for which no more memory is taken than the largest file needs."""
+    """The content of a ``.gz`` file of one member, or an error if it has more than ``max_bytes``."""
     with opened(file) as stream:
-        packed = stream.read(max_bytes + 1)
+        packed = stream.read(2 * max_bytes)  # gzip makes nothing that long of the largest content
+    return _inflated(file, packed, max_bytes)
+
+
+def _inflated(file: Path, packed: bytes, max_bytes: int) -> bytes:
+    """The content of a gzip stream of one member, or an error if it has more than ``max_bytes``."""
     inflate = zlib.decompressobj(wbits=GZIP)
-    try:
-        content = inflate.decompress(packed, max_bytes + 1)
-    except zlib.error as error:
-        raise ValueError(f"{file} is damaged or not a gzip file: {error}") from error
-    if len(packed) > max_bytes or len(content) > max_bytes:
-        raise ValueError(f"{file} is another file: it has more than {max_bytes} bytes, compressed or expanded")
+    content = read_at_most(file, partial(_expand, file, inflate, packed), max_bytes)
     if not inflate.eof:
         raise ValueError(f"{file} is cut short: the end of its gzip stream is missing")
     if inflate.unused_data:
         raise ValueError(f"{file} is damaged: there are bytes after its gzip stream")
+    return content
+
+
+def _expand(file: Path, inflate: Any, packed: bytes, count: int) -> bytes:
+    """The first bytes of the content of a gzip stream."""
+    with blamed_on(file, "damaged or not a gzip file"):
+        content: bytes = inflate.decompress(packed, count)
     return content
 
 
@@ -88,14 +99,19 @@ def parse_idx(file: Path, content: bytes, axes: int | None = None) -> Array:
             f"{file} is not an IDX file of bytes on {axes} axes: expected it to begin with "
             f"{bytes([0, 0, 8, axes]).hex()}, got {content[:4].hex() or 'nothing'}"
         )
+    dtype, shape, start, length = _header(file, content)
+    if len(content) != length:
+        raise ValueError(f"{file} has the wrong length: expected {length} bytes for shape {shape}, got {len(content)}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _header(file: Path, content: bytes) -> tuple[np.dtype[Any], list[int], int, int]:
+    """The dtype and the shape of the array, the place of its first element, and the length of the whole file."""
     if len(content) < 4 or content[:2] != bytes(2) or content[2] not in DTYPES or content[3] == 0:
         raise ValueError(
             f"{file} is not an IDX file: expected it to begin with 0000, a type from 08 to 0e and the number of axes, "
             f"got {content[:4].hex() or 'nothing'}"
         )
-    dtype, header = np.dtype(DTYPES[content[2]]), 4 + 4 * content[3]
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
-    length = header + dtype.itemsize * math.prod(shape)
-    if len(content) != length:
-        raise ValueError(f"{file} has the wrong length: expected {length} bytes for shape {shape}, got {len(content)}")
-    return np.frombuffer(content, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+    dtype, start = np.dtype(DTYPES[content[2]]), 4 + 4 * content[3]
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    return dtype, shape, start, start + dtype.itemsize * math.prod(shape)

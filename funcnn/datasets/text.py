@@ -14,7 +14,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.calls import explained
-from funcnn.datasets.download import check_sha256, local_file
+from funcnn.datasets.download import check_sha256, local_file, read_at_most
 from funcnn.interchange.files import opened
 
 __all__ = ["characters", "text8"]
@@ -97,22 +97,17 @@ def characters(path: str | Path) -> tuple[Array, str]:
 
 
 def _read(file: Path, max_bytes: int | None = None) -> bytes:
-    """The bytes of a text, or of the only one in an archive; no more of it than it says, or than allowed."""
+    """The bytes of a text, or of the only one in an archive."""
     with opened(file) as stream:
         if not zipfile.is_zipfile(stream):
             stream.seek(0)
-            content = stream.read() if max_bytes is None else stream.read(max_bytes + 1)
-        else:
-            try:
-                with zipfile.ZipFile(stream) as archive:
-                    members = archive.infolist()
-                    if len(members) != 1:
-                        raise ValueError(f"{file} is another archive: expected one text, got {len(members)} files")
-                    with archive.open(members[0]) as text:
-                        size = members[0].file_size
-                        content = text.read(size if max_bytes is None else min(size, max_bytes + 1))
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-                raise ValueError(f"{file} is damaged or no archive of a text: {error}") from error
-    if max_bytes is not None and len(content) > max_bytes:
-        raise ValueError(f"{file} is another file: it has more than {max_bytes} bytes")
-    return content
+            return read_at_most(file, stream.read, max_bytes)
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = archive.infolist()
+                if len(members) != 1:
+                    raise ValueError(f"{file} is another archive: expected one text, got {len(members)} files")
+                with archive.open(members[0]) as text:
+                    return read_at_most(file, text.read, max_bytes)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"{file} is damaged or not an archive of a text: {error}") from error

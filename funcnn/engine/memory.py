@@ -233,7 +233,7 @@ def _watch(size: int) -> None:
 
 
 def _return_idle_memory() -> None:
-    """Return what is free for long, also in a process that computes no more: hence a thread does this."""
+    """Return memory that has long been free; a thread does this, since the process may compute no more."""
     while True:
         time.sleep(1)
         with _lock:

@@ -2,7 +2,7 @@
 
 NumPy releases the global interpreter lock inside its loops and matrix products, and layers are pure functions; so the
 calling thread and a few workers take tasks from one queue until it is empty. The result of a task does not depend on
-the thread that runs it, hence one thread and eight give the same bits.
+the thread that runs it, so one thread and eight give the same bits.
 """
 
 import threading

@@ -48,7 +48,7 @@ def as_initializer(kind: str, name: str, initializer: Any) -> Initializer:
         The initializer; what it returns must be a float32 array of the shape that was asked for.
 
     Raises:
-        TypeError: it is no function of (shape, rng, fan_in, fan_out), for example a constructor that was not called.
+        TypeError: it is not a function of (shape, rng, fan_in, fan_out), for example a constructor that was not called.
 
     Example:
         >>> import funcnn as fn

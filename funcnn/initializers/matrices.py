@@ -15,7 +15,6 @@ from funcnn.aliases import Array, Rng, Shape
 from funcnn.initializers.base import Initializer, checked_shape
 from funcnn.recorded import recorded
 from funcnn.rng import generator
-from funcnn.wording import shown
 
 __all__ = ["delta_orthogonal", "identity", "orthogonal", "sparse"]
 
@@ -161,9 +160,7 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
     Reference:
         Martens 2010, "Deep learning via Hessian-free optimization", section 5.
     """
-    fraction = checks.real("sparse", "sparsity", sparsity)
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"sparse: sparsity is a fraction of zeros, in [0, 1], got {shown(sparsity)}")
+    fraction = checks.probability("sparse", "sparsity", sparsity)
     std = checks.nonnegative("sparse", "std", std)
 
     def initialize(shape: Shape, rng: Rng, fan_in: int, fan_out: int) -> Array:

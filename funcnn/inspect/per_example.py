@@ -107,7 +107,7 @@ CONVOLUTIONS = (conv1d, conv2d, conv3d)
 
 
 def _steps(layer: Layer, params: Params, path: str = "") -> list[Step] | None:
-    """A chain, flat; None if the model is none, or another combinator in it has parameters."""
+    """A chain, flat; None if the model is not one, or another combinator in it has parameters."""
     if layer.chain_of is not None and layer.around is None:
         parts = [_steps(child, params.get(name, {}), below(path, name)) for name, child in layer.children.items()]
         found = [part for part in parts if part is not None]

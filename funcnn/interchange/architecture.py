@@ -331,7 +331,7 @@ class _Reader:
             )
         if not isinstance(found, Layer):
             raise ValueError(
-                f"{_where(path)}: {node['layer']!r} makes a {type(found).__name__} and no layer; "
+                f"{_where(path)}: {node['layer']!r} makes a {type(found).__name__}, not a layer; "
                 "pass a constructor decorated with @fn.layer"
             )
         return named(node["name"], found) if "name" in node else found

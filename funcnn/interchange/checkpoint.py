@@ -80,8 +80,8 @@ def load(path: str | Path, like: Arrays | None = None) -> Tree:
     Raises:
         FileNotFoundError: there is no such file.
         TypeError: ``like`` is not a tree of arrays.
-        ValueError: the file is damaged or no checkpoint, holds anything but booleans and numbers, or is compressed to
-            less than a hundredth and larger than ``like``; or it does not fit ``like``, and the message names every
+        ValueError: the file is damaged or not a checkpoint, holds anything but booleans and numbers, or is compressed
+            to less than a hundredth and larger than ``like``; or it does not fit ``like``, and the message names every
             leaf that is missing, extra, or of another shape or dtype.
 
     Example:

@@ -1,8 +1,9 @@
 """In which order PyTorch has features that come out of an image: channels first, where funcnn has them last.
 
 ``flatten`` makes a row of features of an image, and ``reshape`` an image of a row. The order of such a row is followed
-through what keeps each feature at its place, up to the dense layers whose weights have it: behind a row the rows of
-``w`` are reordered, and in front of one its columns. To find out, the model runs once, on one example of zeros.
+through all layers that keep each feature at its place, up to the dense layers around them: one that takes the row has
+the rows of its ``w`` reordered, one that makes it the columns. The model runs once, on an example of zeros, to find
+them.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def feature_order(kind: str, model: Layer, shape: Shapes | None, params: Params 
         path, name = needing[0]
         raise ValueError(
             f"{kind}: the model has {name} at {path or 'its root'}, and PyTorch has the channels of an image first: "
-            "pass the shape of one example, such as shape=(28, 28, 1), so that the weights behind it can be reordered"
+            "pass the shape of one example, such as shape=(28, 28, 1), so that the weights after it can be reordered"
         )
     params = model.init(shape, 0) if params is None else params
     return _Rows(kind, trace(model, params, probe(checked(kind, shape)), 0)).orders()
@@ -197,7 +198,7 @@ class _Rows:
             )
 
     def _concatenated(self, visit: Visit) -> None:
-        """The order of rows one behind the other, of which some come from images."""
+        """The order of rows one after the other, of which some come from images."""
         parts = _parts(visit, self.visits)
         if not any(self.find(part) in self.order for part in parts):
             return

@@ -92,7 +92,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise if a folder is none or is read-only or, where it does not exist yet, cannot be created."""
+    """Raise if a path is not a folder or is read-only or, where it does not exist yet, cannot be created."""
     found = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
     if not found.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "there is a file of this name, expected a folder", str(found))

@@ -50,7 +50,7 @@ def params_from_keras(
         path: a ``.keras`` file of ``model.save``, or a ``.weights.h5`` file of ``model.save_weights``, which does not
             say in which order a nested model and its neighbours stand.
         names: ``{path in the model: name in Keras}`` of layers or of whole branches. A name is that of ``layer.name``,
-            and behind that of a nested model and a ``/`` in one; the halves of a ``Bidirectional`` are
+            and in a nested model it follows the name of that model and a ``/``; the halves of a ``Bidirectional`` are
             ``"bidirectional/forward_lstm"`` and so on, those of a separable convolution ``"name/depthwise"`` and
             ``"name/pointwise"``.
         shape: that of one example, as for ``init``; with it, every size is checked.
@@ -192,7 +192,7 @@ def _depthwise(unit: Unit) -> Form:
 
 
 def _gru(unit: Unit) -> Form:
-    """The gates z, r, n, where ours are r, z, n; two rows of biases if the reset gate stands behind the product."""
+    """The gates z, r, n, where ours are r, z, n; two rows of biases if the reset gate is applied after the product."""
     size, after = unit.arguments["units"], "b_h" in unit.shapes
 
     def reordered(array: Array) -> Array:

@@ -103,7 +103,7 @@ def load_safetensors(path: str | Path, like: Arrays | None = None, with_metadata
     Raises:
         ModuleNotFoundError: safetensors is not installed: ``pip install "funcnn[safetensors]"``.
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or no safetensors file, its names are no paths, it has a dtype that NumPy
+        ValueError: the file is damaged or not a safetensors file, its names are not paths, it has a dtype that NumPy
             lacks, or it does not fit ``like``, and the message names every leaf that is missing, extra, or of another
             shape or dtype.
 

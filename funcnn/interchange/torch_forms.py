@@ -139,7 +139,7 @@ def _recurrent(unit: Unit) -> Form:
     """
     if unit.kind == "gru" and not unit.arguments.get("reset_after", True):
         raise ValueError(
-            f"{unit.named}: the reset gate of PyTorch's GRU stands behind the product; use reset_after=True"
+            f"{unit.named}: the reset gate of PyTorch's GRU is applied after the product; use reset_after=True"
         )
     names = {"w": "weight_ih", "w_h": "weight_hh", "w_p": "weight_hr"}
     names = {ours: theirs for ours, theirs in names.items() if ours in unit.shapes}

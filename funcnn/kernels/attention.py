@@ -256,7 +256,7 @@ def allowed_keys(mask: Array | None, causal: bool, queries: int, keys: int, offs
 def alibi_bias(heads: int, queries: int, keys: int, offset: int, dtype: np.dtype[np.generic]) -> Array:
     """-slope_h |place of the query - place of the key|, with slope_h = 2^(-8 h / heads) for h = 1, ..., heads.
 
-    Where the number of heads is no power of two, the slopes of the next smaller one come first, then every other of
+    Where the number of heads is not a power of two, the slopes of the next smaller one come first, then every other of
     those of the next larger one, as in the authors' program.
 
     Args:

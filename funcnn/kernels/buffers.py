@@ -265,7 +265,7 @@ def _fill(buffer: Array, image: Array, rows: TapRange, taps: list[tuple[TapRange
 
 
 def _clear_outside(buffer: Array, axis: int, places: slice) -> None:
-    """Put zeros before and behind some places along an axis."""
+    """Put zeros before and after some places along an axis."""
     along = buffer.swapaxes(0, axis)
     if places.start:
         along[: places.start] = 0

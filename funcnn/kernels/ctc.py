@@ -1,7 +1,7 @@
 """Connectionist temporal classification: the probability of a sequence of labels, over all alignments with the frames.
 
 An alignment gives each frame a class; repetitions and then blanks are left out, so that "aa-ab" reads "aab". Its states
-are the labels with a blank before, between and behind them, and dynamic programming in log space sums over the paths
+are the labels with a blank before, between and after them, and dynamic programming in log space sums over the paths
 through the states. Each step works on all examples at once; an example that has ended stays as it is.
 """
 
@@ -16,7 +16,7 @@ def occupancy(log_p: Array, frames: Array, labels: Array, lengths: Array, blank:
     """The log-probability of each sequence of labels, and how probable each class is in each frame, given the labels.
 
     With α_t(s) the log-probability of all paths over frames 1 to t that end in state s, and β_t(s) that of all paths
-    from s over the frames behind t::
+    from s over the frames after t::
 
         α_t(s) = log p_t(s) + log(e^α_(t-1)(s) + e^α_(t-1)(s-1) + [s is a label unlike that of s-2] e^α_(t-1)(s-2))
         log p(labels) = log Σ_s e^(α_t(s) + β_t(s)) for any t
@@ -27,7 +27,7 @@ def occupancy(log_p: Array, frames: Array, labels: Array, lengths: Array, blank:
     Args:
         log_p: log-probabilities, floats of shape (batch, time, classes).
         frames: the number of frames of each example, integers of shape (batch,).
-        labels: classes, integers of shape (batch, most labels); those behind the last one are any class.
+        labels: classes, integers of shape (batch, most labels); those after the last one are any class.
         lengths: the number of labels of each example, integers of shape (batch,).
         blank: the class of no label.
 
@@ -50,7 +50,7 @@ def occupancy(log_p: Array, frames: Array, labels: Array, lengths: Array, blank:
     states[:, 1::2] = labels
     skips = np.zeros(states.shape, bool)
     skips[:, 3::2] = labels[:, 1:] != labels[:, :-1]
-    # A sum over many frames has many digits in front of the point, and its exponential needs those behind it.
+    # A sum over many frames has many digits before the point, and its exponential needs those after it.
     wide = np.result_type(log_p, np.float64)
     emitted = np.take_along_axis(log_p, states[:, None, :], 2).swapaxes(0, 1).astype(wide)
     alpha = _forward(emitted, skips, frames)

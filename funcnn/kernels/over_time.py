@@ -58,9 +58,9 @@ def mean_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:
         array([[1.5]])
     """
     counts = np.full(len(x), x.shape[1]) if mask is None else mask.sum(1)
-    share = (1 / np.maximum(counts, 1)).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
+    weight = (1 / np.maximum(counts, 1)).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
     total, pull = sum_over_time(x, mask)
-    return total * share, lambda dy: pull(dy * share)
+    return total * weight, lambda dy: pull(dy * weight)
 
 
 def max_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:

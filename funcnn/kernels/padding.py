@@ -21,7 +21,7 @@ Index: TypeAlias = tuple[slice, ...]
 
 
 def as_border(kind: str, name: str, value: Any) -> int | Padding:
-    """Pixels at the sides of an image: one number ``>= 0`` for all of them, or before and behind each of its axes.
+    """Pixels at the sides of an image: one number ``>= 0`` for all of them, or before and after each of its axes.
 
     Example:
         >>> [as_border("pad", "widths", value) for value in (2, (1, 2), [(1, 0), (0, 2)])]
@@ -39,7 +39,7 @@ def as_border(kind: str, name: str, value: Any) -> int | Padding:
 
 
 def border_of(kind: str, name: str, border: int | Padding, shape: tuple[int, ...]) -> Padding:
-    """The pixels before and behind each axis of an image of this shape, (batch, *pixels, channels)."""
+    """The pixels before and after each axis of an image of this shape, (batch, *pixels, channels)."""
     rank = len(shape) - 2
     if rank < 1:
         raise ValueError(f"{kind}: expected an input of axes (batch, *pixels, channels), got shape {shape}")
@@ -58,7 +58,7 @@ def pad(x: Array, padding: Padding, value: float = 0.0) -> Array:
 
     Args:
         x: (batch, *pixels, channels).
-        padding: pixels before and behind, for each axis of pixels.
+        padding: pixels before and after, for each axis of pixels.
         value: of the border.
 
     Returns:
@@ -132,7 +132,7 @@ def extend(kind: str, x: Array, padding: Padding, mode: str) -> Array:
     Args:
         kind: the layer's kind, for the message.
         x: (batch, *pixels, channels).
-        padding: pixels before and behind, for each axis of pixels, not negative.
+        padding: pixels before and after, for each axis of pixels, not negative.
         mode: a key of ``SOURCES``.
 
     Returns:

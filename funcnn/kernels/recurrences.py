@@ -1,7 +1,7 @@
 """The plain, gated and long short-term recurrences over a whole sequence, with their vjps.
 
 Only what depends on the state before is computed step by step: the products of all inputs with the weights of a gate
-are one product before the loop, and all gradients of weights are products of whole sequences behind the reverse loop.
+are one product before the loop, and all gradients of weights are products of whole sequences after the reverse loop.
 
 Each gate of a step has memory of its own, (time, gates, batch, units) with the tanh first, so that what is done to it
 is one run. The sigmoid is 0.5 tanh(x / 2) + 0.5, so that one tanh does all gates of a step. In the vjp the local
@@ -49,7 +49,7 @@ class _Gates(NamedTuple):
         return blocks[list(self.order)].swapaxes(0, 1).reshape(blocks.shape[1], -1)
 
     def halved(self, blocks: Array) -> Array:
-        """Half of what goes into a sigmoid, of which ``bend`` makes it; in place."""
+        """Half of what goes into a sigmoid, as ``_to_sigmoids`` expects; in place."""
         blocks[1:] *= 0.5
         return blocks
 
@@ -124,8 +124,8 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
     inputs, w_h = LSTM.inputs(x, weights), LSTM.blocks(weights["w_h"])
     halved = LSTM.halved(w_h.copy())
     h, c = _history(first_h, steps), _history(first_c, steps)
-    bent = empty((steps, *first_c.shape), x.dtype)  # tanh(c)
-    out = empty(bent.shape, x.dtype) if w_p is not None else h[1:]  # o tanh(c)
+    tanh_c = empty((steps, *first_c.shape), x.dtype)
+    out = empty(tanh_c.shape, x.dtype) if w_p is not None else h[1:]  # o tanh(c)
     gates, by_gate = _gates_of(inputs)
     g, f, i, o = gates.swapaxes(0, 1)
 
@@ -135,8 +135,8 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
         np.tanh(gate, out=gate)
         _to_sigmoids(gate[1:])
         after = np.multiply(f[t], cell, out=c[t + 1])
-        after += np.multiply(i[t], g[t], out=bent[t])
-        np.multiply(o[t], np.tanh(after, out=bent[t]), out=out[t])
+        after += np.multiply(i[t], g[t], out=tanh_c[t])
+        np.multiply(o[t], np.tanh(after, out=tanh_c[t]), out=out[t])
         if w_p is not None:
             np.matmul(out[t], w_p, out=h[t + 1])
         return h[t + 1], after
@@ -145,13 +145,13 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
         back_h = np.ascontiguousarray(w_h.swapaxes(1, 2))
-        dgates, slope = empty(by_gate, x.dtype), empty(bent.shape, x.dtype)
-        _slopes(gates, dgates)
-        # Of c by what goes into g, f and i, and of h by what goes into o and by c.
-        for slopes, factor in zip(dgates, (i, c[:-1], g, bent), strict=True):
-            slopes *= factor
-        _one_minus_square(bent, slope)
-        slope *= o
+        dgates, dh_dc = empty(by_gate, x.dtype), empty(tanh_c.shape, x.dtype)
+        _gate_derivatives(gates, dgates)
+        # The derivatives of c by the inputs of g, f and i, of h by that of o, and of h by c.
+        for derivatives, factor in zip(dgates, (i, c[:-1], g, tanh_c), strict=True):
+            derivatives *= factor
+        _one_minus_square(tanh_c, dh_dc)
+        dh_dc *= o
         dh_of_out = empty(h[1:].shape, x.dtype) if w_p is not None else None
         part, dhs = empty(first_c.shape, x.dtype), empty((4, *first_h.shape), x.dtype)
 
@@ -162,7 +162,7 @@ def lstm(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array,
                 dh_of_out[t] = dh
                 dh = np.matmul(dh, w_p.T)
             dgates[3, t] *= dh
-            dc = dc + np.multiply(slope[t], dh, out=part)
+            dc = dc + np.multiply(dh_dc[t], dh, out=part)
             dgates[:3, t] *= dc
             dc *= f[t]
             return np.add.reduce(np.matmul(dgates[:, t], back_h, out=dhs), axis=0), dc
@@ -202,7 +202,7 @@ def gru(x: Array, weights: Weights, states: States, held: Held) -> tuple[Array, 
         # The gradients of n, z and r, and that of h w_h in n: the first three are those of x w + b.
         dall = empty((4, *by_gate[1:]), x.dtype)
         dn, _, dr, dinner = dall
-        _mixing_slopes(gates, h[:-1], dall)
+        _mixing_derivatives(gates, h[:-1], dall)
         dr *= inner
         back_h = np.ascontiguousarray(w_h[[1, 2, 0]].swapaxes(1, 2))
         dhs = empty((3, *states[0].shape), x.dtype)
@@ -249,7 +249,7 @@ def gru_reset_before(x: Array, weights: Weights, states: States, held: Held) -> 
     def back(dy: Array | None, dstates: States, input_grad: bool) -> tuple[Weights, Array | None, States]:
         dgates, back_h = empty(by_gate, x.dtype), np.ascontiguousarray(w_h.swapaxes(1, 2))
         dn, _, dr = dgates
-        _mixing_slopes(gates, h[:-1], dgates)
+        _mixing_derivatives(gates, h[:-1], dgates)
         dr *= h[:-1]
 
         def pull(t: int, dh: Array) -> States:
@@ -278,9 +278,9 @@ def _mixed(before: Array, new: Array, z: Array, out: Array) -> Array:
     return out
 
 
-def _mixing_slopes(gates: Array, before: Array, out: Array) -> None:
+def _mixing_derivatives(gates: Array, before: Array, out: Array) -> None:
     """The derivatives of h by what goes into n and z, and that of r, for all steps of (time, gates, batch, units)."""
-    _slopes(gates, out)
+    _gate_derivatives(gates, out)
     n, z, _ = gates.swapaxes(0, 1)
     out[0] *= 1 - z
     out[1] *= before - n
@@ -292,13 +292,13 @@ def _to_sigmoids(gate: Array) -> None:
     gate += 0.5
 
 
-def _slopes(gates: Array, out: Array) -> None:
+def _gate_derivatives(gates: Array, out: Array) -> None:
     """The derivatives of gates (time, gates, batch, units): 1 - t^2 of the first, and s (1 - s) of the others."""
     tanh, *sigmoids = gates.swapaxes(0, 1)
     _one_minus_square(tanh, out[0])
-    for s, slope in zip(sigmoids, out[1:], strict=False):
-        np.subtract(1, s, out=slope)
-        slope *= s
+    for s, derivative in zip(sigmoids, out[1:], strict=False):
+        np.subtract(1, s, out=derivative)
+        derivative *= s
 
 
 def _one_minus_square(t: Array, out: Array) -> None:
@@ -313,7 +313,7 @@ def _gates_of(z: Array) -> tuple[Array, Shape]:
 
 
 def _history(first: Array, steps: int) -> Array:
-    """Memory for the state before the first step and behind each one."""
+    """Memory for the state before the first step and after each step."""
     found = empty((steps + 1, *first.shape), first.dtype)
     found[0] = first
     return found

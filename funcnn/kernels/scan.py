@@ -1,7 +1,7 @@
 """A recurrence takes one step after the other, and its reverse pass takes the steps back from the last to the first.
 
-Whatever the recurrence, its states are arrays of (batch, units) that a step replaces. A step that is masked for an
-example is none: the state stays, and in the reverse pass its gradient passes unchanged.
+Whatever the recurrence, its states are arrays of (batch, units) that a step replaces. At a step that
+is masked for an example the state stays, and in the reverse pass its gradient passes unchanged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def held_at(mask: Array | None, steps: int) -> Held:
 
 
 def scan(step: Callable[..., States], states: States, held: Held) -> States:
-    """The states behind the last step.
+    """The states after the last step.
 
     Args:
         step: ``step(t, *states) -> states``, in new memory, into which held states are then written.
@@ -70,7 +70,7 @@ def scan_back(pull: Callable[..., States], gradients: States, held: Held) -> Sta
 
     Args:
         pull: ``pull(t, *gradients) -> gradients``, the vjp of a step; it is linear, and zeros stay zeros.
-        gradients: those of the states behind the last step; ``pull`` may write to what it returned before.
+        gradients: those of the states after the last step; ``pull`` may write to what it returned before.
         held: as in ``scan``.
 
     Example:

@@ -26,7 +26,7 @@ Sizes: TypeAlias = tuple[int, ...]
 """One number for each axis of an image."""
 
 Padding: TypeAlias = tuple[tuple[int, int], ...]
-"""Pixels before and behind the image, for each of its axes."""
+"""Pixels before and after the image, for each of its axes."""
 
 LINE: Axes = ("width",)
 FLAT: Axes = ("height", "width")
@@ -52,7 +52,7 @@ class Geometry(NamedTuple):
         dilation: from one tap to the next, in pixels.
         pixels: of the image.
         counts: how many windows there are.
-        padding: pixels before and behind the image; negative ones cut pixels off.
+        padding: pixels before and after the image; negative ones cut pixels off.
     """
 
     size: Sizes
@@ -141,7 +141,7 @@ class Window:
 
         Returns:
             The geometry. With "same", rows = ceil(height / stride), and where the padding is odd the extra pixel is at
-            the end. With ``ceil_mode`` the padding behind the image may grow.
+            the end. With ``ceil_mode`` the padding after the image may grow.
 
         Raises:
             ValueError: the window is larger than the padded image.
@@ -162,7 +162,7 @@ class Window:
         Args:
             kind: the layer's kind, for the message.
             shape: (..., *counts, channels) of the input.
-            output_padding: pixels added behind the output, for each axis.
+            output_padding: pixels added after the output, for each axis.
 
         Returns:
             The geometry on the output. With "same" the output has ``stride`` times the pixels of the input, and where
@@ -193,7 +193,7 @@ class Window:
         return pixels, (low, whole - low - pixels)
 
     def _along(self, axis: int, pixels: int) -> tuple[int, tuple[int, int]]:
-        """The number of windows along one axis, and the padding before and behind the image."""
+        """The number of windows along one axis, and the padding before and after the image."""
         step, span = self.stride[axis], self.effective_size[axis]
         if self.padding == "same":
             count = -(-pixels // step)
@@ -231,7 +231,7 @@ def as_window(
 
 
 def as_padding(kind: str, value: Any, axes: Axes = FLAT, words: Sequence[str] = ("valid", "same")) -> str | Padding:
-    """One of some words, or pixels before and behind each axis; of a single axis (left, right) will do.
+    """One of some words, or pixels before and after each axis; of a single axis (left, right) will do.
 
     Example:
         >>> as_padding("conv2d", [[1, 0], [0, 2]]), as_padding("conv1d", (2, 0), LINE)

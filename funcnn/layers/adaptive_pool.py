@@ -65,7 +65,7 @@ def adaptive_avg_pool1d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, width, channels) to (batch, size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             series, or has no pixels.
 
@@ -93,7 +93,7 @@ def adaptive_avg_pool2d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, height, width, channels) to (batch, *size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             images, or has no pixels.
 
@@ -122,7 +122,7 @@ def adaptive_avg_pool3d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, depth, height, width, channels) to (batch, *size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             volumes, or has no pixels.
 
@@ -152,7 +152,7 @@ def adaptive_max_pool1d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, width, channels) to (batch, size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             series, or has no pixels.
 
@@ -182,7 +182,7 @@ def adaptive_max_pool2d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, height, width, channels) to (batch, *size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             images, or has no pixels.
 
@@ -213,7 +213,7 @@ def adaptive_max_pool3d(size: PerAxisOrNone) -> Layer:
         A layer from (batch, depth, height, width, channels) to (batch, *size, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
             volumes, or has no pixels.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
 from funcnn.engine import shards
-from funcnn.engine.microbatch import of_sequences
+from funcnn.engine.microbatch import added, of_sequences
 from funcnn.initializers import InitializerLike, glorot_uniform, zeros
 from funcnn.kernels.attention import alibi_bias, allowed_keys, attend, attention_gradients
 from funcnn.kernels.rotary import rotated, waves
@@ -39,7 +40,13 @@ __all__ = ["attention", "multi_head_attention"]
 
 Positions: TypeAlias = Literal["rotary", "alibi"]
 NAMES = ("x", "context", "mask", "context_mask", "cache")
-PARTS = ("query", "key", "value", "output")
+WEIGHTS: dict[str, tuple[str, ...]] = {
+    "query": ("features", "heads * width"),
+    "key": ("context features", "key_heads * width"),
+    "value": ("context features", "key_heads * width"),
+    "output": ("heads * width", "units"),
+}
+"""The shapes of the weights of the four dense layers."""
 ROTARY_BASE = 10000.0
 
 
@@ -253,36 +260,20 @@ def multi_head_attention(
     """
     kind = "multi_head_attention"
     options = _options(kind, causal, scale, dropout)
-    heads = checks.size(kind, "heads", heads)
-    key_heads = heads if key_heads is None else checks.size(kind, "key_heads", key_heads)
-    if heads % key_heads:
-        raise ValueError(f"{kind}: key_heads must divide heads, got {key_heads} key heads for {heads} heads")
-    own_width = None if width is None else checks.size(kind, "width", width)
-    own_units = None if units is None else checks.size(kind, "units", units)
-    if positions is not None and positions not in ("rotary", "alibi"):
-        raise ValueError(f"{kind}: positions must be 'rotary', 'alibi' or None, got {shown(positions)}")
-    if positions == "rotary" and own_width is not None and own_width % 2:
-        raise ValueError(f"{kind}: rotary positions need heads of even width, got {own_width}")
+    size = _sizes(kind, heads, units, width, key_heads, positions)
+    dense(1, bias, None, w_init, b_init)  # raises for what is not an initializer or a bool
+    leaf_names = ("w", "b") if bias else ("w",)
+    shapes = {f"{name}_w": shape for name, shape in WEIGHTS.items()}
+    shapes |= {f"{name}_b": shape[1:] for name, shape in WEIGHTS.items() if bias}
+    read = contract.parameters_only(kind, **shapes)
 
+    @cache
     def projections(features: int) -> dict[str, Layer]:
-        """The four dense layers for a number of features; those that were made are kept."""
-        if features not in made:
-            each = own_width or features // heads
-            if own_width is None and features % heads:
-                raise ValueError(f"{kind}: heads must divide the features, got {heads} heads for {features} features")
-            if positions == "rotary" and each % 2:
-                raise ValueError(f"{kind}: rotary positions need heads of even width, got {each}")
-            sizes = {"query": heads * each, "key": key_heads * each, "value": key_heads * each}
-            sizes["output"] = own_units or features
-            made[features] = {name: dense(n, bias, None, w_init, b_init) for name, n in sizes.items()}
-        return made[features]
-
-    made: dict[int, dict[str, Layer]] = {}
-    dense(1, bias, None, w_init, b_init)  # raises for what is no initializer or no bool
+        """The four dense layers for a number of features."""
+        return {name: dense(n, bias, None, w_init, b_init) for name, n in size.outputs(kind, features).items()}
 
     def init(shape: Tree, rng: Rng) -> Params:
-        own = example_shape(shape)
-        features = _features(kind, own)
+        features = _features(kind, example_shape(shape))
         source = _features(kind, shape["context"]) if isinstance(shape, dict) and "context" in shape else features
         layers, key = projections(features), as_key(rng)
         inputs = {"query": features, "key": source, "value": source}
@@ -292,73 +283,129 @@ def multi_head_attention(
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
-        own = _read(kind, params, bias)
+        read(params)
         leaves = leaves_of(kind, x, NAMES)
-        target = leaves["x"]
-        check_axes(kind, target, "x" if isinstance(x, dict) else "")
+        target, source = _sequences(kind, leaves, isinstance(x, dict))
         check_rng(rng)
-        layers = projections(target.shape[-1])
-        crossed = "context" in leaves
-        source = leaves["context"] if crossed else target
-        if crossed:
-            check_axes(kind, source, "context")
-            same_batch(kind, target, "context", source)
-        pulls: dict[str, Vjp] = {}
+        layers, pulls = projections(target.shape[-1]), dict[str, Vjp]()
 
-        def project(name: str, values: Array, count: int) -> Array:
-            z, pulls[name] = _located(name, layers[name].apply, own[name], values)
-            parted: Array = z.reshape(*z.shape[:2], count, z.shape[2] // count)
-            return parted
+        def project(name: str, values: Array) -> Array:
+            own = {leaf: params[f"{name}_{leaf}"] for leaf in leaf_names}
+            projected: Array
+            projected, pulls[name] = _located(name, layers[name].apply, own, values)
+            return projected
 
-        q = project("query", target, heads)
-        k, v = project("key", source, key_heads), project("value", source, key_heads)
-        past = _past(kind, leaves, k, crossed)
+        q = _parted(project("query", target), size.heads)
+        k, v = (_parted(project(name, source), size.key_heads) for name in ("key", "value"))
+        past = _past(kind, leaves, k)
         offset = 0 if past is None else past["k"].shape[1]
         angles = _angles(offset, q, k) if positions == "rotary" else None
         if angles is not None:
-            q, k = rotated(q, *angles[0]), rotated(k, *angles[1])
+            q, k = (rotated(a, cos, sin) for a, (cos, sin) in zip((q, k), angles, strict=True))
         if past is not None:
             k, v = np.concatenate((past["k"], k), 1), np.concatenate((past["v"], v), 1)
-        mask_name = "context_mask" if crossed else "mask"
-        mask, (batch, queries), keys = leaves.get(mask_name), q.shape[:2], k.shape[1]
-        if mask is not None:
-            key_mask(kind, mask_name, mask, batch, queries, keys)
-        slopes = alibi_bias(heads, queries, keys, offset, q.dtype) if positions == "alibi" else None
+        mask = _mask(kind, leaves, q, k)
+        slopes = alibi_bias(size.heads, q.shape[1], k.shape[1], offset, q.dtype) if positions == "alibi" else None
         z, pull = options.attend(q, k, v, mask, slopes, offset, rng)
-        joined = z.reshape(batch, queries, heads * z.shape[3])
-        out, pulls["output"] = _located("output", layers["output"].apply, own["output"], joined)
+        out = project("output", _joined(z))
         y: Any = out
         if isinstance(x, dict):
             y = {**x, "x": out} | ({} if past is None else {"cache": {"k": k, "v": v}})
-        like, shapes = contract.form(y), (q.shape, z.shape)
+        like = contract.form(y)
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
             contract.gradient(kind, dy, like)
-            grads: dict[str, Params] = {}
+            grads, found = dict[str, Params](), dict[str, Any]()
             grads["output"], dz = pulls["output"](leaf_gradient(dy, like))
-            dq, dk, dv, _ = pull(dz.reshape(shapes[1]))
-            found: dict[str, Any] = {}
+            dq, dk, dv, _ = pull(_parted(dz, size.heads))
             if past is not None:
-                outside = dy["cache"] or {}
-                dk, dv = (a if outside.get(name) is None else a + outside[name] for name, a in (("k", dk), ("v", dv)))
+                # What came out of the cache is used by later parts too, and its start came from earlier ones.
+                later = dy["cache"] or {}
+                dk, dv = (added([a, later.get(name)]) for name, a in (("k", dk), ("v", dv)))
                 found["cache"] = {"k": dk[:, :offset], "v": dv[:, :offset]} if leaves["cache"] else {}
                 dk, dv = dk[:, offset:], dv[:, offset:]
-            if angles is not None:
-                dq, dk = (rotated(a, cos, -sin) for a, (cos, sin) in ((dq, angles[0]), (dk, angles[1])))
+            if angles is not None:  # a rotation's adjoint rotates back
+                dq, dk = (rotated(a, cos, -sin) for a, (cos, sin) in zip((dq, dk), angles, strict=True))
             for name, gradient in (("query", dq), ("key", dk), ("value", dv)):
-                rows = gradient.reshape(*gradient.shape[:2], gradient.shape[2] * gradient.shape[3])
-                grads[name], own = pulls[name](rows, input_grad)
-                leaf = "context" if crossed and name != "query" else "x"
-                if own is not None:
-                    found[leaf] = found[leaf] + own if leaf in found else own
+                grads[name], dvalues = pulls[name](_joined(gradient), input_grad)
+                leaf = "context" if "context" in leaves and name != "query" else "x"
+                found[leaf] = added([found.get(leaf), dvalues])
             flat = {name: grads[name[:-2]][name[-1]] for name in params}
             return flat, input_gradient(x, dy, found, ("x", "cache")) if input_grad else None
 
         return y, vjp_fn
 
-    apply.working_set = of_sequences(lambda x: _scores(x, heads))  # type: ignore[attr-defined]
+    apply.working_set = of_sequences(lambda x: _scores(x, size.heads))  # type: ignore[attr-defined]
     apply.streams = True  # type: ignore[attr-defined]
-    return Layer(init, apply, multiply_adds=lambda params, x, y: _products(params, x, heads))
+    return Layer(init, apply, multiply_adds=_products)
+
+
+class Sizes(NamedTuple):
+    """The sizes of the heads; those that are None follow from the number of features."""
+
+    heads: int
+    key_heads: int
+    units: int | None
+    width: int | None
+    even: bool
+
+    def outputs(self, kind: str, features: int) -> dict[str, int]:
+        """The units of the four dense layers for a number of features."""
+        if self.width is None and features % self.heads:
+            raise ValueError(f"{kind}: heads must divide the features, got {self.heads} heads for {features} features")
+        width = self.width or features // self.heads
+        if self.even and width % 2:
+            raise ValueError(f"{kind}: rotary positions need heads of even width, got {width}")
+        of_keys = self.key_heads * width
+        return {"query": self.heads * width, "key": of_keys, "value": of_keys, "output": self.units or features}
+
+
+def _sizes(kind: str, heads: Size, units: Any, width: Any, key_heads: Any, positions: Any) -> Sizes:
+    """The sizes of the heads, checked."""
+    heads = checks.size(kind, "heads", heads)
+    key_heads = heads if key_heads is None else checks.size(kind, "key_heads", key_heads)
+    if heads % key_heads:
+        raise ValueError(f"{kind}: key_heads must divide heads, got {key_heads} key heads for {heads} heads")
+    if positions is not None and positions not in ("rotary", "alibi"):
+        raise ValueError(f"{kind}: positions must be 'rotary', 'alibi' or None, got {shown(positions)}")
+    width = None if width is None else checks.size(kind, "width", width)
+    units = None if units is None else checks.size(kind, "units", units)
+    found = Sizes(heads, key_heads, units, width, positions == "rotary")
+    if width is not None:
+        found.outputs(kind, heads)  # raises for an odd width
+    return found
+
+
+def _parted(z: Array, heads: int) -> Array:
+    """(batch, time, heads * width) as (batch, time, heads, width)."""
+    found: Array = z.reshape(*z.shape[:2], heads, z.shape[2] // heads)
+    return found
+
+
+def _joined(z: Array) -> Array:
+    """(batch, time, heads, width) as (batch, time, heads * width)."""
+    found: Array = z.reshape(*z.shape[:2], z.shape[2] * z.shape[3])
+    return found
+
+
+def _sequences(kind: str, leaves: dict[str, Any], named: bool) -> tuple[Array, Array]:
+    """x and its context, which may be x itself, checked."""
+    target = leaves["x"]
+    check_axes(kind, target, "x" if named else "")
+    if "context" not in leaves:
+        return target, target
+    check_axes(kind, leaves["context"], "context")
+    same_batch(kind, target, "context", leaves["context"])
+    return target, leaves["context"]
+
+
+def _mask(kind: str, leaves: dict[str, Any], q: Array, k: Array) -> Array | None:
+    """The mask of the keys, checked; None if there is none."""
+    name = "context_mask" if "context" in leaves else "mask"
+    mask: Array | None = leaves.get(name)
+    if mask is not None:
+        key_mask(kind, name, mask, len(q), q.shape[1], k.shape[1])
+    return mask
 
 
 def _features(kind: str, shape: Any) -> int:
@@ -367,25 +414,6 @@ def _features(kind: str, shape: Any) -> int:
     if len(shape) != 2:
         raise ValueError(f"{kind}: expected an example of shape (time, features), got {shape}")
     return features
-
-
-def _read(kind: str, params: Params, bias: bool) -> dict[str, Params]:
-    """The parameters of the four dense layers, as far as they can be checked without an input."""
-    contract.params_dict(kind, params)
-    leaves = "wb" if bias else "w"
-    names = [f"{name}_{leaf}" for name in PARTS for leaf in leaves]
-    if params.keys() != set(names):
-        raise contract.OtherParameters(
-            f"{kind}: expected the parameters {names}, got {sorted(params)}; are these parameters of another model?"
-        )
-    for name, array in params.items():
-        contract.plain_parameter(kind, name, array)
-        units = np.shape(params[f"{name[:-1]}w"])[-1:]
-        if array.ndim != (2 if name.endswith("w") else 1) or array.shape[-1:] != units:
-            wanted = ("any", *units) if name.endswith("w") else units
-            raise contract.OtherParameters(f"{kind}: expected parameter {name!r} of shape {wanted}, got {array.shape}")
-    contract.one_float_dtype(kind, params)
-    return {name: {leaf: params[f"{name}_{leaf}"] for leaf in leaves} for name in PARTS}
 
 
 def _located(name: str, apply: Callable[..., Any], params: Params, x: Array) -> Any:
@@ -397,12 +425,12 @@ def _located(name: str, apply: Callable[..., Any], params: Params, x: Array) -> 
         raise
 
 
-def _past(kind: str, leaves: dict[str, Any], k: Array, crossed: bool) -> dict[str, Array] | None:
+def _past(kind: str, leaves: dict[str, Any], k: Array) -> dict[str, Array] | None:
     """The keys and values that came before, none at the start; None if there is no cache."""
     if "cache" not in leaves:
         return None
     cache = leaves["cache"]
-    if crossed:
+    if "context" in leaves:
         raise ValueError(f"{kind}: a cache holds what came before x, so it cannot stand beside a context")
     if not isinstance(cache, dict) or (cache and cache.keys() != {"k", "v"}):
         raise ValueError(
@@ -431,12 +459,12 @@ def _angles(offset: int, q: Array, k: Array) -> list[tuple[Array, Array]]:
     return [tuple(table[offset:end, None].astype(q.dtype) for table in tables) for end in ends]  # type: ignore[misc]
 
 
-def _products(params: Params, x: Any, heads: int) -> int:
+def _products(params: Params, x: Any, y: Any) -> int:
     """Multiply-adds of the four layers, of the scores and of the mean of the values."""
     leaves: dict[str, Any] = x if isinstance(x, dict) else {"x": x}
     target: Array = leaves["x"]
     source: Array = leaves.get("context", target)
-    rows = {name: (target if name in ("query", "output") else source) for name in PARTS}
-    dense_products = sum(math.prod(rows[name].shape[:2]) * params[f"{name}_w"].size for name in PARTS)
+    rows = {name: (target if name in ("query", "output") else source) for name in WEIGHTS}
+    dense_products = sum(math.prod(rows[name].shape[:2]) * params[f"{name}_w"].size for name in WEIGHTS)
     scores = math.prod(target.shape[:2]) * source.shape[1] * params["query_w"].shape[1]
     return int(dense_products + 2 * scores)

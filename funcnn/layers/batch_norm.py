@@ -48,7 +48,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, ``shift``, ``mean``, ``var``.
 
     Raises:
-        TypeError: ``eps`` is not a number, or the activation is none.
+        TypeError: ``eps`` is not a number, or the activation is not one.
         ValueError: ``eps`` is too small, the activation is unknown; or, predicting, nothing has been measured, or a
             variance is negative.
 

@@ -49,10 +49,10 @@ def bilinear(
         A layer from {"a": (batch, ..., inputs of a), "b": (batch, ..., inputs of b)} to (batch, ..., units).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none; or the inputs are no plain arrays
-            of one dtype, float32 or float64.
-        ValueError: ``units`` is not a whole number ``>= 1``, the activation is unknown; or the input is no such tree,
-            its arrays differ in more than the last axis, or they do not fit ``w``.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one; or the inputs are not plain
+            arrays of one dtype, float32 or float64.
+        ValueError: ``units`` is not a whole number ``>= 1``, the activation is unknown; or the input is not such a
+            tree, its arrays differ in more than the last axis, or they do not fit ``w``.
 
     Example:
         >>> model = bilinear(1, bias=False)

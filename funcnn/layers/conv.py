@@ -147,8 +147,8 @@ def conv1d(
         A layer from (batch, width, channels) to (batch, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the input; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -215,8 +215,8 @@ def conv2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the image; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -284,8 +284,8 @@ def conv3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the volume; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -347,8 +347,8 @@ def depthwise_conv2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels * multiplier).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the window is larger than the image; the channels differ
             from those of ``w``.
 

@@ -136,7 +136,7 @@ def conv_transpose1d(
             of pixels * stride, as in Keras; or ``(left, right)``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output; smaller than the stride or the dilation.
+        output_padding: pixels added after the output; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.
@@ -150,8 +150,8 @@ def conv_transpose1d(
         A layer from (batch, width, channels) to (batch, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -209,7 +209,7 @@ def conv_transpose2d(
             of pixels * stride, as in Keras; or ``((top, bottom), (left, right))``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output, an int or a pair; smaller than the stride or the dilation.
+        output_padding: pixels added after the output, an int or a pair; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next, an int or a pair.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.
@@ -223,8 +223,8 @@ def conv_transpose2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 
@@ -285,7 +285,7 @@ def conv_transpose3d(
             of pixels * stride, as in Keras; or ``((front, back), (top, bottom), (left, right))``. Where the
             stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
             here.
-        output_padding: pixels added behind the output, an int or a triple; smaller than the stride or the dilation.
+        output_padding: pixels added after the output, an int or a triple; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next, an int or a triple.
         groups: the number of groups into which the channels are cut, each making ``filters / groups`` filters.
@@ -299,8 +299,8 @@ def conv_transpose3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, filters).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: an argument is out of range or unknown; the padding cuts off all of the output; the channels do not
             divide into groups or differ from those of ``w``.
 

@@ -45,8 +45,8 @@ def dense(
         A layer from (batch, ..., inputs) to (batch, ..., units).
 
     Raises:
-        TypeError: a flag is not a bool, or an initializer or an activation is none;
-            or, from ``apply``, the input or a parameter is no plain array of float32 or float64.
+        TypeError: a flag is not a bool, or an initializer or an activation is not one;
+            or, from ``apply``, the input or a parameter is not a plain array of float32 or float64.
         ValueError: ``units`` is not a whole number ``>= 1``, the activation is unknown, or, from ``apply``, the input
             does not have as many channels as ``w`` has rows.
 

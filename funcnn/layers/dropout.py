@@ -1,6 +1,6 @@
 """Dropout switches off random units in training, so that no unit can rely on a particular other one.
 
-What is left is scaled up at once (*inverted* dropout), hence predicting needs no dropout code at all.
+What is left is scaled up at once (*inverted* dropout), so predicting needs no dropout code at all.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.

@@ -42,7 +42,7 @@ def embedding(count: Size, units: Size, w_init: InitializerLike = normal(1.0)) -
         A layer from integers (batch, ...) to (batch, ..., units). The shape for ``init`` is ``fn.spec(shape, int)``.
 
     Raises:
-        TypeError: the input is no array of integers, or the initializer is none.
+        TypeError: the input is not an array of integers, or the initializer is not one.
         ValueError: ``count`` or ``units`` is not a whole number ``>= 1``; or a token is outside [0, count), which the
             message names with its position.
 
@@ -63,7 +63,7 @@ def embedding(count: Size, units: Size, w_init: InitializerLike = normal(1.0)) -
 
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = read(params)
+        (w,) = read(params)
         checks.tokens("embedding", x, count)
         check_rng(rng)
         y = taken_rows(w, x)
@@ -95,7 +95,7 @@ def embedding_bag(count: Size, units: Size, how: How = "mean", w_init: Initializ
         sizes, to (batch, units). An empty bag gives zeros.
 
     Raises:
-        TypeError: the tokens are no integers, or the mask is not boolean.
+        TypeError: the tokens are not integers, or the mask is not boolean.
         ValueError: ``how`` is unknown, a token is outside [0, count), or the mask has another shape.
 
     Example:
@@ -113,7 +113,7 @@ def embedding_bag(count: Size, units: Size, how: How = "mean", w_init: Initializ
 
     @per_example
     def apply(params: Params, tree: Tree, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = read(params)
+        (w,) = read(params)
         x, mask, _ = sequence("embedding_bag", tree, lambda x: checks.tokens("embedding_bag", x, None, 2))
         x = x if mask is None else np.where(mask, x, 0)
         checks.tokens("embedding_bag", x, count, 2)
@@ -133,23 +133,13 @@ def embedding_bag(count: Size, units: Size, how: How = "mean", w_init: Initializ
 
 def _table(
     kind: str, count: Size, units: Size, w_init: InitializerLike
-) -> tuple[int, Callable[[Shape, Rng], Params], Callable[[Params], Array]]:
-    """The checked count, the ``init``, and a function that reads the table from the parameters and checks it."""
+) -> tuple[int, Callable[[Shape, Rng], Params], Callable[[Params], list[Array]]]:
+    """The checked count, the ``init``, and the function that reads the table from the parameters and checks it."""
     count, units = checks.size(kind, "count", count), checks.size(kind, "units", units)
     initialize = as_initializer(kind, "w_init", w_init)
-    read_all = contract.parameters(kind, "batch, ...", w=(count, units))
 
     def init(shape: Shape, rng: Rng) -> Params:
         shapes.checked(kind, shape)
         return {"w": initialize((count, units), fold(rng, "w"), count, units)}
 
-    def read(params: Params) -> Array:
-        try:
-            w: Array = params["w"]
-            fits = w.shape == (count, units) and w.dtype.char in "fd" and type(w) in checks.PLAIN and len(params) == 1
-        except (AttributeError, KeyError, TypeError, IndexError):
-            fits = False
-        # An input that fits any parameters, so that the message is about these.
-        return w if fits else read_all(params, np.zeros((1, 1), np.float32))[0]
-
-    return count, init, read
+    return count, init, contract.parameters_only(kind, w=(count, units))

@@ -1,6 +1,6 @@
 """Formulas of single elements with fixed numbers: what other programs write as operators between their layers.
 
-They have no parameters. An imported file of ONNX is made of them where it is made of no layer.
+They have no parameters. An imported file of ONNX is made of them where no layer fits.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def power(exponent: float) -> Layer:
         return _raised(x, p)
 
     def derivative(x: Array, y: Array) -> Array:
-        slope = _raised(x, p - 1)
+        found = _raised(x, p - 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            slope *= p
-        return slope
+            found *= p
+        return found
 
     return row("power", function, derivative, constants=(p,))
 
@@ -102,7 +102,7 @@ def _raised(x: Array, p: float) -> Array:
 
 @layer
 def unary(function: Function) -> Layer:
-    """y = f(x) for a function of one element that is no activation;  dx = dy * f'(x).
+    """y = f(x) for a function of one element that is not an activation;  dx = dy * f'(x).
 
     Args:
         function: ``"abs"``, ``"cos"``, ``"erf"`` for the error function, or ``"log"``, which is NaN below 0.
@@ -125,7 +125,7 @@ def unary(function: Function) -> Layer:
 
 
 def _quiet(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """A function whose infinities and NaN are no errors."""
+    """A function whose infinities and NaN are not errors."""
 
     def quiet(x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
@@ -145,10 +145,10 @@ def _erf(x: Array) -> Array:
     return found
 
 
-def _erf_slope(x: Array) -> Array:
+def _erf_derivative(x: Array) -> Array:
     bounded = np.clip(x, -ERF_END, ERF_END)
-    slope: Array = np.exp(-bounded * bounded) * x.dtype.type(2 / math.sqrt(math.pi))
-    return slope
+    derivative: Array = np.exp(-bounded * bounded) * x.dtype.type(2 / math.sqrt(math.pi))
+    return derivative
 
 
 ERF_END = 10
@@ -157,6 +157,6 @@ ERF_END = 10
 FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Any]]] = {
     "abs": (np.abs, lambda x, y: np.sign(x)),
     "cos": (_quiet(np.cos), lambda x, y: -_quiet(np.sin)(x)),
-    "erf": (_erf, lambda x, y: _erf_slope(x)),
+    "erf": (_erf, lambda x, y: _erf_derivative(x)),
     "log": (_quiet(np.log), lambda x, y: _quiet(np.reciprocal)(x)),
 }

@@ -33,7 +33,7 @@ AVG = """y[n, c] = the mean of channel c over the whole {whole};  dx = dy / pixe
         A layer without parameters, from (batch, {axes}, channels) to (batch, channels).
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.
         ValueError: from ``apply``, x has another number of axes, or no pixels.
 
     Example:
@@ -59,7 +59,7 @@ MAX = """y[n, c] = the largest value of channel c over the whole {whole};  dx = 
         A layer without parameters, from (batch, {axes}, channels) to (batch, channels).
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.
         ValueError: from ``apply``, x has another number of axes, or no pixels.
 
     Example:

@@ -71,7 +71,7 @@ def local_response_norm(size: Size, alpha: float = 1e-4, beta: float = 0.75, k: 
 
 
 def _window_sums(a: Array, before: int, after: int) -> Array:
-    """For each channel the sum over those from ``before`` places in front of it to ``after`` places behind it."""
+    """For each channel the sum over those from ``before`` places before it to ``after`` places after it."""
     channels = a.shape[-1]
     total = a.copy()
     for step in range(1, min(before, channels - 1) + 1):

@@ -69,7 +69,8 @@ def sum_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -97,7 +98,8 @@ def sum_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -127,7 +129,8 @@ def sum_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -160,8 +163,8 @@ def lp_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -200,8 +203,8 @@ def lp_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -241,8 +244,8 @@ def lp_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``p`` is not a number or ``ceil_mode`` not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:

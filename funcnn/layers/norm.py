@@ -48,7 +48,7 @@ def layer_norm(
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, which starts as 1, and ``shift``.
 
     Raises:
-        TypeError: ``eps`` is not a number, a flag is not a bool, or the activation is none.
+        TypeError: ``eps`` is not a number, a flag is not a bool, or the activation is not one.
         ValueError: ``axes`` or ``eps`` is too small, or the activation is unknown; or, from ``init`` and ``apply``,
             an example has fewer axes.
 
@@ -87,7 +87,7 @@ def rms_norm(axes: Size = 1, eps: float | None = None, scale: bool = True, activ
         A layer from (batch, ..., channels) to the same, with the parameter ``scale``, which starts as 1.
 
     Raises:
-        TypeError: ``eps`` is not a number, ``scale`` is not a bool, or the activation is none.
+        TypeError: ``eps`` is not a number, ``scale`` is not a bool, or the activation is not one.
         ValueError: ``axes`` or ``eps`` is too small, or the activation is unknown; or, from ``init`` and ``apply``,
             an example has fewer axes.
 
@@ -123,7 +123,7 @@ def group_norm(groups: Size, eps: float = 1e-5, affine: bool = True, activation:
         A layer from (batch, ..., channels) to the same, with parameters ``scale``, which starts as 1, and ``shift``.
 
     Raises:
-        TypeError: ``eps`` is not a number, ``affine`` is not a bool, or the activation is none.
+        TypeError: ``eps`` is not a number, ``affine`` is not a bool, or the activation is not one.
         ValueError: ``groups`` or ``eps`` is too small, or the activation is unknown; or, from ``init`` and ``apply``,
             the groups do not divide the channels.
 
@@ -163,7 +163,7 @@ def instance_norm(eps: float = 1e-5, affine: bool = False, activation: Activatio
         A layer from (batch, ..., channels) to the same, with parameters ``scale`` and ``shift`` if it is ``affine``.
 
     Raises:
-        TypeError: ``eps`` is not a number, ``affine`` is not a bool, or the activation is none.
+        TypeError: ``eps`` is not a number, ``affine`` is not a bool, or the activation is not one.
         ValueError: ``eps`` is too small, or the activation is unknown; or, from ``init`` and ``apply``, an example has
             one pixel only.
 

@@ -86,7 +86,7 @@ def _check_shapes(kind: str, a: Sequence[int], b: Sequence[int], inner: int) -> 
     fits = len(a) == len(b) and outer > 0 and a[0] == b[0]
     fits = fits and all(m == n or 1 in (m, n) for m, n in zip(a[1:outer], b[1:outer], strict=True))
     if not fits or (inner and a[-1] != b[-2]):
-        what = "matrices that fit, behind axes" if inner else "arrays"
+        what = "matrices that fit, after axes" if inner else "arrays"
         raise ValueError(f"{kind}: expected {what} with as many axes, each of one size or 1, got {a} and {b}")
 
 
@@ -191,7 +191,7 @@ def _to_float(x: Array) -> tuple[Array, Pull]:
         A layer without parameters, from (batch, ...) to the same shape.
 
     Raises:
-        TypeError: from ``apply``, x is no array of numbers.
+        TypeError: from ``apply``, x is not an array of numbers.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -238,7 +238,7 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
     found = [checks.size("reduce", "an axis", axis, None) for axis in given]
     keepdims = checks.flag("reduce", "keepdims", keepdims)
     if not found or 0 in found:
-        raise ValueError(f"reduce: expected axes behind the batch, which is axis 0 and stays, got {shown(axes)}")
+        raise ValueError(f"reduce: expected axes after the batch, which is axis 0 and stays, got {shown(axes)}")
 
     def forward(x: Array) -> tuple[Array, Pull]:
         own = sorted({axis % x.ndim for axis in found if -x.ndim < axis < x.ndim} - {0})
@@ -303,6 +303,7 @@ def parameter(*shape: Size, w_init: InitializerLike = zeros) -> Layer:
     """
     sizes = tuple(checks.size("parameter", "a size", n) for n in shape)
     initialize = as_initializer("parameter", "w_init", w_init)
+    read = contract.parameters_only("parameter", w=sizes)
     inputs, units = int(np.prod(sizes[:-1])), int(np.prod(sizes[-1:]))
 
     def init(x: Any, rng: Rng) -> Params:
@@ -311,7 +312,7 @@ def parameter(*shape: Size, w_init: InitializerLike = zeros) -> Layer:
 
     @per_example
     def apply(params: Params, x: Tree, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w = _read(params, sizes)
+        (w,) = read(params)
         contract.tree_of_arrays("parameter", x)
         check_rng(rng)
         y = np.empty((len(_first_leaf(x)), *sizes), w.dtype)
@@ -334,16 +335,3 @@ def _first_leaf(x: Tree) -> Array:
         x = next(iter(x.values()))
     found: Array = x
     return found
-
-
-def _read(params: Params, sizes: tuple[int, ...]) -> Array:
-    """The parameter, checked."""
-    contract.params_dict("parameter", params)
-    if params.keys() != {"w"}:
-        raise contract.OtherParameters(f"parameter: expected the parameters ['w'], got {sorted(params)}")
-    w: Array = params["w"]
-    contract.plain_parameter("parameter", "w", w)
-    contract.one_float_dtype("parameter", params)
-    if w.shape != sizes:
-        raise contract.OtherParameters(f"parameter: expected parameter 'w' of shape {sizes}, got {w.shape}")
-    return w

@@ -41,7 +41,7 @@ def pad(widths: Widths, mode: Mode = "zero", value: float = 0.0) -> Layer:
 
     Args:
         widths: pixels, for the axes of pixels only, which are those between the batch and the channels: one number for
-            all sides of an image of any number of axes; or before and behind each axis, as convolutions take padding,
+            all sides of an image of any number of axes; or before and after each axis, as convolutions take padding,
             ``(left, right)`` for series, ``((top, bottom), (left, right))`` for images,
             ``((front, back), (top, bottom), (left, right))`` for volumes.
         mode: what the border is made of; the default is ``"zero"``. Convolutions pad by themselves, see ``pad_mode``.
@@ -88,7 +88,7 @@ def crop(widths: Widths) -> Layer:
 
     Args:
         widths: pixels, for the axes of pixels only, as ``pad`` takes them: one number for all sides, or before and
-            behind each axis, ``(left, right)``, ``((top, bottom), (left, right))`` and so on.
+            after each axis, ``(left, right)``, ``((top, bottom), (left, right))`` and so on.
 
     Returns:
         A layer without parameters, from (batch, *pixels, channels) to the same with fewer pixels.

@@ -70,7 +70,7 @@ def _avg_pool(kind: str, axes: Axes, size: Any, stride: Any, padding: Any, ceil_
 
     def mean(x: Array, geometry: Geometry) -> tuple[Array, Pull]:
         counted = none
-        if counts:  # what ceil_mode adds behind the image never counts
+        if counts:  # what ceil_mode adds after the image never counts
             counted = asked if not isinstance(asked, str) else geometry.padding if asked == "same" else none
         return mean_pool(x, geometry, counted), lambda dy: mean_gradient(x, dy, geometry, counted)
 
@@ -100,7 +100,8 @@ def max_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -138,7 +139,8 @@ def max_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -178,7 +180,8 @@ def max_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -216,7 +219,8 @@ def min_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -253,7 +257,8 @@ def min_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -292,7 +297,8 @@ def min_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: ``ceil_mode`` is not a bool; or, from ``apply``, the input is not a plain array of float32 or
+            float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:
@@ -328,8 +334,8 @@ def avg_pool1d(
         A layer from (batch, width, channels) to (batch, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the series.
 
     Example:
@@ -365,8 +371,8 @@ def avg_pool2d(
         A layer from (batch, height, width, channels) to (batch, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the image.
 
     Example:
@@ -404,8 +410,8 @@ def avg_pool3d(
         A layer from (batch, depth, height, width, channels) to (batch, planes, rows, columns, channels).
 
     Raises:
-        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is no plain array of
-            float32 or float64.
+        TypeError: ``ceil_mode`` or ``count_padding`` is not a bool; or, from ``apply``, the input is not a plain array
+            of float32 or float64.
         ValueError: an argument is out of range; without ``ceil_mode``, the window is larger than the volume.
 
     Example:

@@ -7,7 +7,6 @@ what is far away (alibi).
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -55,7 +54,7 @@ def positions(
         A layer from (batch, time, features) to the same; rotary also takes (batch, time, heads, features).
 
     Raises:
-        TypeError: an argument has the wrong type; or, from ``apply``, the input is no array of floats.
+        TypeError: an argument has the wrong type; or, from ``apply``, the input is not an array of floats.
         ValueError: the kind is unknown, ``length`` or ``base`` is out of range; or, from ``init`` and ``apply``, the
             input has other axes, more places than are learned, or, for rotary, an odd number of features.
 
@@ -74,6 +73,7 @@ def positions(
     most = None if length is None else checks.size("positions", "length", length)
     base = checks.positive("positions", "base", base, usual="10000")
     w_init = as_initializer("positions", "w_init", w_init)
+    read = contract.parameters_only("positions", w=("places", "features"))
 
     def init(shape: Tree, rng: Rng) -> Params:
         own = example_shape(shape)
@@ -88,20 +88,19 @@ def positions(
 
     @per_example
     def apply(params: Params, x: Any, rng: Rng | None = None) -> tuple[Any, Vjp]:
+        (w,) = read(params) if kind == "learned" else (None,)
+        if w is None:
+            contract.no_params("positions", params)
         given = leaves_of("positions", x, NAMES)
         values = given["x"]
-        if kind == "learned":
-            w = params.get("w") if isinstance(params, dict) else None
-            _reader(len(w) if isinstance(w, np.ndarray) and w.ndim else 0)(params, values)
-        else:
-            contract.no_params("positions", params)
         checks.float_array("positions", values)
         _check_shape(kind, values.shape[1:])
+        if w is not None:
+            contract.input_like("positions", values, w.shape[1], w.dtype)
         check_rng(rng)
         cache = given.get("cache")
         places = _places(cache, values)
-        if kind == "learned":
-            w = params["w"]
+        if w is not None:
             if places.size and (last := int(places.max())) >= len(w):
                 raise ValueError(
                     f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten "
@@ -122,8 +121,8 @@ def positions(
             contract.gradient("positions", dy, like)
             dvalues = leaf_gradient(dy, like)
             grads: Params = {}
-            if kind == "learned":
-                grads["w"] = _summed_at(params["w"], places, dvalues)
+            if w is not None:
+                grads["w"] = _summed_at(w, places, dvalues)
             if not input_grad:
                 return grads, None
             dx = _moved(kind, dvalues, places, base, backward=True) if kind == "rotary" else dvalues
@@ -139,7 +138,7 @@ def positions(
 def alibi(heads: Size) -> Layer:
     """Adds ``bias``, -slope_h |place of the query - place of the key|, to the tree of queries and keys of attention.
 
-    The slopes are 2^(-8 h / heads) for h = 1, ..., heads. Where the number of heads is no power of two, those of the
+    The slopes are 2^(-8 h / heads) for h = 1, ..., heads. Where the number of heads is not a power of two, those of the
     next smaller one come first, then every other one of the next larger one, as in the authors' program.
 
     Args:
@@ -221,9 +220,3 @@ def _summed_at(w: Array, places: Array, dy: Array) -> Array:
     dw: Array = np.zeros(w.shape, dy.dtype)
     dw[: dy.shape[1]] = dy.sum(0)
     return dw
-
-
-@lru_cache(maxsize=64)
-def _reader(length: int) -> Any:
-    """The check of ``w`` for a number of places."""
-    return contract.parameters("positions", "batch, time, features", w=(length, None))

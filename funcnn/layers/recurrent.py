@@ -55,7 +55,7 @@ def rnn(
         activation: ``"tanh"`` or ``"relu"``.
         layers: how many are stacked, each with parameters and a state of its own under ``rnn_0``, ``rnn_1`` ...
         dropout: the rate at which outputs are dropped between layers in training, in [0, 1).
-        return_sequences: whether the output is y_t for all steps, or h behind the last one.
+        return_sequences: whether the output is y_t for all steps, or h after the last one.
         bias: whether to add ``b``.
         w_init: the initializer of ``w``, of shape (inputs, units).
         h_init: the initializer of ``w_h``, of shape (units, units).
@@ -110,10 +110,11 @@ def gru(
 
     Args:
         units: the number of outputs, ``>= 1``.
-        reset_after: whether the reset gate r stands behind the product, as in PyTorch, or before it, as in the paper.
+        reset_after: whether the reset gate r is applied after the product, as in PyTorch, or before it, as in the
+            paper.
         layers: how many are stacked, each with parameters and a state of its own under ``gru_0``, ``gru_1`` ...
         dropout: the rate at which outputs are dropped between layers in training, in [0, 1).
-        return_sequences: whether the output is y_t for all steps, or h behind the last one.
+        return_sequences: whether the output is y_t for all steps, or h after the last one.
         bias: whether to add ``b`` and, with ``reset_after``, ``b_h``.
         w_init: the initializer of ``w``, of shape (inputs, 3 units), gate by gate.
         h_init: the initializer of ``w_h``, of shape (units, 3 units), gate by gate.
@@ -170,7 +171,7 @@ def lstm(
         projection: if not None, h_t = (o tanh(c_t)) w_p, of that many elements.
         layers: how many are stacked, each with parameters and a state of its own under ``lstm_0``, ``lstm_1`` ...
         dropout: the rate at which outputs are dropped between layers in training, in [0, 1).
-        return_sequences: whether the output is y_t for all steps, or h behind the last one.
+        return_sequences: whether the output is y_t for all steps, or h after the last one.
         bias: whether to add ``b``, which starts as 0, and as 1 for the gate f.
         w_init: the initializer of ``w``, of shape (inputs, 4 units), gate by gate, and of ``w_p``, (units, projection).
         h_init: the initializer of ``w_h``, of shape (outputs, 4 units), gate by gate.

@@ -1,6 +1,6 @@
 """One vector of each sequence: its last step, or the mean or maximum of all of its steps.
 
-They take a sequence, or a tree with a mask or lengths, and return an array: behind them there is no time any more.
+They take a sequence, or a tree with a mask or lengths, and return an array without a time axis.
 """
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
@@ -28,7 +28,7 @@ Returns:
     A layer without parameters, from (batch, time, ...), or such a tree, to (batch, ...).
 
 Raises:
-    TypeError: from ``apply``, x is no plain array of float32 or float64, or the mask is not boolean.
+    TypeError: from ``apply``, x is not a plain array of float32 or float64, or the mask is not boolean.
     ValueError: from ``apply``, x has no time, or the mask or the lengths do not fit it.
 
 Example:

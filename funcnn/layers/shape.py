@@ -41,7 +41,7 @@ def _axis(kind: str, axis: Any) -> int:
 def _axis_of(kind: str, axis: int, rank: int, what: str) -> int:
     """The axis, counted from the front, of ``rank`` axes that are the ones of ``what``."""
     if not -rank < axis < rank:
-        raise ValueError(f"{kind}: no axis {axis} in {what}, which has the axes 1 to {rank - 1} behind the batch")
+        raise ValueError(f"{kind}: no axis {axis} in {what}, which has the axes 1 to {rank - 1} after the batch")
     return axis % rank
 
 
@@ -57,7 +57,7 @@ def _flatten(x: Array) -> tuple[Array, Pull]:
         A layer without parameters, from (batch, ...) to (batch, elements of one example).
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -149,7 +149,7 @@ def permute(axes: Sequence[Size]) -> Layer:
     """y = x with its axes in another order;  dx = dy with its axes in the order of x.
 
     Args:
-        axes: all axes of x behind the batch, in their order in y. They are counted with the batch, so that (2, 1)
+        axes: all axes of x after the batch, in their order in y. They are counted with the batch, so that (2, 1)
             exchanges the two axes of a series; negative ones count from the last. The batch, 0, may stand in front.
 
     Returns:
@@ -217,7 +217,7 @@ def expand_dims(axis: Size) -> Layer:
     """y = x with one more axis, of size 1;  dx = dy without it.
 
     Args:
-        axis: where it is in y, counted with the batch: 1 is in front of an example, -1 behind it, never 0.
+        axis: where it is in y, counted with the batch: 1 is before an example, -1 after it, never 0.
 
     Returns:
         A layer without parameters.

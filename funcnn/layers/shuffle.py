@@ -57,7 +57,7 @@ def pixel_shuffle(factor: Size) -> Layer:
 
     Raises:
         ValueError: ``factor`` is not a whole number ``>= 1``; or, from ``init`` and ``apply``, the input is not an
-            image, or the channels are no multiple of f to the power of the number of axes of pixels.
+            image, or the channels are not a multiple of f to the power of the number of axes of pixels.
 
     Example:
         >>> import numpy as np
@@ -76,7 +76,8 @@ def pixel_shuffle(factor: Size) -> Layer:
         times = f ** _rank("pixel_shuffle", x)
         if x.shape[-1] % times:
             raise ValueError(
-                f"pixel_shuffle: {x.shape[-1]} channels are no multiple of {times}, factor {f} for each axis of pixels"
+                f"pixel_shuffle: expected a multiple of {times} channels, factor {f} for each axis of pixels, "
+                f"got {x.shape[-1]}"
             )
         return _to_pixels(x, f), lambda dy: _to_channels(dy, f)
 

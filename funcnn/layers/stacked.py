@@ -95,7 +95,7 @@ def stacked(*layers: LayerLike, dropout: float = 0.0) -> Layer:
 def bidirectional(layer: LayerLike) -> Layer:
     """y_t = [f(x)_t, g(x)_t]: a recurrent layer and one that reads the sequence backwards, side by side.
 
-    Masked steps are passed over in both directions, so a sequence that is padded behind its end is read backwards from
+    Masked steps are passed over in both directions, so a sequence that is padded after its end is read backwards from
     its end.
 
     Args:

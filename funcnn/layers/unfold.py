@@ -53,7 +53,7 @@ def unfold(size: PerAxis, stride: PerAxis = 1, padding: Padding | Padding1d = "v
         A layer from (batch, height, width, channels) to (batch, windows, channels * h * w).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: an argument is out of range; or, from ``apply``, the input has another number of axes, or the window
             is larger than it.
 
@@ -108,7 +108,7 @@ def fold(
         A layer from (batch, windows, channels * h * w) to (batch, height, width, channels).
 
     Raises:
-        TypeError: from ``apply``, the input is no plain array of float32 or float64.
+        TypeError: from ``apply``, the input is not a plain array of float32 or float64.
         ValueError: an argument is out of range, or the window is larger than the image; or, from ``apply``, the input
             has another number of windows than the image, or elements that are not whole channels of a window.
 

@@ -219,9 +219,10 @@ def focal(gamma: float = 2.0, alpha: float | None = 0.25) -> ClassLoss:
         Lin, Goyal, Girshick, He & Dollár (2017), Focal loss for dense object detection, equation 5.
     """
     gamma = checks.nonnegative("focal", "gamma", gamma)
-    if alpha is not None and not 0 <= checks.real("focal", "alpha", alpha) <= 1:
-        raise ValueError(f"focal: alpha must be a number in [0, 1], or None, got {alpha}")
-    for_yes, for_no = (1.0, 1.0) if alpha is None else (float(alpha), 1 - float(alpha))
+    for_yes = for_no = 1.0
+    if alpha is not None:
+        for_yes = checks.probability("focal", "alpha", alpha, "; None weighs yes and no alike")
+        for_no = 1 - for_yes
 
     def formula(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
         product = times if careful else np.multiply

@@ -1,6 +1,6 @@
 """Losses of margins: a score that is right by the margin costs nothing, and a wrong one as much as it lacks.
 
-The scores are no probabilities. In the smooth forms, which are logarithms, nothing costs exactly nothing.
+The scores are not probabilities. In the smooth forms, which are logarithms, nothing costs exactly nothing.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _of_listed_labels(formula: Formula) -> NumberLoss:
 
 
 def _rows(kind: str, y: Array) -> tuple[int, ...]:
-    """The shape of the rows of y, or an error if y is no batch of rows."""
+    """The shape of the rows of y, or an error if y is not a batch of rows."""
     check_prediction(kind, y)
     if y.ndim < 2:
         raise ValueError(f"{kind}: expected y of axes (batch, ..., labels), got shape {y.shape}")

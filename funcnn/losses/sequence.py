@@ -47,7 +47,7 @@ def ctc(blank: Size = 0, zero_infinity: bool = False) -> TreeLoss:
         ``loss(y, target, *, {signature}`` with
 
         y: ``{"x": ..., "lengths": ...}``: logits, floats of shape (batch, time, classes), or log-probabilities, which
-            are logits; and the number of frames of each, integers of shape (batch,). Frames behind these are not
+            are logits; and the number of frames of each, integers of shape (batch,). Frames after these are not
             looked at.
         target: ``{"labels": ..., "lengths": ...}``: classes other than the blank, integers of shape
             (batch, most labels); and the number of labels of each, integers of shape (batch,). It may be 0.
@@ -111,12 +111,12 @@ def _logits(kind: str, y: Any, blank: int) -> tuple[Array, Any]:
     if x.ndim != 3:
         raise ValueError(f'{kind}: expected y["x"] of axes (batch, time, classes), got shape {x.shape}')
     if blank >= x.shape[2]:
-        raise ValueError(f'{kind}: blank={blank} is no class of y["x"], whose classes are 0 to {x.shape[2] - 1}')
+        raise ValueError(f'{kind}: blank={blank} is not a class of y["x"], whose classes are 0 to {x.shape[2] - 1}')
     return x, lengths
 
 
 def _labels(kind: str, target: Any, x: Array, counts: Array, blank: int) -> tuple[Array, Array]:
-    """The labels, with a class that may stand there behind the last one of each, and their number."""
+    """The labels, with a class that may stand there after the last one of each, and their number."""
     labels, lengths = _pair(kind, "target", target, "labels")
     labels = checks.array(kind, labels, 'target["labels"]')
     if labels.dtype.kind not in "iu":

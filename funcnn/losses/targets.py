@@ -151,10 +151,7 @@ def read_smoothing(kind: str, label_smoothing: Any) -> float:
     """The part of the target that is spread over all classes, a number in [0, 1]."""
     if type(label_smoothing) is float and label_smoothing == 0:
         return 0.0
-    found = checks.real(kind, "label_smoothing", label_smoothing)
-    if not 0 <= found <= 1:
-        raise ValueError(f"{kind}: label_smoothing must be a number in [0, 1], got {found}; 0.1 is usual")
-    return found
+    return checks.probability(kind, "label_smoothing", label_smoothing, "; 0.1 is usual")
 
 
 def binary_terms(

@@ -1,6 +1,6 @@
 """Averages over classes, labels or outputs: which one is wanted is said by the same words in all metrics.
 
-``None`` is no average: one number for each class.
+``None`` is not an average: one number for each class.
 """
 
 from typing import Any, Literal, TypeAlias

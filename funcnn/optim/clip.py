@@ -8,7 +8,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
-from funcnn.optim.core import Optimizer, lift, transform
+from funcnn.optim.core import Optimizer, array_by_array, lift, transform
 from funcnn.optim.elementwise import Slots
 from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Hyper
@@ -101,14 +101,11 @@ def clip_by_block_rms(threshold: Rate) -> Optimizer:
         Shazeer & Stern (2018), Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, section 6.
     """
 
-    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
-        def clipped(g: Array) -> Array:
-            rms = norm(g) / math.sqrt(max(g.size, 1))
-            return np.asarray(hyper["threshold"] / rms * g) if hyper["threshold"] < rms < math.inf else g
+    def clipped(g: Array, p: Array, hyper: Hyper) -> Array:
+        rms = norm(g) / math.sqrt(max(g.size, 1))
+        return g * (hyper["threshold"] / rms) if hyper["threshold"] < rms < math.inf else g
 
-        return tree.map(clipped, grads), {}
-
-    return transform("clip_by_block_rms", rule, rates={"threshold": threshold})
+    return array_by_array("clip_by_block_rms", clipped, {"threshold": threshold})
 
 
 @recorded
@@ -142,13 +139,11 @@ def adaptive_grad_clip(clipping: Rate, eps: float = 1e-3) -> Optimizer:
         squares = np.square(np.ascontiguousarray(x), dtype=np.float64)  # sums depend on the memory order
         return np.asarray(np.sqrt(squares.sum(axis=tuple(range(x.ndim - 1)) if x.ndim > 1 else None, keepdims=True)))
 
-    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
-        def clipped(g: Array, p: Array) -> Array:
-            size, limit = unit_norms(g), hyper["clipping"] * np.maximum(unit_norms(p), eps)
-            too_large = (limit < size) & (size < math.inf)
-            scale = np.divide(limit, size, out=np.ones_like(size), where=too_large)
-            return np.asarray(g * scale.astype(g.dtype).reshape(scale.shape[-g.ndim :] if g.ndim else ()))
+    def clipped(g: Array, p: Array, hyper: Hyper) -> Array:
+        size, limit = unit_norms(g), hyper["clipping"] * np.maximum(unit_norms(p), eps)
+        too_large = (limit < size) & (size < math.inf)
+        scale = np.divide(limit, size, out=np.ones_like(size), where=too_large)
+        factors: Array = scale.astype(g.dtype).reshape(scale.shape[-g.ndim :] if g.ndim else ())
+        return g * factors
 
-        return tree.map(clipped, grads, params), {}
-
-    return transform("adaptive_grad_clip", rule, rates={"clipping": clipping})
+    return array_by_array("adaptive_grad_clip", clipped, {"clipping": clipping})

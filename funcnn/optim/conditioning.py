@@ -8,7 +8,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Rng, Tree
-from funcnn.optim.core import Optimizer, transform
+from funcnn.optim.core import Optimizer, array_by_array, transform
 from funcnn.optim.state import Hyper
 from funcnn.recorded import recorded
 from funcnn.rng import as_key, fold, generator
@@ -33,16 +33,14 @@ def centralize() -> Optimizer:
         Yong et al. (2020), Gradient Centralization: A New Optimization Technique for Deep Neural Networks, eq. 1.
     """
 
-    def centered(g: Array) -> Array:
+    def centered(g: Array, p: Array, hyper: Hyper) -> Array:
         if g.ndim < 2 or not g.size:
             return g
         g = np.ascontiguousarray(g)  # sums depend on the memory order
-        return np.asarray(g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True))
+        mean: Array = g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True)
+        return g - mean
 
-    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
-        return tree.map(centered, grads), {}
-
-    return transform("centralize", rule)
+    return array_by_array("centralize", centered)
 
 
 @recorded

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks, spellings
-from funcnn.aliases import Arrays
+from funcnn import checks, spellings, tree
+from funcnn.aliases import Array, Arrays, Tree
 from funcnn.calls import explained
 from funcnn.optim.elementwise import ElementwiseRule, Rule
 from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Rate
-from funcnn.optim.state import Advance, SlotStarts, State, check_kind, state_spec
+from funcnn.optim.state import Advance, Hyper, SlotStarts, State, check_kind, state_spec
 from funcnn.recorded import Call, made, recorded
 from funcnn.wording import shown, uncalled
 
@@ -266,6 +266,17 @@ def transform(
     check_kind(kind)
     checks.function(kind, "rule", rule, "grads, slots, params, hyper")
     return assembled(kind, [Part(WholeTreeRule(state_spec(kind, slots, rates, counts, numbers), rule))])
+
+
+def array_by_array(
+    kind: str, change: Callable[[Array, Array, Hyper], Array], rates: Mapping[str, Rate] | None = None
+) -> Optimizer:
+    """Make an optimizer without slots of a rule that must see a whole array: u = change(g, p, hyper)."""
+
+    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
+        return tree.map(lambda g, p: np.asarray(change(g, p, hyper)), grads, params), {}
+
+    return transform(kind, rule, rates=rates)
 
 
 @recorded

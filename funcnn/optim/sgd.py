@@ -61,8 +61,8 @@ def add_momentum(momentum: Rate, nesterov: bool = False, dampening: float = 0.0)
         The transform, with the slot ``m``; it counts steps if there is a dampening.
 
     Raises:
-        TypeError: ``momentum`` is neither a number nor a schedule, ``nesterov`` is not a bool, or ``dampening`` is no
-            number.
+        TypeError: ``momentum`` is neither a number nor a schedule, ``nesterov`` is not a bool, or ``dampening`` is not
+            a number.
         ValueError: ``momentum`` is negative or not finite, ``dampening`` is out of range, or both ``nesterov`` and a
             dampening are given.
 

@@ -131,7 +131,7 @@ class StateSpec:
         return hyper if self.advance is None else {**hyper, **self.advance(hyper)}
 
     def _step(self, given: Any) -> int:
-        """The step in a state, or an error if it is none."""
+        """The step in a state, or an error if it is not one."""
         try:
             step = operator.index(given)
         except TypeError:
@@ -141,7 +141,7 @@ class StateSpec:
         return step
 
     def _number(self, name: str, given: Any) -> float:
-        """A number in a state, or an error if it is none."""
+        """A number in a state, or an error if it is not one."""
         array = np.asarray(given)
         if array.shape or array.dtype.kind not in "fiu":
             raise ValueError(f"{self.kind}: expected the state's {name} as a number, got {shown(given)}")

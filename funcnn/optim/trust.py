@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from funcnn import checks, tree
-from funcnn.aliases import Array, Tree
+from funcnn import checks
+from funcnn.aliases import Array
 from funcnn.optim.adam import scale_by_adam
-from funcnn.optim.core import Optimizer, chain, transform
+from funcnn.optim.core import Optimizer, array_by_array, chain
 from funcnn.optim.masks import Mask
 from funcnn.optim.schedules import Rate
 from funcnn.optim.sgd import add_decayed_weights, momentum_of, scale_by_rate
@@ -48,15 +48,11 @@ def scale_by_trust_ratio(coefficient: float = 1.0, eps: float = 0.0) -> Optimize
     coefficient = checks.nonnegative(kind, "coefficient", coefficient)
     eps = checks.nonnegative(kind, "eps", eps)
 
-    def scaled(g: Array, p: Array) -> Array:
+    def scaled(g: Array, p: Array, hyper: Hyper) -> Array:
         size, step = norm(p), norm(g)
-        ratio = coefficient * size / (step + eps) if size and step else 1.0
-        return np.asarray(ratio * g)
+        return g * (coefficient * size / (step + eps) if size and step else 1.0)
 
-    def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
-        return tree.map(scaled, grads, params), {}
-
-    return transform(kind, rule)
+    return array_by_array(kind, scaled)
 
 
 @recorded

@@ -59,7 +59,7 @@ def feature_maps(
         The axes.
 
     Raises:
-        TypeError: ``x`` is not a plain array or a tree of them, ``paths`` is a string or no list, or ``ax`` is
+        TypeError: ``x`` is not a plain array or a tree of them, ``paths`` is a string or not a list, or ``ax`` is
             something else than axes.
         ValueError: there is no layer with such a path, an output has no elements, or ``channels`` is not a whole number
             ``>= 1``; and the errors of the model.

@@ -6,7 +6,7 @@ The model has one output for each class or label; for two classes a single outpu
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +27,7 @@ from funcnn.losses import (
 )
 from funcnn.optim import OptimizerLike
 from funcnn.sklearn.models import ModelLike
-from funcnn.sklearn.network import Network, weights_of
+from funcnn.sklearn.network import Network, sample_weights
 from funcnn.training import CallbackLike
 from funcnn.wording import shown
 
@@ -130,16 +130,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
                 the constructor is out of range.
             TypeError: an argument of the constructor is of another type.
         """
-        going_on = self._goes_on()
-        X, y = self._read(X, y, reset=not going_on)
-        classes, y, several = _classes_of(y)
-        if going_on and not (np.array_equal(classes, self.classes_) and several == self._several):
-            raise ValueError(
-                f"NetworkClassifier: with warm_start, y must have the same classes as before, {shown(self.classes_)}; "
-                f"got {shown(classes)}; set warm_start=False to train a new network"
-            )
-        self.classes_, self._several, self.n_outputs_ = classes, several, len(classes)
-        return self._train(X, *self._numbered(X, y, sample_weight), fresh=not going_on)
+        return self._fit(X, y, sample_weight, self._same_classes, fresh=not self._goes_on())
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train the network for one more epoch, with these data alone, and with the optimizer's state.
@@ -157,17 +148,24 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             ValueError: as ``fit``; or the classes are not given in the first call, are given differently later, or y
                 has a label that is not among them; or ``class_weight`` is "balanced", which needs all data at once.
         """
-        fresh = not hasattr(self, "history_")
         if isinstance(self.class_weight, str):
             raise ValueError(
                 f"NetworkClassifier: class_weight={self.class_weight!r} needs all data at once and does not work with "
                 "partial_fit; pass a dict, or the sample_weight"
             )
+        chosen = functools.partial(self._all_classes, classes)
+        return self._fit(X, y, sample_weight, chosen, fresh=not hasattr(self, "history_"), partial=True)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, chosen: Callable[[Array, bool, bool], Array], fresh: bool,
+        partial: bool = False,
+    ) -> Self:  # fmt: skip
+        """Train; ``chosen`` gives the classes by those in y, and raises an error if these are others than before."""
         X, y = self._read(X, y, reset=fresh)
         found, y, several = _classes_of(y)
-        classes = self._all_classes(found, several, classes, fresh)
+        classes = chosen(found, several, fresh)
         self.classes_, self._several, self.n_outputs_ = classes, several, len(classes)
-        return self._train(X, *self._numbered(X, y, sample_weight), fresh=fresh, partial=True)
+        return self._train(X, *self._numbered(X, y, sample_weight), fresh, partial)
 
     def predict(self, X: Any) -> Array:
         """The most probable label of each example; of several labels those of a probability above 0.5.
@@ -208,7 +206,16 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
             p = sigmoid(y) if self._several or self._has_one_output else softmax(y)
         return np.concatenate([1 - p, p], axis=1) if self._has_one_output else p
 
-    def _all_classes(self, found: Array, several: bool, given: Any, fresh: bool) -> Array:
+    def _same_classes(self, found: Array, several: bool, fresh: bool) -> Array:
+        """The classes of ``fit``, those in y, or an error if the fit before had others."""
+        if not fresh and not (np.array_equal(found, self.classes_) and several == self._several):
+            raise ValueError(
+                f"NetworkClassifier: with warm_start, y must have the same classes as before, {shown(self.classes_)}; "
+                f"got {shown(found)}; set warm_start=False to train a new network"
+            )
+        return found
+
+    def _all_classes(self, given: Any, found: Array, several: bool, fresh: bool) -> Array:
         """The classes of ``partial_fit``, of which y may lack some, or an error if y or the call has others."""
         if fresh and given is None and not several:
             raise ValueError("NetworkClassifier: classes must be passed on the first call to partial_fit")
@@ -240,7 +247,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
 
     def _numbered(self, X: Array, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
         """The numbers of the labels, and how much each example counts by its class and by itself."""
-        weights = weights_of(X, sample_weight)
+        weights = sample_weights(X, sample_weight)
         numbers = y if self._several else np.searchsorted(self.classes_, y)
         if self.class_weight is None:
             return numbers, weights

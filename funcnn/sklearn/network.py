@@ -26,7 +26,7 @@ from funcnn.sklearn.models import made_for, mlp
 from funcnn.sklearn.parameters import nested, with_argument
 from funcnn.training import Record, fit, predict
 
-__all__ = ["Network", "weights_of"]
+__all__ = ["Network", "sample_weights"]
 
 DEFAULTS = {"model": mlp(), "optimizer": adam(3e-3)}
 """What stands for None."""
@@ -173,7 +173,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return X.astype(self._dtype, copy=False)
 
 
-def weights_of(X: Array, sample_weight: Any) -> Array | None:
+def sample_weights(X: Array, sample_weight: Any) -> Array | None:
     """How much each example counts, checked as scikit-learn does; None if all count the same."""
     if sample_weight is None:
         return None

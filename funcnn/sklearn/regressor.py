@@ -17,7 +17,7 @@ from funcnn.calls import explained
 from funcnn.losses import Loss, mean_squared_error
 from funcnn.optim import OptimizerLike
 from funcnn.sklearn.models import ModelLike
-from funcnn.sklearn.network import Network, weights_of
+from funcnn.sklearn.network import Network, sample_weights
 from funcnn.training import CallbackLike
 
 __all__ = ["NetworkRegressor"]
@@ -117,7 +117,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
                 f"NetworkRegressor: expected y of shape {('n', *self._y_shape)} as in the fit before, got {y.shape}"
             )
         self._y_shape, self.n_outputs_ = y.shape[1:], math.prod(y.shape[1:])
-        return self._train(X, y, weights_of(X, sample_weight), fresh, partial)
+        return self._train(X, y, sample_weights(X, sample_weight), fresh, partial)
 
     def predict(self, X: Any) -> Array:
         """The numbers that the network predicts.
@@ -141,7 +141,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         return f"y of shape {('n', *self._y_shape)}"
 
     def _fits(self, out: Shape) -> bool:
-        """Whether outputs of this shape are as many as the numbers of a target."""
+        """Whether outputs of this shape have the size of a target."""
         return bool(math.prod(out) == self.n_outputs_)
 
     def _loss_and_target(self, y: Array) -> tuple[Loss, Array]:

@@ -116,7 +116,7 @@ def check_layer(
     subject = f"{whole!r} on {shape}"
     params32 = layer.init(shape, key)
     findings = [params_are_plain(params32)]
-    verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is no tree of arrays
+    verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is not a tree of arrays
     x = tree.cast(random_batch(shape, batch, fold(key, "x")) if x is None else x, np.float64)
     params32 = tree.map(lambda leaf: _measured(leaf, random), params32)
     params = tree.cast(params32, np.float64)

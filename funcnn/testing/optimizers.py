@@ -174,7 +174,7 @@ def _resumed(case: Case, params: Params, state: Tree) -> tuple[Tree, Tree]:
 
 
 def _wrong_leaves(state: Any, params: Params) -> float:
-    """How many leaves are no arrays, or stand for a parameter and have another dtype."""
+    """How many leaves are not arrays, or stand for a parameter and have another dtype."""
     wrong = 0
     for path, leaf in tree.flatten(state).items():
         own = [p for name, p in tree.flatten(params).items() if f"/{path}".endswith(f"/{name}")]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -64,7 +63,7 @@ def batches(
 
     Raises:
         TypeError: the data are not plain arrays, but lists, data frames or masked arrays for example; the message names
-            the path. Or ``rng`` is not a key, or ``augment`` no function.
+            the path. Or ``rng`` is not a key, or ``augment`` not a function.
         ValueError: the arrays differ in length or are empty, or a size is not a whole number in its range, or
             ``augment`` is given without ``rng``.
         Exception: in the loop, an error of a file or of ``augment``, with the number of the batch as a note.
@@ -97,9 +96,7 @@ def batches(
 
     def make(numbered: tuple[int, Array]) -> Any:
         step, index = numbered
-        with noting_batch(step):
-            batch = take(data, index)
-            return batch if augment is None or key is None else augment(batch, augment_key(key, step))
+        return made_batch(step, lambda: take(data, index), augment, key)
 
     return in_order(make, numbered(), workers)
 
@@ -203,31 +200,28 @@ def take(data: Any, index: Array | slice) -> Any:
     """
     if isinstance(data, tuple):
         return tuple(take(part, index) for part in data)
-    return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # of an array that is mapped to a file, a plain one
+    return tree.map(lambda leaf: np.asarray(leaf[index]), data)  # a plain array, also of one that is mapped to a file
 
 
-def augment_key(key: Key, step: int) -> Key:
-    """The key with which batch number ``step`` is augmented."""
-    return fold(fold(key, "augment"), step)
-
-
-@contextmanager
-def noting_batch(step: int) -> Iterator[None]:
-    """Let an error say in which batch it was raised."""
+def made_batch(
+    step: int, read: Callable[[], Any], augment: Callable[..., Any] | None = None, key: Key | None = None
+) -> Any:
+    """Batch number ``step``, read and, if that is asked for, augmented; an error has the number as a note."""
     try:
-        yield
+        batch = read()
+        return batch if augment is None or key is None else augment(batch, fold(fold(key, "augment"), step))
     except Exception as error:
         error.add_note(f"batches: in batch {step}")
         raise
 
 
 def check_augment(kind: str, augment: Any) -> Callable[..., Any] | None:
-    """A function of a batch and a key, or None, or an error."""
+    """A function of a batch and a key, or None; another value raises."""
     return None if augment is None else checks.function(kind, "augment", augment, "batch, rng")
 
 
 def check_examples(kind: str, data: tuple[Tree, ...], least: int = 1, names: tuple[str, ...] = ("x", "target")) -> int:
-    """The number of examples, or an error that names the array that is none, or that has another length or too few."""
+    """The number of examples, or an error that names what is not an array or has another length."""
     sizes: dict[str, int] = {}
     for number, part in enumerate(data):
         name = names[number] if number < len(names) else f"data[{number}]"
@@ -282,7 +276,7 @@ def weights_of(data: Data) -> Array | None:
 
 
 def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Whatever stands at the leaves of a nested dict, with its path; unlike ``tree.flatten``, lists too."""
+    """The leaves of a nested dict by path, of any type; ``tree.flatten`` raises for lists."""
     if isinstance(value, dict):
         for name, child in value.items():
             yield from _named_leaves(f"{path}/{name}", child)
@@ -293,7 +287,7 @@ def _named_leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _class_by_class(target: Tree, n: int, rng: Rng) -> tuple[Array, Array]:
     """The indices of the n examples in random order, sorted by class, and where each class starts among them.
 
-    Without classes, all examples are of one.
+    Without classes, all examples count as one class.
     """
     order = generator(rng).permutation(n)
     classes = None if isinstance(target, dict) else _classes(target)

@@ -321,7 +321,7 @@ def _value(record: Record, metric: str) -> float:
 
 
 def _like_saved(saved: Any, result: Fit) -> dict[str, Any]:
-    """What parameters and an optimizer state, which may grow, are like in the state of a callback."""
+    """The expected form of parameters and an optimizer state, which may grow, in the state of a callback."""
     found = saved.get("opt_state", {}) if isinstance(saved, dict) else {}
     return {"params": result.params, "opt_state": found}
 

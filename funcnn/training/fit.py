@@ -24,11 +24,10 @@ from funcnn.optim import OptimizerLike, as_optimizer, current_step
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.rng import as_key, fold
 from funcnn.training.batching import (
-    augment_key,
     batches,
     check_augment,
     check_data,
-    noting_batch,
+    made_batch,
     split,
     weights_of,
 )
@@ -308,7 +307,7 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
 
 
 def _number(record: Any, name: str) -> float:
-    """A number in a record, or an error if it is none or there is none."""
+    """A number in a record, or an error if it is not a number or is missing."""
     if not isinstance(record, Mapping):
         raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
     if name not in record:
@@ -359,10 +358,7 @@ def _parts(train: Data, validation: Data | None, validation_split: float, rng: K
 def _prepared(augment: Callable[..., Any] | None, key: Key, task: Any) -> Any:
     """A batch of a stream to train on; the end of a pass as it is."""
     step, batch = task
-    if step is None or augment is None:
-        return batch
-    with noting_batch(step):
-        return augment(batch, augment_key(key, step))
+    return batch if step is None else made_batch(step, lambda: batch, augment, key)
 
 
 def _digest(layer: Layer, params: Params, fingerprint: Mapping[str, str], epochs: int, start: int) -> dict[str, str]:

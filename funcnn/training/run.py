@@ -249,7 +249,7 @@ class Saved(NamedTuple):
 
 
 def as_callbacks(callbacks: Sequence[CallbackLike]) -> tuple[Callback | Callable[[Record, Fit], Verdict], ...]:
-    """The callbacks, with a ``Callback`` for each bare pair, or an error if they are none."""
+    """The callbacks, with a ``Callback`` for each bare pair, or an error if they are not callbacks."""
     expected = "fit: expected callbacks as a tuple of functions callback(record, result) or pairs (init, update)"
     if not isinstance(callbacks, tuple | list):
         hint = "; write callbacks=[callback]" if _is_callback(callbacks) else ""

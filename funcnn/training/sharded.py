@@ -18,7 +18,7 @@ from funcnn.engine.microbatch import as_coroutine, filled, join, microbatched, o
 from funcnn.engine.shards import Shard, inside
 from funcnn.protocol import Layer, declared
 from funcnn.rng import as_key, fold
-from funcnn.training.batching import batches, check_examples, take
+from funcnn.training.batching import batches, check_examples, made_batch, take
 from funcnn.training.evaluate import CheckedLoss
 from funcnn.training.prefetch import in_order
 from funcnn.training.ranks import Ranks
@@ -134,8 +134,13 @@ def sharded_batches(
         for batch in batches(data, batch_size, epochs, rng, start, augment, workers):
             yield take(batch, part(check_examples("batches", batch)))
         return
+
+    def make(numbered: tuple[int, Array]) -> Any:
+        step, index = numbered
+        return made_batch(step, lambda: take(data, index[part(len(index))]))
+
     order = batches(np.arange(check_examples("batches", data)), batch_size, epochs, rng, start)
-    yield from in_order(lambda index: take(data, index[part(len(index))]), order, workers)
+    yield from in_order(make, enumerate(order, start), workers)
 
 
 def sharded_predict(ranks: Ranks, layer: Layer, params: Params, x: Tree, batch_size: int) -> Tree:

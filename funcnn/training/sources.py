@@ -84,7 +84,7 @@ class Rows:
 
 
 def readable(kind: str, data: Any, name: str = "x") -> Any:
-    """The same data, with a ``Rows`` for each leaf that is no array, but has a length and can be indexed."""
+    """The same data, with a ``Rows`` for each leaf that is not an array, but has a length and can be indexed."""
     if isinstance(data, tuple):
         names = ("x", "target", "weights", *(f"data[{number}]" for number in range(3, len(data))))
         return tuple(readable(kind, part, name) for name, part in zip(names, data, strict=False))
@@ -140,5 +140,5 @@ def _rows(kind: str, source: Any, name: str) -> Rows:
 
 
 def _said(first: Array) -> str:
-    """What examples are that are no numbers."""
+    """What examples are that are not numbers."""
     return f"{first.dtype} of shape {first.shape[1:]}" if first.ndim else "not arrays"

@@ -25,7 +25,7 @@ Task = tuple[int | None, Any]
 
 
 def is_stream(data: Any) -> bool:
-    """Whether training data are batches one after the other. A list is none: it may be of arrays or of examples."""
+    """Whether training data are batches one after the other. A list is not: it may hold arrays or examples."""
     is_plain = isinstance(data, tuple | list | dict | set | str | bytes) or hasattr(data, "__array__")
     return hasattr(data, "__iter__") and not is_plain
 
@@ -77,7 +77,7 @@ class Stream:
 
 
 def _checked(batch: Any, number: int) -> tuple[Any, ...]:
-    """A batch, or an error that says which one is none."""
+    """A batch, or an error that says which one is not a batch."""
     found = tuple(batch) if isinstance(batch, list) else batch
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         raise TypeError(

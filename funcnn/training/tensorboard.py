@@ -144,7 +144,7 @@ def _elements(params: Any) -> dict[str, Array]:
 
 
 def _pictures(images: Any) -> dict[str, Array]:
-    """Images by name as bytes, or an error that says which is none."""
+    """Images by name as bytes, or an error that says which is not one."""
     if not isinstance(images, Mapping):
         raise TypeError(f"tensorboard: images must return a dict {{name: array}}, but it returned {shown(images)}")
     return {str(name): _pixels(str(name), value) for name, value in images.items()}

@@ -144,7 +144,7 @@ def test_compose_gives_each_part_a_key_of_its_own() -> None:
     ("call", "error", "message"),
     [
         (lambda: augment.flip("left"), ValueError, "flip: direction must be 'horizontal' or 'vertical', got 'left'"),
-        (lambda: augment.flip(probability=1.5), ValueError, "flip: probability must be from 0 to 1, got 1.5"),
+        (lambda: augment.flip(probability=1.5), ValueError, "flip: probability must be a number in [0, 1], got 1.5"),
         (lambda: augment.flip(probability="a"), TypeError, "flip: probability: expected a number, got 'a'"),
         (lambda: augment.crop(-1), ValueError, "crop: padding must be a whole number >= 0 or a pair"),
         (lambda: augment.shift(1.5), ValueError, "shift: pixels must be a whole number >= 0 or a pair"),

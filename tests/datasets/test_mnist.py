@@ -129,6 +129,16 @@ def test_what_is_no_idx_file_raises(tmp_path: Path) -> None:
             idx(file)
 
 
+def test_no_more_of_an_idx_file_is_expanded_than_its_header_says(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.gz"
+    file.write_bytes(gzip.compress(idx_of(np.zeros(3)) + bytes(2**25)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{file} is another file: it has more than 11 bytes"):
+        idx(file)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / TRAIN_LABELS).unlink()
     (folder / TEST_LABELS).unlink()

@@ -61,7 +61,7 @@ def test_characters_of_any_text(tmp_path: Path) -> None:
         (b"\xff\xfe", "is not a text in UTF-8"),
         (b"", "is empty"),
         (zipped(a=b"a", b=b"b"), "is another archive: expected one text, got 2 files"),
-        (whole.replace(whole[40:48], b"damaged!"), "is damaged or no archive of a text"),
+        (whole.replace(whole[40:48], b"damaged!"), "is damaged or not an archive of a text"),
     ):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=f"{file} {message}"):

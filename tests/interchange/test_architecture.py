@@ -473,7 +473,7 @@ def text(model: Any, **changed: Any) -> str:
         (text({"layer": "relu", "arguments": {}}), "'relu' is a layer and takes no arguments"),
         (text({"layer": "relu", "name": "a/b"}), "a layer's name"),
         (text({"layer": "he_normal"}), "makes no layers"),
-        (text({"layer": "constant", "arguments": {"value": 1}}), "makes a Recorded and no layer"),
+        (text({"layer": "constant", "arguments": {"value": 1}}), "makes a Recorded, not a layer"),
         (text({"layer": "dense", "arguments": {"unit": 3}}), r"dense takes no \['unit'\], it takes \['units', 'bias'"),
         (text({"layer": "dense", "arguments": [3]}), r"expected the arguments of dense by name, got \[3\]"),
         (text({"layer": "dense"}), r"dense cannot be made: dense\(\) missing a required argument: 'units'"),

@@ -130,7 +130,7 @@ def changed(part: str, name: str, value: Any) -> Any:
 WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: fn.ctc(blank=-1), ValueError, "ctc: blank must be a whole number >= 0, got -1"),
     (lambda: fn.ctc(zero_infinity=0), TypeError, "ctc: zero_infinity must be True or False, got 0"),
-    (lambda: fn.ctc(blank=4)(Y, TARGET), ValueError, "blank=4 is no class of y.*, whose classes are 0 to 3"),
+    (lambda: fn.ctc(blank=4)(Y, TARGET), ValueError, "blank=4 is not a class of y.*, whose classes are 0 to 3"),
     (lambda: fn.ctc()(X, TARGET), TypeError, 'ctc: expected y as a dict {"x": ..., "lengths": ...}, got a ndarray'),
     (
         lambda: fn.ctc()(Y, LABELS),

@@ -136,7 +136,7 @@ def maxout(pieces: Size) -> Layer:
         A layer without parameters, from (batch, ..., units * pieces) to (batch, ..., units).
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.
         ValueError: ``pieces`` is not a whole number ``>= 1``; or, from ``apply``, it does not divide the last axis.
 
     Example:

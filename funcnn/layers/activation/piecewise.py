@@ -34,7 +34,7 @@ def _identity(x: Any) -> tuple[Any, Pull]:
         A layer without parameters; its y is x itself.
 
     Raises:
-        TypeError: from ``apply``, x is no tree of plain arrays.
+        TypeError: from ``apply``, x is not a tree of plain arrays.
 
     Example:
         >>> import funcnn as fn, numpy as np

@@ -143,7 +143,7 @@ def ready_docstring(
         A layer without parameters; its y is {y}.
 
     Raises:
-        TypeError: from ``apply``, x is no plain array of float32 or float64.{raises}
+        TypeError: from ``apply``, x is not a plain array of float32 or float64.{raises}
 
 {example}{rest}"""
 
@@ -166,8 +166,8 @@ def elementwise(
         A layer without parameters.
 
     Raises:
-        TypeError: an argument is not such a function; or, from ``apply`` and its vjp, what it returns is no array, or
-            of another dtype.
+        TypeError: an argument is not such a function; or, from ``apply`` and its vjp, what it returns is not an array,
+            or of another dtype.
         ValueError: what it returns is of another shape.
 
     Example:

@@ -1,6 +1,6 @@
 """One table of every loss, with its options: a new loss is a new row, and is checked by every law.
 
-The outputs lie away from kinks, where a difference quotient is no derivative.
+The outputs lie away from kinks, where a difference quotient is not a derivative.
 """
 
 from __future__ import annotations
