@@ -23,6 +23,7 @@ from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETI
 from funcnn.interchange.onnx.importing.builder import Builder, node_name
 from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.preprocessing import CONVERTERS as PREPROCESSING
 from funcnn.interchange.onnx.importing.reading import (
     attributes_of,
     evaluated,
@@ -34,14 +35,15 @@ from funcnn.interchange.onnx.importing.reading import (
 )
 from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
 from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
-from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
+from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
 
 __all__ = ["import_onnx"]
 
-FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, RECURRENT, SHAPES, WINDOWS)
+FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 BATCHES = (53, 61)
 """Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
 
@@ -53,8 +55,9 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     It takes what the file takes: images with channels first if the file has them so, an array for one input, a dict by
     the names of the file for several; outputs likewise. The first axis is the batch. Nodes are called as in the file.
     The model can be run, checked, trained further, summarised and saved as any other. Constant arrays of floats are
-    learned, numbers and masks stay. Outputs of integers or text beside those of floats, such as the labels of
-    scikit-learn's classifiers beside their probabilities, are left out.
+    learned, numbers and masks stay. An output whose first axis joins the batch with others, as that of scikit-learn's
+    regressor of several targets in skl2onnx's file does, has one row an example here. Outputs of integers or text
+    beside those of floats, such as the labels of scikit-learn's classifiers beside their probabilities, are left out.
 
     Args:
         path: the file. Tensors may stand in files beside it, as PyTorch writes them.
@@ -85,6 +88,11 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     if written[0] != written[1]:
         raise ValueError(f"import_onnx: {path}: the layers of the model depend on the size of its batch")
     return _graph(models[0])
+
+
+def _kind(node: Any) -> str:
+    """The operator of a node, with its domain in front if that is not one of ONNX's own."""
+    return str(node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}")
 
 
 class _Model:
@@ -136,8 +144,9 @@ class _Reader:
         inputs = [self.operands[name] if name else None for name in node.input if not name or name in self.operands]
         whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
         values = [x for x in inputs if isinstance(x, Value)]
-        if node.op_type not in CONVERTERS and node.op_type not in ("Shape", "Size") and (values or not whole):
-            self.unknown.append(node.op_type)
+        kind = _kind(node)
+        if kind not in CONVERTERS and kind not in ("Shape", "Size") and (values or not whole):
+            self.unknown.append(kind)
             whole = False
         results: Any = [None] * len(node.output)
         if whole:
@@ -189,7 +198,15 @@ class _Reader:
             return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
         if not isinstance(x, Value):
             raise Unsupported("a constant, which has no batch")
-        return self.builder.in_file_order(x)
+        return self.builder.in_file_order(_unjoined(x))
+
+
+def _unjoined(x: Value) -> Value:
+    """A value whose first axis joins the batch with others, as one with a row for each example; a column is no axis."""
+    if not x.axes or x.axes[0][:1] != (BATCH,) or x.axes[0] == (BATCH,):
+        return x
+    others = x.axes[1:] if any(x.axes[1:]) else ()
+    return x.with_axes([(BATCH,), x.axes[0][1:], *others])
 
 
 def _graph(model: _Model) -> tuple[Layer, Params]:
