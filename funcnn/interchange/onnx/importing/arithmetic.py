@@ -104,6 +104,7 @@ def _add_bias(op: Operator, name: str, bias: Array) -> None:
     node = op.builder.nodes[name]
     node.layer = fn.dense(node.layer.arguments["units"])
     node.params = {**node.params, "b": bias.reshape(-1)}
+    node.origins |= op.builder.origins
 
 
 def _several(operation: str, op: Operator) -> Operand:

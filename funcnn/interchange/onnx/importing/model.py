@@ -35,6 +35,7 @@ from funcnn.interchange.onnx.importing.reading import (
 )
 from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
 from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
+from funcnn.interchange.onnx.importing.sharing import with_shared
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
@@ -43,6 +44,8 @@ __all__ = ["import_onnx"]
 
 FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
+SAME_ELEMENTS = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
+"""Operators of one array that keep its elements."""
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 BATCHES = (53, 61)
 """Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
@@ -55,7 +58,8 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     It takes what the file takes: images with channels first if the file has them so, an array for one input, a dict by
     the names of the file for several; outputs likewise. The first axis is the batch. Nodes are called as in the file.
     The model can be run, checked, trained further, summarised and saved as any other. Constant arrays of floats are
-    learned, numbers and masks stay. An output whose first axis joins the batch with others, as that of scikit-learn's
+    learned, numbers and masks stay; one that the file has once, and uses at several places, is one parameter, which
+    ``tied`` puts at each. An output whose first axis joins the batch with others, as that of scikit-learn's
     regressor of several targets in skl2onnx's file does, has one row an example here. Outputs of integers or text
     beside those of floats, such as the labels of scikit-learn's classifiers beside their probabilities, are left out.
 
@@ -110,6 +114,7 @@ class _Reader:
         self.opset = next((int(one.version) for one in self.opsets if one.domain in ("", "ai.onnx")), 1)
         self.builder = Builder(batch)
         self.operands: dict[str, Operand | None] = dict(constants)
+        self.origins = {name: frozenset([name]) for name, array in constants.items() if array.size > 1}
         self.outputs = outputs_of(self.graph)
         if len(self.outputs) > 1:
             self.builder.reserved = frozenset(map(node_name, self.outputs))
@@ -162,6 +167,8 @@ class _Reader:
         """The outputs of an operator."""
         if not values:
             known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
+            if node.op_type in SAME_ELEMENTS and node.input[0] in self.origins:
+                self.origins[node.output[0]] = self.origins[node.input[0]]
             return list(evaluated(node, known, self.opsets))
         attributes = attributes_of(node)
         if node.op_type in ("Shape", "Size"):
@@ -169,6 +176,7 @@ class _Reader:
             part = found[attributes.get("start", 0) : attributes.get("end", len(found))]
             return [part if node.op_type == "Shape" else np.array(found.prod())]
         self.builder.name = node.name or node.op_type
+        self.builder.origins = frozenset().union(*(self.origins.get(name, ()) for name in node.input))
         used = [bool(name) and self.uses[name] > 0 for name in node.output]
         alone = [self.uses[name] == 1 for name in node.input]
         operator = Operator(self.builder, node.op_type, inputs, attributes, self.opset, used, alone, self.fixed)
@@ -220,7 +228,7 @@ def _graph(model: _Model) -> tuple[Layer, Params]:
         nodes[output] = (fn.identity, tuple(model.outputs))
     nodes = _used(nodes, output)
     params = {name: model.nodes[name].params for name in nodes if name in model.nodes and model.nodes[name].params}
-    return combinators.graph(nodes, output), params
+    return with_shared(combinators.graph(nodes, output), params, model.nodes)
 
 
 def _used(nodes: dict[str, tuple[Layer, tuple[str, ...]]], output: str) -> dict[str, tuple[Layer, tuple[str, ...]]]:
