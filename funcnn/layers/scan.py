@@ -3,6 +3,8 @@
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from funcnn import checks, contract, tree
@@ -184,7 +186,7 @@ def _placed(rows: Array, there: Array) -> Array:
     return found
 
 
-def _flat(like: Tree, state: Tree) -> tuple[Array, ...]:
+def _flat(like: Tree, state: Tree) -> tuple[Any, ...]:
     """The leaves of a state, in the order of another one."""
     if not isinstance(like, dict):
         return (state,)

@@ -89,3 +89,19 @@ def check_gradients(model: fn.Layer, params: Any, x: Any) -> None:
         return y, pull
 
     fn.testing.check_vjp(apply, {name: own for name, own in params.items() if name not in fixed}, x)
+
+
+def written(
+    path: Path, nodes: list[Any], constants: dict[str, Any], shape: Any, out: Any = ("batch", None), dtype: int = 1,
+    opsets: Any = (),
+) -> Path:  # fmt: skip
+    """A file of a few operators from x to y."""
+    own = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    x, y = (
+        onnx.helper.make_tensor_value_info("x", dtype, shape),
+        onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, out),
+    )
+    graph = onnx.helper.make_graph(nodes, "test", [x], [y], own)
+    versions = [onnx.helper.make_opsetid(*one) for one in {"": 18, **dict(opsets)}.items()]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+    return path

@@ -11,7 +11,7 @@ import funcnn as fn
 from funcnn.interchange.onnx.importing.model import CONVERTERS as READ
 from tests.with_onnx.onnx_helpers import by_name, check_export, close, inputs, parameters, run
 
-NOT_EXPRESSIBLE = {"elementwise": "functions of Python", "scan": "a cell of your own"}
+NOT_EXPRESSIBLE = {"elementwise": "functions are of Python"}
 """The kinds of layers that are not written, and a part of the reason."""
 
 ONLY_WRITTEN = {
@@ -21,7 +21,7 @@ ONLY_WRITTEN = {
     "Floor": "positions that begin at a place of the input",
     "Greater": "a threshold",
     "Less": "lengths",
-    "Scan": "recurrences under a mask, or with a projection",
+    "Scan": "recurrences under a mask, with a projection, or of an own cell",
     "TopK": "sparsemax",
 }
 """Operators that are written and not read."""
@@ -209,3 +209,52 @@ def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     check_export(tmp_path / "model.onnx", model, params, shape, x)
     assert run(tmp_path / "model.onnx", by_name(x, "input")).keys() == {"output/digit", "output/colour"}
     assert isinstance(onnx.load(tmp_path / "model.onnx"), onnx.ModelProto)
+
+
+CELL = fn.branch(
+    x=fn.serial(fn.parallel(x=fn.dense(2), state=fn.on("h", fn.dense(2))), fn.graph(
+        {"y": (fn.merge("add"), ("input/x", "input/state/h"))}, "y")),
+    state=fn.branch(
+        h=fn.serial(fn.branch(x=fn.select("x"), h=fn.serial(fn.select("state"), fn.select("h"))), fn.merge("concat"),
+                    fn.dense(3, activation="tanh")),
+        n=fn.serial(fn.select("state"), fn.select("n"), fn.affine(0.5, 1.0)),
+    ),
+)  # fmt: skip
+STATE = {"h": (3,), "n": ()}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4, 2), {"x": (4, 2), "state": STATE}, {"x": (4, 2), "state": {}}, {"x": (4, 2), "mask": fn.spec((4,), bool)},
+     {"x": (4, 2), "lengths": fn.spec((), int), "state": STATE}],
+    ids=["x", "state", "no state yet", "mask", "lengths"],
+)  # fmt: skip
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_a_cell_of_layers_is_the_inner_graph_of_a_scan(tmp_path: Path, shape: Any, return_sequences: bool) -> None:
+    model = fn.serial(fn.scan(CELL, state=STATE, return_sequences=return_sequences))
+    random = np.random.default_rng(0)
+    params = parameters(model, shape, random)
+    for batch in (1, 3):
+        file = check_export(tmp_path / "model.onnx", model, params, shape, inputs(shape, batch, random))
+    assert [node.op_type for node in file.graph.node].count("Scan") == 1
+
+
+def test_a_scan_in_a_scan(tmp_path: Path) -> None:
+    sums = fn.branch(x=fn.merge("add"), state=fn.merge("add"))
+    rows = fn.serial(fn.select("x"), fn.scan(sums, state=(), return_sequences=False))
+    model = fn.scan(fn.serial(fn.branch(x=rows, state=fn.select("state")), sums), state=())
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    check_export(tmp_path / "model.onnx", model, model.init((3, 4), 0), (3, 4), x)
+    np.testing.assert_array_equal(run(tmp_path / "model.onnx", {"input": x})["output"], x.sum(-1).cumsum(-1))
+
+
+def test_the_part_of_a_cell_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    odd = fn.elementwise(np.sin, lambda x, y: np.cos(x), name="odd")
+    cell = fn.branch(x=fn.serial(fn.merge("add"), odd), state=fn.merge("add"))
+    model = fn.serial(fn.dense(2), fn.scan(cell, state=(2,)))
+    with pytest.raises(ValueError, match=r"\n  scan_0/x/odd_0: odd, since its functions are of Python"):
+        fn.export_onnx(tmp_path / "model.onnx", model, model.init((3, 4), 0), (3, 4))
+    pair = (lambda shape, rng: {}, lambda params, tree: (tree, lambda dy: ({}, dy)))
+    model = fn.serial(fn.dense(2), fn.scan(pair, state=(2,)))
+    with pytest.raises(ValueError, match=r"\n  scan_0: layer, since its functions are of Python"):
+        fn.export_onnx(tmp_path / "model.onnx", model, model.init((3, 4), 0), (3, 4))

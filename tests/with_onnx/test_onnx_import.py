@@ -1,6 +1,5 @@
-"""Files of ONNX that PyTorch, scikit-learn and others wrote, as models here: the same outputs, and right gradients."""
+"""Files of ONNX that PyTorch and others wrote, as models here: the same outputs, and right gradients."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from onnx import helper, numpy_helper
 
 import funcnn as fn
-from tests.with_onnx.onnx_helpers import LIMIT, check_gradients, run
+from tests.with_onnx.onnx_helpers import LIMIT, check_gradients, run, written
 from tests.with_onnx.onnx_networks import Attention, Mobile, Recurrent, Transformer, TwoHeads, UNet, exported, residual
 
 IMAGES = lambda channels, size: torch.randn(2, channels, size, size)  # noqa: E731
@@ -153,49 +150,34 @@ def test_several_inputs_and_outputs_have_their_names(tmp_path: Path) -> None:
 
 
 RANDOM = np.random.default_rng(0)
-X = RANDOM.standard_normal((60, 4)).astype(np.float32)
-CLASSES, TWO, SEVERAL = RANDOM.integers(0, 3, 60), RANDOM.integers(0, 2, 60), RANDOM.integers(0, 2, (60, 3))
-CLASSIFIERS = [
-    ("relu", CLASSES, {}), ("tanh", TWO, {"zipmap": False}), ("logistic", np.array(["a", "b", "c"])[CLASSES], {}),
-    ("identity", SEVERAL, {"zipmap": False}),
-]  # fmt: skip
 
 
-@pytest.mark.parametrize(("activation", "labels", "options"), CLASSIFIERS)
-def test_classifiers_of_scikit_learn(tmp_path: Path, activation: Any, labels: Any, options: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        estimator = MLPClassifier((8, 5), activation=activation, max_iter=5, random_state=0).fit(X, labels)
-        file = to_onnx(estimator, X[:1], options={id(estimator): options} if options else None)
-    (tmp_path / "model.onnx").write_bytes(file.SerializeToString())
-    model, params = fn.import_onnx(tmp_path / "model.onnx")
-    np.testing.assert_allclose(model.apply(params, X)[0], estimator.predict_proba(X), rtol=LIMIT, atol=LIMIT)
-    assert [layer.kind for layer in model.children.values()].count("dense") == 3
-    check_gradients(model, params, X[:3])
+def test_an_output_that_joins_the_batch_with_others_has_one_row_an_example(tmp_path: Path) -> None:
+    for shape, wanted in (([-1, 4], (2, 3, 4)), ([-1, 1], (2, 12)), ([-1], (2, 12)), ([-1, 2, 2], (2, 3, 2, 2))):
+        nodes = [NODE("Reshape", ["x", "shape"], ["y"])]
+        path = written(tmp_path / "model.onnx", nodes, {"shape": np.array(shape)}, ("batch", 3, 4), [None] * len(shape))
+        model, params = fn.import_onnx(path)
+        x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+        np.testing.assert_array_equal(model.apply(params, x)[0], x.reshape(wanted))
 
 
-def test_regressors_of_scikit_learn(tmp_path: Path) -> None:
-    target = RANDOM.standard_normal(60)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        estimator = MLPRegressor(hidden_layer_sizes=(8,), max_iter=5, random_state=0).fit(X, target)
-        file = to_onnx(estimator, X[:1])
-    (tmp_path / "model.onnx").write_bytes(file.SerializeToString())
-    model, params = fn.import_onnx(tmp_path / "model.onnx")
-    wanted = estimator.predict(X)[:, None]
-    np.testing.assert_allclose(model.apply(params, X)[0], wanted, rtol=LIMIT, atol=LIMIT)
-    check_gradients(model, params, X[:3])
+def test_operators_of_other_domains_are_not_taken_for_those_of_the_same_name(tmp_path: Path) -> None:
+    nodes = [NODE("Relu", ["x"], ["y"], domain="com.example")]
+    path = written(tmp_path / "model.onnx", nodes, {}, ("batch", 3), opsets={"com.example": 1})
+    with pytest.raises(ValueError, match=r"unsupported operators \['com.example.Relu'\]"):
+        fn.import_onnx(path)
 
 
-def written(
-    path: Path, nodes: list[Any], constants: dict[str, Any], shape: Any, out: Any = ("batch", None), dtype: int = 1
-) -> Path:
-    """A file of a few operators from x to y."""
-    own = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    x, y = helper.make_tensor_value_info("x", dtype, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, out)
-    graph = helper.make_graph(nodes, "test", [x], [y], own)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
-    return path
+def test_functions_of_the_file_are_their_nodes(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "model.onnx", [NODE("Twice", ["x"], ["y"], domain="own")], {}, ("batch", 3), opsets={"own": 1}
+    )
+    file = onnx.load(path)
+    body, opsets = [NODE("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
+    file.functions.append(helper.make_function("own", "Twice", ["a"], ["b"], body, opsets))
+    onnx.save(file, path)
+    model, params = fn.import_onnx(path)
+    np.testing.assert_array_equal(model.apply(params, np.ones((2, 3), np.float32))[0], np.full((2, 3), 2))
 
 
 NODE, INTS, FLOATS = helper.make_node, np.int64, np.float32

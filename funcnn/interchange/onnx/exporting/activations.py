@@ -14,7 +14,7 @@ import numpy as np
 from funcnn import layers as fn
 from funcnn.aliases import Tree
 from funcnn.interchange.onnx.exporting.graph import Tensor
-from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
+from funcnn.interchange.onnx.exporting.site import Converter, Site
 from funcnn.layers.activation.exponential import SELU_ALPHA, SELU_SCALE
 from funcnn.layers.activation.self_gated import CUBIC, QUICK, SLOPE
 
@@ -159,10 +159,6 @@ def _gelu(at: Site, x: Tensor, approximate: bool = False) -> Tree:
     return at.elementwise("Mul", x.name, at.elementwise("Sigmoid", z))
 
 
-def _elementwise(at: Site, x: Tensor, **_: Any) -> Tree:
-    raise NotExpressible("its function is one of Python, which ONNX cannot hold; use a layer of funcnn's own")
-
-
 CONVERTERS: dict[Any, Converter] = {
     fn.identity.apply: _identity,
     fn.relu.apply: partial(_unary, "Relu"),
@@ -201,5 +197,4 @@ CONVERTERS: dict[Any, Converter] = {
     fn.geglu.apply: partial(_gated, _gelu),
     fn.reglu.apply: partial(_gated, partial(_unary, "Relu")),
     fn.swiglu.apply: partial(_gated, _swish),
-    fn.elementwise: _elementwise,
 }

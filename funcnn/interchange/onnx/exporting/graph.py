@@ -49,6 +49,7 @@ class Graph:
         self.opset = opset
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}
+        self._parameters: dict[int, list[tuple[str, Array, Array]]] = {}
         self._names: set[str] = set()
         self._transposed: dict[str, tuple[str, tuple[int, ...]]] = {}
 
@@ -69,6 +70,23 @@ class Graph:
         name = self.unique(name)
         self.constants[name] = value
         return name
+
+    def parameter(self, path: str, name: str, own: Array | None, value: Array) -> str:
+        """A constant that is made of an array of the parameters; the same array at several paths is one constant.
+
+        A matrix at one path may be the transpose of that at another, as ``tied`` makes it.
+        """
+        if own is None:
+            return self.constant(name, value)
+        known = self._parameters.setdefault(own.__array_interface__["data"][0], [])
+        for first, other, made in known:
+            if other.size == own.size and np.array_equal(made, value):
+                return first
+            if other.size == own.size and value.ndim == 2 and np.array_equal(made, value.T):
+                turned: str = self.op(path, "Transpose", [first], perm=[1, 0])
+                return turned
+        known.append((self.constant(name, value), own, value))
+        return known[-1][0]
 
     def number(self, value: Any, dtype: Any) -> str:
         """A constant without axes, such as the 0.5 of a formula."""

@@ -92,10 +92,7 @@ def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shape
 def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
     """The model in ONNX's terms."""
     onnx = graph.onnx
-    # It raises if the parameters do not fit, or a norm has not been measured.
-    y, _ = model.apply(
-        params, one_example(shape)
-    )  # raises if the parameters do not fit, or a norm has not been measured
+    y, _ = model.apply(params, one_example(shape))  # raises if parameters do not fit, or a norm is not measured
     x = _tensors(shape, INPUT, graph)
     writer = _Writer(graph)
     found = writer.write(model, params, x, "")
@@ -151,7 +148,7 @@ class _Writer:
             y = convert(site, x, **arguments)
         except NotExpressible as error:
             self.failures.append((path, layer.spelling(), str(error)))
-            y = {} if isinstance(site.probed(x), dict) else ""
+            return _with_shapes("", site.probed(x))
         return y if _is_whole(y) else _with_shapes(y, site.probed(x))
 
 
@@ -163,7 +160,7 @@ def _found(layer: Layer, path: str) -> tuple[Converter, dict[str, Any]]:
     while call is not None and call.inner is not None:  # a constructor that returned the layer of another one
         call = call.inner
     if call is None or call.constructor not in CONVERTERS:
-        raise NotExpressible("it is not made of funcnn's own layers, and ONNX cannot hold functions of Python")
+        raise NotExpressible("its functions are of Python, which ONNX cannot hold; make it of funcnn's own layers")
     parameters = inspect.signature(call.constructor).parameters.values()
     empty: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: (), inspect.Parameter.VAR_KEYWORD: {}}
     defaults = {p.name: empty.get(p.kind, p.default) for p in parameters}

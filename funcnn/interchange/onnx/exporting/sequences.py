@@ -6,23 +6,27 @@ and the output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from funcnn import layers as fn
-from funcnn.aliases import Array, Tree
+from funcnn.aliases import Array, Shape, Tree
+from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.graph import BATCH, Tensor
-from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
+from funcnn.interchange.onnx.exporting.site import Converter, Site
+from funcnn.layers.scan import _flat
 from funcnn.layers.sequences import with_outputs
 from funcnn.layers.stacked import _both, returns_sequences, state_of, value_of, with_state, with_value
+from funcnn.protocol import as_layer
+from funcnn.shapes import checked
 
 __all__ = ["CONVERTERS"]
 
-Step = Callable[[list[str], str], list[str]]
-"""``step(states, z) -> states``: the nodes of one step, with z its product of input and weights."""
+Step: TypeAlias = Callable[[list[Tensor], Tensor], tuple[Tensor, list[Tensor]]]
+"""``step(states, x) -> (y, states)``: the nodes of one step."""
 
 ONNX_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """The places of ONNX's gates among ours: i, o, f, c of i, f, g, o; and z, r, h of r, z, n."""
@@ -48,9 +52,9 @@ def under_mask(at: Site, y: str, mask: str, rank: int, x: Tensor) -> str:
     return found
 
 
-def _like(at: Site, mask: str, rank: int) -> str:
-    """The mask (batch, time) with as many axes as another value."""
-    return mask if rank == 2 else at.op("Unsqueeze", mask, at.graph.integers(range(2, rank)))
+def _like(at: Site, mask: str, rank: int, own: int = 2) -> str:
+    """The mask, which has the first axes of another value, with as many axes as that has."""
+    return mask if rank == own else at.op("Unsqueeze", mask, at.graph.integers(range(own, rank)))
 
 
 def _recurrent(kind: str, at: Site, tree: Tree, units: int, return_sequences: bool, **arguments: Any) -> Tree:
@@ -60,8 +64,15 @@ def _recurrent(kind: str, at: Site, tree: Tree, units: int, return_sequences: bo
     names = {"h": outputs, "c": int(units)} if kind == "lstm" else {"h": outputs}
     states = [given[name].name if name in given else "" for name in names]
     if mask or "w_p" in at.params or arguments.get("activation") not in (None, "tanh", "relu"):
-        states = [s or at.zeros(x.name, [n], x.dtype) for s, n in zip(states, names.values(), strict=True)]
-        y, final = _scan(at, x, mask, kind, states, list(names.values()), arguments)
+        first = [
+            Tensor(s or at.zeros(x.name, [n], x.dtype), (n,), x.dtype)
+            for s, n in zip(states, names.values(), strict=True)
+        ]
+        z = at.op("MatMul", x.name, at.param("w"))
+        z = at.op("Add", z, at.param("b")) if "b" in at.params else z
+        columns = Tensor(z, (x.shape[0], at.params["w"].shape[1]), x.dtype)
+        ys, ends = _scan(at, columns, mask, first, _cell_step(at, kind, arguments))
+        y, final = ys.name, [end.name for end in ends]
     else:
         y, final = _operator(at, x, kind, states, int(units), arguments)
     out = under_mask(at, y, mask, 3, x) if return_sequences else final[0]
@@ -99,35 +110,45 @@ def _gates(columns: Array, kind: str, units: int) -> Array:
     return np.concatenate([columns[..., g * units : (g + 1) * units] for g in ONNX_GATES[kind]], -1)
 
 
-def _scan(
-    at: Site, x: Tensor, mask: str, kind: str, states: list[str], sizes: list[int], arguments: Any
-) -> tuple[str, list[str]]:
-    """The output (batch, time, outputs) and the final states, step by step; where a step is masked, the states stay."""
+def _scan(at: Site, x: Tensor, mask: str, states: Sequence[Tensor], step: Step) -> tuple[Tensor, list[Tensor]]:
+    """The outputs (batch, time, ...) and the final states, step by step; where a step is masked, the states stay."""
     onnx, graph = at.graph.onnx, at.graph
-    z = at.op("MatMul", x.name, at.param("w"))
-    if "b" in at.params:
-        z = at.op("Add", z, at.param("b"))
-    inner = [graph.unique(f"{at.path}/step/{name}") for name in ("h", "c")[: len(states)]]
-    now, there = graph.unique(f"{at.path}/step/z"), graph.unique(f"{at.path}/step/mask")
-    step = {"lstm": _lstm_step, "gru": _gru_step, "rnn": _rnn_step}[kind]
+
+    def fresh(name: str, like: Tensor, shape: Shape) -> Tensor:
+        return Tensor(graph.unique(f"{at.path}/step/{name}"), shape, like.dtype)
+
+    inner = [fresh("state", state, state.shape) for state in states]
+    now, there = fresh("x", x, x.shape[1:]), fresh("mask", x, ())._replace(dtype=np.dtype(bool))
     with graph.body() as nodes:
-        after = step(at, inner, now, arguments)
+        y, after = step(inner, now)
         if mask:
-            seen = at.op("Unsqueeze", there, graph.integers([1]))
-            after = [at.op("Where", seen, new, old) for new, old in zip(after, inner, strict=True)]
-        results = [*(at.op("Identity", state) for state in after), at.op("Identity", after[0])]
-    columns = at.params["w"].shape[1]
-    inputs = [graph.described(name, [BATCH, n], x.dtype) for name, n in zip(inner, sizes, strict=True)]
-    inputs.append(graph.described(now, [BATCH, columns], x.dtype))
-    inputs += [graph.described(there, [BATCH], bool)] if mask else []
-    outputs = [graph.described(name, [BATCH, n], x.dtype) for name, n in zip(results, [*sizes, sizes[0]], strict=True)]
-    scanned = [z, *([mask] if mask else [])]
-    *final, y = at.op(
-        "Scan", *states, *scanned, outputs=1 + len(states), num_scan_inputs=len(scanned),
+            after = [
+                new._replace(name=at.op("Where", _like(at, there.name, 1 + len(new.shape), 1), new.name, old.name))
+                for new, old in zip(after, inner, strict=True)
+            ]
+        results = [one._replace(name=at.op("Identity", one.name)) for one in (*after, y)]
+    scanned = [x.name, *([mask] if mask else [])]
+    inputs, outputs = [[graph.described(one.name, [BATCH, *one.shape], one.dtype) for one in several]
+                       for several in ([*inner, now, *([there] if mask else [])], results)]  # fmt: skip
+    *final, ys = at.op(
+        "Scan", *(state.name for state in states), *scanned, outputs=1 + len(states), num_scan_inputs=len(scanned),
         scan_input_axes=[1] * len(scanned), scan_output_axes=[1],
         body=onnx.helper.make_graph(nodes, graph.unique(f"{at.path}/step"), inputs, outputs),
     )  # fmt: skip
-    return y, final
+    y = Tensor(ys, (x.shape[0], *y.shape), y.dtype)
+    return y, [state._replace(name=name) for state, name in zip(states, final, strict=True)]
+
+
+def _cell_step(at: Site, kind: str, arguments: Any) -> Step:
+    """A step of a recurrence, on the product z of its input and its weights."""
+    formula = {"lstm": _lstm_step, "gru": _gru_step, "rnn": _rnn_step}[kind]
+
+    def step(states: list[Tensor], z: Tensor) -> tuple[Tensor, list[Tensor]]:
+        names = formula(at, [state.name for state in states], z.name, arguments)
+        after = [state._replace(name=name) for state, name in zip(states, names, strict=True)]
+        return after[0], after
+
+    return step
 
 
 def _rnn_step(at: Site, states: list[str], z: str, arguments: Any) -> list[str]:
@@ -214,8 +235,7 @@ def _time_distributed(at: Site, tree: Tree, **_: Any) -> Tree:
     return {**tree, "x": found} if isinstance(tree, dict) else found
 
 
-def _last(at: Site, tree: Tree) -> Tree:
-    x, mask = value_of(tree), mask_of(at, tree)
+def _last(at: Site, x: Tensor, mask: str) -> Tree:
     steps = x.shape[0]
     if not mask:
         return at.op("Gather", x.name, at.constant("last", np.array(steps - 1)), axis=1)
@@ -273,8 +293,28 @@ def _embedding_bag(at: Site, tree: Tree, how: str, units: int, **_: Any) -> Tree
     return _sum_at(at, rows, mask)
 
 
-def _own_cell(at: Site, tree: Tree, **_: Any) -> Tree:
-    raise NotExpressible("a cell of your own is not written as an inner graph; use rnn, gru or lstm")
+def _own_cell(at: Site, tree: Tree, cell: Any, state: Any, return_sequences: bool) -> Tree:
+    """The cell's own nodes are the inner graph."""
+    x, mask = value_of(tree), mask_of(at, tree)
+    first = tree.get("state") if isinstance(tree, dict) else None
+    if first is None or first == {}:
+        dtype, shapes = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32), checked("scan", state)
+        leaves = [a.shape[1:] for a in _flat(shapes, one_example(shapes))]
+        first = _filled(shapes, iter([Tensor(at.zeros(x.name, shape, dtype), shape, dtype) for shape in leaves]))
+
+    def step(states: list[Tensor], now: Tensor) -> tuple[Tensor, list[Tensor]]:
+        out = at.convert(as_layer(cell), at.params, {"x": now, "state": _filled(first, iter(states))}, at.path)
+        return out["x"], [*_flat(first, out["state"])]
+
+    y, final = _scan(at, x, mask, _flat(first, first), step)
+    y = y._replace(name=under_mask(at, y.name, mask, 1 + len(y.shape), y))
+    out = y if return_sequences else _last(at, y, mask)
+    return with_outputs(tree, out, _filled(first, iter(final)))
+
+
+def _filled(like: Tree, leaves: Iterator[Tensor]) -> Tree:
+    """A tree with these leaves."""
+    return {name: _filled(inner, leaves) for name, inner in like.items()} if isinstance(like, dict) else next(leaves)
 
 
 CONVERTERS: dict[Any, Converter] = {
@@ -286,7 +326,7 @@ CONVERTERS: dict[Any, Converter] = {
     _both: _bidirectional,
     fn.scan: _own_cell,
     fn.time_distributed: _time_distributed,
-    fn.last.apply: _last,
+    fn.last.apply: partial(_over_time, _last),
     fn.masked_mean.apply: partial(_over_time, _mean_over),
     fn.masked_max.apply: partial(_over_time, _max_over),
     fn.embedding_bag: _embedding_bag,

@@ -65,7 +65,8 @@ class Site:
 
     def param(self, name: str, value: Array | None = None) -> str:
         """A parameter as a constant, which is called by its path; ``value`` is it in ONNX's layout."""
-        return self.graph.constant(below(self.path, name), self.params[name] if value is None else value)
+        own, made = self.params.get(name.split("/")[0]), self.params[name] if value is None else value
+        return self.graph.parameter(self.path, below(self.path, name), own, made)
 
     def constant(self, name: str, value: Array) -> str:
         """An array that belongs to the layer."""

@@ -14,7 +14,7 @@ from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "pair"]
 
 MERGED = {"add": "add", "multiply": "multiply"}
 
@@ -104,18 +104,20 @@ def _add_bias(op: Operator, name: str, bias: Array) -> None:
     node = op.builder.nodes[name]
     node.layer = fn.dense(node.layer.arguments["units"])
     node.params = {**node.params, "b": bias.reshape(-1)}
+    node.origins |= op.builder.origins
 
 
 def _several(operation: str, op: Operator) -> Operand:
     """Sum, Mean, Max and Min take any number of inputs."""
-    found = folded(lambda a, b: _pair(op, operation, a, b), [x for x in op.inputs if x is not None])
+    found = folded(lambda a, b: pair(op, operation, a, b), [x for x in op.inputs if x is not None])
     if op.kind != "Mean":
         return found
     assert isinstance(found, Value)
     return op.builder.elementwise(fn.affine(1 / len(op.inputs)), found)
 
 
-def _pair(op: Operator, operation: str, a: Any, b: Any) -> Any:
+def pair(op: Operator, operation: str, a: Any, b: Any) -> Any:
+    """Two operands, of which one may be a number."""
     number = _number(op, operation, a, b)
     return _joined(op, operation, [a, b]) if number is None else number
 

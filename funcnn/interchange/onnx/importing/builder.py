@@ -33,12 +33,21 @@ def node_name(name: str) -> str:
 
 @dataclass
 class Node:
-    """A layer of the graph: the names of its inputs, its parameters, and the output for one example."""
+    """A layer of the graph.
+
+    Args:
+        layer: the layer.
+        inputs: the names of its inputs.
+        params: its parameters.
+        y: its output for one example.
+        origins: the names of the arrays of the file that its parameters are made of.
+    """
 
     layer: Layer
     inputs: tuple[str, ...]
     params: Params
     y: Array
+    origins: frozenset[str]
 
 
 @dataclass
@@ -49,6 +58,7 @@ class Builder:
         batch: the size of the batch that is assumed while the file is read.
         name: what the next nodes are called after: the operator of the file.
         reserved: names that only outputs may have.
+        origins: the names of the arrays that the operator of the file has as its inputs.
     """
 
     batch: int
@@ -56,7 +66,9 @@ class Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
     sources: dict[str, Array] = field(default_factory=dict)
     converted: dict[str, str] = field(default_factory=dict)
+    constants: dict[tuple[int, int | None], tuple[Constant, Value]] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
     def source(self, name: str, shape: Shape, dtype: Any) -> Value:
         """An input of the model."""
@@ -71,7 +83,8 @@ class Builder:
             name, number = f"{base}_{number}", number + 1
         values = {source: self.example(source) for source in inputs}
         x: Any = values if len(inputs) > 1 else next(iter(values.values()))
-        self.nodes[name] = Node(layer, tuple(inputs), params or {}, layer.apply(params or {}, x)[0])
+        y = layer.apply(params or {}, x)[0]
+        self.nodes[name] = Node(layer, tuple(inputs), params or {}, y, self.origins if params else frozenset())
         return name
 
     def example(self, name: str) -> Array:
@@ -172,8 +185,16 @@ class Builder:
         return Value.of(node, self.shape(node), x.dtype, parts, axes)
 
     def constant(self, array: Constant, batch_axis: int | None = None) -> Value:
-        """An array as a node: learned if it is of finite floats; masks, infinities and single numbers stay."""
-        found = self.without_batch(array, batch_axis)
+        """An array as a node: learned if it is of finite floats; masks, infinities and single numbers stay.
+
+        The same array is the same node, wherever it is used.
+        """
+        key = (id(array), batch_axis)
+        if key not in self.constants:  # it keeps the array, so that no other one gets its id
+            self.constants[key] = array, self._constant(self.without_batch(array, batch_axis))
+        return self.constants[key][1]
+
+    def _constant(self, found: Constant) -> Value:
         floats = found if found.dtype.kind == "f" else found.astype(np.float32)
         layer = fn.parameter(*floats.shape)
         is_learned = found.dtype.kind == "f" and found.size > 1 and bool(np.isfinite(found).all())

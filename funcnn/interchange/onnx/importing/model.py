@@ -23,6 +23,7 @@ from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETI
 from funcnn.interchange.onnx.importing.builder import Builder, node_name
 from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.preprocessing import CONVERTERS as PREPROCESSING
 from funcnn.interchange.onnx.importing.reading import (
     attributes_of,
     evaluated,
@@ -34,14 +35,18 @@ from funcnn.interchange.onnx.importing.reading import (
 )
 from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
 from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
-from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
+from funcnn.interchange.onnx.importing.sharing import with_shared
+from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
 
 __all__ = ["import_onnx"]
 
-FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, RECURRENT, SHAPES, WINDOWS)
+FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
+SAME_ELEMENTS = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
+"""Operators of one array that keep its elements."""
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 BATCHES = (53, 61)
 """Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
 
@@ -53,8 +58,10 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     It takes what the file takes: images with channels first if the file has them so, an array for one input, a dict by
     the names of the file for several; outputs likewise. The first axis is the batch. Nodes are called as in the file.
     The model can be run, checked, trained further, summarised and saved as any other. Constant arrays of floats are
-    learned, numbers and masks stay. Outputs of integers or text beside those of floats, such as the labels of
-    scikit-learn's classifiers beside their probabilities, are left out.
+    learned, numbers and masks stay; one that the file has once, and uses at several places, is one parameter, which
+    ``tied`` puts at each. An output whose first axis joins the batch with others, as that of scikit-learn's
+    regressor of several targets in skl2onnx's file does, has one row an example here. Outputs of integers or text
+    beside those of floats, such as the labels of scikit-learn's classifiers beside their probabilities, are left out.
 
     Args:
         path: the file. Tensors may stand in files beside it, as PyTorch writes them.
@@ -87,6 +94,11 @@ def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, P
     return _graph(models[0])
 
 
+def _kind(node: Any) -> str:
+    """The operator of a node, with its domain in front if that is not one of ONNX's own."""
+    return str(node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}")
+
+
 class _Model:
     """The nodes of a model that was read, and the names of its outputs."""
 
@@ -102,6 +114,7 @@ class _Reader:
         self.opset = next((int(one.version) for one in self.opsets if one.domain in ("", "ai.onnx")), 1)
         self.builder = Builder(batch)
         self.operands: dict[str, Operand | None] = dict(constants)
+        self.origins = {name: frozenset([name]) for name, array in constants.items() if array.size > 1}
         self.outputs = outputs_of(self.graph)
         if len(self.outputs) > 1:
             self.builder.reserved = frozenset(map(node_name, self.outputs))
@@ -136,8 +149,9 @@ class _Reader:
         inputs = [self.operands[name] if name else None for name in node.input if not name or name in self.operands]
         whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
         values = [x for x in inputs if isinstance(x, Value)]
-        if node.op_type not in CONVERTERS and node.op_type not in ("Shape", "Size") and (values or not whole):
-            self.unknown.append(node.op_type)
+        kind = _kind(node)
+        if kind not in CONVERTERS and kind not in ("Shape", "Size") and (values or not whole):
+            self.unknown.append(kind)
             whole = False
         results: Any = [None] * len(node.output)
         if whole:
@@ -153,6 +167,8 @@ class _Reader:
         """The outputs of an operator."""
         if not values:
             known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
+            if node.op_type in SAME_ELEMENTS and node.input[0] in self.origins:
+                self.origins[node.output[0]] = self.origins[node.input[0]]
             return list(evaluated(node, known, self.opsets))
         attributes = attributes_of(node)
         if node.op_type in ("Shape", "Size"):
@@ -160,6 +176,7 @@ class _Reader:
             part = found[attributes.get("start", 0) : attributes.get("end", len(found))]
             return [part if node.op_type == "Shape" else np.array(found.prod())]
         self.builder.name = node.name or node.op_type
+        self.builder.origins = frozenset().union(*(self.origins.get(name, ()) for name in node.input))
         used = [bool(name) and self.uses[name] > 0 for name in node.output]
         alone = [self.uses[name] == 1 for name in node.input]
         operator = Operator(self.builder, node.op_type, inputs, attributes, self.opset, used, alone, self.fixed)
@@ -189,7 +206,15 @@ class _Reader:
             return self.builder.constant(self.builder.without_batch(x, 0)[0]).node
         if not isinstance(x, Value):
             raise Unsupported("a constant, which has no batch")
-        return self.builder.in_file_order(x)
+        return self.builder.in_file_order(_unjoined(x))
+
+
+def _unjoined(x: Value) -> Value:
+    """A value whose first axis joins the batch with others, as one with a row for each example; a column is no axis."""
+    if not x.axes or x.axes[0][:1] != (BATCH,) or x.axes[0] == (BATCH,):
+        return x
+    others = x.axes[1:] if any(x.axes[1:]) else ()
+    return x.with_axes([(BATCH,), x.axes[0][1:], *others])
 
 
 def _graph(model: _Model) -> tuple[Layer, Params]:
@@ -203,7 +228,7 @@ def _graph(model: _Model) -> tuple[Layer, Params]:
         nodes[output] = (fn.identity, tuple(model.outputs))
     nodes = _used(nodes, output)
     params = {name: model.nodes[name].params for name in nodes if name in model.nodes and model.nodes[name].params}
-    return combinators.graph(nodes, output), params
+    return with_shared(combinators.graph(nodes, output), params, model.nodes)
 
 
 def _used(nodes: dict[str, tuple[Layer, tuple[str, ...]]], output: str) -> dict[str, tuple[Layer, tuple[str, ...]]]:

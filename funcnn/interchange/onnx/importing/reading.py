@@ -34,6 +34,8 @@ def read(path: Path) -> Any:
         model = onnx.load_model_from_string(content)
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
+        if model.functions:
+            model = import_module("onnx.inliner").inline_local_functions(model)
     if not model.graph.output:
         raise ValueError(f"{path} is no model of ONNX: it has no outputs")
     return model
