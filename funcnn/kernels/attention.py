@@ -7,6 +7,7 @@ are never divided by their sum: a row of y is divided in their place, and in the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.engine import threads
 from funcnn.engine.memory import empty
-from funcnn.kernels.selection import select
+from funcnn.kernels.selection import select, times
 
 __all__ = ["Attended", "alibi_bias", "allowed_keys", "attend", "attention_gradients"]
 
@@ -103,7 +104,7 @@ def _attend(a: Attended, allowed: Array | None) -> None:
     total = np.matmul(p, np.ones((p.shape[-1], 1), p.dtype), out=a.inverse)  # faster than a sum of short rows
     total[total == 0] = 1
     np.divide(1, total, out=a.inverse)
-    y = np.matmul(_dropped(p, a), a.v, out=a.y)
+    y = _weighted(_dropped(p, a), a.v, a.y)
     y *= a.inverse
 
 
@@ -136,20 +137,41 @@ def attention_gradients(
 
 def _gradients(a: Attended, dy: Array, dq: Array, dk: Array, dv: Array, dbias: Array | None) -> None:
     """Compute the gradients of some heads, in place; those of the keys are sums over the heads of a group."""
-    dy = dy * a.inverse  # in place of the weights, which are longer
-    ds = np.matmul(dy, _transposed(a.v))
+    rows = dy * a.inverse  # in place of the weights, which are longer
+    ds = np.matmul(rows, _transposed(a.v))
     if a.kept is not None:
         ds = select(ds, a.kept)
         ds *= ds.dtype.type(a.keep_scale)
-    ds -= np.vecdot(dy, a.y)[..., None]
+    ds -= np.vecdot(rows, a.y)[..., None]
     ds *= a.exponentials
+    scale = ds.dtype.type(a.scale)
+    weights = _dropped(a.exponentials, a)
+    if _has_nan(_weighted(ds, a.k * scale, dq)):  # of a query that does not count, or a key that it may not look at
+        counts = dy.any(-1, keepdims=True)
+        weights, ds = select(weights, counts), select(ds, counts & (a.exponentials != 0))
+        _weighted(ds, a.k * scale, dq)
     if dbias is not None:
         shared = tuple(axis for axis in (1, 2) if dbias.shape[axis] == 1)
         np.add.reduce(ds, axis=shared, keepdims=True, out=dbias)
-    scale = ds.dtype.type(a.scale)
-    np.matmul(_rows(_dropped(a.exponentials, a)).swapaxes(-1, -2), _rows(dy), out=dv[:, :, 0])
-    np.matmul(_rows(ds).swapaxes(-1, -2), _rows(a.q * scale), out=dk[:, :, 0])
-    np.matmul(ds, a.k * scale, out=dq)
+    _weighted(_rows(weights).swapaxes(-1, -2), _rows(rows), dv[:, :, 0])
+    _weighted(_rows(ds).swapaxes(-1, -2), _rows(a.q * scale), dk[:, :, 0])
+
+
+def _weighted(weights: Array, x: Array, out: Array) -> Array:
+    """weights @ x; what has the weight 0 does not count, also if it is infinite or NaN."""
+    np.matmul(weights, x, out=out)
+    if _has_nan(out):
+        finite = np.isfinite(x)
+        np.matmul(weights, np.where(finite, x, 0), out=out)
+        for j in np.flatnonzero(~finite.all((*range(x.ndim - 2), -1))):
+            row = x[..., j : j + 1, :]
+            out += times(weights[..., j : j + 1], np.where(finite[..., j : j + 1, :], 0, row))
+    return out
+
+
+def _has_nan(a: Array) -> bool:
+    """Whether an element is NaN."""
+    return math.isnan(np.minimum.reduce(a, axis=None, initial=0))
 
 
 def _transposed(a: Array) -> Array:

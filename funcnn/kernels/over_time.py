@@ -70,6 +70,8 @@ def max_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:
         >>> max_over_time(np.array([[[1.0], [2.0]]]), None)[0]
         array([[2.]])
     """
+    if not x.shape[1]:
+        return sum_over_time(x, mask)  # zeros
     if mask is None:
         return _taken(x, np.argmax(x, 1)[:, None], None)
     found = np.argmax(np.where(_like(mask, x), x, -np.inf), 1)[:, None]

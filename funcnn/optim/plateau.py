@@ -42,7 +42,7 @@ def reduce_on_plateau(
         factor: of the scale, in (0, 1).
         patience: the number of reports without improvement that are tolerated, not negative.
         threshold: how much better than the best a metric must be to count as an improvement, not negative.
-        relative: the threshold is a fraction of the best metric.
+        relative: the threshold is a fraction of the best metric's absolute value.
         cooldown: the number of reports after a reduction that do not count.
         least: the least scale, not negative.
         mode: ``"min"`` if lower is better, ``"max"`` if higher is better.
@@ -65,7 +65,8 @@ def reduce_on_plateau(
         {'w': array([0.5])}
 
     Reference:
-        The rule and its defaults are those of ``torch.optim.lr_scheduler.ReduceLROnPlateau``.
+        The rule and its defaults are those of ``torch.optim.lr_scheduler.ReduceLROnPlateau``, but for a best metric
+        below 0, which there is worse than the same metric again.
     """
     kind = "reduce_on_plateau"
     factor, patience = checks.proper_fraction(kind, "factor", factor), checks.size(kind, "patience", patience, 0)
@@ -76,7 +77,8 @@ def reduce_on_plateau(
     sign = 1 if mode == "min" else -1
 
     def improves(metric: float, best: float) -> bool:
-        limit = best * (1 - sign * threshold) if relative else best - sign * threshold
+        # As a factor, a margin stays right beside an infinite metric, of which the difference would be NaN.
+        limit = best * (1 - math.copysign(sign * threshold, sign * best)) if relative else best - sign * threshold
         return sign * metric < sign * limit
 
     def advance(hyper: Hyper) -> Hyper:

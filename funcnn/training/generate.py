@@ -41,7 +41,7 @@ def generate(
         tokens: (batch, time), integers, with at least one token.
         steps: how many tokens to append, ``>= 1``.
         temperature: below 1 likely tokens become likelier; 0 takes the likeliest one, and draws nothing.
-        top_k: draw from this many likeliest tokens only; None for all.
+        top_k: draw from this many likeliest tokens only, of equally likely ones the first; None for all.
         rng: the key; the same one gives the same tokens. It may be left out at temperature 0.
         window: how many of the last tokens the model gets, for one that has learned that many places; None for all.
             There is no cache then.
@@ -53,7 +53,8 @@ def generate(
 
     Raises:
         TypeError: tokens are not integers, or another argument has the wrong type.
-        ValueError: an argument is out of range, there is no ``rng``, or the model returns no logits.
+        ValueError: an argument is out of range, there is no ``rng``, the model returns no logits or NaN, or the dtype
+            of ``tokens`` cannot hold all that the model knows.
 
     Example:
         >>> import funcnn as fn
@@ -82,7 +83,7 @@ def generate(
             logits, past = y["x"], y["cache"]
         else:
             logits = output(layer, params, text if seen is None else text[:, -seen:])
-        drawn = _next(_last(logits, len(text)), temperature, most, None if key is None else fold(key, step))
+        drawn = _next(_last(logits, text), temperature, most, None if key is None else fold(key, step))
         new = drawn.astype(text.dtype)[:, None]
         text = np.concatenate((text, new), 1)
     return text
@@ -90,13 +91,18 @@ def generate(
 
 def _next(logits: Array, temperature: float, top_k: int | None, key: Any) -> Array:
     """The next token of each text; the largest of logits plus Gumbel noise is a draw from their softmax."""
+    highest = logits.max(-1, keepdims=True)
+    if not (highest > -np.inf).all():
+        text = int(np.argmin(highest > -np.inf))
+        raise ValueError(f"generate: the logits of text {text} are NaN or all -inf, so there is no next token")
     if temperature == 0:
         likeliest: Array = logits.argmax(-1)
         return likeliest
-    scaled = (logits.astype(np.float64) - logits.max(-1, keepdims=True)) / temperature
-    if top_k is not None and top_k < scaled.shape[-1]:
-        least = np.partition(scaled, -top_k, -1)[:, -top_k, None]
-        scaled[scaled < least] = -np.inf
+    # Between tokens whose logits are inf, and at a temperature near 0, the likeliest tokens have 0 and others -inf.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.where(logits == highest, 0, (logits.astype(np.float64) - highest) / temperature)
+    if top_k is not None:  # exactly so many, the first of those that are as likely
+        np.put_along_axis(scaled, np.argsort(-scaled, -1, kind="stable")[:, top_k:], -np.inf, -1)
     drawn: Array = (scaled + generator(key).gumbel(size=scaled.shape)).argmax(-1)
     return drawn
 
@@ -121,12 +127,16 @@ def _checked(tokens: Any) -> Array:
     return found
 
 
-def _last(logits: Any, batch: int) -> Array:
+def _last(logits: Any, text: Array) -> Array:
     """The logits at the last place."""
-    if not isinstance(logits, np.ndarray) or logits.ndim != 3 or len(logits) != batch or not logits.shape[1]:
+    if not isinstance(logits, np.ndarray) or logits.ndim != 3 or len(logits) != len(text) or 0 in logits.shape[1:]:
         raise ValueError(
             f"generate: the model must return logits (batch, time, vocabulary), got {checks.what(logits)}"
             + (f" of shape {logits.shape}" if isinstance(logits, np.ndarray) else "")
+        )
+    if logits.shape[2] - 1 > np.iinfo(text.dtype).max:
+        raise ValueError(
+            f"generate: {text.dtype} cannot hold the {logits.shape[2]} tokens of the model; use tokens.astype(np.int64)"
         )
     last: Array = logits[:, -1]
     return last

@@ -27,7 +27,8 @@ def in_order(make: Callable[[N], T], tasks: Iterable[N], workers: int) -> Genera
         [0, 1, 4, 9, 16]
     """
     if not workers:
-        yield from map(make, tasks)
+        for task in tasks:
+            yield make(task)  # not by map, which takes a StopIteration of make for its own end
         return
     owner, waiting = os.getpid(), deque[tuple[N, Future[T]]]()
     pool = ThreadPoolExecutor(workers, "funcnn-batches")

@@ -72,15 +72,29 @@ class Rows:
         if isinstance(self.source, np.ndarray):
             return np.asarray(self.source[order])
         if not self.by_slice:
-            return np.array([self.source[int(i)] for i in order], self.dtype).reshape(len(order), *self.shape[1:])
+            found = np.empty((len(order), *self.shape[1:]), self.dtype)
+            for place, i in enumerate(order):
+                found[place] = self.checked(self.source[int(i)], self.shape[1:], int(i))
+            return found
         wanted, place = np.unique(order, return_inverse=True)
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
         starts = (np.diff(wanted) > 1) & (np.diff(wanted // self.chunk) > 0)
         bounds = [0, *(np.flatnonzero(starts) + 1), len(wanted)] if len(wanted) else []
         for i, j in pairwise(bounds):
             first, last = int(wanted[i]), int(wanted[j - 1])
-            found[i:j] = np.asarray(self.source[first : last + 1])[wanted[i:j] - first]
+            part = self.checked(self.source[first : last + 1], (last + 1 - first, *self.shape[1:]), first)
+            found[i:j] = part[wanted[i:j] - first]
         return found[place]
+
+    def checked(self, examples: Any, shape: tuple[int, ...], first: int) -> Array:
+        """Examples from this one on, which are as the source's first one said that all are."""
+        found = np.asarray(examples)
+        if found.shape != shape or not np.can_cast(found.dtype, self.dtype, "same_kind"):
+            raise ValueError(
+                f"the examples of a {type(self.source).__name__} are {self.dtype} of shape {self.shape[1:]} by its "
+                f"first one, but from index {first} on expected {shape}, got {found.dtype} of shape {found.shape}"
+            )
+        return found
 
 
 def readable(kind: str, data: Any, name: str = "x") -> Any:

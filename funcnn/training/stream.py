@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from funcnn import checks, tree
 from funcnn.aliases import Data
 from funcnn.engine.microbatch import join
@@ -77,7 +79,7 @@ class Stream:
 
 
 def _checked(batch: Any, number: int) -> tuple[Any, ...]:
-    """A batch, or an error that says which one is not a batch."""
+    """A batch of new arrays, since an iterator may reuse its own, or an error that says which one is not a batch."""
     found = tuple(batch) if isinstance(batch, list) else batch
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         raise TypeError(
@@ -85,4 +87,4 @@ def _checked(batch: Any, number: int) -> tuple[Any, ...]:
             f"iterator whose batch {number} is {checks.what(batch)}"
         )
     check_examples(f"fit, batch {number}", found, names=("x", "target", "weights"))
-    return found
+    return tuple(tree.map(np.array, part) for part in found)

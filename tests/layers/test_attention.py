@@ -44,6 +44,42 @@ def test_a_cut_of_the_work_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(ours, cut, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["k", "v"])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_a_query_may_not_look_at_has_no_influence(bad: float, name: str, pairs: bool) -> None:
+    """Infinity times the weight 0 would be NaN, in the output and in the gradients."""
+    tree: Any = {"q": normal(0, 2, 3, 4, 4), "k": normal(1, 2, 5, 2, 4), "v": normal(2, 2, 5, 2, 6)}
+    tree["mask"], tree["bias"] = np.arange(5) < np.array([[5], [3]]), normal(3, 2, 4, 3, 5)
+    dy = normal(4, 2, 3, 4, 6)
+    if pairs:  # the first query of the second example may look at what is bad, and its output counts for nothing
+        tree["mask"] = np.repeat(tree["mask"][:, None], 3, 1)
+        tree["mask"][1, 0] = True
+        dy[1, 0] = 0
+    y, vjp_fn = fn.attention(dropout=0.2).apply({}, tree, rng=0)
+    right = [y[:, 1:], *vjp_fn(dy)[1].values()]
+    tree[name] = tree[name].copy()
+    tree[name][1, 3:, 1] = bad
+    y, vjp_fn = fn.attention(dropout=0.2).apply({}, tree, rng=0)
+    for ours, expected in zip([y[:, 1:], *vjp_fn(dy)[1].values()], right, strict=True):
+        if expected is not None:
+            np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_causal_attention_does_not_see_a_future_of_nan() -> None:
+    x, dy = normal(0, 2, 4, 6), normal(1, 2, 4, 6)
+    dy[:, 2:] = 0
+    model = fn.attention(causal=True)
+    y, vjp_fn = model.apply({}, x)
+    dx = vjp_fn(dy)[1]
+    x = x.copy()
+    x[:, 2:] = np.nan
+    y_nan, vjp_fn = model.apply({}, x)
+    np.testing.assert_allclose(y_nan[:, :2], y[:, :2], rtol=1e-12)
+    assert np.isnan(y_nan[:, 2:]).all()
+    np.testing.assert_allclose(vjp_fn(dy)[1], dx, rtol=1e-12, atol=1e-14)
+
+
 def test_large_scores_do_not_overflow() -> None:
     q = np.array([[[1e4, 0], [0, 1e4]]], np.float32)
     np.testing.assert_array_equal(fn.attention().apply({}, q)[0], q)

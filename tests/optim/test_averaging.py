@@ -188,6 +188,32 @@ def test_fit_reports_a_metric_that_reduces_the_steps() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("best", [-5.0, -1e-9, 0.0, 3.0])
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_metric_that_stays_does_not_improve_whatever_its_sign(best: float, mode: Any, relative: bool) -> None:
+    params = grads = {"w": np.ones(1)}
+    optimizer = reduce_on_plateau(0.5, patience=0, threshold=0.1, relative=relative, mode=mode)
+    better = (-1 if mode == "min" else 1) * (abs(best) if relative else 1.0)
+    state, found = optimizer.init(params), []
+    # Less better than the threshold is no improvement, more is one.
+    for metric in (best, best + 0.09 * better, best + 0.11 * better, best, best):
+        updates, state = optimizer.update(grads, report_metric(state, metric), params)
+        found.append(float(updates["w"][0]))
+    # Of 0, no fraction is an improvement.
+    assert found == ([1, 0.5, 0.25, 0.125, 0.0625] if relative and not best else [1, 0.5, 0.5, 0.25, 0.125])
+
+
+def test_an_infinite_metric_is_the_worst_or_the_best() -> None:
+    params = grads = {"w": np.ones(1)}
+    optimizer = reduce_on_plateau(0.5, patience=0)
+    state, found = optimizer.init(params), []
+    for metric in (np.inf, 5.0, -np.inf, -np.inf):
+        updates, state = optimizer.update(grads, report_metric(state, metric), params)
+        found.append(float(updates["w"][0]))
+    assert found == [1, 1, 1, 0.5]
+
+
 def test_reporting_leaves_the_state_as_it_was() -> None:
     state = chain(sgd(0.1, 0.9), reduce_on_plateau()).init({"w": np.ones(2)})
     before = bits(state)

@@ -69,3 +69,46 @@ def test_each_step_and_each_text_draws_for_itself() -> None:
     flat = fn.generate(PLAIN, fn.tree.map(np.zeros_like, PARAMS), np.zeros((3, 1), int), 20, rng=0)[:, 1:]
     assert all(len(set(row)) == 5 for row in flat.tolist())
     assert len({tuple(row) for row in flat.tolist()}) == 3
+
+
+@fn.layer(per_example=True)
+def same_logits(*logits: float) -> Any:
+    def init(shape: Any, rng: Any) -> Any:
+        return {}
+
+    def apply(params: Any, x: Any) -> Any:
+        return np.broadcast_to(np.array(logits, np.float32), (*x.shape, len(logits))), lambda dy: ({}, None)
+
+    return init, apply
+
+
+def drawn(logits: Any, **options: Any) -> set[int]:
+    """The tokens that 40 texts are continued with."""
+    options = {"temperature": 1.0, "rng": 0} | options
+    return set(fn.generate(same_logits(*logits), {}, np.zeros((40, 1), int), 1, **options)[:, 1].tolist())
+
+
+def test_of_equally_likely_tokens_no_more_than_top_k_are_drawn() -> None:
+    assert drawn([0, 1, 1, 1], top_k=1) == {1}
+    assert drawn([0, 1, 1, 1], top_k=2) == {1, 2}
+    assert drawn([1, 0, 0, 0], top_k=3) == {0, 1, 2}
+    assert drawn([0, 0], top_k=9) == {0, 1}
+
+
+def test_logits_at_the_limits() -> None:
+    inf = np.inf
+    assert drawn([-inf, 3, -inf]) == drawn([-inf, 3, -inf], top_k=2) == {1}
+    assert drawn([0, inf, -inf, inf]) == {1, 3}
+    assert drawn([0, inf, -inf, inf], temperature=0) == {1}
+    assert drawn([1, 2, 3, -3e38], temperature=5e-324) == {2}
+    for bad in ([np.nan, 0], [-inf, -inf]):
+        for temperature in (0, 1):
+            with pytest.raises(ValueError, match="generate: the logits of text 0 are NaN or all -inf"):
+                drawn(bad, temperature=temperature)
+
+
+def test_tokens_that_their_dtype_cannot_hold_raise() -> None:
+    tokens = np.zeros((1, 1), np.uint8)
+    assert fn.generate(same_logits(*[0.0] * 255, 1), {}, tokens, 1, temperature=0).tolist() == [[0, 255]]
+    with pytest.raises(ValueError, match=r"generate: uint8 cannot hold the 257 tokens of the model; use tokens.astype"):
+        fn.generate(same_logits(*[0.0] * 256, 1), {}, tokens, 1, temperature=0)

@@ -176,3 +176,15 @@ def test_an_error_within_an_epoch_is_resumed_with_the_same_bits(tmp_path: Path) 
 def test_wrong_arguments_raise_before_training(options: Any, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fit(**options)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_augmentation_that_runs_out_does_not_end_the_batches(workers: int) -> None:
+    more = iter(range(2))
+
+    def augment(batch: Any, rng: Any) -> Any:
+        next(more)
+        return batch
+
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        list(drawn(workers, augment=augment))

@@ -202,3 +202,39 @@ def test_an_error_of_the_disk_is_not_taken_for_data_of_another_kind() -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         fn.batches((Broken(), LABELS), 2)  # type: ignore[type-var]
+
+
+class Listed:
+    """Examples of a list, one by one."""
+
+    def __init__(self, *examples: Any) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.examples[i.__index__()]
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ((1, 1.5), r"a Listed are int64 of shape \(\) by its first one, but from index 1 on .* got float64 of shape"),
+        ((False, 2), r"are bool of shape \(\) by its first one, but from index 1 on .* got int64"),
+        (([1.0], [1.0, 2.0]), r"are float64 of shape \(1,\) by its first one, but from index 1 .* got .* shape \(2,\)"),
+    ],
+)
+def test_examples_that_the_first_one_does_not_stand_for_raise(examples: Any, message: str) -> None:
+    """They are not rounded to the type of the first one."""
+    with pytest.raises(ValueError, match=message) as error:
+        list(fn.batches(Listed(*examples), 1))
+    assert error.value.__notes__ == ["batches: in batch 1"]
+    assert [x.tolist() for x in fn.batches(Listed(0.5, 2), 1)] == [[0.5], [2.0]]
+
+
+def test_a_source_that_is_shorter_than_it_says_raises() -> None:
+    source = Sliced(X)
+    source.shape = (25, 3)
+    with pytest.raises(ValueError, match=r"from index 18 on expected \(6, 3\), got float32 of shape \(2, 3\)"):
+        list(fn.batches(source, 6))

@@ -100,3 +100,18 @@ def test_a_batch_that_is_none_is_named_and_does_not_end_the_sample() -> None:
     batches = [(X[:6], LABELS[:6]), None, (X[6:], LABELS[6:])]
     with pytest.raises(TypeError, match="an iterator whose batch 1 is a NoneType"):
         fit(iter(batches), 1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_iterator_may_reuse_its_arrays(workers: int) -> None:
+    def reusing() -> Iterator[Any]:
+        x, labels = np.empty((4, 3), np.float32), np.empty(4, int)
+        for start in range(0, 20, 4):
+            x[:], labels[:] = X[start : start + 4], LABELS[start : start + 4]
+            yield x, labels
+
+    new = [(X[start : start + 4], LABELS[start : start + 4]) for start in range(0, 20, 4)]
+    one, other = fit(reusing(), 1, workers=workers), fit(iter(new), 1, workers=workers)
+    assert [record["train_loss"] for record in one.history] == [record["train_loss"] for record in other.history]
+    for a, b in zip(fn.tree.leaves(one.params), fn.tree.leaves(other.params), strict=True):
+        np.testing.assert_array_equal(a, b)
