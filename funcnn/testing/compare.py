@@ -57,7 +57,8 @@ def _leaf_distance(a: Any, b: Any) -> float:
         return math.inf
     if a.dtype.kind != "f":
         return 0.0 if np.array_equal(a, b) else math.inf
-    return float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a))))) if a.size else 0.0
+    largest = float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a))))) if a.size else 0.0
+    return math.inf if math.isnan(largest) else largest  # a maximum of errors would pass over NaN
 
 
 def dtype_of(leaf: Any) -> str:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from funcnn import checks, tree
-from funcnn.aliases import Arrays, Rng, Tree
+from funcnn.aliases import Array, Arrays, Rng, Tree
 from funcnn.losses import Loss
 from funcnn.recorded import spelled
 from funcnn.rng import fold, generator
 from funcnn.shapes import specs
 from funcnn.testing.compare import differing, distance, floats, read_only
-from funcnn.testing.laws import FLOAT32_TOLERANCE, MIN_GRADIENT, STEPS
+from funcnn.testing.laws import FLOAT32_TOLERANCE, MIN_GRADIENT, smallest_error
 from funcnn.testing.report import Finding, Report, must_raise, must_return, verdict
 from funcnn.training.batching import take
 
@@ -143,24 +144,23 @@ def _gradients(case: Case, rng: Rng, tolerance: float, mode: str) -> list[Findin
         worst = 0.0
         for _ in range(3):
             direction = random.standard_normal(leaf.shape)
-            claimed = float(np.vdot(gradient, direction))
-            measured = [_difference(case, path, direction, step) for step in STEPS]
-            # Where both are smaller than this, differences are rounding noise.
-            least = max(float(np.linalg.norm(gradient)), MIN_GRADIENT * abs(value))
-            errors = [abs(found - claimed) / max(abs(found), least, 1e-300) for found in measured]
-            worst = max(worst, min(errors))
+            error = partial(_gradient_error, case, path, gradient, direction, MIN_GRADIENT * abs(value))
+            worst = max(worst, smallest_error(error, tolerance))
         findings.append(Finding("gradient", f"{path}{mode}", worst, tolerance))
     return findings
 
 
-def _difference(case: Case, path: str, direction: Any, step: float) -> float:
-    """The central difference of the value along a direction of one leaf of y."""
+def _gradient_error(case: Case, path: str, gradient: Array, direction: Array, least: float, step: float) -> float:
+    """How far the gradient along a direction of one leaf of y is from the central difference, relative to its size."""
 
     def moved(by: Any) -> float:
         point = tree.map_with_path(lambda where, leaf: leaf + by if where == path else leaf, {"y": case.y})
         return float(case.call(point["y"], case.target)[0])
 
-    return (moved(step * direction) - moved(-step * direction)) / (2 * step)
+    measured = (moved(step * direction) - moved(-step * direction)) / (2 * step)
+    # Where all are smaller than ``least``, differences are rounding noise.
+    size = max(abs(measured), float(np.linalg.norm(gradient)), least, 1e-300)
+    return abs(measured - float(np.vdot(gradient, direction))) / size
 
 
 def _is_close(case: Case, case32: Case) -> Finding:

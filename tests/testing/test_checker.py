@@ -1,8 +1,12 @@
 """Every layer of the library keeps every law, and the checker notices layers that do not."""
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations, permutations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -47,8 +51,8 @@ def same_layer(row: Layer) -> set[Any]:
     return {child.apply for child in row.children.values()}
 
 
-def scaled(layer: Layer, path: str, factor: float) -> Layer:
-    """The same layer, whose gradient at one path of {"params": ..., "x": ...} is wrong by a factor."""
+def scaled(layer: Layer, paths: set[str], factor: float) -> Layer:
+    """The same layer, whose gradients at some paths of {"params": ..., "x": ...} are wrong by a factor."""
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         y, vjp_fn = layer.apply(params, x, rng)
@@ -56,7 +60,7 @@ def scaled(layer: Layer, path: str, factor: float) -> Layer:
         def spoiled(dy: Array) -> tuple[Params, Array | None]:
             dparams, dx = vjp_fn(dy)
             gradients = fn.tree.map_with_path(
-                lambda where, leaf: leaf * factor if where == path else leaf, {"params": dparams, "x": dx}
+                lambda where, leaf: leaf * factor if where in paths else leaf, {"params": dparams, "x": dx}
             )
             return gradients["params"], gradients["x"]
 
@@ -65,35 +69,67 @@ def scaled(layer: Layer, path: str, factor: float) -> Layer:
     return replace(layer, apply=apply)
 
 
-def gradients() -> Iterator[Any]:
-    for layer, shape in TABLE:
-        if layer.kind in ("frozen", "spectral_norm"):
-            continue  # with another apply it would not declare what has no gradient; one in a serial is another row
-        y, vjp_fn = layer.apply(layer.init(shape, 0), fn.tree.cast(random_batch(shape, 2), np.float32), rng=0)
-        dparams, dx = vjp_fn(fn.tree.map(lambda leaf: leaf if leaf.dtype.kind == "f" else None, y))
-        for path, leaf in fn.tree.flatten({"params": dparams, "x": dx}).items():
-            # A thousandth of nothing is nothing, and the gradient of the bias of keys is nothing but rounding.
-            if leaf is not None and abs(leaf).max() > 1e-5:
-                yield pytest.param(layer, shape, path, id=f"{layer!r} {path}")
+def gradients(layer: Layer, shape: Shape) -> list[str]:
+    """The paths of the gradients of a layer that are more than rounding."""
+    y, vjp_fn = layer.apply(layer.init(shape, 0), fn.tree.cast(random_batch(shape, 2), np.float32), rng=0)
+    dparams, dx = vjp_fn(fn.tree.map(lambda leaf: like(leaf) if leaf.dtype.kind == "f" else None, y))
+    found = fn.tree.flatten({"params": dparams, "x": dx})
+    # A thousandth of nothing is nothing, and the gradient of the bias of keys is nothing but rounding.
+    return [path for path, leaf in found.items() if leaf is not None and abs(leaf).max(initial=0) > 1e-5]
 
 
-@pytest.mark.parametrize(("layer", "shape", "path"), list(gradients()))
-def test_a_gradient_that_is_wrong_by_a_thousandth_fails(
-    layer: Layer, shape: Shape, path: str, monkeypatch: pytest.MonkeyPatch
+def like(leaf: Array) -> Array:
+    """Random numbers."""
+    return np.random.default_rng(1).standard_normal(leaf.shape).astype(leaf.dtype)
+
+
+def groups(paths: list[str]) -> Iterator[set[str]]:
+    """Few groups of paths, such that of any two paths each is in a group without the other."""
+    count = next(k for k in itertools.count(1) if comb(k, (k + 1) // 2) >= len(paths))
+    # Each path is in half of the groups, and no two paths are in the same ones.
+    chosen = list(zip(paths, combinations(range(count), (count + 1) // 2), strict=False))
+    for number in range(count):
+        yield {path for path, numbers in chosen if number in numbers}
+
+
+# With another apply a frozen layer would not declare what has no gradient; one in a serial is another row.
+@pytest.mark.parametrize("row", [row for row in TABLE if row[0].kind not in ("frozen", "spectral_norm")], ids=name)
+def test_gradients_that_are_wrong_by_a_thousandth_fail(
+    row: tuple[Layer, Shape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layer, shape = row
     for other in ("laws", "batches"):  # which take most of the time; that they hold is seen elsewhere
         monkeypatch.setattr(fn.testing, other, lambda *args: [])
-    with pytest.raises(AssertionError, match=failed("adjoint", re.escape(path))) as caught:
-        check_layer(scaled(layer, path, 1.001), shape)
-    # Those that are right are not blamed.
-    blamed = re.findall(r"adjoint +(\S+) .*FAILED", str(caught.value))
-    assert set(blamed) == {path}
+    paths = gradients(layer, shape)
+    assert paths
+    for wrong in groups(paths):
+        with pytest.raises(AssertionError, match=failed("adjoint")) as caught:
+            check_layer(scaled(layer, wrong, 1.001), shape)
+        # Those that are right are not blamed.
+        assert set(re.findall(r"adjoint +(\S+) .*FAILED", str(caught.value))) == wrong
+
+
+def test_of_any_two_gradients_each_is_wrong_where_the_other_is_right() -> None:
+    for n in range(1, 40):
+        paths = [f"params/{number}" for number in range(n)]
+        found = list(groups(paths))
+        assert all(any(a in group and b not in group for group in found) for a, b in permutations(paths, 2)), n
+        assert set().union(*found) == set(paths), n
 
 
 def test_the_report_says_which_gradient_is_wrong() -> None:
     with pytest.raises(AssertionError, match=failed("adjoint", "params/dense_0/w")) as caught:
-        check_layer(scaled(fn.serial(fn.dense(2), fn.tanh), "params/dense_0/w", 1.001), (3,))
+        check_layer(scaled(fn.serial(fn.dense(2), fn.tanh), {"params/dense_0/w"}, 1.001), (3,))
     assert set(re.findall(r"adjoint +(\S+) .*FAILED", str(caught.value))) == {"params/dense_0/w"}
+
+
+def test_a_gradient_that_is_no_number_fails() -> None:
+    """As the only thing wrong, and beside derivatives that are measured to be right."""
+    layer = fn.dense(3)
+    for path in ("params/w", "x"):
+        with pytest.raises(AssertionError, match=failed("adjoint", path)) as caught:
+            check_vjp(scaled(layer, {path}, math.nan).apply, layer.init((2,), 0), np.ones((4, 2)))
+        assert set(re.findall(r"adjoint +(\S+) .*FAILED", str(caught.value))) == {path}
 
 
 def test_check_vjp_fails_on_a_thousandth_too() -> None:
@@ -102,7 +138,7 @@ def test_check_vjp_fails_on_a_thousandth_too() -> None:
     check_vjp(layer.apply, params, x)
     for path in ("params/w", "params/b", "x"):
         with pytest.raises(AssertionError, match=failed("adjoint", path)):
-            check_vjp(scaled(layer, path, 0.999).apply, params, x)
+            check_vjp(scaled(layer, {path}, 0.999).apply, params, x)
 
 
 def failed(law: str, subject: str = "") -> str:
