@@ -4,6 +4,7 @@ An array larger than the cache costs as much to read as the arithmetic on it, or
 to a part of it is done while that part is in the cache.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from typing import TypeAlias
 
@@ -18,13 +19,16 @@ from funcnn.kernels.products import row_sum
 from funcnn.kernels.tuning import TUNING, Tuning
 
 __all__ = [
-    "are_near", "channel_sums", "joined_moments", "moments", "normalized_gradient", "scale_and_shift",
-    "sums_and_products",
+    "activated_map", "are_near", "channel_sums", "joined_moments", "moments", "normalized_gradient",
+    "scale_and_shift", "sums_and_products",
 ]  # fmt: skip
 
 Moments: TypeAlias = tuple[int, Array, Array, bool]
 """How many elements a channel has, their mean, the sum of their squared distances from it, and whether it is *far*:
 so large, or so far from 0, that float32 is not enough for it."""
+
+Complete: TypeAlias = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+"""What does the part of an activation that needs the whole array: ``complete(z) -> (y, pull)``, ``pull(dy) -> dz``."""
 
 FAR = 32
 """A mean of this many standard deviations is far from 0."""
@@ -106,6 +110,35 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
     n = a[0] + b[0]
     d = np.subtract(b[1], a[1], dtype=np.float64)
     return n, a[1] + d * (b[0] / n), a[2] + b[2] + d * d * (a[0] * b[0] / n), a[3] or b[3]
+
+
+@accelerated
+def activated_map(
+    x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None, complete: Complete,
+    own_mean: bool = False,
+) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # fmt: skip
+    """``scale_and_shift`` and the backward pass up to its sums, for an implementation that keeps something else than y.
+
+    Args:
+        x: as in ``scale_and_shift``, like the rest.
+        mean: (channels,).
+        scale: (channels,).
+        shift: (channels,).
+        activation: what can be applied to a part of y while that is in the cache.
+        complete: ``complete(y) -> (y, pull)`` does the rest; ``pull(dy)`` is the gradient before the activation.
+        own_mean: whether the mean is that of x, so that it is not finite where x is not.
+
+    Returns:
+        ``(y, pull)``, where ``pull(dy) -> (dz, sums, products)``: the gradient before the activation, and what
+        ``sums_and_products`` makes of it.
+    """
+    y, gradient = complete(scale_and_shift(x, mean, scale, shift, activation))
+
+    def pull(dy: Array) -> tuple[Array, Array, Array]:
+        dz = gradient(dy)
+        return dz, *sums_and_products(dz, x, mean)
+
+    return y, pull
 
 
 @accelerated

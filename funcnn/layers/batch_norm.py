@@ -15,10 +15,7 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
-from funcnn.kernels.moments import Moments, joined_moments, moments, normalized_gradient, sums_and_products
-from funcnn.kernels.moments import (
-    scale_and_shift as affine,
-)
+from funcnn.kernels.moments import Moments, activated_map, joined_moments, moments, normalized_gradient
 from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
 from funcnn.rng import check_rng
@@ -83,11 +80,10 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
             x, slope = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
-        y, pull = activate.complete(affine(x, mean, scale * inverse_std, shift, activate.in_place))
+        y, pull = activated_map(x, mean, scale * inverse_std, shift, *activate, own_mean=training and not far)
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
-            dz = pull(dy)
-            dshift, products = sums_and_products(dz, x, mean)
+            dz, dshift, products = pull(dy)
             dscale = inverse_std * products
             dmean = dvar = mean_dz = mean_dzu = np.zeros(scale.shape, scale.dtype)
             if training:
@@ -180,13 +176,12 @@ def scale_and_shift(activation: Activation = None) -> Layer:
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         scale, shift = read(params, x)
         check_rng(rng)
-        y, pull = activate.complete(affine(x, np.zeros_like(scale), scale, shift, activate.in_place))
+        y, pull = activated_map(x, np.zeros_like(scale), scale, shift, *activate)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             contract.gradient("scale_and_shift", dy, like)
-            dz = pull(dy)
-            dshift, dscale = sums_and_products(dz, x, np.zeros_like(scale))
+            dz, dshift, dscale = pull(dy)
             return {"scale": dscale, "shift": dshift}, dz * scale if input_grad else None
 
         return y, vjp_fn

@@ -1,12 +1,15 @@
 """Batch norm by oneDNN, in the four steps of ``moments``, between which microbatches put their sums together.
 
 oneDNN's own batch norm knows one batch alone. Its forward pass computes the moments of a microbatch, and with a mean
-that is given and a variance of 1 it is an affine map. Its backward pass, likewise, computes the two sums.
+that is given and a variance of 1 it is an affine map, with a relu if there is one. Its backward pass, likewise, computes
+the gradient before the relu, and the two sums.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,13 +18,13 @@ import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
-from funcnn.kernels.moments import Moments, are_near
+from funcnn.kernels.moments import Complete, Moments, are_near
 from funcnn.kernels.onednn.arrays import constant, contiguous, image
 from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Sizes
 
-__all__ = ["moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
+__all__ = ["activated_map", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
 
 NO_EPS, AFFINE = 0.0, codes.GIVEN_MOMENTS | codes.SCALED | codes.SHIFTED
 
@@ -38,30 +41,50 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments | None:
         return found if are_near(*found) else None
 
 
+def activated_map(
+    x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None, complete: Complete,
+    own_mean: bool = False,
+) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]] | None:  # fmt: skip
+    """As ``moments.activated_map``, for a relu: a bit for each element, whether it is positive, is what is kept."""
+    if not (scope.is_relu(activation) and scope.normalizes(x)):
+        return None
+    tame = all(map(scope.is_tame, (mean, scale, shift) if own_mean else (mean, scale, shift, x)))
+    made = _map(_flat(x.shape), True) if tame else None
+    if made is None:
+        return None
+    x, mean, ones = contiguous(x), contiguous(mean), constant(1, x.shape[-1])
+    y, positive = empty(x.shape, np.float32), empty((made.workspace,), np.uint8)
+    made.forward(x, y, contiguous(scale), contiguous(shift), mean, ones, positive)
+
+    def pull(dy: Array) -> tuple[Array, Array, Array]:
+        dz, (sums, products) = empty(x.shape, np.float32), np.empty((2, x.shape[-1]), np.float32)
+        made.backward(x, contiguous(dy), ones, mean, ones, dz, products, sums, positive)
+        return dz, sums, products
+
+    return y, pull
+
+
 def scale_and_shift(
     x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
 ) -> Array | None:
     """As ``moments.scale_and_shift``."""
-    if not scope.normalizes(x):
-        return None
-    relu = scope.is_relu(activation) and all(map(scope.is_tame, (x, mean, scale, shift)))
-    made = _affine(_flat(x.shape), relu)
+    made = _map(_flat(x.shape), False) if scope.normalizes(x) else None
     if made is None:
         return None
     y = empty(x.shape, np.float32)
-    made(contiguous(x), y, *map(contiguous, (scale, shift, mean)), constant(1, x.shape[-1]))
-    if activation is not None and not relu:
+    made.forward(contiguous(x), y, *map(contiguous, (scale, shift, mean)), constant(1, x.shape[-1]))
+    if activation is not None:
         activation(y)
     return y
 
 
 def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array] | None:
     """As ``moments.sums_and_products``."""
-    made = _sums(_flat(x.shape)) if scope.normalizes(x) else None
+    made = _map(_flat(x.shape), False) if scope.normalizes(x) else None
     if made is None:
         return None
     (sums, products), ones = np.empty((2, x.shape[-1]), np.float32), constant(1, x.shape[-1])
-    made(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, np.float32), products, sums)
+    made.backward(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, np.float32), products, sums)
     return sums, products
 
 
@@ -69,16 +92,12 @@ def normalized_gradient(
     dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
     tuning: Tuning = TUNING,
 ) -> Array | None:  # fmt: skip
-    """As ``moments.normalized_gradient``: dy times a factor, and an affine map of x added."""
-    if not scope.normalizes(x):
+    """As ``moments.normalized_gradient``, in one pass: ((x - mean) * along + dy - mean_dy) * factor."""
+    made = _gradient(_flat(x.shape)) if scope.normalizes(x) else None
+    if made is None:
         return None
-    affine, added = _affine(_flat(x.shape), False), _scaled_and_added(_flat(x.shape))
-    if affine is None or added is None:
-        return None
-    factor, ones = scale * inverse_std, constant(1, x.shape[-1])
-    less, dx = empty(x.shape, np.float32), empty(x.shape, np.float32)
-    affine(contiguous(x), less, -factor * inverse_std * mean_dyu, -factor * mean_dy, contiguous(mean), ones)
-    added(contiguous(dy), factor, dx, less)
+    dx, along, factor = empty(x.shape, np.float32), -inverse_std * mean_dyu, scale * inverse_std
+    made(contiguous(x), contiguous(mean), dx, along, contiguous(dy), contiguous(mean_dy), factor)
     return dx
 
 
@@ -90,35 +109,43 @@ def _moments(x: Sizes) -> Primitive:
     return Primitive(described, {codes.SRC: whole, codes.DST: whole, codes.MEAN: channels, codes.VAR: channels})
 
 
-@compiled
-def _affine(x: Sizes, relu: bool) -> Primitive:
-    """y = (x - mean) * scale + shift, and its relu; the variance is to be 1."""
-    whole, per_channel = image(x), (codes.SCALE, codes.SHIFT, codes.MEAN, codes.VAR)
-    flags = AFFINE | (codes.THEN_RELU if relu else 0)
-    described = description("batch_normalization_forward", codes.INFERENCE, whole, whole, NO_EPS, flags)
-    return Primitive(described, {codes.SRC: whole, codes.DST: whole, **dict.fromkeys(per_channel, _channels(x))})
+class _Map(NamedTuple):
+    """y = (x - mean) * scale + shift with a variance of 1, and its backward pass.
+
+    Args:
+        forward: y, or its relu.
+        backward: the gradient before the relu, times a scale, and the sums of dy * (x - mean) and of dy.
+        workspace: the bytes that say which elements the relu keeps; 0 without it.
+    """
+
+    forward: Primitive
+    backward: Primitive
+    workspace: int
 
 
 @compiled
-def _sums(x: Sizes) -> Primitive:
-    """The sums of dy * (x - mean) and of dy, and dy * scale, which nobody reads; the variance is to be 1."""
-    whole, channels = image(x), _channels(x)
-    hint = description("batch_normalization_forward", codes.TRAINING, whole, whole, NO_EPS, AFFINE)
-    args = codes.BACKWARD, whole, whole, whole, NO_EPS, AFFINE, hint
-    per_channel = dict.fromkeys((codes.SCALE, codes.MEAN, codes.VAR), channels)
-    outputs = {codes.DIFF_SRC: whole, codes.DIFF_SCALE: channels, codes.DIFF_SHIFT: channels}
-    described = description("batch_normalization_backward", *args)
-    return Primitive(described, {codes.SRC: whole, codes.DIFF_DST: whole, **per_channel, **outputs})
+def _map(x: Sizes, relu: bool) -> _Map:
+    whole, channels, flags = image(x), _channels(x), AFFINE | (codes.THEN_RELU if relu else 0)
+    hint = description("batch_normalization_forward", codes.TRAINING, whole, whole, NO_EPS, flags)
+    described = description("batch_normalization_backward", codes.BACKWARD, whole, whole, whole, NO_EPS, flags, hint)
+    kept = {codes.WORKSPACE: codes.QUERY_WORKSPACE} if relu else {}
+    scale_shift_mean_var = dict.fromkeys((codes.SCALE, codes.SHIFT, codes.MEAN, codes.VAR), channels)
+    scale_mean_var = dict.fromkeys((codes.SCALE, codes.MEAN, codes.VAR), channels)
+    sums = dict.fromkeys((codes.DIFF_SCALE, codes.DIFF_SHIFT), channels)
+    forward = Primitive(hint, {codes.SRC: whole, codes.DST: whole, **scale_shift_mean_var, **kept})
+    arrays = {codes.SRC: whole, codes.DIFF_DST: whole, **scale_mean_var, codes.DIFF_SRC: whole, **sums, **kept}
+    return _Map(forward, Primitive(described, arrays), forward.size(forward.queried(codes.QUERY_WORKSPACE)))
 
 
 @compiled
-def _scaled_and_added(x: Sizes) -> Primitive:
-    """x * factor + another array, with one factor for a channel."""
-    whole, factors = image(x), descriptor((1, x[-1], 1, 1), (x[-1], 1, x[-1], x[-1]))
-    after = (("binary", codes.BINARY_ADD, whole),)
-    described = description("binary", codes.BINARY_MULTIPLY, whole, factors, whole, after=after)
-    places = {codes.SRC: whole, codes.SRC_1: factors, codes.DST: whole, codes.POST_OP_SRC_1: whole}
-    return Primitive(described, places)
+def _gradient(x: Sizes) -> Primitive:
+    """((x - mean) * along + dy - mean_dy) * factor, per channel."""
+    whole, channels = image(x), descriptor((1, x[-1], 1, 1), (x[-1], 1, x[-1], x[-1]))
+    steps = (codes.BINARY_MULTIPLY, channels), (codes.BINARY_ADD, whole), (codes.BINARY_SUBTRACT, channels)
+    after = [("binary", *step) for step in (*steps, (codes.BINARY_MULTIPLY, channels))]
+    described = description("binary", codes.BINARY_SUBTRACT, whole, channels, whole, after=after)
+    others = {codes.post_op_src_1(number): step[-1] for number, step in enumerate(after)}
+    return Primitive(described, {codes.SRC: whole, codes.SRC_1: channels, codes.DST: whole, **others})
 
 
 def _flat(shape: Sizes) -> Sizes:

@@ -31,6 +31,9 @@ T = TypeVar("T")
 MAX_PRIMITIVES = 256
 """How many shapes each kernel keeps primitives for; those that were not used for longest are destroyed."""
 
+HEADER = object.__basicsize__
+"""Bytes before what an object of CPython has of its own."""
+
 _lock = threading.RLock()
 hold_during_fork(_lock, lambda: None)
 
@@ -159,16 +162,24 @@ class _Arguments:
     def __init__(self, descriptors: Mapping[int, Any]) -> None:
         self.stream = Handle("stream", engine(), codes.IN_ORDER)
         self.memories = [Handle("memory", described, engine(), None) for described in descriptors.values()]
-        self.list = (_Argument * len(descriptors))(
-            *[_Argument(place, memory._as_parameter_) for place, memory in zip(descriptors, self.memories, strict=True)]
-        )
+        self.pointers = [memory._as_parameter_ for memory in self.memories]
+        places = zip(descriptors, self.pointers, strict=True)
+        self.list = (_Argument * len(descriptors))(*[_Argument(place, pointer) for place, pointer in places])
         self.address = ctypes.addressof(self.list)
 
     def set(self, own: Library, arrays: Sequence[Array]) -> None:
         """Let the memory objects refer to these arrays."""
         set_handle = own.short.dnnl_memory_set_data_handle
-        for memory, array in zip(self.memories, arrays, strict=True):
-            set_handle(memory, array.__array_interface__["data"][0])
+        for memory, array in zip(self.pointers, arrays, strict=True):
+            set_handle(memory, address_of(array))
+
+
+def address_of(array: Array) -> int | None:
+    """Where the elements of an array are: NumPy's objects keep that first, behind the header that all objects have.
+
+    ``array.__array_interface__`` says the same, but takes ten times as long, half of the time of a small call.
+    """
+    return ctypes.c_void_p.from_address(id(array) + HEADER).value
 
 
 class _Argument(ctypes.Structure):
