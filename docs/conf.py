@@ -28,6 +28,8 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_code_prompt_show = "Show the solution"  # of an exercise: nothing else is hidden
+nb_code_prompt_hide = "Hide the solution"
 
 autodoc_typehints = "none"  # the arguments are described in words
 autodoc_member_order = "bysource"

@@ -107,7 +107,7 @@ def main(options):
 def front(train, test):
     """Run the lines of the README: the loss of each batch, the learned kernels, and predictions of unseen digits."""
     params = front_model.init((28, 28, 1), rng=0)
-    optimizer = fn.adam(2e-3)
+    optimizer = fn.adam(3e-3)
     opt_state, losses = optimizer.init(params), []
     for step, (x, labels) in enumerate(fn.batches(train, 64, epochs=3, rng=0)):
         logits, vjp_fn = front_model.apply(params, x, rng=(0, step))

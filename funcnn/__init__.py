@@ -72,19 +72,23 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Training and prediction", "", training.__all__),
         ("Callbacks of fit", "callbacks", callbacks.__all__),
         ("Training on many machines, with MPI", "distributed", distributed.__all__),
-        ("Derivatives of each example, Jacobians, curvature", "", derivatives.__all__),
+        ("Derivatives: of each example, Jacobians, curvature", "", derivatives.__all__),
         ("Metrics", "metrics", metrics.__all__),
         ("Looking inside a model, and changing it", "", inspect.__all__),
         ("Models and parameters as files", "", interchange.__all__),
         ("Plots", "plot", plot.__all__),
         ("Data sets", "datasets", datasets.__all__),
-        ("Random changes of the batches to train on", "augment", augment.__all__),
+        ("Augmentation: random changes of the batches to train on", "augment", augment.__all__),
         ("Checks of layers of your own", "testing", testing.__all__),
         ("Trees of arrays", "tree", tree.__all__),
         ("Keys of random numbers", "rng", rng.__all__),
-        ("How a thing was made", "recorded", recorded.__all__),
+        ("Recorded calls: how a thing was made", "recorded", recorded.__all__),
         ("Types, for annotations", "", [*aliases.__all__, "Activation"]),
-        ("The process", "", ["kernels_report", "num_threads", "release_memory", "use_kernels", "use_threads"]),
+        (
+            "Threads, kernels, memory",
+            "",
+            ["kernels_report", "num_threads", "release_memory", "use_kernels", "use_threads"],
+        ),
     ]
     __all__ = ["optim", "schedules"]  # whose names are those of funcnn too
     for _title, _area, _names in _AREAS:

@@ -66,19 +66,24 @@ def _entry(name: str) -> list[str]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write ``reference/*.rst``; a page whose text is as before keeps its time."""
+    """Write ``reference/*.rst``; a page whose text is as before keeps its time, and pages of an older map go."""
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(exist_ok=True)
     pages = {}
     for title, area, names in funcnn._AREAS:
         heading = title.partition(":")[0].partition(",")[0]
         slug = re.sub(r"\W+", "_", heading.lower()).strip("_")
-        lines = [heading, "=" * len(heading), "", *([f"``funcnn.{area}``", ""] if area else [])]
-        for name in names:
-            lines += _entry(f"{area}.{name}" if area else name)
+        paths = [f"{area}.{name}" if area else name for name in names]
+        links = " · ".join(f":py:obj:`{path} <funcnn.{path}>`" for path in paths)
+        lines = [heading, "=" * len(heading), "", links, ""]
+        for path in paths:
+            lines += _entry(path)
         pages[slug] = "\n".join(lines)
     listed = "\n".join(f"   {slug}" for slug in pages)
     pages["index"] = f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n"
+    for path in folder.glob("*.rst"):
+        if path.stem not in pages:
+            path.unlink()
     for slug, text in pages.items():
         path = folder / f"{slug}.rst"
         if not path.exists() or path.read_text(encoding="utf-8") != text:

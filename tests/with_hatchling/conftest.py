@@ -2,4 +2,5 @@
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("hatchling") and find_spec("twine") else ["*"]
+found = all(find_spec(name) for name in ("hatchling", "twine", "readme_renderer"))
+collect_ignore_glob = [] if found else ["*"]

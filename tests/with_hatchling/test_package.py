@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import readme_renderer.markdown
 
 import funcnn as fn
 
@@ -113,4 +114,7 @@ def test_the_package_index_would_accept_and_render_both(wheel: Path, sdist: Path
     with zipfile.ZipFile(wheel) as archive:
         about = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
     assert about["Description-Content-Type"] == "text/markdown"
-    assert about.get_payload().startswith("# funcnn\n")
+    page = readme_renderer.markdown.render(about.get_payload())
+    assert page is not None
+    assert 'alt="The loss of each batch' in page
+    assert page.count("<table>") == 1

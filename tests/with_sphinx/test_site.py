@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +63,20 @@ def test_formulas_are_drawn_without_a_network(site: Path, browser: Any) -> None:
     page.wait_for_selector("mjx-container", timeout=60_000)
     assert page.locator("mjx-container").count() > 20
     page.close()
+
+
+def test_pages_of_the_reference_that_are_no_longer_written_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    from reference import write_pages
+
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "old.rst").write_text("Old\n===\n", encoding="utf-8")
+    write_pages(SimpleNamespace(srcdir=tmp_path))
+    written = {path.name for path in (tmp_path / "reference").iterdir()}
+    assert "old.rst" not in written
+    assert {"index.rst", "layers.rst"} <= written
 
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
