@@ -84,11 +84,7 @@ if not TYPE_CHECKING:  # Type checkers read the imports above, but not lists tha
         ("Keys of random numbers", "rng", rng.__all__),
         ("Recorded calls: how a thing was made", "recorded", recorded.__all__),
         ("Types, for annotations", "", [*aliases.__all__, "Activation"]),
-        (
-            "Threads, kernels, memory",
-            "",
-            ["kernels_report", "num_threads", "release_memory", "use_kernels", "use_threads"],
-        ),
+        ("Threads and kernels", "", ["kernels_report", "num_threads", "release_memory", "use_kernels", "use_threads"]),
     ]
     __all__ = ["optim", "schedules"]  # whose names are those of funcnn too
     for _title, _area, _names in _AREAS:

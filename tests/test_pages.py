@@ -104,14 +104,12 @@ def test_the_files_to_which_an_addition_goes_exist() -> None:
 
 
 def test_the_templates_of_issues_are_whole() -> None:
-    forms = {
-        path.stem: path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")
-    }
+    forms = {path.stem: path.read_text("utf-8") for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")}
     assert forms.keys() == {"bug", "wrong_gradient", "feature", "config"}
-    for text in [text for stem, text in forms.items() if stem != "config"]:
-        assert [line for line in text.splitlines() if re.match(r"\w+:", line)][0].startswith("name: ")
+    del forms["config"]
+    for text in forms.values():
+        assert text.startswith("name: ")
         ids = re.findall(r"^    id: (\w+)$", text, re.MULTILINE)
         assert len(ids) == len(set(ids)) >= 4
-        commands = re.findall(r'python -c "(.*?)"', " ".join(text.split()))
-        for command in commands:
+        for command in re.findall(r'python -c "(.*?)"', " ".join(text.split())):
             exec(command, {})

@@ -89,8 +89,8 @@ def test_the_source_distribution_has_package_tests_and_examples(sdist: Path) -> 
     pages = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"}
     top = pages | {"LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert {name for name in names if "/" not in name} == top
-    assert names - top == files("funcnn", "tests", "examples", "docs")
-    kinds = {"py", "npz", "json", "md", "png", "txt", "typed", "ipynb", "css"}
+    assert names - top == files("funcnn", "tests", "examples", "docs", ".github")
+    kinds = {"py", "npz", "json", "md", "png", "txt", "typed", "ipynb", "css", "yml"}
     assert {name.rsplit(".", 1)[-1] for name in names - top} == kinds
     assert names >= DATA | {"tests/golden/model_v1.npz", "tests/golden/checkpoint_v1.npz", "tests/golden/run_v1.npz"}
 
