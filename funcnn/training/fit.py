@@ -303,7 +303,7 @@ def _stream(train: Any, epochs: int, validation_split: float, comm: Any) -> Stre
 
 def _resumed(
     source: Path, fingerprint: Mapping[str, str], params: Params, optimizer: Optimizer,
-    followers: Sequence[Callback], steps: int, epochs: int,
+    followers: Sequence[Any], steps: int, epochs: int,
 ) -> Saved:  # fmt: skip
     """The run in a file, or an error if it is another one or has more steps than all epochs."""
     known = optimizer.init(params) if optimizer.donates else None  # states of one's own may change their shape
