@@ -77,6 +77,7 @@ INSIDE = (
     "funcnn.training.interrupts",
     "funcnn.training.loop",
     "funcnn.training.prefetch",
+    "funcnn.training.printed",
     "funcnn.training.ranks",
     "funcnn.training.run",
     "funcnn.training.run_file",

@@ -6,8 +6,9 @@ and reads. A new callback is a function in ``callbacks.py``.
 
 from funcnn.training.batching import batches, k_fold, split
 from funcnn.training.evaluate import Metric, Record, evaluate, predict, value_and_grad
-from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit, format_record
+from funcnn.training.fit import Callback, CallbackLike, Decision, Fit, NonFiniteLossError, fit
 from funcnn.training.generate import generate
+from funcnn.training.printed import format_record
 from funcnn.training.progress import progress
 
 __all__ = [

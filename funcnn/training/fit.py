@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from funcnn import checks, terminal, tree
+from funcnn import checks, tree
 from funcnn.aliases import Data, DataOrBatches, Key, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.interchange.files import check_replaceable
 from funcnn.losses import Loss
-from funcnn.optim import OptimizerLike, as_optimizer, current_step
+from funcnn.optim import Optimizer, OptimizerLike, as_optimizer, current_step
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.rng import as_key, fold
 from funcnn.training.batching import (
@@ -31,11 +31,11 @@ from funcnn.training.batching import (
     split,
     weights_of,
 )
-from funcnn.training.evaluate import Metric, Record, check_metrics, check_takes_weights, checked_loss
+from funcnn.training.evaluate import Metric, check_metrics, check_takes_weights, checked_loss
 from funcnn.training.interrupts import interrupts_deferrable
 from funcnn.training.loop import CALIBRATION_EXAMPLES, Loop, Store, attach
 from funcnn.training.prefetch import in_order
-from funcnn.training.progress import progress
+from funcnn.training.printed import Printed
 from funcnn.training.ranks import digest_of, on_all_ranks, ranks_of
 from funcnn.training.run import (
     Callback,
@@ -57,7 +57,7 @@ from funcnn.training.stream import UNKNOWN, Stream, is_stream
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
 
-__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit", "format_record"]
+__all__ = ["Callback", "CallbackLike", "Decision", "Fit", "NonFiniteLossError", "fit"]
 
 
 @on_all_ranks
@@ -170,11 +170,7 @@ def fit(
     optimizer = as_optimizer(optimizer, "fit: expected an optimizer such as adam(1e-3)")
     key, followers = as_key(rng), as_callbacks(callbacks)
     epochs, start = checks.size("fit", "epochs", epochs, 0), checks.size("fit", "start", start, 0)
-    stream = Stream(train, epochs, CALIBRATION_EXAMPLES) if is_stream(train) else None
-    if stream is not None and validation_split:
-        raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
-    if stream is not None and comm is not None:
-        raise ValueError("fit: comm needs data that can be indexed, of which ranks read shards, got an iterator")
+    stream = _stream(train, epochs, validation_split, comm) if is_stream(train) else None
     data, validation = readable("fit", stream.sample if stream else train), readable("fit, validation", validation)
     parts = _parts(data, validation, validation_split, key)
     ranks = None if comm is None else ranks_of("fit", comm)
@@ -196,29 +192,19 @@ def fit(
             evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
     if source is None:
-        # The optimizer's own state is not checked: one that goes on with other data starts at a later step.
-        state = optimizer.init(params) if opt_state is None and not start else _checked_state(opt_state, start)
-        saved = Saved(Run(params, state, start, first_states(followers)), [])
+        saved = Saved(
+            Run(params, _first_state(optimizer, params, opt_state, start), start, first_states(followers)), []
+        )
     elif start or opt_state is not None:
         raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
     else:
-        known = optimizer.init(params) if optimizer.donates else None  # states of one's own may change their shape
-        saved = load_run(source, fingerprint, params, known, followers)
-        if saved.run.step > steps * epochs:
-            raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+        saved = _resumed(source, fingerprint, params, optimizer, followers, steps, epochs)
     begin(followers)
     if ranks is not None:
         ranks.check_same("fit", _digest(layer, params, fingerprint, epochs, start))
         saved = ranks.from_first("run", lambda: saved)
         saved = saved if followers else saved._replace(run=saved.run._replace(states=()))
-    first = saved.run.step
-    show = progress(max((stream.steps if stream else steps * epochs) - first, 0)) if verbose else None
-
-    def report(record: Record, before: Record | None) -> None:
-        if show is not None:
-            show(0, "")
-            print(format_record(record, before, f"epoch {record['epoch']}/{epochs} "), flush=True)
-
+    printed = Printed(verbose, epochs, saved.run.step, stream.steps if stream else steps * epochs)
     # NumPy need not warn of an overflow: if it matters, it becomes an error of fit.
     quiet: Any = {kind: "ignore" for kind, mode in np.geterr().items() if mode == "warn" and not verbose}
     result: Fit | None = None
@@ -226,25 +212,22 @@ def fit(
         with interrupts_deferrable() as deferral, np.errstate(**quiet):
             loop = Loop(
                 layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-                None if store is None else Store(store, every, fingerprint), report, deferral, steps, *saved,
+                None if store is None else Store(store, every, fingerprint), printed.record, deferral, steps, *saved,
                 ranks=ranks,
             )  # fmt: skip
             loop.saved = saved.run if store == source else None
             try:
                 if not start:
                     loop.epoch_ended()
-                order = fold(key, "batches")
+                order, first = fold(key, "batches"), saved.run.step
                 if stream:
                     drawn = in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
                 else:
                     cut = batches if ranks is None else partial(sharded_batches, ranks)
                     drawn = cut(parts["train"], batch_size, epochs, order, first, augment, workers)
-                _make_steps(loop, drawn, show, first)
+                _make_steps(loop, drawn, printed)
                 result = loop.end()
-                if show is not None:
-                    show(0, "")
-                    if result.best and len(result.history) > 1:
-                        print(_best_line(result, epochs), flush=True)
+                printed.end(result)
                 return result
             except BaseException as error:
                 loop.rescue(error)
@@ -255,9 +238,7 @@ def fit(
         raise
 
 
-def _make_steps(
-    loop: Loop, drawn: Generator[Any, None, None], show: Callable[[int, str], None] | None, first: int
-) -> None:
+def _make_steps(loop: Loop, drawn: Generator[Any, None, None], printed: Printed) -> None:
     """A step for each batch, and what is due at the end of an epoch, until a callback stops the run."""
     with closing(drawn):  # after an error, its threads would live on
         for batch in drawn:
@@ -268,76 +249,8 @@ def _make_steps(
                 loop.epoch_ended()
                 continue
             value = loop.step(*batch)
-            if show is not None:
-                show(loop.run.step - first, f"loss {value:.4f}")
+            printed.step(loop.run.step, value)
             loop.epoch_ended()
-
-
-@explained
-def format_record(record: Record, before: Record | None = None, head: str = "") -> str:
-    """A record as a line: losses and metrics with four decimals, and the time; longer lines than the terminal's wrap.
-
-    Args:
-        record: ``{"epoch": ..., "seconds": ..., name: number}``, with the seconds since the start.
-        before: the record before, for the time between the two.
-        head: what the line begins with.
-
-    Args:
-        record: one of ``Fit.history``.
-
-    Returns:
-        The line.
-
-    Raises:
-        TypeError, ValueError: the record is not a dict with ``seconds``, or has something else than numbers.
-
-    Example:
-        >>> first = {"epoch": 1, "seconds": 2.0, "train_loss": 0.25}
-        >>> format_record(first)
-        'train loss 0.2500; total 2.0 s'
-        >>> format_record({"epoch": 2, "seconds": 3.5, "train_loss": 0.125}, first, "epoch 2/9:")
-        'epoch 2/9: train loss 0.1250; epoch 1.5 s, total 3.5 s'
-    """
-    times = [f"total {_number(record, 'seconds'):.1f} s"]
-    if before is not None:
-        epochs, seconds = (_number(record, name) - _number(before, name) for name in ("epoch", "seconds"))
-        times.insert(0, f"{'epoch' if epochs == 1 else f'{epochs:g} epochs'} {seconds:.1f} s,")
-    scores = {str(name): _number(record, name) for name in record}
-    return _line(head, _scores(scores, ";"), times)
-
-
-def _number(record: Any, name: str) -> float:
-    """A number in a record, or an error if it is not a number or is missing."""
-    if not isinstance(record, Mapping):
-        raise TypeError(f"format_record: expected a record of fit, a dict of numbers, got {checks.what(record)}")
-    if name not in record:
-        raise ValueError(f"format_record: expected a record of fit with {name!r}, got one with {[*record]}")
-    return checks.real("format_record", str(name), record[name])
-
-
-def _best_line(result: Fit, epochs: int) -> str:
-    """Which of the epochs was the best, for the end of a run."""
-    best, (metric, _) = result.best, result.criterion
-    returned = "" if result.by is None else ", whose parameters are returned"
-    head = f"best epoch {best['epoch']}/{epochs} by {metric.replace('_', ' ')}{returned}:"
-    evaluated = {name: best[name] for name in best if name.startswith(("train_", "validation_"))}
-    return _line("", head.split(" "), _scores(evaluated, ""))
-
-
-def _scores(record: Record, end: str) -> list[str]:
-    """The losses and metrics in a record, each with a comma but for the last one."""
-    scores = [
-        f"{name.replace('_', ' ')} {value:.4f}"
-        for name, value in record.items()
-        if name not in ("epoch", "step", "seconds")
-    ]
-    return [f"{score}," for score in scores[:-1]] + [f"{score}{end}" for score in scores[-1:]]
-
-
-def _line(head: str, *parts: Sequence[str]) -> str:
-    """Words after a head, in lines that fit the terminal; those after the first begin below the first word."""
-    indent = len(head) + 1 if head else 4
-    return terminal.wrapped([head, *(word for part in parts for word in part)], indent)
 
 
 def _parts(train: Data, validation: Data | None, validation_split: float, rng: Key) -> dict[str, Data]:
@@ -378,8 +291,32 @@ def _files(checkpoint: Any, every: int, resume: Any) -> tuple[Path | None, Path 
     return store, None if resume is None else checks.path("fit", resume, "resume")
 
 
-def _checked_state(opt_state: Tree | None, start: int) -> Tree:
-    """The state of the optimizer, or an error if it is not that after this number of steps."""
+def _stream(train: Any, epochs: int, validation_split: float, comm: Any) -> Stream:
+    """The batches of an iterable, or an error where all examples are needed at once."""
+    stream = Stream(train, epochs, CALIBRATION_EXAMPLES)
+    if validation_split:
+        raise ValueError("fit: validation_split needs all examples; with an iterator give validation=(x, target)")
+    if comm is not None:
+        raise ValueError("fit: comm needs data that can be indexed, of which ranks read shards, got an iterator")
+    return stream
+
+
+def _resumed(
+    source: Path, fingerprint: Mapping[str, str], params: Params, optimizer: Optimizer,
+    followers: Sequence[Any], steps: int, epochs: int,
+) -> Saved:  # fmt: skip
+    """The run in a file, or an error if it is another one or has more steps than all epochs."""
+    known = optimizer.init(params) if optimizer.donates else None  # states of one's own may change their shape
+    saved = load_run(source, fingerprint, params, known, followers)
+    if saved.run.step > steps * epochs:
+        raise ValueError(f"fit: {source} holds {saved.run.step} steps, more than the {steps * epochs} of {epochs=}")
+    return saved
+
+
+def _first_state(optimizer: Optimizer, params: Params, opt_state: Tree | None, start: int) -> Tree:
+    """The state of the optimizer, or an error if the one given is not that after this number of steps."""
+    if opt_state is None and not start:
+        return optimizer.init(params)
     if opt_state is None:
         raise ValueError(f"fit: start={start} goes on with an earlier run, so it needs the opt_state of that run too")
     try:
