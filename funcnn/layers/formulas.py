@@ -21,7 +21,10 @@ from funcnn.wording import shown
 
 __all__ = ["affine", "power", "unary"]
 
-Function: TypeAlias = Literal["abs", "cos", "erf", "log"]
+Function: TypeAlias = Literal[
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "floor", "log", "round",
+    "sign", "sinh", "tan",
+]  # fmt: skip
 
 
 @layer
@@ -105,7 +108,10 @@ def unary(function: Function) -> Layer:
     """y = f(x) for a function of one element that is not an activation;  dx = dy * f'(x).
 
     Args:
-        function: ``"abs"``, ``"cos"``, ``"erf"`` for the error function, or ``"log"``, which is NaN below 0.
+        function: ``"abs"``; ``"cos"``, ``"tan"``, ``"cosh"``, ``"sinh"`` and the inverse functions ``"acos"``,
+            ``"asin"``, ``"atan"``, ``"acosh"``, ``"asinh"``, ``"atanh"``; ``"erf"`` for the error function; ``"log"``;
+            or ``"ceil"``, ``"floor"``, ``"round"`` (halves to the even number) and ``"sign"``, whose derivative is 0.
+            Where a function has no value it is NaN.
 
     Returns:
         A layer without parameters.
@@ -124,12 +130,12 @@ def unary(function: Function) -> Layer:
     return row("unary", forward, derivative)
 
 
-def _quiet(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+def _quiet(function: Callable[..., Array]) -> Callable[..., Array]:
     """A function whose infinities and NaN are not errors."""
 
-    def quiet(x: Array) -> Array:
+    def quiet(*arrays: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-            return function(x)
+            return function(*arrays)
 
     return quiet
 
@@ -154,9 +160,28 @@ def _erf_derivative(x: Array) -> Array:
 ERF_END = 10
 """From here on the error function is 1 in every dtype."""
 
+
+def _flat(x: Array, y: Array) -> float:
+    """The derivative of a function of steps."""
+    return 0.0
+
+
 FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Any]]] = {
     "abs": (np.abs, lambda x, y: np.sign(x)),
+    "acos": (_quiet(np.arccos), _quiet(lambda x, y: -1 / np.sqrt(1 - x * x))),
+    "acosh": (_quiet(np.arccosh), _quiet(lambda x, y: 1 / np.sqrt(x * x - 1))),
+    "asin": (_quiet(np.arcsin), _quiet(lambda x, y: 1 / np.sqrt(1 - x * x))),
+    "asinh": (_quiet(np.arcsinh), _quiet(lambda x, y: 1 / np.sqrt(1 + x * x))),
+    "atan": (_quiet(np.arctan), _quiet(lambda x, y: 1 / (1 + x * x))),
+    "atanh": (_quiet(np.arctanh), _quiet(lambda x, y: 1 / (1 - x * x))),
+    "ceil": (np.ceil, _flat),
     "cos": (_quiet(np.cos), lambda x, y: -_quiet(np.sin)(x)),
+    "cosh": (_quiet(np.cosh), lambda x, y: _quiet(np.sinh)(x)),
     "erf": (_erf, lambda x, y: _erf_derivative(x)),
+    "floor": (np.floor, _flat),
     "log": (_quiet(np.log), lambda x, y: _quiet(np.reciprocal)(x)),
+    "round": (np.rint, _flat),
+    "sign": (np.sign, _flat),
+    "sinh": (_quiet(np.sinh), lambda x, y: _quiet(np.cosh)(x)),
+    "tan": (_quiet(np.tan), _quiet(lambda x, y: 1 + y * y)),
 }

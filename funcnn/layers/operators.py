@@ -25,7 +25,10 @@ from funcnn.wording import shown
 
 __all__ = ["arithmetic", "parameter", "reduce", "to_float", "where"]
 
-Operation: TypeAlias = Literal["add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul"]
+Operation: TypeAlias = Literal[
+    "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul", "equal", "greater",
+    "greater_equal", "less", "less_equal",
+]  # fmt: skip
 Reduction: TypeAlias = Literal["sum", "mean", "max", "min"]
 Pulled: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
@@ -38,7 +41,9 @@ def arithmetic(operation: Operation, *names: str) -> Layer:
 
     Args:
         operation: ``"add"``, ``"subtract"``, ``"multiply"``, ``"divide"``, ``"power"``, ``"maximum"``, ``"minimum"``,
-            element by element; or ``"matmul"``, the product of the matrices on the last two axes.
+            element by element; ``"equal"``, ``"greater"``, ``"greater_equal"``, ``"less"``, ``"less_equal"``, which are
+            1 where a op b and else 0, and have no gradient; or ``"matmul"``, the product of the matrices on the last
+            two axes.
         *names: those of a and of b among the inputs; by default sorted.
 
     Returns:
@@ -122,6 +127,15 @@ def _matmul(a: Array, b: Array) -> tuple[Array, Pulled]:
     return np.matmul(a, b), lambda dy: (np.matmul(dy, b.swapaxes(-1, -2)), np.matmul(a.swapaxes(-1, -2), dy))
 
 
+def _compared(holds: np.ufunc) -> Callable[[Array, Array], tuple[Array, Pulled]]:
+    """1 where a comparison holds, and 0 elsewhere: a function of steps."""
+
+    def operate(a: Array, b: Array) -> tuple[Array, Pulled]:
+        return holds(a, b).astype(a.dtype), lambda dy: (np.zeros_like(dy), np.zeros_like(dy))
+
+    return operate
+
+
 OPERATIONS: dict[str, Callable[[Array, Array], tuple[Array, Pulled]]] = {
     "add": lambda a, b: (a + b, lambda dy: (dy, dy)),
     "subtract": lambda a, b: (a - b, lambda dy: (dy, -dy)),
@@ -131,6 +145,11 @@ OPERATIONS: dict[str, Callable[[Array, Array], tuple[Array, Pulled]]] = {
     "maximum": _chosen(np.maximum, np.greater_equal),
     "minimum": _chosen(np.minimum, np.less_equal),
     "matmul": _matmul,
+    "equal": _compared(np.equal),
+    "greater": _compared(np.greater),
+    "greater_equal": _compared(np.greater_equal),
+    "less": _compared(np.less),
+    "less_equal": _compared(np.less_equal),
 }
 """``operate(a, b) -> (y, split)``; ``split(dy)`` are the gradients, before those of copies are added up."""
 

@@ -12,6 +12,7 @@ A, B = np.array([[1.0, -2.0], [4.0, 0.5]]), np.array([[2.0], [-1.0]])
 VALUES = {
     "add": A + B, "subtract": A - B, "multiply": A * B, "divide": A / B,
     "maximum": [[2.0, 2.0], [4.0, 0.5]], "minimum": [[1.0, -2.0], [-1.0, -1.0]],
+    "equal": A == B, "greater": A > B, "greater_equal": A >= B, "less": A < B, "less_equal": A <= B,
 }  # fmt: skip
 
 
@@ -21,6 +22,41 @@ def test_arithmetic_broadcasts(operation: Any) -> None:
     np.testing.assert_array_equal(y, VALUES[operation])
     grads = vjp_fn(np.ones_like(y))[1]
     assert {name: leaf.shape for name, leaf in grads.items()} == {"a": (2, 2), "b": (2, 1)}
+
+
+FUNCTIONS = {
+    "acos": math.acos, "asin": math.asin, "asinh": math.asinh, "atan": math.atan, "atanh": math.atanh,
+    "cosh": math.cosh, "sinh": math.sinh, "tan": math.tan, "cos": math.cos, "erf": math.erf, "abs": abs,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_of_one_element(function: Any) -> None:
+    x = np.array([[-0.7, 0.2, 0.9]])
+    y, vjp_fn = fn.unary(function).apply({}, x)
+    np.testing.assert_allclose(y[0], [*map(FUNCTIONS[function], x[0])], rtol=1e-13)
+    slopes = [(FUNCTIONS[function](n + 1e-6) - FUNCTIONS[function](n - 1e-6)) / 2e-6 for n in x[0]]
+    np.testing.assert_allclose(vjp_fn(np.ones_like(y))[1][0], slopes, rtol=1e-7)
+    fn.unary(function).apply({}, np.array([[np.inf, -np.inf, np.nan]]))[1](np.ones((1, 3)))
+
+
+def test_functions_of_steps_have_no_gradient() -> None:
+    x = np.array([[-1.5, -0.2, 0.0, 0.5, 1.5]])
+    wanted = {
+        "ceil": [-1, 0, 0, 1, 2],
+        "floor": [-2, -1, 0, 0, 1],
+        "round": [-2, 0, 0, 0, 2],
+        "sign": [-1, -1, 0, 1, 1],
+    }
+    for function, values in wanted.items():
+        y, vjp_fn = fn.unary(function).apply({}, x)  # type: ignore[arg-type]
+        assert y[0].tolist() == values
+        assert not vjp_fn(np.ones_like(y))[1].any()
+    y, vjp_fn = fn.unary("acosh").apply({}, np.array([[1.5, 0.5]]))
+    np.testing.assert_allclose(y[0], [math.acosh(1.5), np.nan])
+    np.testing.assert_allclose(vjp_fn(np.ones_like(y))[1][0, 0], 1 / math.sqrt(1.25))
+    _, vjp_fn = fn.arithmetic("less").apply({}, {"a": A, "b": B})
+    assert not any(leaf.any() for leaf in vjp_fn(np.ones((2, 2)))[1].values())
 
 
 def test_power_and_matmul_of_two_arrays() -> None:

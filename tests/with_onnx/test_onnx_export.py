@@ -15,19 +15,16 @@ NOT_EXPRESSIBLE = {"elementwise": "functions are of Python"}
 """The kinds of layers that are not written, and a part of the reason."""
 
 ONLY_WRITTEN = {
-    "CumSum": "sparsemax",
-    "Einsum": "adaptive means, fold, bilinear, and cubic resampling to fewer pixels",
-    "Equal": "the place of the last step under a mask",
-    "Floor": "positions that begin at a place of the input",
-    "Greater": "a threshold",
-    "Less": "lengths",
     "Scan": "recurrences under a mask, with a projection, or of an own cell",
     "TopK": "sparsemax",
 }
 """Operators that are written and not read."""
 
-NOT_READ = {"embedding_bag": "a choice of integers"}
-"""Kinds of layers that are written with a mask, and read without one only, and why."""
+NOT_READ = {
+    "bilinear": "products of two arrays can be imported", "embedding_bag": "a choice of integers",
+    "last": "a choice of integers", "positions": "a cast from int64 to float64",
+}  # fmt: skip
+"""Kinds of layers that are not read where their input is a tree, as with a mask or a cache, and why."""
 
 ROWS = fn.testing.table_of_layers()
 NAMES = [f"{number}-{layer.kind}" for number, (layer, _) in enumerate(ROWS)]

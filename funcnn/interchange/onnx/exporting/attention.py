@@ -196,16 +196,14 @@ def _moved_from(at: Site, x: Tensor, kind: str, base: float, start: Tensor) -> s
     places = at.op("Add", at.op("Unsqueeze", start.name, at.graph.integers([1])), steps)
     if kind == "learned":
         return at.op("Add", x.name, at.op("Gather", at.param("w"), places, axis=0))  # type: ignore[no-any-return]
-    onnx = at.graph.onnx.TensorProto
     width = x.shape[-1]
     frequencies = at.constant("frequencies", float(base) ** (-np.arange(0, width, 2) / width))
-    column = at.op("Unsqueeze", at.op("Cast", places, to=onnx.DOUBLE), at.graph.integers([2]))
+    column = at.op("Unsqueeze", at.cast(places, np.float64), at.graph.integers([2]))
     angles = at.op("Mul", column, frequencies)
-    kinds = {np.dtype(np.float32): onnx.FLOAT, np.dtype(np.float64): onnx.DOUBLE}
     # (batch, time, pairs); whole turns are taken away in float64, since runtimes have float32 waves only.
     turn = at.graph.number(2 * math.pi, "float64")
     rest = at.op("Sub", angles, at.op("Mul", at.op("Floor", at.op("Div", angles, turn)), turn))
-    small = at.op("Cast", rest, to=kinds[x.dtype])
+    small = at.cast(rest, x.dtype)
     cos, sin = at.op("Cos", small), at.op("Sin", small)
     if kind == "rotary":
         between = at.graph.integers(range(2, len(x.shape)))

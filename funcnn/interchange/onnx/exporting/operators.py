@@ -18,6 +18,10 @@ OPERATIONS = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "power": "Pow", "maximum": "Max",
     "minimum": "Min", "matmul": "MatMul",
 }  # fmt: skip
+COMPARISONS = {
+    "equal": "Equal", "greater": "Greater", "greater_equal": "GreaterOrEqual", "less": "Less",
+    "less_equal": "LessOrEqual",
+}  # fmt: skip
 
 
 def _affine(at: Site, x: Tensor, scale: float, shift: float) -> Tree:
@@ -35,20 +39,22 @@ def _unary(at: Site, x: Tensor, function: str) -> Tree:
 
 
 def _arithmetic(at: Site, x: dict[str, Tensor], operation: str, names: Sequence[str]) -> Tree:
-    a, b = (x[name].name for name in names or sorted(x))
-    return at.op(OPERATIONS[operation], a, b)
+    a, b = (x[name] for name in names or sorted(x))
+    if operation in COMPARISONS:
+        return at.cast(at.op(COMPARISONS[operation], a.name, b.name), a.dtype)
+    return at.op(OPERATIONS[operation], a.name, b.name)
 
 
 def _where(at: Site, x: dict[str, Tensor], names: Sequence[str]) -> Tree:
     condition, a, b = (x[name] for name in names or sorted(x))
     chosen = condition.name
     if condition.dtype.kind != "b":
-        chosen = at.op("Cast", chosen, to=at.graph.onnx.TensorProto.BOOL)
+        chosen = at.cast(chosen, bool)
     return at.op("Where", chosen, a.name, b.name)
 
 
 def _to_float(at: Site, x: Tensor) -> Tree:
-    return x if x.dtype.kind == "f" else at.op("Cast", x.name, to=at.graph.onnx.TensorProto.FLOAT)
+    return x if x.dtype.kind == "f" else at.cast(x.name, np.float32)
 
 
 def _reduce(at: Site, x: Tensor, how: str, axes: Any, keepdims: bool) -> Tree:

@@ -103,6 +103,11 @@ class Site:
         found: str = self.op("Slice", x, integers([start]), integers([stop]), integers([axis]), integers([step]))
         return found
 
+    def cast(self, x: str, dtype: Any) -> str:
+        """The elements in another dtype."""
+        found: str = self.op("Cast", x, to=self.graph.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return found
+
     def zeros(self, like: str, shape: Sequence[int], dtype: Any) -> str:
         """Zeros (batch, *shape), with the batch of another value."""
         batch = self.op("Shape", like, start=0, end=1)

@@ -86,6 +86,11 @@ def _gelu(op: Operator) -> Layer:
     return fn.gelu(approximate=op.attribute("approximate", "none") == "tanh")
 
 
+UNARY = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Floor", "Log", "Round",
+    "Sign", "Sinh", "Tan",
+)  # fmt: skip
+
 CONVERTERS: dict[str, Converter] = {
     "Relu": _ready(fn.relu),
     "Sigmoid": _ready(fn.sigmoid),
@@ -94,10 +99,7 @@ CONVERTERS: dict[str, Converter] = {
     "Softsign": _ready(fn.softsign),
     "Exp": _ready(fn.exp),
     "Sin": _ready(fn.sine),
-    "Cos": _made(lambda op: fn.unary("cos")),
-    "Log": _made(lambda op: fn.unary("log")),
-    "Abs": _made(lambda op: fn.unary("abs")),
-    "Erf": _made(lambda op: fn.unary("erf")),
+    **{kind: _ready(fn.unary(kind.lower())) for kind in UNARY},  # type: ignore[arg-type]
     "Sqrt": _made(lambda op: fn.power(0.5)),
     "Reciprocal": _made(lambda op: fn.power(-1.0)),
     "Neg": _made(lambda op: fn.affine(-1.0)),

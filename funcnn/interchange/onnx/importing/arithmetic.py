@@ -14,7 +14,7 @@ from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
-__all__ = ["CONVERTERS", "pair"]
+__all__ = ["CONVERTERS", "chosen", "pair"]
 
 MERGED = {"add": "add", "multiply": "multiply"}
 
@@ -134,25 +134,12 @@ def _concat(op: Operator) -> Operand:
 
 
 def _where(op: Operator) -> Operand:
-    """Where a condition is known: what is chosen of both, which an infinity that is added does too."""
-    condition, a, b = op.inputs[:3]
-    if isinstance(condition, Value):
-        return _chosen(op, condition, a, b)
-    chosen = np.asarray(condition, bool)
-    total: Any = None
-    for x, mask in ((a, chosen), (b, ~chosen)):
-        if isinstance(x, Value):
-            x = x if mask.all() else _joined(op, "multiply", [x, mask.astype(x.dtype)])
-            total = x if total is None else _joined(op, "add", [total, x])
-    for x, mask in ((a, chosen), (b, ~chosen)):
-        if isinstance(x, np.ndarray) and mask.any():
-            own = np.where(mask, x, 0).astype(total.dtype)
-            total = _joined(op, "add", [total, own]) if own.any() else total
-    return total  # type: ignore[no-any-return]
+    """A choice by a condition that is known, or depends on the input."""
+    return chosen(op, *op.inputs[:3])
 
 
-def _chosen(op: Operator, condition: Value, a: Any, b: Any) -> Operand:
-    """A choice by a condition that depends on the input."""
+def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Operand:
+    """a where the condition holds, else b."""
     dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
     if np.dtype(dtype).kind != "f":
         raise Unsupported("a choice of integers")
@@ -165,9 +152,20 @@ def _logical(operation: str, op: Operator) -> Operand:
     """Conditions are zeros and ones here: both hold where their product is not 0, one where their maximum is not."""
     if all(isinstance(x, Value) and x.dtype.kind != "b" for x in op.inputs):
         raise Unsupported("operands that are no conditions")
-    operands = [x if isinstance(x, Value) else np.asarray(x, np.float32) for x in op.inputs]
+    operands = [x if isinstance(x, Value) else _as_floats(x) for x in op.inputs]
     found = _joined(op, operation, operands)
     return found.same(found.node, np.bool_)
+
+
+def _compared(operation: str, op: Operator) -> Operand:
+    """A condition, as zeros and ones."""
+    found = _joined(op, operation, [x if isinstance(x, Value) else _as_floats(x) for x in op.inputs])
+    return found.same(found.node, np.bool_)
+
+
+def _as_floats(x: Any) -> Array:
+    found = np.asarray(x)
+    return found if found.dtype.kind == "f" else found.astype(np.float32)
 
 
 def _not(op: Operator) -> Operand:
@@ -190,25 +188,30 @@ def _reduce(how: str, op: Operator) -> Operand:
     node = x.node
     if gone:
         node = op.builder.arranged(x, [[part] for part in range(1, len(x.sizes))])
-        node = _before(op, how, node)
-        node = op.builder.add(fn.reduce(_kind(how), tuple(gone)), [node])
-        node = _behind(op, how, node)
+        node = (_log_sum_exp if how == "logsumexp" else _reduced)(op, how, node, tuple(gone))
     axes_left: list[Any] = [() if n in places else axis for n, axis in enumerate(x.axes) if keep or n not in places]
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{part: x.sizes[part] for part in left}}
     return Value.of(node, op.builder.shape(node), x.dtype, sizes, axes_left)
 
 
-def _kind(how: str) -> Any:
-    return {"l1": "sum", "l2": "sum", "squares": "sum"}.get(how, how)
+BEFORE: dict[str, Layer] = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}
 
 
-def _before(op: Operator, how: str, node: str) -> str:
-    layer = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}.get(how)
-    return node if layer is None else op.builder.add(layer, [node])
-
-
-def _behind(op: Operator, how: str, node: str) -> str:
+def _reduced(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
+    """Sums and extremes, or the sum of what a function makes of each element, or its root."""
+    if how in BEFORE:
+        node = op.builder.add(BEFORE[how], [node])
+    reduction: Any = "sum" if how in BEFORE else how
+    node = op.builder.add(fn.reduce(reduction, axes), [node])
     return op.builder.add(fn.power(0.5), [node]) if how == "l2" else node
+
+
+def _log_sum_exp(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
+    """m + log(sum of exp(x - m)), with m the largest x."""
+    largest = op.builder.add(fn.reduce("max", axes, keepdims=True), [node])
+    powers = op.builder.add(fn.exp, [op.builder.combine(fn.arithmetic, "subtract", [node, largest])])
+    log = op.builder.add(fn.unary("log"), [op.builder.add(fn.reduce("sum", axes), [powers])])
+    return op.builder.combine(fn.merge, "add", [log, op.builder.add(fn.reduce("max", axes), [node])])
 
 
 def _clipped(op: Operator) -> Operand:
@@ -240,6 +243,11 @@ CONVERTERS: dict[str, Converter] = {
     "And": _of(_logical, "multiply"),
     "Or": _of(_logical, "maximum"),
     "Not": _not,
+    "Equal": _of(_compared, "equal"),
+    "Greater": _of(_compared, "greater"),
+    "GreaterOrEqual": _of(_compared, "greater_equal"),
+    "Less": _of(_compared, "less"),
+    "LessOrEqual": _of(_compared, "less_equal"),
     "Clip": _clipped,
     "ReduceMean": _of(_reduce, "mean"),
     "ReduceSum": _of(_reduce, "sum"),
@@ -248,4 +256,5 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceL1": _of(_reduce, "l1"),
     "ReduceL2": _of(_reduce, "l2"),
     "ReduceSumSquare": _of(_reduce, "squares"),
+    "ReduceLogSumExp": _of(_reduce, "logsumexp"),
 }

@@ -66,7 +66,7 @@ class Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
     sources: dict[str, Array] = field(default_factory=dict)
     converted: dict[str, str] = field(default_factory=dict)
-    constants: dict[tuple[int, int | None], tuple[Constant, Value]] = field(default_factory=dict)
+    constants: dict[tuple[int, int | None, Any], tuple[Constant, Value]] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
@@ -184,24 +184,21 @@ class Builder:
         axes: list[Sequence[Hashable]] = [axis if place != last else ["new"] for place, axis in enumerate(x.axes)]
         return Value.of(node, self.shape(node), x.dtype, parts, axes)
 
-    def constant(self, array: Constant, batch_axis: int | None = None) -> Value:
+    def constant(self, array: Constant, batch_axis: int | None = None, dtype: Any = np.float32) -> Value:
         """An array as a node: learned if it is of finite floats; masks, infinities and single numbers stay.
 
-        The same array is the same node, wherever it is used.
+        The same array is the same node, wherever it is used. Integers and booleans become floats of a dtype.
         """
-        key = (id(array), batch_axis)
+        key = (id(array), batch_axis, np.dtype(dtype))
         if key not in self.constants:  # it keeps the array, so that no other one gets its id
-            self.constants[key] = array, self._constant(self.without_batch(array, batch_axis))
+            self.constants[key] = array, self._constant(self.without_batch(array, batch_axis), dtype)
         return self.constants[key][1]
 
-    def _constant(self, found: Constant) -> Value:
-        floats = found if found.dtype.kind == "f" else found.astype(np.float32)
-        layer = fn.parameter(*floats.shape)
-        is_learned = found.dtype.kind == "f" and found.size > 1 and bool(np.isfinite(found).all())
-        source = next(iter(self.sources))
-        node = self.add(
-            layer if is_learned else frozen(layer), [source], {"w": np.array(floats, order="C")}, ":constant"
-        )
+    def _constant(self, found: Constant, dtype: Any) -> Value:
+        floats = found if found.dtype.kind == "f" else found.astype(dtype)
+        layer, source = fn.parameter(*floats.shape), next(iter(self.sources))
+        own = {"w": np.array(floats, order="C")}
+        node = self.add(layer if _is_learned(found) else frozen(layer), [source], own, ":constant")
         parts: dict[Hashable, int] = {BATCH: self.batch, **dict(enumerate(floats.shape, 1))}
         return Value.of(node, floats.shape, floats.dtype, parts, [[n] for n in range(1, floats.ndim + 1)])
 
@@ -272,7 +269,10 @@ class Builder:
         if len(batches) > 1:
             raise Unsupported("values whose batches are on different axes")
         batch_axis = next(iter(batches), None)
-        values = [x if isinstance(x, Value) else self.constant(x, _of_constant(x, batch_axis, rank)) for x in operands]
+        dtype = next((self.example(x.node).dtype for x in operands if isinstance(x, Value)), np.float32)
+        values = [
+            x if isinstance(x, Value) else self.constant(x, _of_constant(x, batch_axis, rank), dtype) for x in operands
+        ]
         memories = [
             memory if isinstance(x, Value) else _memory(value, rank, parts)
             for x, value, memory in zip(operands, values, memories, strict=True)
@@ -291,6 +291,18 @@ class Builder:
         shape = tuple(math.prod(whole[name] for name in run) for run in runs)
         sizes: dict[Hashable, int] = {BATCH: self.batch, **{name: whole[name] for name in order}}
         return nodes, Value.of("", shape, values[0].dtype, sizes, axes)
+
+
+MASKED = -1e3
+"""What is added to the scores of keys that are masked is less."""
+
+
+def _is_learned(array: Constant) -> bool:
+    """Whether training changes an array: no single number, no infinities, and no mask of zeros and one number."""
+    if array.dtype.kind != "f" or array.size == 1 or not np.isfinite(array).all():
+        return False
+    low = array.min(initial=0)
+    return bool(low > MASKED or not ((array == 0) | (array == low)).all())
 
 
 def _rank(x: Operand) -> int:

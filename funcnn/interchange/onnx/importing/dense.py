@@ -9,6 +9,7 @@ import numpy as np
 from funcnn import layers as fn
 from funcnn.aliases import Array
 from funcnn.combinators import frozen
+from funcnn.interchange.onnx.importing.arithmetic import pair
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
@@ -25,25 +26,97 @@ def dense(op: Operator, x: Value, w: Array, b: Array | None) -> Value:
 
 
 def _gemm(op: Operator) -> Operand:
+    """alpha A B + beta C, of which A or B may be transposed."""
     alpha, beta = float(op.attribute("alpha", 1.0)), float(op.attribute("beta", 1.0))
-    if op.attribute("transA", 0):
-        raise Unsupported("transA")
-    w = op.constant(1)
-    w = (w.T if op.attribute("transB", 0) else w) * w.dtype.type(alpha)
-    if op.operand(2) is None:
-        return dense(op, op.value(), w, None)
-    b = op.constant(2) * w.dtype.type(beta)
-    return dense(op, op.value(), w, np.broadcast_to(b, (1, w.shape[1])).reshape(-1))
+    a, b = (_turned(x) if op.attribute(f"trans{name}", 0) else x for name, x in zip("AB", op.inputs, strict=False))
+    c = op.operand(2)
+    if isinstance(a, Value) and isinstance(b, np.ndarray) and (c is None or _is_row(c, b.shape[1])):
+        row = None if c is None else np.broadcast_to(c * b.dtype.type(beta), (1, b.shape[1])).reshape(-1)
+        return dense(op, a, b * b.dtype.type(alpha), row)
+    y = _times(op, _product(op, a, b), alpha)
+    if c is not None:
+        y = pair(op, "add", y, c * c.dtype.type(beta) if isinstance(c, np.ndarray) else _times(op, c, beta))
+    return y  # type: ignore[no-any-return]
+
+
+def _times(op: Operator, x: Value, number: float) -> Any:
+    return pair(op, "multiply", x, np.array(number, np.float32))
+
+
+def _turned(x: Any) -> Any:
+    return x.with_axes(x.axes[::-1]) if isinstance(x, Value) else x.T
+
+
+def _is_row(c: Operand, columns: int) -> bool:
+    return isinstance(c, np.ndarray) and (c.size == 1 or c.shape[-1] == c.size == columns)
 
 
 def _matmul(op: Operator) -> Operand:
+    """A vector is a matrix of one row in front, and of one column behind."""
     a, b = op.inputs
+    first, second = (_rank(x) == 1 for x in (a, b))
+    y = _product(op, _expanded(a, 0) if first else a, _expanded(b, 1) if second else b)
+    axes = list(y.axes)
+    if second:
+        del axes[-1]
+    if first:
+        del axes[-1 if second else -2]
+    return y.with_axes(axes)
+
+
+def _rank(x: Any) -> int:
+    return len(x.axes) if isinstance(x, Value) else np.ndim(x)
+
+
+def _expanded(x: Any, axis: int) -> Any:
+    if isinstance(x, Value):
+        return x.with_axes([*x.axes[:axis], (), *x.axes[axis:]])
+    return np.expand_dims(x, axis)
+
+
+def _product(op: Operator, a: Any, b: Any) -> Value:
     if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2:
         return dense(op, a, b, None)
-    operands = [x if isinstance(x, Value) else op.builder.constant(np.asarray(x)) for x in (a, b)]
-    if min(len(x.axes) for x in operands) < 2:
-        raise Unsupported("a product with a vector")
-    return op.builder.product(*operands)
+    return op.builder.product(*(x if isinstance(x, Value) else op.builder.constant(np.asarray(x)) for x in (a, b)))
+
+
+def _einsum(op: Operator) -> Operand:
+    """A product of two arrays: axes of both that are kept are outer ones, and those that are not are summed over."""
+    terms, _, target = str(op.attribute("equation")).replace(" ", "").partition("->")
+    letters = terms.split(",")
+    if len(letters) != 2 or not target or any(len(set(own)) < len(own) for own in letters) or "." in terms:
+        raise Unsupported(f"the equation {op.attribute('equation')!r}; products of two arrays can be imported")
+    values = [x if isinstance(x, Value) else op.builder.constant(np.asarray(x)) for x in op.inputs]
+    axes = [dict(zip(own, x.axes, strict=True)) for own, x in zip(letters, values, strict=True)]
+    sizes = {name: n for own, x in zip(letters, values, strict=True) for name, n in zip(own, x.file_shape, strict=True)}
+    batch = [name for own in axes for name, axis in own.items() if BATCH in axis]
+    outer = [name for name in target if name in batch or all(name in own for own in axes)]
+    inner = [name for name in axes[0] if name in axes[1] and name not in target]
+    alone = [[name for name in target if name in own and name not in outer] for own in axes]
+    if any(name not in [*outer, *inner, *alone[place]] for place, own in enumerate(axes) for name in own):
+        raise Unsupported(f"the equation {op.attribute('equation')!r}, which sums over an axis of one array")
+    joined = [
+        [part for name in names for part in axes[place][name]]
+        for place, names in ((0, alone[0]), (0, inner), (1, inner), (1, alone[1]))
+    ]
+    a, b = (
+        x.with_axes([*(own.get(name, ()) for name in outer), *matrix])
+        for x, own, matrix in zip(values, axes, (joined[:2], joined[2:]), strict=True)
+    )
+    y = op.builder.product(a, b)
+    order = [*outer, *alone[0], *alone[1]]
+    divided = y.reshaped([sizes[name] for name in order])
+    assert divided is not None  # the axes of a product are divided as they were joined
+    return divided.with_axes([divided.axes[order.index(name)] for name in target])
+
+
+def _cumulative_sum(op: Operator) -> Operand:
+    """A product with a triangle of ones, which stays as it is."""
+    x = op.value()
+    place = x.axis(int(op.constant(1).ravel()[0]))
+    n = x.file_shape[place]
+    w = np.tri(n, n, -1 if op.attribute("exclusive", 0) else 0, dtype=x.dtype)
+    return _mixed(op, x, place, w if op.attribute("reverse", 0) else w.T.copy(), (n,))
 
 
 def _gather(op: Operator) -> Operand:
@@ -70,16 +143,33 @@ def _gather(op: Operator) -> Operand:
 
 
 def _looked_up(op: Operator, x: Value, place: int, index: Array) -> Value:
-    """Elements of one axis in any order: a product with a matrix of zeros and ones, which stays as it is."""
-    node, others = op.builder.with_last(x, [place])
+    """Elements of one axis in any order: a product with a matrix of zeros and ones."""
     w = np.zeros((x.file_shape[place], index.size), x.dtype)
     w[index.ravel() % len(w), np.arange(index.size)] = 1
-    made = op.builder.add(frozen(fn.dense(index.size, bias=False)), [node], {"w": w})
+    return _mixed(op, x, place, w, index.shape)
+
+
+def _mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...]) -> Value:
+    """Sums of the elements of one axis, by the columns of a matrix that stays as it is; the axis gets a shape."""
+    node, others = op.builder.with_last(x, [place])
+    made = op.builder.add(frozen(fn.dense(w.shape[1], bias=False)), [node], {"w": w})
     sizes: dict[Any, int] = {part: x.sizes[part] for part in (BATCH, *others)}
-    sizes |= {("new", n): size for n, size in enumerate(index.shape)}
+    sizes |= {("new", n): size for n, size in enumerate(shape)}
     axes: list[Any] = [*x.axes]
-    axes[place : place + 1] = [[("new", n)] for n in range(index.ndim)]
+    axes[place : place + 1] = [[("new", n)] for n in range(len(shape))]
     return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+
+
+def _gather_nd(op: Operator) -> Operand:
+    """Elements at known places on the first axes, which are joined to one."""
+    x, index = op.value(), op.constant(1)
+    count = index.shape[-1]
+    if op.attribute("batch_dims", 0) or any(BATCH in axis for axis in x.axes[:count]):
+        raise Unsupported("batch_dims, or places along the batch")
+    size = x.file_shape[:count]
+    places = np.ravel_multi_index(tuple(index[..., n] % size[n] for n in range(count)), size)
+    joined = x.with_axes([[part for axis in x.axes[:count] for part in axis], *x.axes[count:]])
+    return _looked_up(op, joined, 0, np.asarray(places))
 
 
 def take(op: Operator, x: Value, place: int, index: int | slice) -> Value:
@@ -106,4 +196,11 @@ def take(op: Operator, x: Value, place: int, index: int | slice) -> Value:
     return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
 
 
-CONVERTERS: dict[str, Converter] = {"Gemm": _gemm, "MatMul": _matmul, "Gather": _gather}
+CONVERTERS: dict[str, Converter] = {
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Gather": _gather,
+    "GatherND": _gather_nd,
+    "Einsum": _einsum,
+    "CumSum": _cumulative_sum,
+}

@@ -32,6 +32,7 @@ from funcnn.interchange.onnx.importing.reading import (
     needed,
     outputs_of,
     read,
+    read_by,
 )
 from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
 from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
@@ -119,7 +120,7 @@ class _Reader:
         if len(self.outputs) > 1:
             self.builder.reserved = frozenset(map(node_name, self.outputs))
         self.nodes = needed(self.graph, self.outputs)
-        self.uses = Counter(name for node in self.nodes for name in node.input) + Counter(self.outputs)
+        self.uses = Counter(name for node in self.nodes for name in read_by(node)) + Counter(self.outputs)
         self.unknown: list[str] = []
         self.failures: list[str] = []
         self.fixed = 0
@@ -150,7 +151,12 @@ class _Reader:
         whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
         values = [x for x in inputs if isinstance(x, Value)]
         kind = _kind(node)
-        if kind not in CONVERTERS and kind not in ("Shape", "Size") and (values or not whole):
+        if kind == "If" and whole and isinstance(inputs[0], np.ndarray):
+            self.inline(node, bool(inputs[0].any()))
+            return
+        known = not values and whole
+        has_graph = any(attribute.HasField("g") for attribute in node.attribute)
+        if has_graph or (kind not in CONVERTERS and kind not in ("Shape", "Size") and not known):
             self.unknown.append(kind)
             whole = False
         results: Any = [None] * len(node.output)
@@ -162,6 +168,17 @@ class _Reader:
         for name, result in zip(node.output, results, strict=False):
             if name:
                 self.operands[name] = result
+
+    def inline(self, node: Any, condition: bool) -> None:
+        """The branch that is taken, in place of the choice."""
+        branch = attributes_of(node)["then_branch" if condition else "else_branch"]
+        constants = initializers(branch)
+        self.operands |= constants
+        self.origins |= {name: frozenset([name]) for name, array in constants.items() if array.size > 1}
+        names = [output.name for output in branch.output]
+        for inner in needed(branch, names):
+            self.read(inner)
+        self.operands |= {outer: self.operands[name] for outer, name in zip(node.output, names, strict=True)}
 
     def results(self, node: Any, inputs: list[Operand | None], values: list[Value]) -> list[Operand | None]:
         """The outputs of an operator."""

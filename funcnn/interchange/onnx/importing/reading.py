@@ -19,7 +19,7 @@ from funcnn.interchange.onnx.importing.values import Unsupported
 from funcnn.shapes import spec
 from funcnn.signals import reraise_if_of_a_handler
 
-__all__ = ["attributes_of", "evaluated", "initializers", "inputs_of", "needed", "outputs_of", "read"]
+__all__ = ["attributes_of", "evaluated", "initializers", "inputs_of", "needed", "outputs_of", "read", "read_by"]
 
 DTYPES = (np.float32, np.float64, np.int64, np.int32, np.bool_)
 """Those of inputs."""
@@ -105,8 +105,18 @@ def needed(graph: Any, outputs: Sequence[str]) -> list[Any]:
     for node in reversed(graph.node):
         if wanted & set(node.output):
             nodes.append(node)
-            wanted |= set(node.input)
+            wanted.update(read_by(node))
     return nodes[::-1]
+
+
+def read_by(node: Any) -> Iterator[str]:
+    """The values that a node reads, also those of graphs inside of it."""
+    yield from node.input
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                yield from read_by(inner)
+            yield from (output.name for output in attribute.g.output)
 
 
 def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:

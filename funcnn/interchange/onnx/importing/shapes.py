@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from funcnn import layers as fn
+from funcnn.interchange.onnx.importing.arithmetic import chosen
 from funcnn.interchange.onnx.importing.dense import take
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
@@ -160,9 +161,15 @@ def _pad(op: Operator) -> Operand:
         sides[axis] = (pads[n], pads[n + len(axes)])
     if not any(map(any, sides)):
         return x
+    for axis, (low, high) in enumerate(sides):  # what is negative is cut off
+        if low < 0 or high < 0:
+            x = take(op, x, axis, slice(max(-low, 0) or None, x.file_shape[axis] + high if high < 0 else None))
+    sides = [(max(low, 0), max(high, 0)) for low, high in sides]
     moved = [axis for axis in range(rank) if any(sides[axis])]
-    if any(BATCH in x.axes[axis] for axis in moved) or any(n < 0 for pair in sides for n in pair):
-        raise Unsupported("padding of the batch, or negative padding")
+    if not moved:
+        return x
+    if any(BATCH in x.axes[axis] for axis in moved):
+        raise Unsupported("padding of the batch")
     if len(moved) > 3:
         raise Unsupported("padding of more than three axes")
     return _padded(op, x, moved, [sides[axis] for axis in moved], mode, value)
@@ -198,10 +205,33 @@ def _expand(op: Operator) -> Operand:
 def _repeated(op: Operator, x: Value, own: tuple[int, ...], wanted: list[int]) -> Value:
     """A sum with zeros of the wanted shape."""
     sizes = [1 if n == x.sizes[BATCH] == own[place] else n for place, n in enumerate(wanted)]
-    fixed = op.builder.constant(np.zeros(sizes, x.dtype), None)
-    nodes, like = op.builder.aligned([x, fixed])
+    nodes, like = op.builder.aligned([x, np.zeros(sizes, bool)])
     made = op.builder.combine(fn.arithmetic, "add", nodes)
     return Value(made, op.builder.shape(made), like.dtype, like.sizes, like.axes)
+
+
+def _tile(op: Operator) -> Operand:
+    """Each axis that is repeated gets another one in front, which is then joined with it."""
+    x, repeats = op.value(), [int(n) for n in op.constant(1)]
+    for axis, count in enumerate(repeats):
+        if count == 1:
+            continue
+        if BATCH in x.axes[axis]:
+            raise Unsupported("examples that are repeated")
+        apart = x.with_axes([*x.axes[:axis], (), *x.axes[axis:]])
+        shape = apart.file_shape
+        many = _repeated(op, apart, shape, [*shape[:axis], count, *shape[axis + 1 :]])
+        joined = [*many.axes[axis], *many.axes[axis + 1]]
+        x = many.with_axes([*many.axes[:axis], joined, *many.axes[axis + 2 :]])
+    return x
+
+
+def _triangle(op: Operator) -> Operand:
+    """The elements on one side of a diagonal, and zeros on the other."""
+    x = op.value()
+    k = 0 if op.operand(1) is None else int(op.constant(1).ravel()[0])
+    cut = np.triu if op.attribute("upper", 1) else np.tril
+    return chosen(op, cut(np.ones(x.file_shape[-2:], bool), k), x, np.zeros((), x.dtype))
 
 
 def _depth_to_space(op: Operator) -> Operand:
@@ -238,6 +268,8 @@ CONVERTERS: dict[str, Converter] = {
     "Split": _split,
     "Pad": _pad,
     "Expand": _expand,
+    "Tile": _tile,
+    "Trilu": _triangle,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
 }
