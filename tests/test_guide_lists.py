@@ -32,6 +32,7 @@ INSIDE = (
     "funcnn.engine.threads",
     "funcnn.inspect.per_example",
     "funcnn.interchange.archive",
+    "funcnn.interchange.bfloat16",
     "funcnn.interchange.extras",
     "funcnn.interchange.feature_order",
     "funcnn.interchange.files",

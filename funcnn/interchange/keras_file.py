@@ -19,6 +19,7 @@ import numpy as np
 
 from funcnn.aliases import Array
 from funcnn.interchange.archive import ALWAYS_ALLOWED, MAX_EXPANSION, read_members
+from funcnn.interchange.bfloat16 import from_bfloat16
 from funcnn.interchange.extras import package
 from funcnn.interchange.files import blamed_on, opened
 from funcnn.interchange.forms import Module
@@ -189,7 +190,9 @@ class _File:
         found = {}
         for name in sorted(variables, key=_natural):
             dataset = self.member(variables, name)
-            if not isinstance(dataset, self.h5py.Dataset) or dataset.dtype.str[1:] not in DTYPES:
+            is_array = isinstance(dataset, self.h5py.Dataset)
+            brain = is_array and dataset.dtype.str == "|V2" and dataset.attrs.get("dtype") == "bfloat16"
+            if not brain and (not is_array or dataset.dtype.str[1:] not in DTYPES):
                 raise ValueError(f"{variables.name}/{name} is not an array of numbers")
             if dataset.external or dataset.is_virtual:
                 raise ValueError(f"{dataset.name} lies in another file")
@@ -197,6 +200,8 @@ class _File:
             if self.left < 0:
                 raise ValueError(f"it has {self.size} bytes that expand to more than {MAX_EXPANSION} times as many")
             array: Array = dataset[()] if dataset.shape else np.asarray(dataset[()])
+            if brain:
+                array = from_bfloat16(array.view("<u2"))
             found[dataset.name] = array.astype(np.float32) if array.dtype == np.float16 else array
         return found
 

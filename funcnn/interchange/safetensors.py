@@ -17,6 +17,7 @@ from funcnn import checks
 from funcnn import tree as trees
 from funcnn.aliases import Array, Arrays, Tree
 from funcnn.calls import explained
+from funcnn.interchange.bfloat16 import from_bfloat16
 from funcnn.interchange.checkpoint import check_like, check_order, checked_entries
 from funcnn.interchange.extras import package
 from funcnn.interchange.files import blamed_on, opened, replaced
@@ -158,8 +159,8 @@ def _texts(metadata: Any) -> dict[str, str] | None:
 
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> Array:
     """An array of its own memory, of what a file says about it."""
-    if dtype == BRAIN_FLOAT:  # the upper half of a float32
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype == BRAIN_FLOAT:
+        return from_bfloat16(np.frombuffer(data, "<u2")).reshape(shape)
     if dtype not in DTYPES:
         raise ValueError(f"{name!r} has the dtype {dtype}, which NumPy lacks; expected one of {[*DTYPES]}")
     if dtype == "BOOL" and max(data, default=0) > 1:

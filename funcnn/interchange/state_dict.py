@@ -60,9 +60,9 @@ def _array(where: str, value: Any) -> Array:
         raise TypeError(f"{where}: expected a tensor, got a dict; is the state_dict inside of it? pass that")
     if hasattr(value, "detach"):
         tensor = value.detach().cpu()
-        value = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
+        value = (tensor.float() if re.search("bfloat16|float8", str(tensor.dtype)) else tensor).numpy()
     array = checks.array(where, value)
-    if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+    if array.dtype == np.float16 or array.dtype.name == "bfloat16":  # of ml_dtypes
         array = array.astype(np.float32)
     if array.dtype.kind not in "iub" and array.dtype.newbyteorder("=").char not in "fd":
         raise TypeError(f"{where}: expected float32 or float64, got {array.dtype}")

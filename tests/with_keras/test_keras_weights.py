@@ -340,6 +340,19 @@ def test_damaged_bytes_raise_or_are_numbers(tmp_path: Path) -> None:
             assert fn.tree.count(params) == 23
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_bfloat16_becomes_float32_of_the_same_value(tmp_path: Path, suffix: str) -> None:
+    theirs = randomized(keras.Sequential([k.Input((3,)), k.Dense(2, dtype="bfloat16")]))
+    wanted = [keras.ops.convert_to_numpy(variable) for variable in theirs.weights]
+    assert wanted[0].dtype.name == "bfloat16"
+    params = fn.params_from_keras(fn.dense(2), saved(theirs, tmp_path, suffix))
+    assert params["w"].dtype == np.float32
+    np.testing.assert_array_equal(params["w"], wanted[0].astype(np.float32))
+    # And a state_dict may hold such arrays.
+    params = fn.params_from_torch(fn.dense(2), {"weight": wanted[0].T, "bias": wanted[1]})
+    np.testing.assert_array_equal(params["w"], wanted[0].astype(np.float32))
+
+
 def test_a_missing_package_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ModuleNotFoundError, match=r'reading Keras files needs h5py: pip install "funcnn\[keras\]"'):

@@ -463,6 +463,7 @@ def test_rows_that_are_concatenated_and_added_agree() -> None:
         (torch.float32, np.float32),
         (torch.float16, np.float32),
         (torch.bfloat16, np.float32),
+        (torch.float8_e5m2, np.float32),
     ],
 )
 def test_types_of_tensors(dtype: torch.dtype, wanted: type) -> None:
