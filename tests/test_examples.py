@@ -15,41 +15,41 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from tests import scripts
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# The examples import the funcnn that is tested here, installed or not.
 # One thread each: the tests beside them need the other cores.
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(Path(fn.__file__).parents[1]), "PYTHONUNBUFFERED": "1", "COLUMNS": "160",
-    "FUNCNN_NUM_THREADS": "1", "MPLBACKEND": "agg",
-}  # fmt: skip
+ENVIRONMENT = {"COLUMNS": "160", "FUNCNN_NUM_THREADS": "1", **scripts.ENVIRONMENT}
 FILES = {"training.npz", "digits.npz", "learning_curves.png", "accuracy.png", "confusion_matrix.png"}
 # Large batches, for speed: these tests need no good accuracy.
 OPTIONS = ["--epochs", "2", "--batch", "256"]
 
 
 def start(example: str, *options: Any) -> subprocess.Popen[str]:
-    """An example as a process of its own."""
+    """An example in an interpreter of its own."""
     command = [sys.executable, str(EXAMPLES / example), *map(str, options)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(example: str, *options: Any) -> str:
     """The output of an example, which must end without an error and write nothing to stderr."""
-    process = start(example, *options)
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert (process.returncode, err) == (0, ""), err
-    return out
+    done = scripts.run(EXAMPLES / example, *options, environment=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """The output and the files of the main example after two epochs without interruption."""
     out = tmp_path_factory.mktemp("straight") / "new" / "folder"
-    return run("mnist_cnn.py", *OPTIONS, "--out", out), out
+    process = start("mnist_cnn.py", *OPTIONS, "--out", out)
+    try:
+        text, err = process.communicate(timeout=scripts.TIMEOUT)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, ""), err
+    return text, out
 
 
 def test_the_main_example_prints_and_writes_everything(straight: tuple[str, Path]) -> None:
@@ -117,11 +117,10 @@ def test_a_run_killed_after_its_first_epoch_and_resumed_ends_with_the_same_bits(
 
 def fails(example: str, *options: Any) -> tuple[int, str]:
     """The exit code of an example that must fail, and its one line of explanation."""
-    process = start(example, *options)
-    _, err = process.communicate(timeout=120)
-    assert "Traceback" not in err
-    assert err.count("\n") == 1
-    return process.returncode, err
+    done = scripts.run(EXAMPLES / example, *options, environment=ENVIRONMENT)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize(

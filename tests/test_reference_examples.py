@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 
 import funcnn as fn
 from funcnn.aliases import Array
+from tests import scripts
 
 FOLDER = Path(__file__).parents[1] / "examples" / "reference"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("s[0-9]*.py"))
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1]), "MPLBACKEND": "agg"}
 
 
 def experiment_data() -> Any:
@@ -38,8 +35,7 @@ RNG = np.random.default_rng(0)
 
 def run(script: str, *options: Any, cwd: Path) -> str:
     """The output of a script, which must end without an error."""
-    command = [sys.executable, str(FOLDER / script), *map(str, options)]
-    done = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = scripts.run(FOLDER / script, *options, cwd=cwd, environment=scripts.ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -25,7 +25,7 @@ import numpy as np
 import funcnn as fn
 from tests.faults.long.networks import digest
 from tests.faults.long.outcome import Outcome, Verdict
-from tests.faults.long.processes import ROOT, STEP, killed_at, trials_side_by_side
+from tests.faults.long.processes import ROOT, STEP, copied_at, killed_at, trials_side_by_side
 
 KINDS = [*["plain", "early stopping", "files"] * 3, "example"]
 """Whose kill comes next; the example takes as long as several of the other runs."""
@@ -55,13 +55,12 @@ def kill_in(part: str, every: int) -> Iterator[Verdict]:
     with tempfile.TemporaryDirectory() as name:
         killed = Killed("files", Path(name, "killed"), every)
         n = len(killed.events)
-        sequences = {
-            "end": [(event,) for event in range(n - 23, n + 1)],
-            "middle": [(event,) for event in one_save(killed.events)],
-            "several": [(2, 5), (n // 2, 4, 9), (n // 2, n // 3, n // 4), (n - 3, 2, 1), (n // 3, n // 3, n // 3, 7)],
-        }
-        for events in sequences[part]:
-            yield killed.at(*events)
+        if part == "several":
+            several = (2, 5), (n // 2, 4, 9), (n // 2, n // 3, n // 4), (n - 3, 2, 1), (n // 3, n // 3, n // 3, 7)
+            for events in several:
+                yield killed.at(*events)
+        else:
+            yield from killed.at_each({"end": list(range(n - 23, n + 1)), "middle": one_save(killed.events)}[part])
 
 
 def one_save(names: list[str]) -> list[int]:
@@ -104,6 +103,18 @@ class Killed:
         """Start the run, kill it at each of these events in turn, and resume it to its end."""
         for event in events:
             self.kill(event)
+        return self.resumed(*events)
+
+    def at_each(self, events: list[int]) -> Iterator[Verdict]:
+        """Run once, and resume to its end what a kill at each of these events would leave."""
+        copies = copied_at(events, self.folder, keep_running, self.kind, self.folder, self.every)
+        shutil.rmtree(self.folder)
+        for event, copy in copies.items():
+            copy.rename(self.folder)
+            yield self.resumed(event)
+
+    def resumed(self, *events: int) -> Verdict:
+        """Resume the run that was killed at these events to its end."""
         lost = what_is_lost(self.kind, self.folder, self.expected, self.every)
         shutil.rmtree(self.folder)
         return lost and f"killed at {events} of {len(self.events)} events: {lost}"

@@ -8,6 +8,7 @@ import faulthandler
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,12 +104,9 @@ def killed_after(seconds: float, program: Program, *arguments: Any) -> list[Any]
 def killed_at(event: int, folder: Path, program: Program, *arguments: Any) -> list[str] | None:
     """Fork, run a function in the child, and let it kill itself right before one of its events.
 
-    Events are what the function does to files in a folder, opening, renaming and removing for example, and each
-    ``sys.audit(STEP)`` of its own.
-
     Args:
         event: its number, counted from 1; with 0 there is no kill.
-        folder: the folder.
+        folder: the folder in which the function does something to files.
         program: the function.
         *arguments: its arguments.
 
@@ -116,14 +114,50 @@ def killed_at(event: int, folder: Path, program: Program, *arguments: Any) -> li
         The names of all events if it ended first, None if it was killed.
     """
 
+    def kill(number: int) -> None:
+        if number == event:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return with_events(kill, folder, program, *arguments)
+
+
+def copied_at(events: Iterable[int], folder: Path, program: Program, *arguments: Any) -> dict[int, Path]:
+    """Fork, run a function in the child, and copy the folder right before some events: a kill would leave the same.
+
+    Returns:
+        The copies, by the number of the event.
+    """
+    copies = {event: folder.with_suffix(f".{event}") for event in events}
+
+    def copy(number: int) -> None:
+        if number in copies:
+            shutil.copytree(folder, copies[number])
+
+    with_events(copy, folder, program, *arguments)
+    return copies
+
+
+def with_events(before: Callable[[int], None], folder: Path, program: Program, *arguments: Any) -> list[str] | None:
+    """Fork, run a function in the child, and call ``before(number)`` right before each of its events.
+
+    Events are what the function does to files in a folder, opening, renaming and removing for example, and each
+    ``sys.audit(STEP)`` of its own.
+
+    Returns:
+        The names of all events, None if the child was killed.
+    """
+
     def counted() -> Iterator[list[str]]:
         names: list[str] = []
+        inside = False
 
         def hook(name: str, details: tuple[Any, ...]) -> None:
-            if name == STEP or (name in FILE_EVENTS and str(folder) in str(details)):
+            nonlocal inside
+            if not inside and (name == STEP or (name in FILE_EVENTS and str(folder) in str(details))):
                 names.append(name)
-                if len(names) == event:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                inside = True  # what ``before`` does is no event
+                before(len(names))
+                inside = False
 
         sys.addaudithook(hook)
         for _ in program(*arguments):
