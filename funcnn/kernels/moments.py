@@ -141,8 +141,10 @@ def activated_map(
     def pull(dy: Array, factor: Array) -> tuple[Array, Array, InputGradient]:
         dz = gradient(dy)
 
-        def input_gradient(*means: Array) -> Array:
-            return normalized_gradient(dz, x, mean, factor, *means) if means else dz * factor
+        def input_gradient(mean_dz: Array | None = None, along: Array | None = None) -> Array:
+            if mean_dz is None or along is None:
+                return dz * factor
+            return normalized_gradient(dz, x, mean, factor, mean_dz, along)
 
         return *sums_and_products(dz, x, mean), input_gradient
 

@@ -84,7 +84,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
             dshift, products, input_gradient = pull(dy, slope * inverse_std)
-            dscale, means = inverse_std * products, ()
+            dscale, means = inverse_std * products, tuple[Array, ...]()
             dmean = dvar = np.zeros(scale.shape, scale.dtype)
             if training:
                 sum_dz, sum_dzu = yield all_sum((dshift, dscale))

@@ -11,6 +11,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array
+from funcnn.engine import threads
 from funcnn.kernels import convolution, moments, pooling, products, softmax
 from funcnn.kernels.epilogue import Activation, Epilogue
 from funcnn.kernels.implementations import calls
@@ -80,6 +81,32 @@ def test_convolutions_and_their_gradients(pixels: tuple[int, ...], stride: int, 
     )
     if len(pixels) < 3 or groups == 1:
         assert calls()["convolve", True] > before
+
+
+@pytest.mark.parametrize(("examples", "parts"), [(16, 2), (15, 1), (32, 1)])
+@pytest.mark.parametrize("filters", [16, 48])
+def test_a_large_convolution_of_few_examples_runs_in_two_halves(
+    examples: int, parts: int, filters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, bias = normal(examples, 33, 32, 16), normal(filters, seed=1)
+    geometry = geometry_of(x.shape, 3)
+    w, dy = normal(3, 3, 16, filters, seed=2), normal(examples, *geometry.counts, filters, seed=3)
+    sizes, run = [], threads.run
+
+    def counted(tasks: Any) -> Any:
+        sizes.append(len(tasks))
+        return run(tasks)
+
+    monkeypatch.setattr(threads, "run", counted)
+    alike(convolution.convolve, x, w, geometry, 1, Epilogue(bias, activation=fuse("conv", "relu").in_place))
+    found = [
+        alike(kernel, *args, geometry)
+        for kernel, args in ((convolution.kernel_gradient, (x, dy)), (convolution.input_gradient, (dy, w)))
+    ]
+    assert sizes == [parts] * 3
+    with fn.use_threads(1):
+        np.testing.assert_array_equal(convolution.kernel_gradient(x, dy, geometry), found[0])
+        np.testing.assert_array_equal(convolution.input_gradient(dy, w, geometry), found[1])
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "relu6", "sigmoid", "tanh", "elu"])

@@ -1,7 +1,7 @@
 """Batch norm by oneDNN, in the steps of ``moments``, between which microbatches put their sums together.
 
 oneDNN's own batch norm knows one batch alone. Its forward pass computes the moments of a microbatch, and with a mean
-that is given and a variance of 1 it is an affine map, with a relu if there is one. Its backward pass, likewise, computes
+that is given and a variance of 1 it is an affine map, with a relu if there is one. Its backward pass, likewise, gives
 the two sums, and the gradient of such a map.
 """
 
@@ -63,10 +63,9 @@ def activated_map(
         scaled, (sums, products) = empty(x.shape, np.float32), np.empty((2, x.shape[-1]), np.float32)
         made.backward(x, contiguous(gradient(dy)), contiguous(factor), mean, one, scaled, products, sums, *positive)
 
-        def input_gradient(*means: Array) -> Array:
-            if not means:
+        def input_gradient(mean_dz: Array | None = None, along: Array | None = None) -> Array:
+            if mean_dz is None or along is None:
                 return scaled
-            mean_dz, along = means
             dx = empty(x.shape, np.float32)
             plain.forward(x, dx, -factor * along, -factor * mean_dz, mean, one)
             dx += scaled
