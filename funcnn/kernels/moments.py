@@ -30,6 +30,9 @@ so large, or so far from 0, that float32 is not enough for it."""
 Complete: TypeAlias = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
 """What does the part of an activation that needs the whole array: ``complete(z) -> (y, pull)``, ``pull(dy) -> dz``."""
 
+InputGradient: TypeAlias = Callable[..., Array]
+"""``input_gradient(mean_dz, along) -> dx``, as ``activated_map`` says."""
+
 FAR = 32
 """A mean of this many standard deviations is far from 0."""
 
@@ -116,8 +119,8 @@ def joined_moments(a: Moments, b: Moments) -> Moments:
 def activated_map(
     x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None, complete: Complete,
     own_mean: bool = False,
-) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]]:  # fmt: skip
-    """``scale_and_shift`` and the backward pass up to its sums, for an implementation that keeps something else than y.
+) -> tuple[Array, Callable[[Array, Array], tuple[Array, Array, InputGradient]]]:  # fmt: skip
+    """``scale_and_shift`` and its backward pass, in two steps, between which microbatches put their sums together.
 
     Args:
         x: as in ``scale_and_shift``, like the rest.
@@ -125,23 +128,29 @@ def activated_map(
         scale: (channels,).
         shift: (channels,).
         activation: what can be applied to a part of y while that is in the cache.
-        complete: ``complete(y) -> (y, pull)`` does the rest; ``pull(dy)`` is the gradient before the activation.
+        complete: ``complete(y) -> (y, gradient)`` does the rest; ``gradient(dy)`` is dz, that before the activation.
         own_mean: whether the mean is that of x, so that it is not finite where x is not.
 
     Returns:
-        ``(y, pull)``, where ``pull(dy) -> (dz, sums, products)``: the gradient before the activation, and what
-        ``sums_and_products`` makes of it.
+        ``(y, pull)``, where ``pull(dy, factor) -> (sums, products, input_gradient)``: what ``sums_and_products`` makes
+        of dz, and the function that returns ``normalized_gradient(dz, x, mean, factor, mean_dz, along)``, or without
+        arguments, where mean and scale do not depend on x, dz * factor.
     """
     y, gradient = complete(scale_and_shift(x, mean, scale, shift, activation))
 
-    def pull(dy: Array) -> tuple[Array, Array, Array]:
+    def pull(dy: Array, factor: Array) -> tuple[Array, Array, InputGradient]:
         dz = gradient(dy)
-        return dz, *sums_and_products(dz, x, mean)
+
+        def input_gradient(mean_dz: Array | None = None, along: Array | None = None) -> Array:
+            if mean_dz is None or along is None:
+                return dz * factor
+            return normalized_gradient(dz, x, mean, factor, mean_dz, along)
+
+        return *sums_and_products(dz, x, mean), input_gradient
 
     return y, pull
 
 
-@accelerated
 def scale_and_shift(
     x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
 ) -> Array:
@@ -178,7 +187,6 @@ def affine(x: Array, mean: Array, scale: Array, shift: Array, out: Array, tuning
     y += shift
 
 
-@accelerated
 def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array]:
     """The sum of dy, and that of dy * (x - mean), over all axes but the last, in one pass.
 
@@ -197,21 +205,18 @@ def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING)
     return parts[0] if len(parts) == 1 else tuple(np.add.reduce(values) for values in zip(*parts, strict=True))
 
 
-@accelerated
 def normalized_gradient(
-    dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
-    tuning: Tuning = TUNING,
-) -> Array:  # fmt: skip
-    """dx = scale * inverse_std * (dy - mean_dy - u * mean_dyu), with u = (x - mean) * inverse_std, per channel.
+    dy: Array, x: Array, mean: Array, factor: Array, mean_dy: Array, along: Array, tuning: Tuning = TUNING
+) -> Array:
+    """dx = factor * (dy - mean_dy - (x - mean) * along), per channel.
 
     Args:
-        dy: (..., channels), the gradient of y = scale * u + shift.
+        dy: (..., channels), the gradient of what a norm makes of x.
         x: like ``dy``.
         mean: (channels,), like all that follow.
-        scale: of the norm.
-        inverse_std: 1 / sqrt(var + eps).
+        factor: the scale of the norm over the standard deviation.
         mean_dy: the mean of dy.
-        mean_dyu: the mean of dy * u.
+        along: the mean of dy * u, over the standard deviation, where u is what has mean 0 and variance 1.
         tuning: the tuning constants.
 
     Returns:
@@ -219,7 +224,7 @@ def normalized_gradient(
     """
     dx = empty_like(x)
     views = channel_view(x), channel_view(dy, like=x), channel_view(dx, like=x)
-    along, factor = inverse_std * mean_dyu, per_channel(scale * inverse_std, views[0])
+    factor = per_channel(factor, views[0])
     for source, gradient, out in blocks(*views, tuning=tuning):
         affine(source, mean, along, mean_dy, out, tuning)
         np.subtract(gradient, out, out=out)

@@ -15,7 +15,7 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
-from funcnn.kernels.moments import Moments, activated_map, joined_moments, moments, normalized_gradient
+from funcnn.kernels.moments import Moments, activated_map, joined_moments, moments
 from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
 from funcnn.rng import check_rng
@@ -83,18 +83,16 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         y, pull = activated_map(x, mean, scale * inverse_std, shift, *activate, own_mean=training and not far)
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
-            dz, dshift, products = pull(dy)
-            dscale = inverse_std * products
-            dmean = dvar = mean_dz = mean_dzu = np.zeros(scale.shape, scale.dtype)
+            dshift, products, input_gradient = pull(dy, slope * inverse_std)
+            dscale, means = inverse_std * products, tuple[Array, ...]()
+            dmean = dvar = np.zeros(scale.shape, scale.dtype)
             if training:
                 sum_dz, sum_dzu = yield all_sum((dshift, dscale))
-                mean_dz, mean_dzu = sum_dz / dtype(n), sum_dzu / dtype(n)
+                means = sum_dz / dtype(n), inverse_std * (sum_dzu / dtype(n))
             else:
                 dmean, dvar = -scale * inverse_std * dshift, -0.5 * scale * inverse_std * inverse_std * dscale
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
-            if not input_grad:
-                return grads, None
-            return grads, normalized_gradient(dz, x, mean, slope, inverse_std, mean_dz, mean_dzu)
+            return grads, input_gradient(*means) if input_grad else None
 
         return y, backward
 
@@ -181,8 +179,8 @@ def scale_and_shift(activation: Activation = None) -> Layer:
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             contract.gradient("scale_and_shift", dy, like)
-            dz, dshift, dscale = pull(dy)
-            return {"scale": dscale, "shift": dshift}, dz * scale if input_grad else None
+            dshift, dscale, input_gradient = pull(dy, scale)
+            return {"scale": dscale, "shift": dshift}, input_gradient() if input_grad else None
 
         return y, vjp_fn
 

@@ -84,7 +84,7 @@ def _convolution(
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             contract.gradient(kind, dy, like)
-            dz = pull(dy)
+            dz = for_kernels(pull(dy))
             grads = own.gradients(kernel_gradient(image, dz, place, groups), lambda: channel_sums(dz))
             if not input_grad:
                 return grads, None

@@ -15,6 +15,7 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Padding, Padding1d, Params, PerAxis, Rng, Shape, Size
 from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.epilogue import Epilogue
+from funcnn.kernels.layout import for_kernels
 from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.transposed import transposed_convolve, transposed_input_gradient, transposed_kernel_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Sizes, Window, as_window
@@ -70,7 +71,7 @@ def _conv_transpose(
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
             contract.gradient(kind, dy, like)
-            dz = pull(dy)
+            dz = for_kernels(pull(dy))
             dw = transposed_kernel_gradient(x, dz, geometry, groups)
             grads = own.gradients(dw, lambda: channel_sums(dz))
             return grads, transposed_input_gradient(dz, w, geometry, groups) if input_grad else None

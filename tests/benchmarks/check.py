@@ -18,9 +18,13 @@ from tests.benchmarks.workloads import WORKLOADS, Workload, batch_of, inputs, te
 LIMIT = 1e-4
 """Of a relative difference: float32 rounds, which makes at most 3e-5 in any row but those below."""
 
-LIMITS = {"resnet8": 2e-3, "conv1d": 5e-3}
-"""Of rows in which rounding flips some decisions of relu: two settings of PyTorch differ by 1e-3 in ``resnet8``, and in
-``conv1d`` one pixel of half a million is 1e-7 here and 0 in float64, which moves a gradient by 2e-3."""
+LIMITS = {"resnet8": 2e-3}
+"""Of rows in which rounding flips some decisions of relu in every batch: two settings of PyTorch differ by 1e-3."""
+
+COMPARED = {"conv1d": 3}
+"""The batches that are compared, where it is not batch 0. In that of ``conv1d`` one of half a million pixels is 1e-7 on
+NumPy, and 0 in float64 and on oneDNN, which alone moves a gradient by 2e-3; in batch 1 PyTorch differs like that. In
+the other six all sides differ by 2e-5 or less, and oneDNN by 1e-6."""
 
 FLOOR = 1e-3
 """A gradient is compared relative to its norm, or to this fraction of the largest norm of all if that is larger.
@@ -34,7 +38,7 @@ SKLEARN_EPS = 1e-8 * 0.001**0.5
 
 
 class Case(NamedTuple):
-    """What is compared: a workload without dropout, our weights, and its first batch.
+    """What is compared: a workload without dropout, our weights, and one of its batches.
 
     Args:
         workload: the row.
@@ -83,12 +87,12 @@ def check(names: list[str], peers: list[str]) -> bool:
 
 
 def differences(workload: Workload, peer: str) -> list[float]:
-    """The relative differences between a peer's results and ours on the workload's first batch."""
+    """The relative differences between a peer's results and ours on one of the workload's batches."""
     if workload.network is None:
         return [0.0] if peer == ONEDNN else updates("adam", tensors(0), tensors(1), peer)
     alike = replace(workload, network=without_dropout(workload.network))
     x, target = inputs(workload)
-    batch = batch_of(workload, 0)
+    batch = batch_of(workload, COMPARED.get(workload.name, 0))
     case = Case(alike, ours.weights_of(alike), x[batch], target[batch])
     if workload.task == "predict":
         y = ours.predictor(case.network, case.weights)(case.x)

@@ -22,7 +22,7 @@ every_function = pytest.mark.parametrize(
 
 @every_function
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 3, 7)])
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 3, 7), (70, 50, 10)])
 def test_the_textbook_formula(
     function: Callable[[Array], Array],
     formula: Callable[[Array], Array],
@@ -39,6 +39,14 @@ def test_the_textbook_formula(
     eps = float(np.finfo(dtype).eps)
     # A few roundings of numbers near 1.
     np.testing.assert_allclose(y, formula(x.astype(np.float64)), rtol=20 * eps, atol=eps)
+
+
+def test_many_rows_of_few_classes_are_laid_out_by_class() -> None:
+    x: Array = np.random.default_rng(0).normal(size=(40, 100, 10))
+    for found in shifted_exponentials(x):
+        assert found.strides[-1] == max(found.strides)
+    few, wide = x[:2], x.reshape(-1, 20)
+    assert [shifted_exponentials(other)[1].flags.c_contiguous for other in (few, wide)] == [True, True]
 
 
 @every_function

@@ -11,6 +11,7 @@ import pytest
 
 import funcnn as fn
 from funcnn.aliases import Array
+from funcnn.engine import threads
 from funcnn.kernels import convolution, moments, pooling, products, softmax
 from funcnn.kernels.epilogue import Activation, Epilogue
 from funcnn.kernels.implementations import calls
@@ -82,6 +83,32 @@ def test_convolutions_and_their_gradients(pixels: tuple[int, ...], stride: int, 
         assert calls()["convolve", True] > before
 
 
+@pytest.mark.parametrize(("examples", "parts"), [(16, 2), (15, 1), (32, 1)])
+@pytest.mark.parametrize("filters", [16, 48])
+def test_a_large_convolution_of_few_examples_runs_in_two_halves(
+    examples: int, parts: int, filters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, bias = normal(examples, 33, 32, 16), normal(filters, seed=1)
+    geometry = geometry_of(x.shape, 3)
+    w, dy = normal(3, 3, 16, filters, seed=2), normal(examples, *geometry.counts, filters, seed=3)
+    sizes, run = [], threads.run
+
+    def counted(tasks: Any) -> Any:
+        sizes.append(len(tasks))
+        return run(tasks)
+
+    monkeypatch.setattr(threads, "run", counted)
+    alike(convolution.convolve, x, w, geometry, 1, Epilogue(bias, activation=fuse("conv", "relu").in_place))
+    found = [
+        alike(kernel, *args, geometry)
+        for kernel, args in ((convolution.kernel_gradient, (x, dy)), (convolution.input_gradient, (dy, w)))
+    ]
+    assert sizes == [parts] * 3
+    with fn.use_threads(1):
+        np.testing.assert_array_equal(convolution.kernel_gradient(x, dy, geometry), found[0])
+        np.testing.assert_array_equal(convolution.input_gradient(dy, w, geometry), found[1])
+
+
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "relu6", "sigmoid", "tanh", "elu"])
 @pytest.mark.parametrize("scale", [None, normal(16, seed=1)], ids=["", "scaled"])
 @pytest.mark.parametrize("shift", [None, normal(16, seed=2)], ids=["", "shifted"])
@@ -119,16 +146,33 @@ def test_pooling_and_its_gradient(kind: str, size: int, stride: int, padding: An
         alike(pooling.mean_gradient, x, dy, geometry, counted)
 
 
-def test_the_four_steps_of_batch_norm() -> None:
-    x, dy, (scale, shift, *others) = normal(4, 5, 6, 16) + 2, normal(4, 5, 6, 16, seed=1), normal(6, 16, seed=2)
-    before = calls()["moments", True]
+def test_the_moments_of_batch_norm() -> None:
+    x, before = normal(4, 5, 6, 16) + 2, calls()["moments", True]
     n, mean, squares, far = moments.moments(x)
     assert (n, far, calls()["moments", True]) == (120, False, before + 1)
     close((mean, squares), moments.moments(wide(x))[1:3])
-    for activation in (None, fuse("norm", "relu").in_place, fuse("norm", "sigmoid").in_place):
-        alike(moments.scale_and_shift, x, mean, scale, shift, activation)
-    alike(moments.sums_and_products, dy, x, mean)
-    alike(moments.normalized_gradient, dy, x, mean, scale, *[np.abs(other) for other in others[:3]])
+
+
+@pytest.mark.parametrize("name", [None, "relu", "sigmoid", "gelu"])
+def test_the_map_of_batch_norm_and_both_steps_of_its_backward_pass(name: Any) -> None:
+    x, dy = normal(4, 5, 6, 16) + 2, normal(4, 5, 6, 16, seed=1)
+    mean, scale, shift, factor, mean_dz, along = normal(6, 16, seed=2)
+    before = calls()["activated_map", True]
+
+    def computed(cast: Callable[[Array], Array]) -> tuple[Array, ...]:
+        y, pull = moments.activated_map(*map(cast, (x, mean, scale, shift)), *fuse("norm", name))
+        sums, products, input_gradient = pull(cast(dy), cast(factor))
+        return y, sums, products, input_gradient(), input_gradient(cast(mean_dz), cast(along))
+
+    close(computed(np.asarray), computed(wide))
+    assert calls()["activated_map", True] == before + 1
+
+
+def test_the_relu_of_a_batch_norm_hides_a_gradient_that_is_infinite() -> None:
+    x, dy = normal(4, 5, 6, 16), np.full((4, 5, 6, 16), np.inf, np.float32)
+    y, pull = moments.activated_map(x, *np.float32([[0], [1], [0]]).repeat(16, 1), *fuse("", "relu"))
+    _, _, input_gradient = pull(dy, np.ones(16, np.float32))
+    np.testing.assert_array_equal(input_gradient(), np.where(y > 0, np.inf, 0))
 
 
 def test_moments_that_float32_is_not_enough_for_are_numpys() -> None:

@@ -184,6 +184,11 @@ def test_many_steps_take_no_more_memory() -> None:
     assert resident() - before < 8e6
 
 
+@pytest.mark.parametrize("array", [np.ones(3), np.ones((4, 5))[1:, 2:], np.frombuffer(bytes(8), np.float32)])
+def test_the_address_of_an_array(array: Array) -> None:
+    assert primitives.address_of(array) == array.ctypes.data
+
+
 def test_a_failed_call_says_what_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(failure(2, "memory_create")) == "oneDNN: dnnl_memory_create failed: invalid arguments"
     geometry = Window((3, 3), (1, 1), (1, 1)).fit("conv", (2, 9, 9, 8))

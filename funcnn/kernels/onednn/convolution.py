@@ -1,11 +1,15 @@
 """Convolution and its two gradients by oneDNN, for images of one to three axes whose channels lie innermost in memory.
 
 The kernel is copied once a call into the order that the primitive is fastest with. A bias and a relu are computed with
-the convolution; a scale and a shift become part of the kernel and of the bias. Another activation follows.
+the convolution; a scale and a shift become part of the kernel and of the bias. Another activation follows. A batch that
+is too small to be cut into microbatches is computed in two halves, side by side, where that is worth it.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +17,7 @@ import numpy as np
 import funcnn.kernels.onednn.codes as codes
 import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
+from funcnn.engine import threads
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import NO_EPILOGUE, Epilogue, finish
 from funcnn.kernels.layout import channel_view
@@ -36,14 +41,14 @@ def convolve(
     if not scope.convolves(x, w, geometry):
         return None
     fused = scope.post_ops(epilogue.activation, x, w, *[part for part in epilogue[:3] if part is not None])
-    has_bias = epilogue.bias is not None or epilogue.shift is not None
-    made = _forward(x.shape, w.shape, geometry, groups, has_bias, fused)
+    has_bias, parts = epilogue.bias is not None or epilogue.shift is not None, scope.parts(len(x), w.size, geometry)
+    made = _forward((len(x) // parts, *x.shape[1:]), w.shape, geometry, groups, has_bias, fused)
     if made is None:
         return None
     w, bias = _scaled(w, epilogue)
     y = empty((len(x), *geometry.counts, w.shape[-1]), np.float32)
-    biases = (contiguous(bias),) if bias is not None else ()
-    made.primitive(contiguous(x), made.ordered(w), y, *biases)
+    biases, w = (contiguous(bias),) if bias is not None else (), made.ordered(w)
+    _run([(x, w, y, *biases) for x, y in _cut(parts, contiguous(x), y)], made.primitive)
     if epilogue.activation is not None and not fused:
         epilogue.activation(y)
     return y
@@ -54,14 +59,17 @@ def kernel_gradient(x: Array, dy: Array, geometry: Geometry, groups: int = 1, tu
     if not scope.convolves(x, dy, geometry):
         return None
     shape = (*geometry.size, x.shape[-1] // groups, dy.shape[-1])
-    made = _kernel_gradient(x.shape, shape, geometry, groups)
+    parts = scope.parts(len(x), math.prod(shape), geometry)
+    made = _kernel_gradient((len(x) // parts, *x.shape[1:]), shape, geometry, groups)
     if made is None:
         return None
+    found = [empty((made.size // 4,), np.float32) for _ in range(parts)]
+    _run([(*pair, dw) for pair, dw in zip(_cut(parts, *map(contiguous, (x, dy))), found, strict=True)], made.primitive)
+    total = reduce(np.add, found)
+    if made.reorder is None:
+        return total.reshape(shape)
     dw = empty(shape, np.float32)
-    target = empty((made.size,), np.uint8) if made.reorder else dw
-    made.primitive(contiguous(x), contiguous(dy), target)
-    if made.reorder:
-        made.reorder(target, dw)
+    made.reorder(total, dw)
     return dw
 
 
@@ -71,14 +79,25 @@ def input_gradient(
     """As ``convolution.input_gradient``."""
     if not scope.convolves(dy, w, geometry):
         return None
-    made = _input_gradient((len(dy), *geometry.pixels, w.shape[-2] * groups), w.shape, geometry, groups)
+    shape, parts = (*geometry.pixels, w.shape[-2] * groups), scope.parts(len(dy), w.size, geometry)
+    made = _input_gradient((len(dy) // parts, *shape), w.shape, geometry, groups)
     if made is None:
         return None
-    dx = empty((len(dy), *geometry.pixels, w.shape[-2] * groups), np.float32)
-    made.primitive(contiguous(dy), made.ordered(w), dx)
+    dx, w = empty((len(dy), *shape), np.float32), made.ordered(w)
+    _run([(dy, w, dx) for dy, dx in _cut(parts, contiguous(dy), dx)], made.primitive)
     if any(part is not None for part in epilogue):
         finish(channel_view(dx), epilogue, tuning)
     return dx
+
+
+def _cut(parts: int, *arrays: Array) -> Iterable[tuple[Array, ...]]:
+    """The same examples of several arrays, in parts of equal size."""
+    return zip(*[np.split(array, parts) for array in arrays], strict=True) if parts > 1 else [arrays]
+
+
+def _run(calls: list[tuple[Array, ...]], primitive: Primitive) -> None:
+    """Call a primitive with each of these arguments, side by side."""
+    threads.run([partial(primitive, *arrays) for arrays in calls])
 
 
 class _Convolution(NamedTuple):

@@ -176,7 +176,6 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "post_ops_create": (OUT,),
     "post_ops_destroy": (P,),
     "post_ops_append_eltwise": (P, N, F, F),
-    "post_ops_append_binary": (P, N, P),
     "primitive_desc_query": (P, N, N, P),
     "primitive_desc_destroy": (P,),
     "primitive_create": (OUT, P),
@@ -193,7 +192,6 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "layer_normalization_forward_primitive_desc_create": (OUT, P, N, P, P, P, F, U, P),
     "layer_normalization_backward_primitive_desc_create": (OUT, P, N, P, P, P, P, F, U, P, P),
     "softmax_forward_primitive_desc_create": (OUT, P, N, N, P, P, N, P),
-    "binary_primitive_desc_create": (OUT, P, N, P, P, P, P),
     "matmul_primitive_desc_create": (OUT, P, P, P, P, P, P),
 }
 """The types of the arguments of each function; all return a status."""

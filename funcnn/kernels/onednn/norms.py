@@ -1,8 +1,8 @@
-"""Batch norm by oneDNN, in the four steps of ``moments``, between which microbatches put their sums together.
+"""Batch norm by oneDNN, in the steps of ``moments``, between which microbatches put their sums together.
 
 oneDNN's own batch norm knows one batch alone. Its forward pass computes the moments of a microbatch, and with a mean
-that is given and a variance of 1 it is an affine map, with a relu if there is one. Its backward pass, likewise, computes
-the gradient before the relu, and the two sums.
+that is given and a variance of 1 it is an affine map, with a relu if there is one. Its backward pass, likewise, gives
+the two sums, and the gradient of such a map.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
 from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
-from funcnn.kernels.moments import Complete, Moments, are_near
+from funcnn.kernels.moments import Complete, InputGradient, Moments, are_near
 from funcnn.kernels.onednn.arrays import constant, contiguous, image
 from funcnn.kernels.onednn.primitives import Handle, Primitive, compiled, description, descriptor
 from funcnn.kernels.tuning import TUNING, Tuning
 from funcnn.kernels.windows import Sizes
 
-__all__ = ["activated_map", "moments", "normalized_gradient", "scale_and_shift", "sums_and_products"]
+__all__ = ["activated_map", "moments"]
 
 NO_EPS, AFFINE = 0.0, codes.GIVEN_MOMENTS | codes.SCALED | codes.SHIFTED
 
@@ -44,61 +44,36 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments | None:
 def activated_map(
     x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None, complete: Complete,
     own_mean: bool = False,
-) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array]]] | None:  # fmt: skip
-    """As ``moments.activated_map``, for a relu: a bit for each element, whether it is positive, is what is kept."""
-    if not (scope.is_relu(activation) and scope.normalizes(x)):
+) -> tuple[Array, Callable[[Array, Array], tuple[Array, Array, InputGradient]]] | None:  # fmt: skip
+    """As ``moments.activated_map``; of a relu it keeps a bit for each element, whether it is positive."""
+    relu = scope.is_relu(activation) and all(
+        map(scope.is_tame, (mean, scale, shift) if own_mean else (mean, scale, shift, x))
+    )
+    made, plain = (_map(_flat(x.shape), fused) if scope.normalizes(x) else None for fused in (relu, False))
+    if made is None or plain is None:
         return None
-    tame = all(map(scope.is_tame, (mean, scale, shift) if own_mean else (mean, scale, shift, x)))
-    made = _map(_flat(x.shape), True) if tame else None
-    if made is None:
-        return None
-    x, mean, ones = contiguous(x), contiguous(mean), constant(1, x.shape[-1])
-    y, positive = empty(x.shape, np.float32), empty((made.workspace,), np.uint8)
-    made.forward(x, y, contiguous(scale), contiguous(shift), mean, ones, positive)
+    x, mean, y, one = contiguous(x), contiguous(mean), empty(x.shape, np.float32), constant(1, x.shape[-1])
+    positive = (empty((made.workspace,), np.uint8),) if relu else ()
+    made.forward(x, y, contiguous(scale), contiguous(shift), mean, one, *positive)
+    if activation is not None and not relu:
+        activation(y)
+    y, gradient = (y, contiguous) if relu else complete(y)
 
-    def pull(dy: Array) -> tuple[Array, Array, Array]:
-        dz, (sums, products) = empty(x.shape, np.float32), np.empty((2, x.shape[-1]), np.float32)
-        made.backward(x, contiguous(dy), ones, mean, ones, dz, products, sums, positive)
-        return dz, sums, products
+    def pull(dy: Array, factor: Array) -> tuple[Array, Array, InputGradient]:
+        scaled, (sums, products) = empty(x.shape, np.float32), np.empty((2, x.shape[-1]), np.float32)
+        made.backward(x, contiguous(gradient(dy)), contiguous(factor), mean, one, scaled, products, sums, *positive)
+
+        def input_gradient(mean_dz: Array | None = None, along: Array | None = None) -> Array:
+            if mean_dz is None or along is None:
+                return scaled
+            dx = empty(x.shape, np.float32)
+            plain.forward(x, dx, -factor * along, -factor * mean_dz, mean, one)
+            dx += scaled
+            return dx
+
+        return sums, products, input_gradient
 
     return y, pull
-
-
-def scale_and_shift(
-    x: Array, mean: Array, scale: Array, shift: Array, activation: Activation | None = None, tuning: Tuning = TUNING
-) -> Array | None:
-    """As ``moments.scale_and_shift``."""
-    made = _map(_flat(x.shape), False) if scope.normalizes(x) else None
-    if made is None:
-        return None
-    y = empty(x.shape, np.float32)
-    made.forward(contiguous(x), y, *map(contiguous, (scale, shift, mean)), constant(1, x.shape[-1]))
-    if activation is not None:
-        activation(y)
-    return y
-
-
-def sums_and_products(dy: Array, x: Array, mean: Array, tuning: Tuning = TUNING) -> tuple[Array, Array] | None:
-    """As ``moments.sums_and_products``."""
-    made = _map(_flat(x.shape), False) if scope.normalizes(x) else None
-    if made is None:
-        return None
-    (sums, products), ones = np.empty((2, x.shape[-1]), np.float32), constant(1, x.shape[-1])
-    made.backward(contiguous(x), contiguous(dy), ones, contiguous(mean), ones, empty(x.shape, np.float32), products, sums)
-    return sums, products
-
-
-def normalized_gradient(
-    dy: Array, x: Array, mean: Array, scale: Array, inverse_std: Array, mean_dy: Array, mean_dyu: Array,
-    tuning: Tuning = TUNING,
-) -> Array | None:  # fmt: skip
-    """As ``moments.normalized_gradient``, in one pass: ((x - mean) * along + dy - mean_dy) * factor."""
-    made = _gradient(_flat(x.shape)) if scope.normalizes(x) else None
-    if made is None:
-        return None
-    dx, along, factor = empty(x.shape, np.float32), -inverse_std * mean_dyu, scale * inverse_std
-    made(contiguous(x), contiguous(mean), dx, along, contiguous(dy), contiguous(mean_dy), factor)
-    return dx
 
 
 @compiled
@@ -135,17 +110,6 @@ def _map(x: Sizes, relu: bool) -> _Map:
     forward = Primitive(hint, {codes.SRC: whole, codes.DST: whole, **scale_shift_mean_var, **kept})
     arrays = {codes.SRC: whole, codes.DIFF_DST: whole, **scale_mean_var, codes.DIFF_SRC: whole, **sums, **kept}
     return _Map(forward, Primitive(described, arrays), forward.size(forward.queried(codes.QUERY_WORKSPACE)))
-
-
-@compiled
-def _gradient(x: Sizes) -> Primitive:
-    """((x - mean) * along + dy - mean_dy) * factor, per channel."""
-    whole, channels = image(x), descriptor((1, x[-1], 1, 1), (x[-1], 1, x[-1], x[-1]))
-    steps = (codes.BINARY_MULTIPLY, channels), (codes.BINARY_ADD, whole), (codes.BINARY_SUBTRACT, channels)
-    after = [("binary", *step) for step in (*steps, (codes.BINARY_MULTIPLY, channels))]
-    described = description("binary", codes.BINARY_SUBTRACT, whole, channels, whole, after=after)
-    others = {codes.post_op_src_1(number): step[-1] for number, step in enumerate(after)}
-    return Primitive(described, {codes.SRC: whole, codes.SRC_1: channels, codes.DST: whole, **others})
 
 
 def _flat(shape: Sizes) -> Sizes:

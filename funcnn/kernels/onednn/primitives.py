@@ -86,7 +86,7 @@ def attributes(*operations: tuple[Any, ...]) -> Handle:
     """The attributes of a primitive that gets its scratch memory from us, and then does some post-ops.
 
     Args:
-        *operations: the name of a post-op, ``"eltwise"`` or ``"binary"``, and its arguments.
+        *operations: the name of a post-op, such as ``"eltwise"``, and its arguments.
     """
     own, made, after = load(), Handle("primitive_attr"), Handle("post_ops")
     own.call("primitive_attr_set_scratchpad_mode", made, codes.USER_SCRATCHPAD)

@@ -4,6 +4,7 @@ It computes in float32, on arrays that have elements. NumPy does everything else
 that are not finite where oneDNN would lose them, and what is too small to be worth a call.
 """
 
+import math
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -11,12 +12,13 @@ import numpy as np
 
 import funcnn.kernels.onednn.codes as codes
 from funcnn.aliases import Array
+from funcnn.engine.microbatch import MICROBATCH_MIN
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.windows import Geometry, Padding
 
 __all__ = [
     "PostOps", "averages", "computes", "convolves", "is_relu", "is_tame", "multiplies", "normalizes",
-    "normalizes_rows", "padding_of", "picks", "pools", "post_ops", "takes_rows",
+    "normalizes_rows", "padding_of", "parts", "picks", "pools", "post_ops", "takes_rows",
 ]  # fmt: skip
 
 PostOps: TypeAlias = tuple[tuple[str, int, float, float], ...]
@@ -25,6 +27,9 @@ PostOps: TypeAlias = tuple[tuple[str, int, float, float], ...]
 
 MIN_ROWS, MAX_INNER = 1024, 64
 """Of a product that oneDNN computes."""
+
+MIN_MULTIPLY_ADDS = 1 << 25
+"""Of a convolution that is computed in two parts: a thread takes 0.3 ms for it, and 0.1 ms to wake another one."""
 
 MIN_ELEMENTS = 256
 """Of an array whose rows oneDNN computes."""
@@ -38,6 +43,15 @@ def computes(*arrays: Array) -> bool:
 def convolves(x: Array, w: Array, geometry: Geometry) -> bool:
     """Whether oneDNN can convolve these arrays: x or dy with the kernel, or x with dy."""
     return computes(x, w) and padding_of(geometry) is not None
+
+
+def parts(examples: int, kernel: int, geometry: Geometry) -> int:
+    """In how many parts a convolution of some examples, with a kernel of some weights, is computed: one or two.
+
+    Whoever cuts batches leaves few examples together. Shapes alone decide, so that the bits do not depend on threads.
+    """
+    multiply_adds = examples * math.prod(geometry.counts) * kernel
+    return 2 if examples < 2 * MICROBATCH_MIN and examples % 2 == 0 and multiply_adds >= MIN_MULTIPLY_ADDS else 1
 
 
 def picks(x: Array, pick: np.ufunc, geometry: Geometry) -> bool:
