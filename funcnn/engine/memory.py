@@ -30,7 +30,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.cores import hold_during_fork
 
-__all__ = ["aligned", "axes_in_memory", "empty", "empty_like", "release_memory"]
+__all__ = ["axes_in_memory", "empty", "empty_like", "release_memory"]
 
 MIN_POOLED_BYTES = 64 * 1024
 """The size of the smallest array that gets a pooled buffer; a smaller one stays in the cache wherever it is."""
@@ -135,24 +135,6 @@ def empty_like(x: Array, shape: Sequence[int] | None = None, dtype: Any = None) 
         return empty(shape, dtype)
     order = axes_in_memory(x)
     return empty([shape[axis] for axis in order], dtype).transpose([order.index(axis) for axis in range(x.ndim)])
-
-
-def aligned(a: Array) -> Array:
-    """A copy that begins at the start of a cache line even if it is small: for an array that is read many times.
-
-    Args:
-        a: any array.
-
-    Returns:
-        A C-contiguous array with the elements of ``a``.
-
-    Example:
-        >>> aligned(np.ones(3)).ctypes.data % CACHE_LINE
-        0
-    """
-    copy = empty([max(a.size, MIN_POOLED_BYTES // a.itemsize)], a.dtype)[: a.size].reshape(a.shape)
-    copy[...] = a
-    return copy
 
 
 def axes_in_memory(x: Array) -> list[int]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.engine.memory import aligned, empty
+from funcnn.engine.memory import empty
 from funcnn.kernels.buffers import strided
 from funcnn.kernels.epilogue import Epilogue, finish
 from funcnn.kernels.padding import pad
@@ -42,7 +42,7 @@ def convolve_small_batch(x: Array, w: Array, geometry: Geometry, epilogue: Epilo
     windows = strided(buffer, plan.windows, plan.steps)
     matrix = w.transpose(1, 0, 2, 3, 4).reshape(-1, filters)
     y = empty((*plan.windows[:-1], filters), x.dtype)
-    np.matmul(windows, aligned(matrix) if plan.overlapping else matrix, out=y)
+    np.matmul(windows, matrix, out=y)
     finish(y.reshape(-1, filters, 1), epilogue, tuning)
     return y if plan.overlapping else y.reshape(len(x), *geometry.counts, filters)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["TUNING", "Tuning"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # as for ``Window``: plans are found by it at each call
 class Tuning:
     """The tuning constants; the defaults were measured on cores with 1 to 2 MB of second-level cache.
 

@@ -108,7 +108,7 @@ class Geometry(NamedTuple):
         return inside(start, step, count, self.pixels[axis])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is known by itself: a hash of all fields would be computed at each call
 class Window:
     """A window and how it moves, whatever the image; every field has one entry for each axis.
 

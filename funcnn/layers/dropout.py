@@ -13,8 +13,9 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.engine import shards
 from funcnn.kernels.selection import select
-from funcnn.layers.activation import identity
+from funcnn.layers.activation.row import same
 from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
+from funcnn.rng import check_rng
 
 __all__ = ["dropout"]
 
@@ -85,9 +86,8 @@ def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pu
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         contract.no_params(kind, params)
         checks.float_array(kind, x)
-        if rng is None or not draws:
-            return identity.apply(params, x, rng)
-        y, pull = draw(rng, x)
+        check_rng(rng)
+        y, pull = (x, same) if rng is None or not draws else draw(rng, x)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:

@@ -151,9 +151,9 @@ def test_an_affine_map_per_channel_by_hand(order: Any) -> None:
 
 def test_tiled_channels_are_added_to_where_they_lie() -> None:
     y, values = np.zeros((12, 3, 1)), np.array([1.0, 2.0, 3.0])
-    for small, shape in ((0, (3, 12)), (10**6, (12, 3))):
-        # The pixels go four by four, the largest power of two in 12; a small array stays a matrix.
-        view, tiled = tiled_channels(y, values, tuning=Tuning(small_array_max=small, min_run=1024))
+    for small, shape in ((0, (2, 18)), (10**6, (12, 3))):
+        # A run of 24 has room for 8 of 12 pixels, so they go six by six; a small array stays a matrix.
+        view, tiled = tiled_channels(y, values, tuning=Tuning(small_array_max=small, min_run=24))
         assert view.shape == shape
         view += tiled
     assert y[:, :, 0].tolist() == [[2, 4, 6]] * 12
