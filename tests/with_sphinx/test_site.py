@@ -1,5 +1,6 @@
 """The documentation site is built with warnings as errors, and each page of it is opened in a browser."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def test_formulas_are_drawn_without_a_network(site: Path, browser: Any) -> None:
     page.goto((site / "learn" / "layer.html").as_uri())
     page.wait_for_selector("mjx-container", timeout=60_000)
     assert page.locator("mjx-container").count() > 20
+    page.close()
+
+
+def test_a_search_finds_a_name_and_dark_readers_get_dark_pages(site: Path, browser: Any) -> None:
+    page = browser.new_page(viewport=DESK, color_scheme="dark")
+    page.goto((site / "search.html").as_uri() + "?q=dropout")
+    page.wait_for_selector("#search-results ul.search li", timeout=60_000)
+    assert "funcnn.dropout" in page.locator("#search-results").inner_text()
+    assert sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")))) < 150
     page.close()
 
 
