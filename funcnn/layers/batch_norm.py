@@ -16,9 +16,7 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import Moments, joined_moments, moments, normalized_gradient, sums_and_products
-from funcnn.kernels.moments import (
-    scale_and_shift as affine,
-)
+from funcnn.kernels.moments import scale_and_shift as affine
 from funcnn.layers.activation import Activation, fuse
 from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
 from funcnn.rng import check_rng
@@ -79,9 +77,9 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         else:
             _check_measured(mean, var)
         dtype = x.dtype.type
-        inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
-        if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
-            x, slope = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
+        inverse_std, factor = 1 / np.sqrt(var + dtype(eps)), scale
+        if far:  # a float32 x - mean would be rounding errors; u, made in float64, takes the place of x
+            x, factor = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
         y, pull = activate.complete(affine(x, mean, scale * inverse_std, shift, activate.in_place))
 
@@ -98,7 +96,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
             if not input_grad:
                 return grads, None
-            return grads, normalized_gradient(dz, x, mean, slope, inverse_std, mean_dz, mean_dzu)
+            return grads, normalized_gradient(dz, x, mean, factor, inverse_std, mean_dz, mean_dzu)
 
         return y, backward
 
@@ -123,7 +121,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
 
 
 def _check_measured(mean: Array, var: Array) -> None:
-    """Raise if there is nothing to predict with: statistics that are NaN, or a variance that none has."""
+    """Raise if there is nothing to predict with: statistics that are NaN, or a negative variance."""
     if np.isnan(mean).any() or np.isnan(var).any():
         raise ValueError(
             "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "
