@@ -72,6 +72,24 @@ class Call:
         return self.constructor, dict(self.arguments), tuple(self.keywords)
 
 
+def described(thing: Any, otherwise: str) -> str:
+    """The ``repr`` of a thing with a field ``call``; ``otherwise`` where that is None."""
+    if thing.call is None:
+        return otherwise
+    changed = thing.call.changed(thing)
+    return f"<{thing.call!r} with another {changed}>" if changed else repr(thing.call)
+
+
+def reduced(thing: Any, name: str) -> tuple[Any, ...]:
+    """What ``__reduce__`` of a thing with a field ``call`` returns, or an error if no call describes the thing."""
+    if thing.call is None or thing.call.changed(thing):
+        raise TypeError(
+            f"{name} has no recorded call that describes it, so it cannot be pickled or copied; write a function that "
+            "returns it, decorate it with @funcnn.recorded.recorded, and call that"
+        )
+    return made, thing.call.parts()
+
+
 def made(constructor: Callable[..., Any], arguments: Mapping[str, Any], keywords: Collection[str] = ()) -> Any:
     """What a constructor makes of arguments that are given by name, as a record has them.
 

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 
 from funcnn import checks
-from funcnn import tree as trees
 from funcnn.aliases import Array, Params, Shapes
 from funcnn.calls import explained
 from funcnn.inspect.traverse import every_layer
-from funcnn.interchange.architecture import check_params
 from funcnn.interchange.forms import Arrays, Form, Match, fits
 from funcnn.interchange.keras_file import PROJECTIONS, read_modules
 from funcnn.interchange.matching import checked_names, match
 from funcnn.interchange.units import GATES, Pattern, Unit, parallel, units
-from funcnn.interchange.untie import untied
+from funcnn.interchange.untie import params_of
 from funcnn.protocol import Layer, LayerLike, as_layer
-from funcnn.tree import below, check_parameters
+from funcnn.tree import below
 
 __all__ = ["keras_names", "params_from_keras"]
 
@@ -84,11 +82,8 @@ def params_from_keras(
                     f"{kind}: {found.unit.named} from {found.module.described}: expected {name} of shape {wanted}, got "
                     f"{leaf.shape}"
                 )
-            flat[below(found.unit.path, name)] = np.array(leaf, order="C")
-    params: Params = untied(layer, trees.unflatten(flat), "the file")
-    check_parameters(params, kind)
-    check_params(layer, params)
-    return params
+            flat[below(found.unit.path, name)] = leaf
+    return params_of(kind, layer, flat, "the file")
 
 
 @explained

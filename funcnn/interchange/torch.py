@@ -21,7 +21,7 @@ from funcnn.interchange.matching import checked_names, match
 from funcnn.interchange.state_dict import arrays_of, key_of, like_type, modules_of
 from funcnn.interchange.torch_forms import as_it_is, forms
 from funcnn.interchange.units import GATES, Unit, expanded_below, parallel, units
-from funcnn.interchange.untie import untied
+from funcnn.interchange.untie import params_of
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.tree import below, check_parameters, is_below
 from funcnn.wording import shown
@@ -82,15 +82,11 @@ def params_from_torch(
     layer, arrays = as_layer(model), arrays_of(kind, state_dict)
     start = None if shape is None else layer.init(shape, 0)
     order = feature_order(kind, layer, shape, start)
-    flat = {}
+    flat: dict[str, Array] = {}
     for found in _matches(kind, layer, start, arrays, names, order):
         leaves = order.ours(found.unit, found.form.read(found.module.arrays))
-        for name, leaf in leaves.items():
-            flat[below(found.unit.path, name)] = np.array(leaf, order="C")
-    params: Params = untied(layer, trees.unflatten(flat), "the state_dict")
-    check_parameters(params, kind)
-    check_params(layer, params)
-    return params
+        flat |= {below(found.unit.path, name): leaf for name, leaf in leaves.items()}
+    return params_of(kind, layer, flat, "the state_dict")
 
 
 @explained

@@ -50,19 +50,19 @@ class _Form(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """What the backward pass needs of some examples: u = (x - mean) * inverse is what was normalized.
+    """What the backward pass needs of some examples: u = (x - mean) * factor has mean 0 and variance 1.
 
     Args:
         x: part of the grouped view of the input; or u in its place, if a mean was far.
         mean: a statistic, 0 if x is u.
-        inverse: a statistic, 1 / sqrt(var + eps), or 1 if x is u.
-        slope: a statistic, 1 / sqrt(var + eps) in any case.
+        factor: a statistic, 1 / sqrt(var + eps), or 1 if x is u.
+        inverse_std: a statistic, 1 / sqrt(var + eps) in any case.
     """
 
     x: Array
     mean: Array
-    inverse: Array
-    slope: Array
+    factor: Array
+    inverse_std: Array
 
 
 class Normalized(NamedTuple):
@@ -143,13 +143,13 @@ def _normalize_block(
     """Fill y, which is the scratch memory of the moments before."""
     mean, var, near = _moments(x, centred, y)
     if near:
-        inverse = slope = 1 / np.sqrt(var + x.dtype.type(eps))
+        factor = inverse_std = 1 / np.sqrt(var + x.dtype.type(eps))
     else:
-        x, slope = _precise(x, eps, centred)
-        mean, inverse = np.zeros_like(slope), np.ones_like(slope)
-    offset = _coefficients(-mean * inverse, scale, shift) if centred or shift is not None else None
-    _affine(x, _coefficients(inverse, scale), offset, y, tuning)
-    return _Block(x, mean, inverse, slope)
+        x, inverse_std = _precise(x, eps, centred)
+        mean, factor = np.zeros_like(inverse_std), np.ones_like(inverse_std)
+    offset = _coefficients(-mean * factor, scale, shift) if centred or shift is not None else None
+    _affine(x, _coefficients(factor, scale), offset, y, tuning)
+    return _Block(x, mean, factor, inverse_std)
 
 
 def normalized_gradients(
@@ -191,22 +191,22 @@ def _gradients_of_block(
     dy: Array, dx: Array, block: _Block, scale: Array | None, centred: bool, input_grad: bool, tuning: Tuning
 ) -> tuple[Array, Array]:
     """The parts of dscale and dshift; dx is filled, and is scratch memory before."""
-    x, mean, inverse, slope = block
-    # Sums of dy and dy x, from which those of dy u follow: dy u = inverse (dy x - mean dy).
+    x, mean, factor, inverse_std = block
+    # Sums of dy and dy x, from which those of dy u follow: dy u = factor (dy x - mean dy).
     sums, products = _over_pixels(dy), _over_pixels(np.multiply(dy, x, out=dx))
-    dscale = _over_examples(products, inverse) - _over_examples(sums, mean * inverse)
+    dscale = _over_examples(products, factor) - _over_examples(sums, mean * factor)
     dshift = _over_examples(sums)
     if not input_grad:
         return dscale, dshift
     count = _count(x)
     total = _over_members(sums, scale) / count
-    along = -slope * inverse * inverse * (_over_members(products, scale) / count - mean * total)
+    along = -inverse_std * factor * factor * (_over_members(products, scale) / count - mean * total)
     offset = -along * mean
     if centred:
-        offset -= slope * total
+        offset -= inverse_std * total
     _affine(x, along, offset, dx, tuning)
     other = empty(dx.shape, dx.dtype)
-    _affine(dy, _coefficients(slope, scale), None, other, tuning)
+    _affine(dy, _coefficients(inverse_std, scale), None, other, tuning)
     dx += other
     return dscale, dshift
 
@@ -234,7 +234,7 @@ def _parts(view: Array, tuning: Tuning) -> list[Array]:
 
 
 def _moments(x: Array, centred: bool, scratch: Array) -> tuple[Array, Array, bool]:
-    """Mean and variance of each group, and whether they are precise: no mean is far, and nothing has overflown."""
+    """Mean and variance of each group, and whether they are precise: no mean is far, and nothing has overflowed."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = _mean(np.multiply(x, x, out=scratch))
         if not centred:
@@ -251,9 +251,9 @@ def _precise(x: Array, eps: float, centred: bool) -> tuple[Array, Array]:
         wide = x.astype(np.float64)
         if centred:
             wide -= _mean(wide)
-        slope = 1 / np.sqrt(_mean(wide * wide) + eps)
-        wide *= slope
-        return wide.astype(x.dtype, copy=False), slope.astype(x.dtype, copy=False)
+        inverse_std = 1 / np.sqrt(_mean(wide * wide) + eps)
+        wide *= inverse_std
+        return wide.astype(x.dtype, copy=False), inverse_std.astype(x.dtype, copy=False)
 
 
 def _count(x: Array) -> Any:

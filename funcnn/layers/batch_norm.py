@@ -76,14 +76,14 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         else:
             _check_measured(mean, var)
         dtype = x.dtype.type
-        inverse_std, slope = 1 / np.sqrt(var + dtype(eps)), scale
-        if far:  # x is normalized in float64 first: what is normalized has mean 0 and the same output
-            x, slope = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
+        inverse_std, factor = 1 / np.sqrt(var + dtype(eps)), scale
+        if far:  # a float32 x - mean would be rounding errors; u, made in float64, takes the place of x
+            x, factor = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
         y, pull = activated_map(x, mean, scale * inverse_std, shift, *activate, own_mean=training and not far)
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
-            dshift, products, input_gradient = pull(dy, slope * inverse_std)
+            dshift, products, input_gradient = pull(dy, factor * inverse_std)
             dscale, means = inverse_std * products, tuple[Array, ...]()
             dmean = dvar = np.zeros(scale.shape, scale.dtype)
             if training:
@@ -117,7 +117,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
 
 
 def _check_measured(mean: Array, var: Array) -> None:
-    """Raise if there is nothing to predict with: statistics that are NaN, or a variance that none has."""
+    """Raise if there is nothing to predict with: statistics that are NaN, or a negative variance."""
     if np.isnan(mean).any() or np.isnan(var).any():
         raise ValueError(
             "batch_norm: mean and var have not been measured, so there is nothing to predict with; call "

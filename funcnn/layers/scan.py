@@ -1,4 +1,8 @@
-"""A user's own layer at each step of a sequence: with a state that is carried along, or with none at all."""
+"""A user's own layer at each step of a sequence: with a state that is carried along, or with none at all.
+
+``scan`` runs the cell once for each step and keeps its vjps; backpropagation through time calls them from the last step
+to the first, and adds up the gradients of the parameters, which all steps share.
+"""
 
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations

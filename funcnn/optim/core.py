@@ -20,7 +20,7 @@ from funcnn.optim.masks import Flags, Mask, as_flags
 from funcnn.optim.pipeline import Pair, Part, Pipeline, TreeRule, WholeTreeRule
 from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Advance, Hyper, SlotStarts, State, check_kind, state_spec
-from funcnn.recorded import Call, made, recorded
+from funcnn.recorded import Call, described, recorded, reduced
 from funcnn.wording import shown, uncalled
 
 __all__ = [
@@ -149,18 +149,10 @@ class Optimizer:
         return () if pipeline is None else pipeline.transforms
 
     def __repr__(self) -> str:
-        if self.call is None:
-            return self.kind
-        changed = self.call.changed(self)
-        return f"<{self.call!r} with another {changed}>" if changed else repr(self.call)
+        return described(self, self.kind)
 
     def __reduce__(self) -> Any:
-        if self.call is None or self.call.changed(self):
-            raise TypeError(
-                f"the optimizer {self!r} has no recorded call that describes it, so it cannot be pickled or copied; "
-                "write a function that returns it, decorate it with @funcnn.recorded.recorded, and call that"
-            )
-        return made, self.call.parts()
+        return reduced(self, f"the optimizer {self!r}")
 
 
 OptimizerLike: TypeAlias = Optimizer | tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any]]]

@@ -17,7 +17,7 @@ import numpy as np
 
 from funcnn import checks, notebook, spellings
 from funcnn.aliases import Params, Tree
-from funcnn.recorded import Call, made, spelled
+from funcnn.recorded import Call, described, reduced, spelled
 from funcnn.training.evaluate import Record, called
 from funcnn.wording import shown, uncalled
 
@@ -173,18 +173,10 @@ class Callback:
         return verdict
 
     def __repr__(self) -> str:
-        if self.call is None:
-            return f"the pair of {spelled(self.update)}"
-        changed = self.call.changed(self)
-        return f"<{self.call!r} with another {changed}>" if changed else repr(self.call)
+        return described(self, f"the pair of {spelled(self.update)}")
 
     def __reduce__(self) -> Any:
-        if self.call is None or self.call.changed(self):
-            raise TypeError(
-                f"{self!r} has no recorded call that describes it, so it cannot be pickled or copied; write a function "
-                "that returns it, decorate it with @funcnn.recorded.recorded, and call that"
-            )
-        return made, self.call.parts()
+        return reduced(self, repr(self))
 
 
 CallbackLike: TypeAlias = (
