@@ -95,7 +95,7 @@ def written(
     path: Path, nodes: list[Any], constants: dict[str, Any], shape: Any, out: Any = ("batch", None), dtype: int = 1,
     opsets: Any = (),
 ) -> Path:  # fmt: skip
-    """A file of a few operators from x to y."""
+    """A file of a few operators from x to y, whose shape is found if ``out`` is None."""
     own = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     x, y = (
         onnx.helper.make_tensor_value_info("x", dtype, shape),
@@ -103,5 +103,6 @@ def written(
     )
     graph = onnx.helper.make_graph(nodes, "test", [x], [y], own)
     versions = [onnx.helper.make_opsetid(*one) for one in {"": 18, **dict(opsets)}.items()]
-    onnx.save(onnx.helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+    model = onnx.helper.make_model(graph, opset_imports=versions, ir_version=10)
+    onnx.save(model if out else onnx.shape_inference.infer_shapes(model), path)
     return path

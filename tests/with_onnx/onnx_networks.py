@@ -143,6 +143,7 @@ def exported(
     fixed: bool = False,
     names: Any = ("x",),
     outputs: Any = ("y",),
+    **options: Any,
 ) -> None:
     """Write a file, with open batches unless they are fixed."""
     model.eval()
@@ -159,7 +160,17 @@ def exported(
                 dynamo=True,
                 dynamic_shapes=shapes,
                 verbose=False,
+                **options,
             )
         else:
             axes = {} if fixed else {name: {0: "batch"} for name in (*names, *outputs)}
-            torch.onnx.export(model, x, path, input_names=names, output_names=outputs, dynamo=False, dynamic_axes=axes)
+            torch.onnx.export(
+                model,
+                x,
+                path,
+                input_names=names,
+                output_names=outputs,
+                dynamo=False,
+                dynamic_axes=axes,
+                **options,
+            )

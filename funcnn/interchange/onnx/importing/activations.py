@@ -13,7 +13,7 @@ from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported
 from funcnn.layers.activation.exponential import SELU_ALPHA, SELU_SCALE
 from funcnn.protocol import Layer
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "along"]
 
 
 def _number(op: Operator, name: str, usual: float) -> float:
@@ -36,15 +36,20 @@ def _along(layer: Layer) -> Converter:
         x = op.value()
         first = x.axis(int(op.attribute("axis", -1 if op.opset >= 13 else 1)))
         last = [first] if op.opset >= 13 else [*range(first, len(x.axes))]
-        if any(BATCH in x.axes[axis] for axis in last):
-            raise Unsupported("a softmax over the batch")
-        node, others = op.builder.with_last(x, last)
-        made = op.builder.add(layer, [node])
-        sizes: dict[Any, int] = {part: x.sizes[part] for part in (BATCH, *others)}
-        sizes |= {part: x.sizes[part] for axis in last for part in x.axes[axis]}
-        return Value.of(made, op.builder.shape(made), x.dtype, sizes, x.axes)
+        return along(op, layer, x, last)
 
     return convert
+
+
+def along(op: Operator, layer: Layer, x: Value, last: list[int]) -> Value:
+    """A softmax, or a layer like it, over some axes as one."""
+    if any(BATCH in x.axes[axis] for axis in last):
+        raise Unsupported("a softmax over the batch")
+    node, others = op.builder.with_last(x, last)
+    made = op.builder.add(layer, [node])
+    sizes: dict[Any, int] = {part: x.sizes[part] for part in (BATCH, *others)}
+    sizes |= {part: x.sizes[part] for axis in last for part in x.axes[axis]}
+    return Value.of(made, op.builder.shape(made), x.dtype, sizes, x.axes)
 
 
 def _selu(op: Operator) -> Layer:

@@ -138,7 +138,7 @@ def _where(op: Operator) -> Operand:
     return chosen(op, *op.inputs[:3])
 
 
-def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Operand:
+def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Value:
     """a where the condition holds, else b."""
     dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
     if np.dtype(dtype).kind != "f":

@@ -20,6 +20,7 @@ from funcnn.calls import explained
 from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETIC
+from funcnn.interchange.onnx.importing.attention import CONVERTERS as ATTENTION
 from funcnn.interchange.onnx.importing.builder import Builder, node_name
 from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
@@ -43,7 +44,7 @@ from funcnn.protocol import Layer
 
 __all__ = ["import_onnx"]
 
-FAMILIES = (ACTIVATIONS, ARITHMETIC, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
+FAMILIES = (ACTIVATIONS, ARITHMETIC, ATTENTION, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
 SAME_ELEMENTS = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
 """Operators of one array that keep its elements."""

@@ -13,7 +13,7 @@ from funcnn.interchange.onnx.importing.dense import take
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
-__all__ = ["CONVERTERS"]
+__all__ = ["CONVERTERS", "regrouped"]
 
 
 def _same(op: Operator) -> Operand | list[Operand | None]:
@@ -45,10 +45,10 @@ def _reshape(op: Operator) -> Operand:
     x, target = op.value(), op.ints("shape", 1) or []
     if not op.attribute("allowzero", 0):
         target = [x.file_shape[place] if n == 0 else n for place, n in enumerate(target)]
-    return _regrouped(op, x, target)
+    return regrouped(op, x, target)
 
 
-def _regrouped(op: Operator, x: Value, target: list[int]) -> Value:
+def regrouped(op: Operator, x: Value, target: list[int]) -> Value:
     """The value with other axes; ``target`` may have one -1, and the batch size that the file was written with."""
     ways = _with_batch(op, x, target)
     found = [one for one in map(x.reshaped, ways) if one is not None]
@@ -89,7 +89,7 @@ def _flatten(op: Operator) -> Operand:
     axis = int(op.attribute("axis", 1))
     place = axis if axis == len(x.axes) else x.axis(axis)
     shape = x.file_shape
-    return _regrouped(op, x, [math.prod(shape[:place]), math.prod(shape[place:])])
+    return regrouped(op, x, [math.prod(shape[:place]), math.prod(shape[place:])])
 
 
 def _squeeze(op: Operator) -> Operand:
@@ -241,17 +241,17 @@ def _depth_to_space(op: Operator) -> Operand:
         parts, order = [n, c // block**2, block, block, h, w], [0, 1, 4, 2, 5, 3]
     else:
         parts, order = [n, block, block, c // block**2, h, w], [0, 3, 4, 1, 5, 2]
-    divided = _regrouped(op, x, parts)
+    divided = regrouped(op, x, parts)
     moved = divided.with_axes([divided.axes[axis] for axis in order])
-    return _regrouped(op, moved, [n, c // block**2, h * block, w * block])
+    return regrouped(op, moved, [n, c // block**2, h * block, w * block])
 
 
 def _space_to_depth(op: Operator) -> Operand:
     x, block = op.value(), int(op.attribute("blocksize"))
     n, c, h, w = x.file_shape
-    divided = _regrouped(op, x, [n, c, h // block, block, w // block, block])
+    divided = regrouped(op, x, [n, c, h // block, block, w // block, block])
     moved = divided.with_axes([divided.axes[axis] for axis in (0, 3, 5, 1, 2, 4)])
-    return _regrouped(op, moved, [n, c * block**2, h // block, w // block])
+    return regrouped(op, moved, [n, c * block**2, h // block, w // block])
 
 
 CONVERTERS: dict[str, Converter] = {
