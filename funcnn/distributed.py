@@ -41,8 +41,8 @@ def value_and_grad(model: LayerLike, loss: Loss, comm: Intracomm, whole_batch: b
         model: a layer or a pair.
         loss: ``loss(y, target) -> (value, dy)``.
         comm: a communicator of mpi4py, ``MPI.COMM_WORLD``; all its processes make the same calls.
-        whole_batch: whether what looks across the batch sees the examples of all ranks: the loss, batch norm, and each
-            layer that is not declared ``per_example``. Then 1, 2 and 4 ranks compute the same to rounding, and so does
+        whole_batch: whether the loss, batch norm, and each layer that is not declared ``per_example`` see the examples
+            of all ranks. Then 1, 2 and 4 ranks compute the same to rounding, and so does
             ``fn.value_and_grad`` on one. It takes two exchanges for each batch norm, whose size is that of its
             statistics, and one of all outputs and targets. Without it, batch norm has the statistics of its shard, and
             the loss, which must be a mean, is the mean over the shards, weighted by the sums of their weights.

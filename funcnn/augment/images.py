@@ -1,6 +1,7 @@
 """Augmentations that move or cover the pixels of images, each image of a batch in its own way.
 
-Images are (n, height, width, channels), floats or integers, and keep their dtype; what comes in from outside is 0.
+Images are (n, height, width, channels), floats or integers, and keep their dtype; pixels from outside of an image
+are 0.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def flip(direction: Literal["horizontal", "vertical"] = "horizontal", probabilit
 
     Args:
         direction: ``"horizontal"`` exchanges left and right, ``"vertical"`` top and bottom.
-        probability: that of each image to be flipped, in [0, 1].
+        probability: the probability that an image is flipped, in [0, 1].
 
     Returns:
         A function ``augment(batch, rng) -> batch``.
@@ -91,7 +92,7 @@ def shift(pixels: PerAxis) -> Augmentation:
     """y[i, j] = x[i + u, j + v] for each image, with u and v whole numbers drawn from [-pixels, pixels].
 
     Args:
-        pixels: by how many pixels at most, ``>= 0``; or (vertical, horizontal).
+        pixels: the largest shift, ``>= 0``; or (vertical, horizontal).
 
     Returns:
         A function ``augment(batch, rng) -> batch``.
@@ -141,7 +142,7 @@ def rotate(degrees: float) -> Augmentation:
     def change(x: Array, draw: np.random.Generator) -> Array:
         angle = np.deg2rad(draw.uniform(-limit, limit, len(x)))[:, None, None]
         rows, columns = (np.arange(n) - (n - 1) / 2 for n in x.shape[1:3])
-        # Where each pixel comes from: the turn in the other direction.
+        # The place that each pixel comes from is found by the rotation in the other direction.
         down = np.cos(angle) * rows[:, None] + np.sin(angle) * columns + (x.shape[1] - 1) / 2
         right = np.cos(angle) * columns - np.sin(angle) * rows[:, None] + (x.shape[2] - 1) / 2
         return _interpolated(x, down, right)

@@ -1,4 +1,4 @@
-"""Augmentations that make one example of two: of the images a mixture or a patchwork, and of their targets the mean.
+"""Augmentations that make one example of two: a mixture or a patchwork of the images, and the mean of their targets.
 
 The target of a mixture is a row of probabilities, which the losses of classes take in place of a label.
 """
@@ -25,7 +25,7 @@ def mixup(alpha: float = 0.2, classes: Size | None = None) -> Augmentation:
     """x' = s x_i + (1 - s) x_j and t' = s t_i + (1 - s) t_j, with j from a permutation and s from Beta(alpha, alpha).
 
     Args:
-        alpha: how even the mixtures are, ``> 0``; with 1 each s is as likely.
+        alpha: how even the mixtures are, ``> 0``; with 1 all s are equally likely.
         classes: the number of classes, if the targets are integer labels; they become rows of probabilities. Other
             targets, floats, rows, zeros and ones, are mixed as they are.
 
@@ -131,7 +131,7 @@ def _mixed_targets(kind: str, rest: list[Any], fraction: float, other: Array, cl
         return ((fraction * target + (1 - fraction) * target[other]).astype(target.dtype),)
     w = np.asarray(rest[1], np.result_type(np.float32, rest[1].dtype))
     mixed = fraction * w + (1 - fraction) * w[other]
-    # Of a mixture in which nothing counts, the fraction is that of the images.
+    # If neither example counts, the fraction is that of the images.
     own = np.divide(fraction * w, mixed, out=np.full_like(mixed, fraction), where=mixed > 0)
     own = own.reshape(own.shape + (1,) * (target.ndim - own.ndim))
     return (own * target + (1 - own) * target[other]).astype(target.dtype), mixed.astype(w.dtype)

@@ -1,4 +1,4 @@
-"""What augmentations are made of: several in turn, and the array of a batch that one changes.
+"""The parts of augmentations: several in turn, and one that changes the images of a batch.
 
 A batch is ``x``, ``(x, target)`` or ``(x, target, weights)``.
 """

@@ -148,7 +148,7 @@ def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class _Capped:
-    """A stream that ends with an error where more is read than an archive of the six files has."""
+    """A stream that raises an error when more is read than an archive of the six files has."""
 
     def __init__(self, path: Path, read: Callable[[int], bytes]) -> None:
         self.path, self.source, self.left = path, read, MAX_EXPANDED

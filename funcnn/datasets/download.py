@@ -18,7 +18,7 @@ __all__ = ["Limited", "check_sha256", "local_file", "read_at_most"]
 def local_file(kind: str, folder: Path | None, url: str, name: str, max_bytes: int) -> Iterator[Path]:
     """The file in a folder or, without one, in the cache, to which the first call downloads it from below ``url``.
 
-    A download about which the block raises a ValueError is removed, since every later call would find it again.
+    If the block raises a ValueError, a download is removed, since every later call would find it again.
     """
     if folder is not None:
         yield folder / name

@@ -35,7 +35,7 @@ MAX_HEADER = 4 + 4 * 255
 
 @explained
 def idx(path: str | Path) -> Array:
-    """The array in an IDX file, as KMNIST, EMNIST and other data sets have them; gzip is noticed by its first bytes.
+    """The array in an IDX file, as KMNIST, EMNIST and other data sets have them; gzip is recognized by its first bytes.
 
     Args:
         path: the file, compressed with gzip or not.
@@ -70,7 +70,7 @@ def idx(path: str | Path) -> Array:
 def gunzip(file: Path, max_bytes: int) -> bytes:
     """The content of a ``.gz`` file of one member, or an error if it has more than ``max_bytes``."""
     with opened(file) as stream:
-        packed = stream.read(2 * max_bytes)  # gzip makes nothing that long of the largest content
+        packed = stream.read(2 * max_bytes)  # a gzip file of max_bytes is never that long
     return _inflated(file, packed, max_bytes)
 
 

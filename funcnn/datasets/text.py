@@ -1,6 +1,6 @@
 """Texts as numbers, one for each character, for models that predict the next one.
 
-``text8`` is the usual one to compare such models on; ``characters`` reads any other text.
+``text8`` is the usual benchmark of such models; ``characters`` reads any other text.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The classifier: labels are numbered for the loss, and outputs become probabilities and labels again.
 
-The model has one output for each class or label; for two classes a single output will do.
+The model has one output for each class or label; for two classes a single output is enough.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PROBABILITIES = (binary_cross_entropy, categorical_cross_entropy)
 class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
     """A network that classifies: an estimator of scikit-learn around ``fit`` and ``predict``.
 
-    The network sees X as it is. Columns of different scales are to be scaled first, as for ``MLPClassifier``:
+    The network sees X as it is. Scale columns of different scales first, as for ``MLPClassifier``:
     ``make_pipeline(StandardScaler(), NetworkClassifier())``. X of float32 is computed in float32, X of float64 in
     float64, and whole numbers as floats unless the model takes whole numbers only. In a worker of joblib or Dask a call
     has one thread, unless ``FUNCNN_NUM_THREADS`` is set.
@@ -60,7 +60,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         validation_fraction: the fraction of the data that ``fit`` splits off for validation, stratified by class;
             0 for none.
         random_state: None, a whole number or a ``np.random.RandomState``; the same number gives the same results.
-        warm_start: whether ``fit`` goes on from the parameters of the fit before, with a new state of the optimizer.
+        warm_start: whether ``fit`` continues from the parameters of the previous fit, with a new optimizer state.
         class_weight: None, ``"balanced"``, or a dict with the weight of each label.
         verbose: whether to print a line for each epoch.
 
@@ -115,7 +115,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train a new network, or with ``warm_start`` the one that there is.
+        """Train a new network, or with ``warm_start`` the existing one.
 
         Args:
             X: examples of shape (n, ...), or a frame.
@@ -138,14 +138,14 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         Args:
             X: examples of shape (n, ...), or a frame.
             y: their labels, as in ``fit``.
-            classes: all labels that will ever come; to be given in the first call, unless ``fit`` was called before.
+            classes: all labels of this and later calls; required in the first call, unless ``fit`` was called before.
             sample_weight: how much each example counts, of shape (n,).
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: as ``fit``; or the classes are not given in the first call, are given differently later, or y
+            ValueError: as ``fit``; or the classes are missing in the first call or differ in a later one, or y
                 has a label that is not among them; or ``class_weight`` is "balanced", which needs all data at once.
         """
         if isinstance(self.class_weight, str):
@@ -160,7 +160,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, chosen: Callable[[Array, bool, bool], Array], fresh: bool,
         partial: bool = False,
     ) -> Self:  # fmt: skip
-        """Train; ``chosen`` gives the classes by those in y, and raises an error if these are others than before."""
+        """Train; ``chosen(found, several, fresh)`` returns the classes, or raises if those in y do not fit them."""
         X, y = self._read(X, y, reset=fresh)
         found, y, several = _classes_of(y)
         classes = chosen(found, several, fresh)
@@ -207,7 +207,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         return np.concatenate([1 - p, p], axis=1) if self._has_one_output else p
 
     def _same_classes(self, found: Array, several: bool, fresh: bool) -> Array:
-        """The classes of ``fit``, those in y, or an error if the fit before had others."""
+        """The classes of ``fit``: those in y, or an error if the previous fit had others."""
         if not fresh and not (np.array_equal(found, self.classes_) and several == self._several):
             raise ValueError(
                 f"NetworkClassifier: with warm_start, y must have the same classes as before, {shown(self.classes_)}; "
@@ -216,7 +216,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         return found
 
     def _all_classes(self, given: Any, found: Array, several: bool, fresh: bool) -> Array:
-        """The classes of ``partial_fit``, of which y may lack some, or an error if y or the call has others."""
+        """The classes of ``partial_fit``, or an error if y or the call has others; y may lack some."""
         if fresh and given is None and not several:
             raise ValueError("NetworkClassifier: classes must be passed on the first call to partial_fit")
         known: Array = self.classes_ if not fresh else found if several else np.unique(given)
@@ -258,7 +258,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
         return numbers, each if weights is None else weights * each
 
     def _loss_and_target(self, y: Array) -> tuple[Loss, Array]:
-        """The loss, and the target as it takes it."""
+        """The loss, and the target in the form that it takes."""
         binary = self._several or self._has_one_output
         default = sigmoid_cross_entropy if binary else softmax_cross_entropy
         target = y.reshape(len(y), -1).astype(np.float32) if binary else y
@@ -271,7 +271,7 @@ class NetworkClassifier(ClassifierMixin, Network):  # type: ignore[misc]
 
 
 def _classes_of(y: Array) -> tuple[Array, Array, bool]:
-    """The classes, the labels as one column or as one for each label, and whether there are several labels."""
+    """The classes; the labels, one column or one for each label; and whether there are several labels."""
     check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":

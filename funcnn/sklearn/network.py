@@ -85,12 +85,12 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _given(self, name: str) -> Any:
-        """An argument of the constructor, or what stands for None."""
+        """An argument of the constructor, or the default that None stands for."""
         value = getattr(self, name)
         return DEFAULTS.get(name) if value is None else value
 
     def _goes_on(self) -> bool:
-        """Whether ``fit`` starts from the parameters of the fit before."""
+        """Whether ``fit`` starts from the parameters of the previous fit."""
         return checks.flag(type(self).__name__, "warm_start", self.warm_start) and hasattr(self, "history_")
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
@@ -109,7 +109,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return X
 
     def _train(self, X: Array, y: Array, weights: Array | None, fresh: bool, partial: bool = False) -> Self:
-        """Train with ``fit``, a new network or the one that there is; in part, for one epoch and with its optimizer."""
+        """Train a new network or the existing one; if ``partial``, for one epoch with the optimizer's state."""
         name, verbose = type(self).__name__, self.verbose
         optimizer = as_optimizer(self._given("optimizer"), f"{name}: expected an optimizer such as adam(1e-3)")
         if not isinstance(verbose, bool | np.bool_):  # a level, as scikit-learn has them
@@ -137,7 +137,7 @@ class Network(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _make(self, X: Array, seed: int) -> None:
-        """Make the model and its parameters for examples like those of X, and check what it returns for one."""
+        """Make the model and its parameters for examples like those of X, and check its output for one."""
         name, shape, key = type(self).__name__, X.shape[1:], fold(seed, "init")
         layer = made_for(name, self._given("model"), shape, self.n_outputs_)
         dtype = np.dtype(np.float64) if X.dtype.itemsize > 8 else np.result_type(X.dtype, np.float32)

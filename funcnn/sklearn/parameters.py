@@ -1,6 +1,7 @@
 """Nested names of parameters: ``optimizer__rate`` is the rate of an estimator's optimizer ``adam(1e-3)``.
 
-All that records the call that made it has the arguments of this call as parameters, and a new value makes it anew.
+Layers, optimizers and all else that records the call that made it have the arguments of that call as parameters; to set
+one is to make the call again with the new value.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def with_argument(name: str, value: Any, key: str, new: Any) -> Any:
-    """What the recorded call of a value makes with another argument, ``rate`` or ``rate__steps``."""
+    """The value that the recorded call makes with another argument, ``rate`` or ``rate__steps``."""
     argument, _, inner = key.partition("__")
     known = arguments_of(value)
     if argument not in known:

@@ -1,6 +1,6 @@
 """The regressor: the target has the shape of the outputs for the loss, and predictions that of the target.
 
-Neither is scaled: what is far from a mean of 0 and a standard deviation of 1 is scaled by scikit-learn's own means.
+Neither is scaled; scikit-learn's own transformers do that.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["NetworkRegressor"]
 class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
     """A network that predicts numbers: an estimator of scikit-learn around ``fit`` and ``predict``.
 
-    The network sees X and y as they are. Columns of different scales, and a target far from a mean of 0 and a standard
-    deviation of 1, are to be scaled first, as for ``MLPRegressor``: ``TransformedTargetRegressor(
+    The network sees X and y as they are. Scale columns of different scales first, and a target whose mean is
+    far from 0 or whose standard deviation is far from 1, as for ``MLPRegressor``: ``TransformedTargetRegressor(
     make_pipeline(StandardScaler(), NetworkRegressor()), transformer=StandardScaler())``.
 
     Args:
@@ -79,7 +79,7 @@ class NetworkRegressor(RegressorMixin, Network):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train a new network, or with ``warm_start`` the one that there is.
+        """Train a new network, or with ``warm_start`` the existing one.
 
         Args:
             X: examples of shape (n, ...), or a frame.

@@ -1,6 +1,6 @@
 """Prediction and evaluation: a model runs in inference mode, batch by batch, and its outputs are compared with targets.
 
-The loss and the metrics are computed over the outputs of all examples at once; a mean over the means of batches would
+The loss and the metrics are computed over the outputs of all examples at once; the mean of the means of batches would
 be another number.
 """
 
@@ -138,7 +138,7 @@ def predict(model: LayerLike, params: Params, x: Arrays, batch_size: int = 256) 
         hint = not_parameters(params, "predict(model, params, x)")
         raise TypeError(f"predict: expected a dict of parameters, got {checks.what(params)}{hint}")
     step = checks.size("predict", "batch_size", batch_size)
-    if type(x) is np.ndarray and x.ndim and len(x) <= step:  # one batch: nothing to take apart
+    if type(x) is np.ndarray and x.ndim and len(x) <= step:  # one batch: nothing to cut
         return output(layer, params, x)
     x = readable("predict", x)
     n = check_examples("predict", (x,), least=0)

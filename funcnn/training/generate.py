@@ -1,4 +1,4 @@
-"""A language model continues a text: it predicts the next token, one is drawn, and that is predicted from in turn.
+"""A language model continues a text: it predicts the next token, one is drawn and appended, and so on.
 
 With a cache each step computes the new token only; without one the whole text goes through the model again.
 """
@@ -32,7 +32,7 @@ def generate(
     window: Size | None = None,
     cache: bool | None = None,
 ) -> Array:
-    """Tokens and what a language model continues them with: each next one is drawn from softmax(logits / temperature).
+    """Tokens and their continuation by a language model, each drawn from softmax(logits / temperature).
 
     Args:
         model: a layer from tokens (batch, time) to logits (batch, time, vocabulary), causal, which predicts at each

@@ -1,4 +1,4 @@
-"""Ctrl-C waits for the end of a step, so that nobody, not even a debugger, finds arrays that are half written.
+"""Ctrl-C waits for the end of a step, so that no array is ever seen half written, not even in a debugger.
 
 Python raises ``KeyboardInterrupt`` between any two operations. Here it is raised at once or, inside the ``with`` of a
 step, after it.

@@ -1,4 +1,4 @@
-"""The loop of ``fit``: steps, evaluations, and what becomes of the run when it ends, well or by an error.
+"""The loop of ``fit``: steps, evaluations, and the end of a run, regular or by an error.
 
 The run is a value, of which each step makes the next. After an evaluation the first step makes new arrays, and those
 after it write into them: what callbacks, files and ``.result`` were given stays what it was.

@@ -1,7 +1,7 @@
 """The file of a run holds everything that decides its future, so that ``fit`` goes on from it with the same bits.
 
-It is a checkpoint with one more member, a text in JSON: the key, the step, the history, and the fingerprint, which says
-what the run is of. A run goes on only where the fingerprint is that of the arguments of ``fit``.
+It is a checkpoint with one more member, a text in JSON: the key, the step, the history, and the fingerprint, which
+identifies the run. A run is resumed only if its fingerprint is that of the arguments of ``fit``.
 """
 
 import inspect
@@ -40,13 +40,13 @@ FINGERPRINT_EXAMPLES = 1000
 def fingerprint_of(
     key: Key, params: Tree, data: Mapping[str, Any], callbacks: Sequence[Any], **arguments: Any
 ) -> dict[str, str]:
-    """What a run is of, as texts by name.
+    """What identifies a run, as texts by name: its model, data and all arguments that decide its numbers.
 
     Args:
         key: the key of everything random.
         params: the parameters that the run starts from.
         data: data sets by name; None where there is none.
-        callbacks: those of ``fit``. What a function without a state is does not belong to the run.
+        callbacks: those of ``fit``. Those without a state do not identify the run.
         **arguments: the other arguments that decide what the run computes.
     """
     pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
@@ -67,7 +67,7 @@ def save_run(
 
     Args:
         path: the file.
-        fingerprint: what the run is of.
+        fingerprint: what identifies the run.
         run: its state.
         history: the records that its callbacks have been given.
         seconds: how long it has run.
@@ -100,7 +100,7 @@ def load_run(
 
     Args:
         path: the file.
-        fingerprint: what the run must be of.
+        fingerprint: what the run must have.
         params: what its parameters must be like.
         opt_state: what its optimizer state must be like, if that is known.
         callbacks: those of ``fit``.
@@ -133,7 +133,7 @@ def load_run(
 
 
 def _states(path: Path, about: Mapping[str, Any], saved: Tree, callbacks: Sequence[Any]) -> Iterator[Any]:
-    """The states of the callbacks, each checked as far as its callback says what it is like."""
+    """The states of the callbacks, each compared with what its callback expects."""
     pairs = [callback for callback in callbacks if isinstance(callback, Callback)]
     for number, callback in enumerate(pairs):
         name, state = f"the state of the callback {callback!r}", saved["callbacks"].get(str(number))
@@ -150,19 +150,19 @@ def _states(path: Path, about: Mapping[str, Any], saved: Tree, callbacks: Sequen
 
 
 def _check_part(path: Path, name: str, found: Tree, like: Tree) -> None:
-    """Raise if a part of the file is not like what it must be like."""
+    """Raise if a part of the file does not have the expected form."""
     if different := differences(found, tree.map(_native, like)):
         raise ValueError(f"{path} is damaged or holds no run: in {name}, {'; '.join(different)}")
 
 
 def _native(leaf: Any) -> Any:
-    """A leaf in this machine's byte order, in which a run goes on."""
+    """A leaf in this machine's byte order, in which a run continues."""
     array = _as_array(leaf)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _about(path: Path, saved: Tree) -> dict[str, Any]:
-    """The JSON text in the file of a run, after a look at whether the file has all parts of one."""
+    """The JSON text in the file of a run, or an error if the file lacks a part."""
     text = saved.get("run") if isinstance(saved, dict) else None
     if not isinstance(text, np.ndarray) or text.dtype != np.uint8:
         raise ValueError(f"{path} holds no run, as fit(..., checkpoint=path) writes it; use load for other checkpoints")
@@ -202,7 +202,7 @@ def _as_number(value: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """What something is, the same in each process and version of funcnn."""
+    """A text that identifies something, the same in each process and version of funcnn."""
     text = spelled(value)
     if isinstance(value, Optimizer) and value.call is None:
         text = f"{text} of {spelled(value.update)}"

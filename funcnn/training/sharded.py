@@ -1,4 +1,4 @@
-"""A training step and a prediction whose examples are shared out among the ranks of an MPI job.
+"""A training step and a prediction whose examples are divided among the ranks of an MPI job.
 
 Each rank computes the gradient of its own shard of the batch; the sum over all ranks is that of the whole batch. The
 loss, and every layer that looks across the batch, see the examples of all ranks, unless each shard is a batch of its
@@ -69,7 +69,7 @@ def loss_and_grads(
 
 
 def _shard(ranks: Ranks, x: Tree, key: Key | None, unweighted: bool, equal: bool) -> Shard:
-    """Where this rank's examples stand in the batch of all."""
+    """The place of this rank's examples in the batch of all."""
     count = check_examples("distributed", (x,), least=0)
     lengths, keys, unweighted_too = zip(*ranks.exchange("step", (count, key, unweighted)), strict=True)
     if equal and len(set(lengths)) > 1:
@@ -88,7 +88,7 @@ def _shard(ranks: Ranks, x: Tree, key: Key | None, unweighted: bool, equal: bool
 
 
 def _exchange(ranks: Ranks) -> Any:
-    """What an all-reduce of layers does to get the values of all ranks."""
+    """The function by which an all-reduce of layers gets the values of all ranks."""
 
     def exchange(values: list[Any]) -> tuple[list[Any], int]:
         found = ranks.exchange("layers", values)
@@ -144,7 +144,7 @@ def sharded_batches(
 
 
 def sharded_predict(ranks: Ranks, layer: Layer, params: Params, x: Tree, batch_size: int) -> Tree:
-    """What ``predict`` returns, with its batches shared out among the ranks; the same bits on each."""
+    """What ``predict`` returns, with its batches divided among the ranks; the same bits on each."""
     starts = range(0, check_examples("predict", (x,)), batch_size)
     own = [output(layer, params, take(x, slice(i, i + batch_size))) for i in starts[slice(*bounds(len(starts), ranks))]]
     found = ranks.exchange("predictions", own)

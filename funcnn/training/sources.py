@@ -124,7 +124,7 @@ def _subset(leaf: Any, index: Array) -> Any:
 
 
 def _is_source(value: Any) -> bool:
-    """Whether something is to be read by its indices. Frames and tensors are not: which axis is meant is not clear."""
+    """Whether something is read by its indices. Frames and tensors are not: which axis is meant is not clear."""
     if isinstance(value, (Rows, *NO_SOURCE)) or hasattr(value, "iloc"):
         return False
     if not hasattr(type(value), "__getitem__"):
@@ -135,7 +135,7 @@ def _is_source(value: Any) -> bool:
 
 
 def _rows(kind: str, source: Any, name: str) -> Rows:
-    """What reads a source, after a look at its first example."""
+    """The ``Rows`` of a source, whose first example is read."""
     expected = f"{kind}: expected {name} as an array or something that returns examples for x[a:b] or x[i]"
     last: Exception | None = None
     for by_slice in (True, False):

@@ -1,7 +1,6 @@
-"""Batches that come from elsewhere, one after the other: a generator, or the loader of another library.
+"""Batches from a generator, or from the data loader of another library.
 
-How many there are is known when they end. What ``fit`` must look at more than once, to evaluate and to calibrate, are
-the first examples, which are kept.
+Their number is known when they end. ``fit`` keeps the first examples, since it evaluates and calibrates on them again.
 """
 
 from __future__ import annotations

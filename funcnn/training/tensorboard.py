@@ -1,7 +1,7 @@
 """A run of ``fit`` in TensorBoard: its scalars, histograms of its parameters, and images of the user's choice.
 
-Events are written at once, by the functions of tensorboardX that need no thread: what a callback has returned from is
-in the file.
+Events are written at once, by the functions of tensorboardX that need no thread: when the callback returns, they are in
+the file.
 """
 
 from __future__ import annotations
