@@ -1,4 +1,4 @@
-"""A zip of arrays, ``.npz``, which is read with suspicion: it may be damaged, or made to hurt.
+"""A zip of arrays, ``.npz``, checked strictly when it is read: the file may be damaged or malicious.
 
 Members are stored or deflated, follow each other without gaps or overlaps, and have different names. Every size is
 compared with the size of the file before memory is taken, and every array with its CRC-32 before it is returned.
@@ -88,7 +88,7 @@ def check_name(name: str) -> None:
 
 
 def _check_names(members: list[zipfile.ZipInfo]) -> None:
-    """Raise if a name stands twice, for then one member would hide the other."""
+    """Raise if two members have one name, since one would hide the other."""
     seen = set()
     for member in members:
         check_name(member.filename)
@@ -184,7 +184,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         shape, fortran_order, dtype = NPY_HEADERS[version](file)
     except zipfile.BadZipFile:
         raise
-    except Exception as error:  # text that means to be a tuple fails in many ways, MemoryError among them
+    except Exception as error:  # a text that is not a tuple fails in many ways, with a MemoryError for example
         reraise_if_of_a_handler(error)
         raise ValueError(f"it has no header of an array: {str(error) or type(error).__name__}") from error
     return shape, fortran_order, dtype

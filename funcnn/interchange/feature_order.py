@@ -1,4 +1,4 @@
-"""In which order PyTorch has features that come out of an image: channels first, where funcnn has them last.
+"""The order of the features of an image in PyTorch, which has the channels first where funcnn has them last.
 
 ``flatten`` makes a row of features of an image, and ``reshape`` an image of a row. The order of such a row is followed
 through all layers that keep each feature at its place, up to the dense layers around them: one that takes the row has
@@ -172,7 +172,7 @@ class _Rows:
         return FeatureOrder(inputs, outputs, images)
 
     def _reshaped(self, visit: Visit) -> None:
-        """The order of the row that a layer makes of an image, or an image of."""
+        """The order of the row that a layer makes from an image, or of one that it makes an image from."""
         x, y = visit.x, visit.y
         if x.shape == y.shape:
             self.join(x, y)

@@ -29,14 +29,14 @@ KINDS = {
     stat.S_IFBLK: "a block device",
     stat.S_IFSOCK: "a socket",
 }
-# A file system that cannot write a folder to the disk at once says so with one of these.
+# A file system that cannot write a folder to the disk at once raises one of these.
 CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file for reading, without waiting for the other end of a pipe."""
-    # Other platforms than Windows know nothing of O_BINARY, and Windows nothing of O_NONBLOCK.
+    # Only Windows has O_BINARY, and it does not have O_NONBLOCK.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -79,7 +79,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise what ``replaced`` would raise about a path, so that nobody works for hours first."""
+    """Raise what ``replaced`` would raise about a path, before hours of work are lost."""
     try:
         _status(path)
         folder = os.path.dirname(os.path.realpath(path))
@@ -126,7 +126,7 @@ def _of(path: Path, error: OSError) -> OSError:
 
 
 def _check_regular(path: Path, status: os.stat_result) -> None:
-    """Raise if this is a folder, or something that may never end or has another end."""
+    """Raise if this is a folder, a pipe, a device or a socket."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "this is a folder, expected a file", str(path))
     if not stat.S_ISREG(status.st_mode):
@@ -213,7 +213,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def blamed_on(path: Path, what: str) -> Iterator[None]:
-    """What goes wrong in reading a file is said to be the file's fault, unless memory is short.
+    """Turn errors of reading a file into a ValueError that names the file; a MemoryError stays one.
 
     Args:
         path: the file.
@@ -221,7 +221,7 @@ def blamed_on(path: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # a damaged file shows itself as one of a dozen types, some without a message
+    except Exception as error:  # a damaged file raises one of a dozen types, some without a message
         reraise_if_of_a_handler(error)
         if isinstance(error, MemoryError):
             raise MemoryError(f"{path}: there is not enough memory for the arrays of this file") from None

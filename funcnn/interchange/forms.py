@@ -21,7 +21,7 @@ class Form:
     Args:
         shapes: the shape of each of its leaves.
         read: makes our leaves of theirs.
-        write: makes their leaves of ours; none of a library whose weights are only read.
+        write: makes their leaves of ours; None where weights of the library are only read.
         optional: leaves that may be missing.
         ours: for leaves that have another order of axes in funcnn, the shape there; to recognize mistakes.
     """
@@ -60,7 +60,7 @@ class Module:
 
     @property
     def described(self) -> str:
-        """How messages call it: its name and the shapes of its leaves."""
+        """How messages name it: its name and the shapes of its leaves."""
         leaves = ", ".join(f"{name} {tuple(array.shape)}" for name, array in self.arrays.items())
         return f"{self.name or 'the root'} with {leaves}"
 

@@ -1,6 +1,6 @@
 """A file of weights that Keras wrote: groups of HDF5, one for each layer, with its variables by number.
 
-It is read with suspicion: only arrays of numbers that lie in the file itself, and no more of them than it can hold.
+Only arrays of numbers that lie in the file itself are read, and no more of them than it can hold.
 """
 
 from __future__ import annotations

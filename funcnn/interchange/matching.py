@@ -1,4 +1,4 @@
-"""Which weights of another library belong to which layer of a model: found if only one way fits, and else to be said.
+"""Which weights of another library belong to which layer of a model: found if only one way fits, else to be named.
 
 Both sides are lists in order, ours of units and theirs of modules. They match if they have the same names, or if they
 have the same forms in the same order and no name says otherwise; ``names`` of the user come before both.
@@ -119,6 +119,6 @@ def checked_names(kind: str, names: Any, units: Sequence[Unit], modules: Sequenc
 
 
 def _near(name: str, others: Sequence[str]) -> str:
-    """A hint at the name that was meant."""
+    """A hint with the most similar name."""
     near = get_close_matches(name, others, 3, 0.4) or others[:3]
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -42,7 +42,7 @@ def ambiguities(
 
 
 def _doubt(one: Match, other: Match) -> str:
-    """What speaks for another order of two matches; empty if nothing does."""
+    """The reason to doubt the order of two matches; empty if there is none."""
     if one.module.kind == other.module.kind and one.module.container != other.module.container:
         return "it is not known which of these comes first"
     alike = _called_alike(one, other) or _called_alike(other, one)

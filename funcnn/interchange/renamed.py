@@ -1,4 +1,4 @@
-"""What older files call by another name than today: one row for each version of the format.
+"""Names in older files that have changed since: one row for each version of the format.
 
 Whoever renames a kind, an argument or the key of a state adds it here, in a new row unless the last version has not
 been released yet. The number of rows is what makes the version, and older files stay readable.
@@ -34,7 +34,7 @@ VERSION = len(RENAMES) + 1
 
 
 def renamed_state(state: Tree) -> Tree:
-    """The state of an optimizer from a checkpoint with the keys of today; checkpoints do not hold a version."""
+    """The state of an optimizer from a checkpoint with the current keys; checkpoints do not hold a version."""
     keys = {old: new for renames in RENAMES for old, new in renames.state_keys.items()}
     if not keys or not isinstance(state, dict):
         return state

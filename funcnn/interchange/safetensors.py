@@ -1,4 +1,4 @@
-"""A safetensors file is a list of names, dtypes and shapes in JSON, and then the numbers: weights are published so.
+"""A safetensors file has names, dtypes and shapes in JSON, and then the numbers; many weights are published so.
 
 It holds no code and no architecture. A leaf has its path as its name, ``stem/conv2d_0/w``, and a file of another
 library has the names of that library: ``params_from_torch`` takes what ``load_safetensors`` returns.
@@ -146,7 +146,7 @@ def _leaf_path(member: str) -> str:
 
 
 def _texts(metadata: Any) -> dict[str, str] | None:
-    """Metadata as the format wants them: texts by name, or nothing."""
+    """Metadata as the format takes them: texts by name, or nothing."""
     if not isinstance(metadata, Mapping):
         raise TypeError(f"save_safetensors: metadata: expected a dict of texts, got {checks.what(metadata)}")
     for name, text in metadata.items():

@@ -1,6 +1,6 @@
 """A ``state_dict`` of PyTorch: tensors as arrays, and their names as those of modules.
 
-PyTorch itself is not imported: a tensor says itself how it becomes an array, and how another one is made like it.
+PyTorch itself is not imported: the methods of a tensor make arrays of it, and new tensors like it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def key_of(name: str, leaf: str, recurrent: bool) -> str:
 
 
 def arrays_of(kind: str, state_dict: Any) -> dict[str, Array]:
-    """The arrays of a ``state_dict`` by name, without copies where there need be none."""
+    """The arrays of a ``state_dict`` by name, without copies where none is needed."""
     if not isinstance(state_dict, Mapping):
         hint = "; pass module.state_dict()" if hasattr(state_dict, "state_dict") else ""
         raise TypeError(

@@ -44,7 +44,7 @@ def params_from_torch(
     matched.
 
     Axes are moved, the two biases of a recurrent layer become one, ``in_proj_weight`` becomes three weights, and
-    running statistics become ``mean`` and ``var``. Behind a ``flatten`` of images PyTorch counts channels first, and
+    running statistics become ``mean`` and ``var``. After a ``flatten`` of images PyTorch counts channels first, and
     funcnn last: the weights there are reordered. An input (height, width, channels) is taken to be (channels, height,
     width) in PyTorch, unless what reads it has its channels last there too, as a dense layer has.
 

@@ -51,7 +51,7 @@ class Unit:
 
     @property
     def named(self) -> str:
-        """How messages call it."""
+        """How messages name it."""
         return f"{self.path or 'the model'} ({self.kind})"
 
 
