@@ -19,7 +19,16 @@ from funcnn.engine.microbatch import microbatches
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, per_example
 from funcnn.rng import as_key, fold, generator
 from funcnn.shapes import checked, specs
-from funcnn.testing.laws import Case, adjoint, batches, float32_is_close, laws, one_function, params_are_plain
+from funcnn.testing.laws import (
+    Case,
+    adjoint,
+    batches,
+    float32_is_close,
+    gradients_fit,
+    laws,
+    one_function,
+    params_are_plain,
+)
 from funcnn.testing.losses import check_loss
 from funcnn.testing.metrics import check_metric
 from funcnn.testing.optimizers import check_optimizer
@@ -79,6 +88,9 @@ def check_layer(
 ) -> Report:
     """Check a layer alone, against every law of the contract.
 
+    The parameters are those of ``init``, each number moved by up to 40 % and zeros by up to 0.4: where a weight starts
+    as 1 or 0, a gradient that forgets it would pass.
+
     The laws: ``adjoint`` (the vjp is the derivative, training and predicting), ``pure`` (no argument is written to,
     the same arguments give the same bits), ``reentrant`` (``vjp_fn`` may be called again, from any thread),
     ``shape``, ``dtype``, ``batch`` (a batch gives what its examples give one by one; batches of 0 and 1 work),
@@ -118,11 +130,12 @@ def check_layer(
     findings = [params_are_plain(params32)]
     verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is not a tree of arrays
     x = tree.cast(random_batch(shape, batch, fold(key, "x")) if x is None else x, np.float64)
-    params32 = tree.map(lambda leaf: _measured(leaf, random), params32)
+    params32 = tree.map(lambda leaf: _moved(leaf, random), params32)
     params = tree.cast(params32, np.float64)
     for mode, used in (("training", key), ("predicting", None)):
         case = Case(layer, params, x, used, mode)
         case32 = Case(layer, params32, tree.cast(x, np.float32), used, f"{mode}, float32")
+        verdict(Report(subject, (*findings, *gradients_fit(case))))  # nor of what is not a gradient
         findings += adjoint(case, tolerance)
         findings += [*laws(case), *laws(case32), float32_is_close(case, case32)]
     findings += batches(case, key)
@@ -173,7 +186,13 @@ def _drawn(shape: Tree, examples: int, random: np.random.Generator) -> Tree:
     return values
 
 
-def _measured(leaf: Array, random: np.random.Generator) -> Array:
-    """A parameter that waits for ``calibrate``, as if it had been measured: any mean and variance will do."""
-    waits = leaf.dtype.kind == "f" and bool(np.isnan(leaf).any())
-    return random.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype) if waits else leaf
+def _moved(leaf: Array, random: np.random.Generator) -> Array:
+    """A parameter somewhere else than where it starts: a forgotten factor of 1 or term times 0 is wrong there.
+
+    What is not 0 keeps its sign, as a variance must. What waits for ``calibrate`` is NaN: any mean and variance will do.
+    """
+    if leaf.dtype.kind != "f":
+        return leaf
+    near = leaf * random.uniform(0.6, 1.4, leaf.shape)
+    moved = np.where(leaf == 0, random.uniform(-0.4, 0.4, leaf.shape), near)
+    return np.where(np.isnan(leaf), random.uniform(0.5, 1.5, leaf.shape), moved).astype(leaf.dtype)

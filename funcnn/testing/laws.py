@@ -24,7 +24,10 @@ from funcnn.testing.compare import differing, distance, dtype_of, floats, read_o
 from funcnn.testing.report import Finding, must_return
 from funcnn.training.batching import take
 
-__all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain", "smallest_error"]
+__all__ = [
+    "Case", "adjoint", "batches", "float32_is_close", "gradients_fit", "laws", "one_function", "params_are_plain",
+    "smallest_error",
+]  # fmt: skip
 
 STEPS = (1e-6, 1e-5)
 """Step sizes of the central difference: a kink within one of them spoils that one, a wrong derivative spoils both."""
@@ -57,6 +60,32 @@ class Case(NamedTuple):
             return None if stopped or np.asarray(leaf).dtype.kind != "f" else leaf
 
         return {path: wanted(path, leaf) for path, leaf in tree.flatten(_point(self.params, self.x)).items()}
+
+
+def gradients_fit(case: Case) -> list[Finding]:
+    """Law 4 in words, where it is broken: ``vjp_fn`` returns ``(dparams, dx)``, each leaf like that of params and x."""
+    with must_return("shape", case.mode):
+        y, vjp_fn = case.run()
+        returned = vjp_fn(_cotangent(y, generator(fold(0, "dy"))))
+    wrong = []
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        wrong = [f"expected (dparams, dx) from vjp_fn, got {type(returned).__name__}"]
+    elif isinstance(returned[1], dict) and isinstance(case.x, np.ndarray):
+        wrong = ["expected (dparams, dx) from vjp_fn, got (dx, dparams)"]
+    else:
+        expected, got = case.gradients(), tree.flatten(_point(*returned))
+        for path in {**expected, **got}:
+            wanted, found = (_form(gradients, path) for gradients in (expected, got))
+            if wanted != found:
+                wrong.append(f"{path}: expected {wanted}, got {found}")
+    return [Finding("shape", f"{case.mode}: {what}", math.inf, 0.0) for what in wrong]
+
+
+def _form(gradients: dict[str, Any], path: str) -> str:
+    """What there is at a path, for a message."""
+    if path not in gradients:
+        return "no gradient"
+    return "None" if gradients[path] is None else f"the shape {np.shape(gradients[path])}"
 
 
 def adjoint(case: Case, tolerance: float) -> list[Finding]:

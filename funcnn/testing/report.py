@@ -1,6 +1,6 @@
 """A report on a layer, a loss, an optimizer or a metric: for each law what was checked, and how far it was missed.
 
-It prints as a table. A report with a failure is raised as an ``AssertionError`` that shows the table.
+It prints as a table. A report with a failure is raised as an ``AssertionError`` that shows what has failed.
 """
 
 from __future__ import annotations
@@ -94,9 +94,12 @@ def must_raise(law: str, subject: str, call: Callable[[], Any]) -> Finding:
 
 
 def verdict(report: Report) -> Report:
-    """The report, or an error that shows it."""
+    """The report, or an error that shows what in it has failed."""
     if not report.passed:
-        raise AssertionError(f"a law of the contract is broken\n{report}")
+        failed = tuple(finding for finding in report.findings if not finding.passed)
+        kept = len(report.findings) - len(failed)
+        others = f"\n  and {kept} {'check is' if kept == 1 else 'checks are'} ok" if kept else ""
+        raise AssertionError(f"a law of the contract is broken\n{Report(report.subject, failed)}{others}")
     return report
 
 

@@ -260,6 +260,60 @@ def test_gradients_of_another_form_than_the_parameters_fail(gradient: Callable[.
         check_layer(weighted(gradient), shape=(4,))
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda dw, dx: (dx, {"w": dw}), r"training: expected \(dparams, dx\) from vjp_fn, got \(dx, dparams\)"),
+        (lambda dw, dx: dx, r"training: expected \(dparams, dx\) from vjp_fn, got ndarray"),
+        (
+            lambda dw, dx: ({"w": dw[None]}, dx),
+            r"training: params/w: expected the shape \(4,\), got the shape \(1, 4\)",
+        ),
+        (lambda dw, dx: ({"v": dw}, dx), r"params/w: expected the shape \(4,\), got no\s+gradient"),
+        (lambda dw, dx: ({"w": None}, dx), r"params/w: expected the shape \(4,\), got None"),
+        (lambda dw, dx: ({"w": dw}, dx[0]), r"training: x: expected the shape \(3, 4\), got the shape \(4,\)"),
+    ],
+    ids=["swapped", "alone", "extra axis", "other name", "none", "one example"],
+)
+def test_what_is_not_a_gradient_is_said_in_words(returned: Callable[[Array, Array], Any], message: str) -> None:
+    layer = (
+        lambda shape, rng: {"w": np.full(shape, 2, np.float32)},
+        lambda params, x: (x * params["w"], lambda dy: returned((x * dy).sum(0), dy * params["w"])),
+    )
+    with pytest.raises(AssertionError) as caught:
+        check_layer(layer, shape=(4,))
+    assert re.search(message, re.sub(r"\s+", " ", str(caught.value)))
+
+
+def test_only_what_has_failed_is_shown() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_layer(weighted(lambda x, dy: {"w": (x * dy).sum(0) * 1.1}), shape=(4,))
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "<lambda> on (4,)"
+    assert all(line.endswith("FAILED") for line in lines[2:-1])
+    assert re.fullmatch(r"  and \d+ checks are ok", lines[-1])
+
+
+def started(value: float, apply: Callable[[Array, Array], Any]) -> tuple[Any, Any]:
+    """A layer whose weights start all alike, where a wrong gradient may be right."""
+    return lambda shape, rng: {"w": np.full(shape, value, np.float32)}, lambda params, x: apply(params["w"], x)
+
+
+@pytest.mark.parametrize(
+    ("value", "apply"),
+    [
+        (1, lambda w, x: (w * x, lambda dy: ({"w": (dy * x).sum(0)}, dy))),
+        (1, lambda w, x: (x**w, lambda dy: ({"w": (dy * x**w * np.log(x)).sum(0)}, dy))),
+        (0, lambda w, x: (x + w * x * x, lambda dy: ({"w": (dy * x * x).sum(0)}, dy))),
+        (0, lambda w, x: (np.sin(w) * x, lambda dy: ({"w": (dy * x).sum(0)}, dy * np.sin(w)))),
+    ],
+    ids=["a factor of 1", "an exponent of 1", "a term times 0", "cos 0"],
+)
+def test_gradients_that_are_right_at_the_first_weights_alone_fail(value: float, apply: Callable[..., Any]) -> None:
+    with pytest.raises(AssertionError, match=failed("adjoint")):
+        check_layer(started(value, apply), x=np.random.default_rng(0).uniform(1, 2, (3, 4)))
+
+
 @pytest.mark.parametrize("value", [2.0, [2.0], np.ones(4), {}], ids=["float", "list", "float64", "empty dict"])
 def test_parameters_are_nested_dicts_of_float32_arrays(value: Any) -> None:
     layer = (lambda shape, rng: {"w": value}), (lambda params, x: (2 * x, lambda dy: (params, 2 * dy)))
