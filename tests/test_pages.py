@@ -103,6 +103,19 @@ def test_the_files_to_which_an_addition_goes_exist() -> None:
     assert missing == []
 
 
+def test_the_worked_diff_fits_the_files() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (diff,) = re.findall(r"^```diff\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    old = ""
+    for line in diff.splitlines():
+        if line.startswith("--- a/"):
+            old = (ROOT / line.removeprefix("--- a/")).read_text(encoding="utf-8")
+        elif line.startswith(("-", " ")):
+            assert line[1:] in old.splitlines(), line
+    assert "tanhx" in diff
+    assert "tanhx" not in old
+
+
 def test_the_templates_of_issues_are_whole() -> None:
     forms = {path.stem: path.read_text("utf-8") for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")}
     assert forms.keys() == {"bug", "wrong_gradient", "feature", "config"}

@@ -83,7 +83,8 @@ def as_markdown(titles: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
 def markdown(rows: list[Row], peers: list[str], facts: dict[str, Any]) -> str:
     """The whole table, with the machine it was measured on and the command that reproduces it."""
     lines = [*(cells(row, peers) for row in rows), control_cells(rows, peers)]
-    return f"{as_markdown(head(peers), lines)}\n\n{closing(rows, facts)}\n\nThis table is written by `{COMMAND}`."
+    facts_below = closing(rows, facts).replace("\n", "\n\n")  # a paragraph each
+    return f"{as_markdown(head(peers), lines)}\n\n{facts_below}\n\nThis table is written by `{COMMAND}`."
 
 
 def short_markdown(rows: list[Row]) -> str:

@@ -15,6 +15,7 @@ import funcnn as fn
 
 ROOT = Path(fn.__file__).parents[1]
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+BETWEEN = [{"width": width, "height": 900} for width in (1160, 1200, 1320, 1440, 1500)]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -56,6 +57,15 @@ def test_every_page_opens_without_an_error_and_is_no_wider_than_the_screen(site:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, size)
         assert errors == []
         page.close()
+
+
+def test_no_width_of_the_window_makes_a_page_wider_than_it(site: Path, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto((site / "guide" / "benchmarks.html").as_uri())
+    for size in BETWEEN:
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
+    page.close()
 
 
 def test_formulas_are_drawn_without_a_network(site: Path, browser: Any) -> None:
