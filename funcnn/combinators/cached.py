@@ -25,7 +25,9 @@ def cached(*layers: LayerLike) -> Layer:
 
     Layers that take a cache, such as ``positions``, ``multi_head_attention`` and ``transformer_encoder_layer``, get the
     tree with their own part of it, ``cache[name]``; all others get x. The output is the tree with ``x`` and ``cache``
-    replaced. At the start the cache is ``{}``.
+    replaced. At the start the cache is ``{}``. A tree raises if one of the layers reads earlier elements and takes no
+    cache: a recurrent layer, a convolution over time, or a ``serial``, ``repeat`` or ``residual`` of attention;
+    ``generate`` then computes the whole text at each step.
 
     Args:
         *layers: layers or pairs, as for ``serial``.
@@ -35,7 +37,8 @@ def cached(*layers: LayerLike) -> Layer:
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers.
+        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers, or a layer needs
+            the past and takes no cache.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -52,10 +55,16 @@ def cached(*layers: LayerLike) -> Layer:
     plain = serial(*layers)
     whole, inside = as_coroutine(plain), Children(children)
     streams = [name for name, child in children.items() if declared(child.apply, "streams")]
+    blocked = [name for name, child in children.items() if _needs_the_past(child)]
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         if not isinstance(x, dict):
             return (yield from whole(params, x, key, keep))
+        if blocked:
+            raise ValueError(
+                f"cached: {blocked[0]} needs what came before, and does not take a cache; put layers that take one "
+                "into this chain itself, or into fn.cached(...), or pass the whole text without a cache"
+            )
         check_children(params, children)
         cache = _checked(x, streams)
         others = {name: leaf for name, leaf in x.items() if name not in ("x", "cache")}
@@ -98,8 +107,19 @@ def cached(*layers: LayerLike) -> Layer:
         return params
 
     apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)
-    apply.streams = bool(streams)  # type: ignore[attr-defined]
+    apply.streams = False if blocked else bool(streams) or None  # type: ignore[attr-defined]
     return Layer(init, apply, children=children, wiring=plain.wiring)
+
+
+def _needs_the_past(layer: Layer) -> bool:
+    """Whether a layer reads earlier elements and cannot get them from a cache: it or a layer inside says so."""
+    streams = declared(layer.apply, "streams")
+    if streams is not None:
+        return not streams
+    inside = layer.children.values()
+    return layer.kind.endswith("1d") or any(
+        declared(child.apply, "streams") is not None or _needs_the_past(child) for child in inside
+    )
 
 
 def _checked(x: dict[str, Any], streams: list[str]) -> dict[str, Any]:

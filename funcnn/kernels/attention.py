@@ -147,7 +147,7 @@ def _gradients(a: Attended, dy: Array, dq: Array, dk: Array, dv: Array, dbias: A
     scale = ds.dtype.type(a.scale)
     weights = _dropped(a.exponentials, a)
     if _has_nan(_weighted(ds, a.k * scale, dq)):  # of a query that does not count, or a key that it may not look at
-        counts = dy.any(-1, keepdims=True)
+        counts: Array = np.any(dy, -1, keepdims=True)
         weights, ds = select(weights, counts), select(ds, counts & (a.exponentials != 0))
         _weighted(ds, a.k * scale, dq)
     if dbias is not None:

@@ -147,6 +147,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
         return y, vjp_fn
 
     apply.working_set = of_sequences(_scores)  # type: ignore[attr-defined]
+    apply.streams = False  # type: ignore[attr-defined]  # without parameters it takes no cache
     return Layer(no_params, apply)
 
 

@@ -127,6 +127,7 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
         return out, vjp_fn
 
     apply.per_example = bool(declared(inner.apply, "per_example"))  # type: ignore[attr-defined]
+    apply.streams = False  # type: ignore[attr-defined]  # the past is in its state, not in a cache
     return Layer(init, apply, children=inner.children)
 
 

@@ -73,8 +73,8 @@ class Rows:
             return np.asarray(self.source[order])
         if not self.by_slice:
             found = np.empty((len(order), *self.shape[1:]), self.dtype)
-            for place, i in enumerate(order):
-                found[place] = self.checked(self.source[int(i)], self.shape[1:], int(i))
+            for row, i in enumerate(order):
+                found[row] = self.checked(self.source[int(i)], self.shape[1:], int(i))
             return found
         wanted, place = np.unique(order, return_inverse=True)
         found = np.empty((len(wanted), *self.shape[1:]), self.dtype)

@@ -112,3 +112,33 @@ def test_tokens_that_their_dtype_cannot_hold_raise() -> None:
     assert fn.generate(same_logits(*[0.0] * 255, 1), {}, tokens, 1, temperature=0).tolist() == [[0, 255]]
     with pytest.raises(ValueError, match=r"generate: uint8 cannot hold the 257 tokens of the model; use tokens.astype"):
         fn.generate(same_logits(*[0.0] * 256, 1), {}, tokens, 1, temperature=0)
+
+
+def sums(params: Any, tree: Any) -> Any:
+    """A cell that adds up what comes."""
+    total = tree["x"] + tree["state"]
+    return {"x": total, "state": total}, lambda d: ({}, dict.fromkeys(d, d["x"] + d["state"]))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda: fn.repeat(fn.transformer_encoder_layer(8, 2, causal=True), 2),
+        lambda: fn.residual(fn.multi_head_attention(2, causal=True)),
+        lambda: fn.serial(fn.positions("rotary"), fn.dense(8)),
+        lambda: fn.lstm(8),
+        lambda: fn.remat(fn.gru(8, layers=2)),
+        lambda: fn.attention(causal=True),
+        lambda: fn.scan((lambda shape, rng: {}, sums), state=(8,)),
+        lambda: fn.conv1d(8, 3, padding=((2, 0),)),
+        lambda: fn.cached(fn.rnn(8)),
+    ],
+)
+def test_a_layer_that_needs_the_past_and_takes_no_cache_is_not_run_without_it(inside: Any) -> None:
+    layers = [one_hot(5), fn.dense(8), fn.positions("sinusoidal"), inside(), fn.dense(5)]
+    model, plain = fn.cached(*layers), fn.serial(*layers)
+    params = fn.tree.map(lambda leaf: 2 * leaf, model.init(fn.spec((4,), int), 0))
+    found = fn.generate(model, params, TOKENS, 6, temperature=0)
+    np.testing.assert_array_equal(found, fn.generate(plain, params, TOKENS, 6, temperature=0))
+    with pytest.raises(ValueError, match=r"cached: \w+ needs what came before, and does not take a cache"):
+        model.apply(params, {"x": TOKENS, "cache": {}})
