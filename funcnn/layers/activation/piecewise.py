@@ -162,7 +162,8 @@ def leaky_relu(slope: float = 0.01) -> Layer:
     def derivative(x: Array, y: Array) -> Array:
         positive, one = (y if slope > 0 else x) > 0, y.dtype.type(1)
         if not 0 < slope <= 1:
-            return np.where(positive, one, one * slope)
+            found: Array = np.where(positive, one, one * slope)
+            return found
         found = positive.astype(y.dtype)
         return found.clip(slope, np.inf, out=found)
 
