@@ -59,7 +59,8 @@ def _run(tasks: Sequence[Callable[[], T]]) -> list[T]:
         group.close()
     if group.errors:
         raise group.first_error()
-    return [group.results[number] for number in range(len(tasks))]
+    # A worker that is slow to go back to sleep still has the group, which must not keep results alive.
+    return [group.results.pop(number) for number in range(len(tasks))]
 
 
 class _TaskGroup:

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from funcnn import cores
 from funcnn.cores import num_threads, use_threads
+from funcnn.engine import threads as threads_of_engine
 from funcnn.engine.threads import run
 
 TIMEOUT = 30
@@ -169,6 +170,19 @@ def test_an_error_does_not_keep_the_arrays_of_its_task(threads: int) -> None:
         assert [array() for array in arrays] == [None]
     finally:
         gc.enable()
+
+
+def test_a_group_that_is_done_keeps_no_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[Any] = []
+
+    class Watched(threads_of_engine._TaskGroup):
+        def __init__(self, tasks: Any) -> None:
+            super().__init__(tasks)
+            groups.append(self)
+
+    monkeypatch.setattr(threads_of_engine, "_TaskGroup", Watched)
+    assert run([lambda: 1, lambda: 2]) == [1, 2]
+    assert [group.results for group in groups] == [{}]
 
 
 def test_workers_survive_errors_even_system_exit() -> None:
