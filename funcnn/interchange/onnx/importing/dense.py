@@ -157,7 +157,7 @@ def _mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...])
     sizes |= {("new", n): size for n, size in enumerate(shape)}
     axes: list[Any] = [*x.axes]
     axes[place : place + 1] = [[("new", n)] for n in range(len(shape))]
-    return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+    return Value.of(made, x.dtype, sizes, axes)
 
 
 def _gather_nd(op: Operator) -> Operand:
@@ -193,7 +193,7 @@ def take(op: Operator, x: Value, place: int, index: int | slice) -> Value:
         sizes[own[0]], axes[place] = len(range(size)[index]), [own[0]]
     else:
         del axes[place], sizes[own[0]]
-    return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+    return Value.of(made, x.dtype, sizes, axes)
 
 
 CONVERTERS: dict[str, Converter] = {

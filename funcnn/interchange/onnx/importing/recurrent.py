@@ -5,6 +5,7 @@ ONNX has (time, batch, inputs), and returns (time, directions, batch, units) and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _recurrent(kind: str, op: Operator) -> Operand | list[Operand | None]:
     steps, units = op.builder.shape(made)
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], "time": steps, "way": 1 + both, "units": units // (1 + both)}
     axes: list[Any] = [[BATCH], ["time"], ["way"], ["units"]] if first else [["time"], ["way"], [BATCH], ["units"]]
-    y = Value.of(made, (steps, units), x.dtype, sizes, axes)
+    y = Value.of(made, x.dtype, sizes, axes)
     final = _final(op, y, direction, first) if len(op.used) > 1 and op.used[1] else None
     found: list[Operand | None] = [y, final, None]
     return found[: len(op.used)]
@@ -114,8 +115,4 @@ def _ends(direction: str) -> list[tuple[int, int]]:
     return {"forward": [(0, -1)], "reverse": [(0, 0)]}.get(direction, [(0, -1), (1, 0)])
 
 
-def _of(kind: str) -> Converter:
-    return lambda op: _recurrent(kind, op)
-
-
-CONVERTERS: dict[str, Converter] = {"LSTM": _of("lstm"), "GRU": _of("gru"), "RNN": _of("rnn")}
+CONVERTERS: dict[str, Converter] = {kind.upper(): partial(_recurrent, kind) for kind in OUR_GATES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def _global(kind: str, op: Operator) -> Operand:
     x, node, rank = _images(op)
     made = op.builder.add(getattr(fn, f"global_{kind}_pool{rank}d"), [node])
     parts: dict[Any, int] = {BATCH: op.builder.batch, "channels": x.file_shape[1]}
-    return Value.of(made, op.builder.shape(made), x.dtype, parts, [[BATCH], ["channels"], *[[]] * rank])
+    return Value.of(made, x.dtype, parts, [[BATCH], ["channels"], *[[]] * rank])
 
 
 def _resize(op: Operator) -> Operand:
@@ -203,13 +204,8 @@ def _batch_norm(op: Operator) -> Operand | list[Operand | None]:
         raise Unsupported(f"a value of shape {x.file_shape}")
     node, others = op.builder.with_last(x, [1])
     params = dict(zip(("scale", "shift", "mean", "var"), (op.constant(n) for n in range(1, 5)), strict=True))
-    made = op.builder.add(fn.batch_norm(_eps(op)), [node], params)
+    made = op.builder.add(fn.batch_norm(op.number("epsilon", 1e-5)), [node], params)
     return op.builder.after_last(x, made, others, 1, x.file_shape[1])
-
-
-def _eps(op: Operator) -> float:
-    """A float32 as one would write it."""
-    return float(np.format_float_positional(np.float32(op.attribute("epsilon", 1e-5)), trim="-"))
 
 
 def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
@@ -221,12 +217,12 @@ def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
     node, others = op.builder.with_last(x, last)
     has_shift = op.operand(2) is not None
     params = {"scale": op.constant(1).reshape(-1)} | ({"shift": op.constant(2).reshape(-1)} if has_shift else {})
-    made = op.builder.add(fn.layer_norm(eps=_eps(op), shift=has_shift), [node], params)
+    made = op.builder.add(fn.layer_norm(eps=op.number("epsilon", 1e-5), shift=has_shift), [node], params)
     if len(last) == 1:
         return op.builder.after_last(x, made, others, first, x.file_shape[first])
     parts: dict[Any, int] = dict(enumerate(x.sizes))
     order = [BATCH, *others, *(part for axis in last for part in x.axes[axis])]
-    return Value.of(made, op.builder.shape(made), x.dtype, {part: parts[part] for part in order}, x.axes)
+    return Value.of(made, x.dtype, {part: parts[part] for part in order}, x.axes)
 
 
 def _rms_norm(op: Operator) -> Operand:
@@ -235,14 +231,14 @@ def _rms_norm(op: Operator) -> Operand:
         raise Unsupported("several axes")
     last = len(x.axes) - 1
     node, others = op.builder.with_last(x, [last])
-    made = op.builder.add(fn.rms_norm(eps=_eps(op)), [node], {"scale": op.constant(1).reshape(-1)})
+    made = op.builder.add(fn.rms_norm(eps=op.number("epsilon", 1e-5)), [node], {"scale": op.constant(1).reshape(-1)})
     return op.builder.after_last(x, made, others, last, x.file_shape[last])
 
 
 def _instance_norm(op: Operator) -> Operand:
     x, node, _ = _images(op)
     params: dict[str, Array] = {"scale": op.constant(1), "shift": op.constant(2)}
-    made = op.builder.add(fn.instance_norm(_eps(op), affine=True), [node], params)
+    made = op.builder.add(fn.instance_norm(op.number("epsilon", 1e-5), affine=True), [node], params)
     return op.builder.images(made, x.dtype)
 
 
@@ -251,7 +247,7 @@ def _group_norm(op: Operator) -> Operand:
     groups, params = int(op.attribute("num_groups")), {"scale": op.constant(1), "shift": op.constant(2)}
     if op.opset < 21:  # then these were for groups
         params = {name: np.repeat(array, x.file_shape[1] // groups) for name, array in params.items()}
-    made = op.builder.add(fn.group_norm(groups, _eps(op)), [node], params)
+    made = op.builder.add(fn.group_norm(groups, op.number("epsilon", 1e-5)), [node], params)
     return op.builder.images(made, x.dtype)
 
 
@@ -264,18 +260,14 @@ def _local_response(op: Operator) -> Operand:
     return op.builder.images(op.builder.add(fn.local_response_norm(size, *numbers), [node]), x.dtype)
 
 
-def _named(converter: Any, kind: str) -> Converter:
-    return lambda op: converter(kind, op)
-
-
 CONVERTERS: dict[str, Converter] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "MaxPool": _named(_pool, "max_pool"),
-    "AveragePool": _named(_pool, "avg_pool"),
+    "MaxPool": partial(_pool, "max_pool"),
+    "AveragePool": partial(_pool, "avg_pool"),
     "LpPool": _lp_pool,
-    "GlobalAveragePool": _named(_global, "avg"),
-    "GlobalMaxPool": _named(_global, "max"),
+    "GlobalAveragePool": partial(_global, "avg"),
+    "GlobalMaxPool": partial(_global, "max"),
     "Resize": _resize,
     "Upsample": _resize,
     "BatchNormalization": _batch_norm,
