@@ -32,7 +32,7 @@ def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shape
         model: a layer.
         params: its parameters.
         shape: of one example, as ``init`` takes it.
-        opset: the version of ONNX's operators, 18 to 23.
+        opset: the version of ONNX's operators, 18 to 26, or to the newest that the installed onnx knows.
 
     Returns:
         None; the file is complete then.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from funcnn.aliases import Params, Tree
+from funcnn.interchange.extras import package
 from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.exporting.attention import CONVERTERS as ATTENTION
@@ -29,7 +30,7 @@ from funcnn.tree import below
 
 __all__ = ["written"]
 
-OPSETS = range(18, 24)
+OPSETS = range(18, 27)
 """The versions of the operators that are written: in 18 reductions got their axes as an input."""
 MAX_BYTES = 2**31 - 2**20
 """Of all parameters: a file is one message of protobuf, with room for the nodes."""
@@ -40,8 +41,9 @@ CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one
 
 def written(model: Layer, params: Params, shape: Tree, opset: int) -> bytes:
     """The bytes of the file of a model."""
-    if opset not in OPSETS:
-        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+    newest = min(OPSETS[-1], package("onnx", "onnx", "export_onnx").defs.onnx_opset_version())
+    if not OPSETS[0] <= opset <= newest:
+        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {newest}, got {opset}")
     found: bytes = _proto(Graph(opset), model, params, shape).SerializeToString()
     return found
 
