@@ -18,11 +18,7 @@ class Stepped(nn.Module):
 
     def __init__(self, kind: str, both: bool) -> None:
         super().__init__()
-        self.body, self.kind, self.starts = (
-            getattr(nn, kind)(3, 4, 1, batch_first=True, bidirectional=both),
-            kind,
-            starts,
-        )
+        self.body, self.kind = getattr(nn, kind)(3, 4, 1, batch_first=True, bidirectional=both), kind
 
     def forward(self, x: Any, *states: Any) -> Any:
         given = tuple(state.transpose(0, 1).contiguous() for state in states)

@@ -28,7 +28,7 @@ __all__ = ["Builder", "Node", "node_name"]
 
 def node_name(name: str) -> str:
     """A name of the file as one of a node, which is a part of a path."""
-    return re.sub(r"[^A-Za-z0-9_.:-]+", ".", name).strip(".")
+    return re.sub(r"[^\w.:-]+", ".", name).strip(".")
 
 
 @dataclass

@@ -98,6 +98,10 @@ class _Reader:
             raise ValueError("import_onnx: the file has no input, so it is no model")
         for name, example, size in inputs:
             source = INPUT if len(inputs) == 1 else f"{INPUT}/{node_name(name)}"
+            if source in self.builder.sources:
+                raise ValueError(
+                    f"import_onnx: two inputs are called {node_name(name)!r} here, of which one is {name!r}"
+                )
             self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
             self.fixed = size
 

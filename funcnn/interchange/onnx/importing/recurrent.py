@@ -73,8 +73,8 @@ def _with_states(
             inputs.append(_start(op, state, way, first, units, x.dtype))
             own[name] = select(inputs[-1])
         starts.append(branch(**own))
-    state = branch(forward=starts[0], backward=starts[1]) if both else starts[0]
-    whole = serial(branch(x=select(source), state=state), named("layer", layer))
+    start = branch(forward=starts[0], backward=starts[1]) if both else starts[0]
+    whole = serial(branch(x=select(source), state=start), named("layer", layer))
     made = op.builder.add(whole, inputs, {"layer": params}, ":with_states")
     return op.builder.add(select("x"), [made]), made
 

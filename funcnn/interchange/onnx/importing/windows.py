@@ -10,7 +10,10 @@ import numpy as np
 
 from funcnn import layers as fn
 from funcnn.aliases import Array
+from funcnn.interchange.extras import package
+from funcnn.interchange.onnx.importing.dense import mixed
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.reading import evaluated
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
 __all__ = ["CONVERTERS"]
@@ -93,10 +96,11 @@ def _conv_transpose(op: Operator) -> Operand:
     x, node, rank = _images(op)
     w, groups = op.constant(1), int(op.attribute("group", 1))
     size, filters = w.shape[2:], w.shape[1] * groups
-    if "output_shape" in op.attributes or op.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
-        raise Unsupported("output_shape or auto_pad; its padding in pixels can be imported")
-    options = _plain(_window(op, rank, size, x.file_shape[2:]))
     extra = tuple(int(n) for n in op.attribute("output_padding", [0] * rank))
+    window = _window(op, rank, size, x.file_shape[2:])
+    if "output_shape" in op.attributes or op.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        window["padding"] = _transposed_padding(op, size, extra, window, x.file_shape[2:])
+    options = _plain(window)
     options |= {"output_padding": _one(extra)} if any(extra) else {}
     options |= {"groups": groups} if groups > 1 else {}
     has_bias = op.operand(2) is not None
@@ -105,6 +109,22 @@ def _conv_transpose(op: Operator) -> Operand:
     options |= {} if has_bias else {"bias": False}
     layer = getattr(fn, f"conv_transpose{rank}d")(filters, _one(size), **options)
     return op.builder.images(op.builder.add(layer, [node], params), x.dtype)
+
+
+def _transposed_padding(
+    op: Operator, size: tuple[int, ...], extra: tuple[int, ...], window: dict[str, Any], pixels: tuple[int, ...]
+) -> Any:
+    """The padding that makes the output of the size that is asked for, or of the pixels times the stride."""
+    stride, dilation = window["stride"], window.get("dilation", (1,) * len(size))
+    asked = op.attribute("output_shape") or [n * step for n, step in zip(pixels, stride, strict=True)]
+    found = []
+    for n, k, s, d, more, m in zip(pixels, size, stride, dilation, extra, asked[-len(size) :], strict=True):
+        total = s * (n - 1) + more + (k - 1) * d + 1 - int(m)
+        if total < 0:
+            raise Unsupported(f"an output of {list(asked)} pixels, more than its windows reach")
+        less, rest = total // 2, total - total // 2
+        found.append((less, rest) if op.attribute("auto_pad", "NOTSET") == "SAME_UPPER" else (rest, less))
+    return tuple(found)
 
 
 def _pool(kind: str, op: Operator) -> Operand | list[Operand | None]:
@@ -157,15 +177,23 @@ def _resize(op: Operator) -> Operand:
     axes = [x.axis(int(a)) for a in op.attribute("axes", range(len(shape)))]
     wanted = [1.0] * len(shape)
     for axis, n in zip(axes, scales or [m / shape[a] for m, a in zip(sizes or [], axes, strict=True)], strict=True):
-        wanted[axis] = n
-    if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
-        raise Unsupported("resampling of channels, antialias or exclude_outside")
-    mode = op.attribute("mode", "nearest")
-    where = op.attribute(
-        "coordinate_transformation_mode", "half_pixel" if op.kind == "Resize" and op.opset > 10 else "asymmetric"
-    )
+        is_fixed_batch = sizes is not None and BATCH in x.axes[axis] and sizes[axes.index(axis)] == op.fixed
+        wanted[axis] = 1.0 if is_fixed_batch else n
+    places = [axis for axis, n in enumerate(wanted) if n != 1]
+    if (
+        any(BATCH in x.axes[axis] for axis in places)
+        or op.attribute("keep_aspect_ratio_policy", "stretch") != "stretch"
+    ):
+        raise Unsupported("resampling of the batch, or keep_aspect_ratio_policy")
+    options = _mode(op, len(shape) - 2, wanted) if len(shape) in (3, 4, 5) else None
+    if options is None:
+        by_size = sizes is not None or op.attribute("coordinate_transformation_mode", "") == "align_corners"
+        for axis in places:
+            n, scale = shape[axis], wanted[axis]
+            m = int(np.floor(np.float32(n * scale))) if sizes is None else sizes[axes.index(axis)]
+            x = mixed(op, x, axis, _weights(op, n, m, None if by_size else scale, x.dtype), (m,))
+        return x
     _, node, rank = _images(op)
-    options = _mode(op, mode, where, rank, wanted[2:])
     if sizes is not None:
         options["size"] = _one(tuple(m for m, a in zip(sizes, axes, strict=True) if a > 1))
     else:
@@ -174,25 +202,40 @@ def _resize(op: Operator) -> Operand:
     return op.builder.images(made, x.dtype)
 
 
-def _mode(op: Operator, mode: str, where: str, rank: int, factors: list[float]) -> dict[str, Any]:
-    """The arguments of an upsampling layer that say which pixels it takes."""
+def _weights(op: Operator, n: int, m: int, scale: float | None, dtype: Any) -> Array:
+    """(n, m), how much of each pixel of an axis there is in those of the output: what becomes of single pixels."""
+    onnx = package("onnx", "onnx", "import_onnx")
+    attributes = {name: value for name, value in op.attributes.items() if name not in ("axes", "scales")}
+    values = {
+        "x": np.eye(n, dtype=np.float32),
+        "s": np.array([n, m]) if scale is None else np.array([1, scale], np.float32),
+    }
+    node = onnx.helper.make_node("Resize", ["x", "", "", "s"] if scale is None else ["x", "", "s"], ["y"], **attributes)
+    (found,) = evaluated(node, values, [onnx.helper.make_opsetid("", max(op.opset, 13))])
+    if found.shape != (n, m):
+        raise Unsupported(f"an axis of {n} pixels that becomes one of {found.shape[1]} and not of {m}")
+    return found.astype(dtype)
+
+
+def _mode(op: Operator, rank: int, wanted: list[float]) -> dict[str, Any] | None:
+    """The arguments of an upsampling layer that say which pixels it takes; None if no such layer takes those."""
+    mode, factors = op.attribute("mode", "nearest"), wanted[2:]
+    modern = op.kind == "Resize" and op.opset > 10
+    where = op.attribute("coordinate_transformation_mode", "half_pixel" if modern else "asymmetric")
+    if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
+        return None
     if mode == "nearest":
-        down = op.attribute("nearest_mode", "round_prefer_floor") == "floor" or op.opset < 11
+        down = op.attribute("nearest_mode", "round_prefer_floor") == "floor" or not modern
         whole = all(n == int(n) for n in factors)
-        # With whole factors, half-pixel centres rounded down or to the nearest are in the same pixel.
-        if not (where == "asymmetric" and (down or (whole and max(factors) <= 2))) and not (
-            where == "half_pixel" and whole and not down
-        ):
-            raise Unsupported(f"nearest pixels of {where}")
-        if where == "asymmetric" and not down and any(n > 1 for n in factors):
-            raise Unsupported("nearest pixels that are rounded")
-        return {}
+        # With whole factors, half-pixel centres that are rounded to the nearest are in the same pixel.
+        is_nearest = op.attribute("nearest_mode", "round_prefer_floor").startswith("round")
+        return {} if (where == "asymmetric" and down) or (where == "half_pixel" and whole and is_nearest) else None
     names = {"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}, "cubic": {2: "bicubic"}}
     found = names.get(mode, {}).get(rank)
     if found is None or where not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        raise Unsupported(f"mode {mode} with {where} for {rank} axes of pixels")
+        return None
     if mode == "cubic" and not math.isclose(float(op.attribute("cubic_coeff_a", -0.75)), -0.75):
-        raise Unsupported("cubic_coeff_a other than -0.75")
+        return None
     return {"mode": found} | ({"align_corners": True} if where == "align_corners" else {})
 
 
