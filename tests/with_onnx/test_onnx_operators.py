@@ -82,7 +82,8 @@ CASES: dict[str, Any] = {
        for mode, how in (("nearest", "floor"), ("nearest", "ceil"), ("nearest", "round_prefer_ceil"), ("linear", ""))
        for scales in ((1, 1, 2, 3), (1, 1, 1.5, 0.5), (1, 2, 1, 1))},
     "Resize, cubic": (
-        [NODE("Resize", ["x", "", "", "s"], ["y"], mode="cubic", cubic_coeff_a=-0.5, axes=[2, 3])], {"s": INT(7, 8)}, (2, 5, 6)
+        [NODE("Resize", ["x", "", "", "s"], ["y"], mode="cubic", cubic_coeff_a=-0.5, axes=[2, 3])],
+        {"s": INT(7, 8)}, (2, 5, 6),
     ),
     **{f"ConvTranspose, {options}": ([NODE("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], **options)],
                                      {"w": NORMAL(2, 3, 3, 4)}, (2, 5, 6))
