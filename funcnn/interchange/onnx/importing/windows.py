@@ -167,39 +167,43 @@ def _resize(op: Operator) -> Operand:
     """Resize, and Upsample, which was its name until opset 10."""
     x = op.value()
     shape = x.file_shape
-    sizes: Any = op.operand(3) if op.kind == "Resize" else None
-    number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
-    scales = None
-    if sizes is not None:
-        sizes = [int(n) for n in op.constant(3)]
-    else:
-        scales = [float(n) for n in (op.attributes["scales"] if "scales" in op.attributes else op.constant(number))]
     axes = [x.axis(int(a)) for a in op.attribute("axes", range(len(shape)))]
-    wanted = [1.0] * len(shape)
-    for axis, n in zip(axes, scales or [m / shape[a] for m, a in zip(sizes or [], axes, strict=True)], strict=True):
-        is_fixed_batch = sizes is not None and BATCH in x.axes[axis] and sizes[axes.index(axis)] == op.fixed
-        wanted[axis] = 1.0 if is_fixed_batch else n
-    places = [axis for axis, n in enumerate(wanted) if n != 1]
-    if (
-        any(BATCH in x.axes[axis] for axis in places)
-        or op.attribute("keep_aspect_ratio_policy", "stretch") != "stretch"
-    ):
-        raise Unsupported("resampling of the batch, or keep_aspect_ratio_policy")
-    options = _mode(op, len(shape) - 2, wanted) if len(shape) in (3, 4, 5) else None
+    sizes = None
+    if op.kind == "Resize" and op.operand(3) is not None:
+        sizes = dict(zip(axes, (int(n) for n in op.constant(3)), strict=True))
+        # The batch that a file has in its sizes may be any here.
+        wanted = {a: 1.0 if BATCH in x.axes[a] and m == op.fixed else m / shape[a] for a, m in sizes.items()}
+    else:
+        number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
+        scales = op.attributes["scales"] if "scales" in op.attributes else op.constant(number)
+        wanted = {a: float(n) for a, n in zip(axes, scales, strict=True)}
+    factors = [wanted.get(axis, 1.0) for axis in range(len(shape))]
+    options = _mode(op, len(shape) - 2, factors) if len(shape) in (3, 4, 5) else None
     if options is None:
-        by_size = sizes is not None or op.attribute("coordinate_transformation_mode", "") == "align_corners"
-        for axis in places:
-            n, scale = shape[axis], wanted[axis]
-            m = int(np.floor(np.float32(n * scale))) if sizes is None else sizes[axes.index(axis)]
-            x = mixed(op, x, axis, _weights(op, n, m, None if by_size else scale, x.dtype), (m,))
-        return x
+        return _by_weights(op, x, factors, sizes)
     _, node, rank = _images(op)
     if sizes is not None:
-        options["size"] = _one(tuple(m for m, a in zip(sizes, axes, strict=True) if a > 1))
+        options["size"] = _one(tuple(sizes[axis] for axis in sorted(sizes) if axis > 1))
     else:
-        options["factor"] = _one(tuple(wanted[2:]))
+        options["factor"] = _one(tuple(factors[2:]))
     made = op.builder.add(getattr(fn, f"upsample{rank}d")(**options), [node])
     return op.builder.images(made, x.dtype)
+
+
+def _by_weights(op: Operator, x: Value, factors: list[float], sizes: dict[int, int] | None) -> Value:
+    """A product with the weights of the pixels along each axis that changes."""
+    by_size = sizes is not None or op.attribute("coordinate_transformation_mode", "") == "align_corners"
+    if op.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unsupported("keep_aspect_ratio_policy")
+    for axis, factor in enumerate(factors):
+        if factor == 1:
+            continue
+        if BATCH in x.axes[axis]:
+            raise Unsupported("resampling of the batch")
+        n = x.file_shape[axis]
+        m = int(np.floor(np.float32(n * factor))) if sizes is None else sizes[axis]
+        x = mixed(op, x, axis, _weights(op, n, m, None if by_size else factor, x.dtype), (m,))
+    return x
 
 
 def _weights(op: Operator, n: int, m: int, scale: float | None, dtype: Any) -> Array:
