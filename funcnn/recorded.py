@@ -67,6 +67,12 @@ class Call:
         """The field of a thing that is no longer what the call made, ``"init"``; empty if there is none."""
         return changed_field(thing, self.fields)
 
+    def with_defaults(self) -> dict[str, Any]:
+        """The arguments, with the defaults of those that were left out."""
+        bound = inspect.signature(self.constructor).bind_partial()
+        bound.apply_defaults()
+        return {**bound.arguments, **self.arguments}
+
     def parts(self) -> tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]:
         """The arguments of ``made``, which makes the same once more."""
         return self.constructor, dict(self.arguments), tuple(self.keywords)

@@ -154,6 +154,12 @@ def test_importing_funcnn_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "set()"
 
 
+def test_importing_funcnn_does_not_load_what_reads_and_writes_onnx() -> None:
+    code = "import sys, funcnn; print([name for name in sys.modules if name.startswith('funcnn.interchange.onnx.')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert found.stdout.strip() == "[]"
+
+
 def test_imports_are_read_correctly() -> None:
     source = """
 import numpy.linalg, funcnn.layers.conv

@@ -23,6 +23,7 @@ from funcnn.interchange.bfloat16 import from_bfloat16
 from funcnn.interchange.extras import package
 from funcnn.interchange.files import blamed_on, opened
 from funcnn.interchange.forms import Module
+from funcnn.interchange.state_dict import natural
 from funcnn.tree import is_below
 
 __all__ = ["PROJECTIONS", "read_modules"]
@@ -206,10 +207,9 @@ class _File:
         return found
 
 
-def _natural(name: str) -> tuple[Any, ...]:
-    """A key that sorts ``dense_2`` before ``dense_10``, and the forward half of two before the other."""
-    parts = re.split(r"(\d+)", name.replace("forward_layer", "backward_"))
-    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts by numbers, and the forward half of two before the other."""
+    return natural(name.replace("forward_layer", "backward_"))
 
 
 def _separated(module: Module) -> Iterator[Module]:

@@ -17,7 +17,7 @@ from funcnn.aliases import Array
 from funcnn.interchange.forms import Module
 from funcnn.wording import shown
 
-__all__ = ["arrays_of", "key_of", "like_type", "modules_of"]
+__all__ = ["arrays_of", "key_of", "like_type", "modules_of", "natural"]
 
 RECURRENT = re.compile(r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(?:_(l\d+)(_reverse)?)?")
 """The name of an array of a recurrent module: of the module, the array, the layer, the direction."""
@@ -111,9 +111,17 @@ def _by_numbers(modules: list[Module]) -> list[Module]:
     nothing else differs.
     """
     found = [replace(module, container=re.sub(r"\d+", "#", module.name)) for module in modules]
-    return sorted(found, key=lambda module: [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", module.name)
-    ])  # fmt: skip
+    return sorted(found, key=lambda module: natural(module.name))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names by the numbers in them.
+
+    Example:
+        >>> sorted(["dense_10", "dense_2"], key=natural)
+        ['dense_2', 'dense_10']
+    """
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _in_order(modules: list[Module]) -> list[Module]:

@@ -6,7 +6,6 @@ not have, such as the inputs of a dense layer, is None, unless the shape of an e
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -129,11 +128,7 @@ def expanded_below(layer: Layer, params: Params) -> Params:
 
 def arguments(layer: Layer) -> dict[str, Any]:
     """All arguments of a recorded call, with the defaults of those that were left out."""
-    if layer.call is None:
-        return {}
-    bound = inspect.signature(layer.call.constructor).bind_partial()
-    bound.apply_defaults()
-    return {**bound.arguments, **layer.arguments}
+    return {} if layer.call is None else layer.call.with_defaults()
 
 
 def _recorded(kind: str, a: Mapping[str, Any]) -> dict[str, Pattern] | None:

@@ -51,7 +51,8 @@ def test_the_model_of_an_example(tmp_path: Path, name: str) -> None:
     get, shape, up_to = ROWS[name]
     model, random = get(module_of(name, up_to)), np.random.default_rng(0)
     params = parameters(model, shape, random)
-    check_export(tmp_path / "model.onnx", model, params, shape, inputs(shape, 3, random))
+    for opset in (18, 26):
+        check_export(tmp_path / "model.onnx", model, params, shape, inputs(shape, 3, random), opset=opset)
 
 
 def test_a_layer_of_an_example_that_no_file_can_hold_is_named(tmp_path: Path) -> None:

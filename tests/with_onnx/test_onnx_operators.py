@@ -74,6 +74,20 @@ CASES: dict[str, Any] = {
     "Attention, with what is added": (
         [NODE("Attention", ["x", "x", "x", "m"], ["y"])], {"m": NORMAL(2, 3, 3)}, (2, 3, 4)
     ),
+    **{f"Resize, {where}, {how}, {scales}": (
+        [NODE("Resize", ["x", "", "s"], ["y"], mode=mode, coordinate_transformation_mode=where,
+              nearest_mode=how or "floor")],
+        {"s": np.array(scales, np.float32)}, (2, 5, 6))
+       for where in ("asymmetric", "half_pixel", "align_corners")
+       for mode, how in (("nearest", "floor"), ("nearest", "ceil"), ("nearest", "round_prefer_ceil"), ("linear", ""))
+       for scales in ((1, 1, 2, 3), (1, 1, 1.5, 0.5), (1, 2, 1, 1))},
+    "Resize, cubic": (
+        [NODE("Resize", ["x", "", "", "s"], ["y"], mode="cubic", cubic_coeff_a=-0.5, axes=[2, 3])],
+        {"s": INT(7, 8)}, (2, 5, 6),
+    ),
+    **{f"ConvTranspose, {options}": ([NODE("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], **options)],
+                                     {"w": NORMAL(2, 3, 3, 4)}, (2, 5, 6))
+       for options in ({"auto_pad": "SAME_LOWER"}, {"auto_pad": "SAME_UPPER"}, {"output_shape": [10, 11]})},
     **{name: ([NODE(name, ["x"], ["y"])], {}, (3,))
        for name in ("Asinh", "Atan", "Ceil", "Cosh", "Floor", "Round", "Sign", "Sinh", "Tan")},
 }  # fmt: skip
@@ -189,3 +203,30 @@ def test_encoders_of_every_version(tmp_path: Path, norm_first: bool, opset: int)
     model, params = fn.import_onnx(tmp_path / "model.onnx")
     x = torch.randn(3, 5, 8)
     close(model.apply(params, x.numpy())[0], network(x).detach().numpy())
+
+
+def test_sizes_of_a_fixed_batch_take_any(tmp_path: Path) -> None:
+    nodes = [NODE("Resize", ["x", "", "", "s"], ["y"], mode="linear", coordinate_transformation_mode="asymmetric")]
+    path = written(tmp_path / "model.onnx", nodes, {"s": INT(2, 3, 7, 8)}, (2, 3, 5, 6), None)
+    x = NORMAL(2, 3, 5, 6)
+    model, params = fn.import_onnx(path)
+    close(model.apply(params, x)[0], run(path, {"x": x})["y"])
+    close(model.apply(params, x[:1])[0], run(path, {"x": x})["y"][:1])
+
+
+def test_names_in_any_language_stay_and_do_not_meet(tmp_path: Path) -> None:
+    nodes = [NODE("Add", ["größe/x", "β"], ["和"], name="層/一:ä"), NODE("Relu", ["和"], ["y"], name="層/二")]
+    names = ("größe/x", "β")
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", 3)) for name in names]
+    out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch", 3))]
+    path = tmp_path / "model.onnx"
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", inputs, out), opset_imports=opsets, ir_version=8), path)
+    model, params = fn.import_onnx(path)
+    assert [*model.children] == ["層.一:ä", "層.二"]
+    x = NORMAL(2, 3)
+    close(model.apply(params, {"größe.x": x, "β": x})[0], run(path, dict.fromkeys(names, x))["y"])
+    nodes[0].input[1], inputs[1].name = "größe.x", "größe.x"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", inputs, out), opset_imports=opsets, ir_version=8), path)
+    with pytest.raises(ValueError, match=r"two inputs are called 'größe.x' here, of which one is 'größe.x'"):
+        fn.import_onnx(path)

@@ -4,6 +4,6 @@
 converter sees of its layer. A new kind of layer is a function and a row in ``CONVERTERS`` of its family's file.
 """
 
-from funcnn.interchange.onnx.exporting.model import export_onnx
+from funcnn.interchange.onnx.exporting.model import written
 
-__all__ = ["export_onnx"]
+__all__ = ["written"]

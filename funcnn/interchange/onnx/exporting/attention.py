@@ -16,7 +16,7 @@ from funcnn.aliases import Array, Tree
 from funcnn.combinators import cached, sublayer
 from funcnn.interchange.onnx.exporting.graph import Tensor
 from funcnn.interchange.onnx.exporting.site import Converter, Site
-from funcnn.kernels.attention import alibi_bias
+from funcnn.kernels.attention import alibi_bias, allowed_keys
 from funcnn.kernels.rotary import waves
 from funcnn.layers.attention import ROTARY_BASE
 from funcnn.protocol import declared
@@ -65,10 +65,11 @@ def _allowed(at: Site, mask: Tensor | None, causal: bool, queries: int, keys: in
     if mask is not None:
         axes = [1, 2] if len(mask.shape) == 1 else [1]
         found = at.op("Unsqueeze", mask.name, at.graph.integers(axes))
-    if not causal or (queries == 1 and offset >= keys - 1):
+    earlier = allowed_keys(None, causal, queries, keys, offset)
+    if earlier is None:
         return found
-    earlier = at.constant("causal", np.tri(queries, keys, offset, dtype=bool)[None, None])
-    return at.op("And", found, earlier) if found else earlier
+    name = at.constant("causal", earlier[:, None])
+    return at.op("And", found, name) if found else name
 
 
 def _attention(at: Site, x: Tree, causal: bool, scale: float | None, **_: Any) -> Tree:

@@ -6,17 +6,13 @@ reported at once, each with its path and the reason.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funcnn import checks
-from funcnn.aliases import Params, Shapes, Tree
-from funcnn.calls import explained
-from funcnn.interchange.files import replaced
+from funcnn.aliases import Params, Tree
+from funcnn.interchange.extras import package
 from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.exporting.attention import CONVERTERS as ATTENTION
@@ -29,13 +25,12 @@ from funcnn.interchange.onnx.exporting.sequences import CONVERTERS as SEQUENCES
 from funcnn.interchange.onnx.exporting.shapes import CONVERTERS as SHAPES
 from funcnn.interchange.onnx.exporting.site import Converter, NotExpressible, Site
 from funcnn.interchange.onnx.exporting.windows import CONVERTERS as WINDOWS
-from funcnn.protocol import Layer, LayerLike, as_layer
-from funcnn.shapes import checked
+from funcnn.protocol import Layer
 from funcnn.tree import below
 
-__all__ = ["export_onnx"]
+__all__ = ["written"]
 
-OPSETS = range(18, 24)
+OPSETS = range(18, 27)
 """The versions of the operators that are written: in 18 reductions got their axes as an input."""
 MAX_BYTES = 2**31 - 2**20
 """Of all parameters: a file is one message of protobuf, with room for the nodes."""
@@ -44,49 +39,13 @@ FAMILIES = (ACTIVATIONS, ATTENTION, COMBINATORS, DENSE, NORMS, OPERATORS, SEQUEN
 CONVERTERS: dict[Any, Converter] = {key: one for family in FAMILIES for key, one in family.items()}
 
 
-@explained
-def export_onnx(path: str | Path, model: LayerLike, params: Params, shape: Shapes, opset: int = 18) -> None:
-    """Write a model and its parameters as a file of ONNX, to run where there is no Python.
-
-    The graph computes what ``apply`` without ``rng`` does. Its batch axis is open, all other sizes are those of
-    ``shape``. An input that is an array is called ``input``, one that is a tree has a name for each leaf, such as
-    ``input/mask``, and outputs likewise ``output``; nodes and constants are called by the paths of their layers,
-    ``residual_0/conv2d_1/w``. Images are channels-last as here; the graph transposes them where operators need it.
-
-    Args:
-        path: where to, written exactly as given; an existing file is replaced when the new one is complete.
-        model: a layer.
-        params: its parameters.
-        shape: of one example, as ``init`` takes it.
-        opset: the version of ONNX's operators, 18 to 23.
-
-    Returns:
-        None; the file is complete then.
-
-    Raises:
-        ModuleNotFoundError: onnx is not installed: ``pip install "funcnn[onnx]"``.
-        TypeError: an argument has the wrong type.
-        ValueError: there are layers that ONNX cannot express, and the message has the path of each and why; the
-            parameters do not fit the model or the shape; a batch norm has not been measured; or ``opset`` is out of
-            range.
-        OSError: the file cannot be written; an old one is as it was.
-
-    Example:
-        >>> import funcnn as fn
-        >>> model = fn.serial(fn.conv2d(8, 3), fn.relu, fn.flatten, fn.dense(10))
-        >>> fn.export_onnx("digits.onnx", model, model.init((28, 28, 1), 0), (28, 28, 1))  # doctest: +SKIP
-
-    Reference:
-        The operators: https://onnx.ai/onnx/operators/
-    """
-    file = checks.path("export_onnx", path)
-    version = checks.size("export_onnx", "opset", opset)
-    if version not in OPSETS:
-        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {OPSETS[-1]}, got {version}")
-    graph = Graph(version)
-    proto = _proto(graph, as_layer(model), params, checked("export_onnx", shape))
-    with replaced(file) as out:
-        out.write(proto.SerializeToString())
+def written(model: Layer, params: Params, shape: Tree, opset: int) -> bytes:
+    """The bytes of the file of a model."""
+    newest = min(OPSETS[-1], package("onnx", "onnx", "export_onnx").defs.onnx_opset_version())
+    if not OPSETS[0] <= opset <= newest:
+        raise ValueError(f"export_onnx: opset must be {OPSETS[0]} to {newest}, got {opset}")
+    found: bytes = _proto(Graph(opset), model, params, shape).SerializeToString()
+    return found
 
 
 def _proto(graph: Graph, model: Layer, params: Params, shape: Tree) -> Any:
@@ -161,10 +120,7 @@ def _found(layer: Layer, path: str) -> tuple[Converter, dict[str, Any]]:
         call = call.inner
     if call is None or call.constructor not in CONVERTERS:
         raise NotExpressible("its functions are of Python, which ONNX cannot hold; make it of funcnn's own layers")
-    parameters = inspect.signature(call.constructor).parameters.values()
-    empty: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: (), inspect.Parameter.VAR_KEYWORD: {}}
-    defaults = {p.name: empty.get(p.kind, p.default) for p in parameters}
-    return CONVERTERS[call.constructor], defaults | dict(call.arguments)
+    return CONVERTERS[call.constructor], call.with_defaults()
 
 
 def _is_whole(y: Tree) -> bool:

@@ -4,6 +4,6 @@
 operators are a file each. A new operator is a function and a row in ``CONVERTERS`` of its family.
 """
 
-from funcnn.interchange.onnx.importing.model import import_onnx
+from funcnn.interchange.onnx.importing.model import model_of
 
-__all__ = ["import_onnx"]
+__all__ = ["model_of"]

@@ -16,11 +16,6 @@ from funcnn.protocol import Layer
 __all__ = ["CONVERTERS", "along"]
 
 
-def _number(op: Operator, name: str, usual: float) -> float:
-    """An attribute in float32 as one would write it."""
-    return float(np.format_float_positional(np.float32(op.attribute(name, usual)), trim="-"))
-
-
 def _ready(layer: Layer) -> Converter:
     return lambda op: op.elementwise(layer)
 
@@ -49,7 +44,7 @@ def along(op: Operator, layer: Layer, x: Value, last: list[int]) -> Value:
     made = op.builder.add(layer, [node])
     sizes: dict[Any, int] = {part: x.sizes[part] for part in (BATCH, *others)}
     sizes |= {part: x.sizes[part] for axis in last for part in x.axes[axis]}
-    return Value.of(made, op.builder.shape(made), x.dtype, sizes, x.axes)
+    return Value.of(made, x.dtype, sizes, x.axes)
 
 
 def _selu(op: Operator) -> Layer:
@@ -64,11 +59,11 @@ def _hard_sigmoid(op: Operator) -> Layer:
     if not np.isclose(op.attribute("beta", 0.5), 0.5):
         raise Unsupported("beta other than 0.5")
     slope = op.attribute("alpha", 0.2)
-    return fn.hard_sigmoid() if np.float32(slope) == np.float32(1 / 6) else fn.hard_sigmoid(_number(op, "alpha", 0.2))
+    return fn.hard_sigmoid() if np.float32(slope) == np.float32(1 / 6) else fn.hard_sigmoid(op.number("alpha", 0.2))
 
 
 def _shrink(op: Operator) -> Layer:
-    limit, bias = _number(op, "lambd", 0.5), _number(op, "bias", 0.0)
+    limit, bias = op.number("lambd", 0.5), op.number("bias", 0.0)
     if bias not in (0, limit):
         raise Unsupported("bias other than 0 and lambd")
     return fn.soft_shrink(limit) if bias else fn.hard_shrink(limit)
@@ -112,12 +107,12 @@ CONVERTERS: dict[str, Converter] = {
     "Swish": _ready(fn.swish),
     "Mish": _ready(fn.mish),
     "Gelu": _made(_gelu),
-    "LeakyRelu": _made(lambda op: fn.leaky_relu(_number(op, "alpha", 0.01))),
-    "Elu": _made(lambda op: fn.elu(_number(op, "alpha", 1.0))),
-    "Celu": _made(lambda op: fn.celu(_number(op, "alpha", 1.0))),
+    "LeakyRelu": _made(lambda op: fn.leaky_relu(op.number("alpha", 0.01))),
+    "Elu": _made(lambda op: fn.elu(op.number("alpha", 1.0))),
+    "Celu": _made(lambda op: fn.celu(op.number("alpha", 1.0))),
     "Selu": _made(_selu),
     "HardSigmoid": _made(_hard_sigmoid),
-    "ThresholdedRelu": _made(lambda op: fn.threshold(_number(op, "alpha", 1.0))),
+    "ThresholdedRelu": _made(lambda op: fn.threshold(op.number("alpha", 1.0))),
     "Shrink": _made(_shrink),
     "PRelu": _prelu,
     "Softmax": _along(fn.softmax),

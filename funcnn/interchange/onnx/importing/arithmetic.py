@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from functools import reduce as folded
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnn import layers as fn
 from funcnn.aliases import Array
-from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.operator import Converter, Operator, shortest
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
@@ -38,7 +38,7 @@ def _joined(op: Operator, operation: str, operands: list[Any]) -> Value:
     whole = len({op.builder.shape(node) for node in nodes}) == 1
     maker = fn.merge if whole and operation in MERGED else fn.arithmetic
     made = op.builder.combine(maker, operation, nodes)
-    return Value(made, op.builder.shape(made), like.dtype, like.sizes, like.axes)
+    return Value(made, like.dtype, like.sizes, like.axes)
 
 
 def _number(op: Operator, operation: str, a: Any, b: Any) -> Value | None:
@@ -54,7 +54,7 @@ def _number(op: Operator, operation: str, a: Any, b: Any) -> Value | None:
 
 def _formula(operation: str, c: float, is_second: bool) -> list[Layer] | None:
     """The layers of x op c, or of c op x."""
-    c = _shortest(c)
+    c = shortest(c)
     if not np.isfinite(c):
         return None
     if operation in ("add", "subtract"):
@@ -72,11 +72,6 @@ def _formula(operation: str, c: float, is_second: bool) -> list[Layer] | None:
     if operation in ("maximum", "minimum"):
         return [_clip(c, None) if operation == "maximum" else _clip(None, c)]
     return None
-
-
-def _shortest(c: float) -> float:
-    """A float32 as one would write it."""
-    return float(np.format_float_positional(np.float32(c), trim="-")) if np.isfinite(c) and np.float32(c) == c else c
 
 
 def _clip(low: float | None, high: float | None) -> Layer:
@@ -145,7 +140,7 @@ def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Value:
         raise Unsupported("a choice of integers")
     nodes, like = op.builder.aligned([condition, a, b])
     made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
-    return Value(made, op.builder.shape(made), np.dtype(dtype), like.sizes, like.axes)
+    return Value(made, np.dtype(dtype), like.sizes, like.axes)
 
 
 def _logical(operation: str, op: Operator) -> Operand:
@@ -191,7 +186,7 @@ def _reduce(how: str, op: Operator) -> Operand:
         node = (_log_sum_exp if how == "logsumexp" else _reduced)(op, how, node, tuple(gone))
     axes_left: list[Any] = [() if n in places else axis for n, axis in enumerate(x.axes) if keep or n not in places]
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{part: x.sizes[part] for part in left}}
-    return Value.of(node, op.builder.shape(node), x.dtype, sizes, axes_left)
+    return Value.of(node, x.dtype, sizes, axes_left)
 
 
 BEFORE: dict[str, Layer] = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}
@@ -220,41 +215,37 @@ def _clipped(op: Operator) -> Operand:
         given = op.attributes.get(name) if name in op.attributes else op.operand(number)
         if isinstance(given, Value):
             raise Unsupported("bounds that depend on the input")
-        ends.append(None if given is None else _shortest(float(np.asarray(given).ravel()[0])))
+        ends.append(None if given is None else shortest(float(np.asarray(given).ravel()[0])))
     return op.value() if ends == [None, None] else op.elementwise(_clip(ends[0], ends[1]))
 
 
-def _of(converter: Callable[[str, Operator], Any], name: str) -> Converter:
-    return lambda op: converter(name, op)
-
-
 CONVERTERS: dict[str, Converter] = {
-    "Add": _of(_binary, "add"),
-    "Sub": _of(_binary, "subtract"),
-    "Mul": _of(_binary, "multiply"),
-    "Div": _of(_binary, "divide"),
-    "Pow": _of(_binary, "power"),
-    "Sum": _of(_several, "add"),
-    "Mean": _of(_several, "add"),
-    "Max": _of(_several, "maximum"),
-    "Min": _of(_several, "minimum"),
+    "Add": partial(_binary, "add"),
+    "Sub": partial(_binary, "subtract"),
+    "Mul": partial(_binary, "multiply"),
+    "Div": partial(_binary, "divide"),
+    "Pow": partial(_binary, "power"),
+    "Sum": partial(_several, "add"),
+    "Mean": partial(_several, "add"),
+    "Max": partial(_several, "maximum"),
+    "Min": partial(_several, "minimum"),
     "Concat": _concat,
     "Where": _where,
-    "And": _of(_logical, "multiply"),
-    "Or": _of(_logical, "maximum"),
+    "And": partial(_logical, "multiply"),
+    "Or": partial(_logical, "maximum"),
     "Not": _not,
-    "Equal": _of(_compared, "equal"),
-    "Greater": _of(_compared, "greater"),
-    "GreaterOrEqual": _of(_compared, "greater_equal"),
-    "Less": _of(_compared, "less"),
-    "LessOrEqual": _of(_compared, "less_equal"),
+    "Equal": partial(_compared, "equal"),
+    "Greater": partial(_compared, "greater"),
+    "GreaterOrEqual": partial(_compared, "greater_equal"),
+    "Less": partial(_compared, "less"),
+    "LessOrEqual": partial(_compared, "less_equal"),
     "Clip": _clipped,
-    "ReduceMean": _of(_reduce, "mean"),
-    "ReduceSum": _of(_reduce, "sum"),
-    "ReduceMax": _of(_reduce, "max"),
-    "ReduceMin": _of(_reduce, "min"),
-    "ReduceL1": _of(_reduce, "l1"),
-    "ReduceL2": _of(_reduce, "l2"),
-    "ReduceSumSquare": _of(_reduce, "squares"),
-    "ReduceLogSumExp": _of(_reduce, "logsumexp"),
+    "ReduceMean": partial(_reduce, "mean"),
+    "ReduceSum": partial(_reduce, "sum"),
+    "ReduceMax": partial(_reduce, "max"),
+    "ReduceMin": partial(_reduce, "min"),
+    "ReduceL1": partial(_reduce, "l1"),
+    "ReduceL2": partial(_reduce, "l2"),
+    "ReduceSumSquare": partial(_reduce, "squares"),
+    "ReduceLogSumExp": partial(_reduce, "logsumexp"),
 }

@@ -28,7 +28,7 @@ __all__ = ["Builder", "Node", "node_name"]
 
 def node_name(name: str) -> str:
     """A name of the file as one of a node, which is a part of a path."""
-    return re.sub(r"[^A-Za-z0-9_.:-]+", ".", name).strip(".")
+    return re.sub(r"[^\w.:-]+", ".", name).strip(".")
 
 
 @dataclass
@@ -161,7 +161,7 @@ class Builder:
         """The value (batch, channels, *pixels) of a node (batch, *pixels, channels)."""
         shape = self.shape(node)
         sizes: dict[Hashable, int] = dict(enumerate((self.batch, *shape)))
-        return Value.of(node, shape, dtype, sizes, [[BATCH], [len(shape)], *([n] for n in range(1, len(shape)))])
+        return Value.of(node, dtype, sizes, [[BATCH], [len(shape)], *([n] for n in range(1, len(shape)))])
 
     def with_last(self, x: Value, last: Sequence[int]) -> tuple[str, list[int]]:
         """The node with some axes of the file at its end, joined to one; the parts in front of it.
@@ -174,7 +174,7 @@ class Builder:
         others = [part for part in range(1, len(x.sizes)) if part not in parts]
         in_place = [*others, *parts] == [*range(1, len(x.sizes))]
         size = math.prod(x.sizes[part] for part in parts)
-        if in_place and x.shape and x.shape[-1] == size:
+        if in_place and self.shape(x.node)[-1:] == (size,):
             return x.node, others
         return self.arranged(x, [*([part] for part in others), parts]), others
 
@@ -182,7 +182,7 @@ class Builder:
         """The value of a node that has made ``size`` elements of the last axis, which is one axis of the file."""
         parts: dict[Hashable, int] = {BATCH: self.batch, **{part: x.sizes[part] for part in others}, "new": size}
         axes: list[Sequence[Hashable]] = [axis if place != last else ["new"] for place, axis in enumerate(x.axes)]
-        return Value.of(node, self.shape(node), x.dtype, parts, axes)
+        return Value.of(node, x.dtype, parts, axes)
 
     def constant(self, array: Constant, batch_axis: int | None = None, dtype: Any = np.float32) -> Value:
         """An array as a node: learned if it is of finite floats; masks, infinities and single numbers stay.
@@ -200,7 +200,7 @@ class Builder:
         own = {"w": np.array(floats, order="C")}
         node = self.add(layer if _is_learned(found) else frozen(layer), [source], own, ":constant")
         parts: dict[Hashable, int] = {BATCH: self.batch, **dict(enumerate(floats.shape, 1))}
-        return Value.of(node, floats.shape, floats.dtype, parts, [[n] for n in range(1, floats.ndim + 1)])
+        return Value.of(node, floats.dtype, parts, [[n] for n in range(1, floats.ndim + 1)])
 
     def without_batch(self, array: Constant, batch_axis: int | None) -> Constant:
         """An array that is the same for all examples, with size 1 in place of the batch."""
@@ -229,7 +229,7 @@ class Builder:
         made = self.combine(fn.arithmetic, "matmul", nodes)
         axes = _axes_of(parts, next(iter(batches), None), whole)
         sizes: dict[Hashable, int] = {BATCH: self.batch, **whole, "m": a.file_shape[-2], "n": b.file_shape[-1]}
-        return Value.of(made, self.shape(made), a.dtype, sizes, [*axes, ["m"], ["n"]])
+        return Value.of(made, a.dtype, sizes, [*axes, ["m"], ["n"]])
 
     def side_by_side(self, values: Sequence[Value], axis: int) -> Value:
         """The values joined along an axis of the file."""
@@ -247,7 +247,7 @@ class Builder:
         made = self.combine(fn.merge, "concat", nodes)
         axes = _axes_of(parts, next(iter(batches), None), shared[0])
         sizes: dict[Hashable, int] = {BATCH: self.batch, **shared[0], "new": self.shape(made)[-1]}
-        return Value.of(made, self.shape(made), values[0].dtype, sizes, [*axes[:axis], ["new"], *axes[axis:]])
+        return Value.of(made, values[0].dtype, sizes, [*axes[:axis], ["new"], *axes[axis:]])
 
     def combine(self, maker: Callable[..., Layer], how: str, nodes: Sequence[str]) -> str:
         """A node of several others, in their order."""
@@ -278,19 +278,16 @@ class Builder:
             for x, value, memory in zip(operands, values, memories, strict=True)
         ]
         primary = max(memories, key=lambda memory: math.prod(memory.values()))
-        order = [name for name in primary if name != BATCH]
-        order += [name for memory in memories for name in memory if name not in order and name != BATCH]
-        order = [*dict.fromkeys(order)]
+        order = [*dict.fromkeys(name for memory in (primary, *memories) for name in memory)]
         whole = {name: size for memory in memories for name, size in memory.items()}
         runs = _joined(order, memories)
         nodes = [
             self._arranged(value.node, memory, [[name for name in run if name in memory] for run in runs])
             for value, memory in zip(values, memories, strict=True)
         ]
-        axes = [[BATCH if name == BATCH else name for name in names] for names in _axes_of(parts, batch_axis, whole)]
-        shape = tuple(math.prod(whole[name] for name in run) for run in runs)
+        axes = _axes_of(parts, batch_axis, whole)
         sizes: dict[Hashable, int] = {BATCH: self.batch, **{name: whole[name] for name in order}}
-        return nodes, Value.of("", shape, values[0].dtype, sizes, axes)
+        return nodes, Value.of("", values[0].dtype, sizes, axes)
 
 
 MASKED = -1e3

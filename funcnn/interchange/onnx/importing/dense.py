@@ -13,7 +13,7 @@ from funcnn.interchange.onnx.importing.arithmetic import pair
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
-__all__ = ["CONVERTERS", "dense"]
+__all__ = ["CONVERTERS", "dense", "mixed"]
 
 
 def dense(op: Operator, x: Value, w: Array, b: Array | None) -> Value:
@@ -116,7 +116,7 @@ def _cumulative_sum(op: Operator) -> Operand:
     place = x.axis(int(op.constant(1).ravel()[0]))
     n = x.file_shape[place]
     w = np.tri(n, n, -1 if op.attribute("exclusive", 0) else 0, dtype=x.dtype)
-    return _mixed(op, x, place, w if op.attribute("reverse", 0) else w.T.copy(), (n,))
+    return mixed(op, x, place, w if op.attribute("reverse", 0) else w.T.copy(), (n,))
 
 
 def _gather(op: Operator) -> Operand:
@@ -146,10 +146,10 @@ def _looked_up(op: Operator, x: Value, place: int, index: Array) -> Value:
     """Elements of one axis in any order: a product with a matrix of zeros and ones."""
     w = np.zeros((x.file_shape[place], index.size), x.dtype)
     w[index.ravel() % len(w), np.arange(index.size)] = 1
-    return _mixed(op, x, place, w, index.shape)
+    return mixed(op, x, place, w, index.shape)
 
 
-def _mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...]) -> Value:
+def mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...]) -> Value:
     """Sums of the elements of one axis, by the columns of a matrix that stays as it is; the axis gets a shape."""
     node, others = op.builder.with_last(x, [place])
     made = op.builder.add(frozen(fn.dense(w.shape[1], bias=False)), [node], {"w": w})
@@ -157,7 +157,7 @@ def _mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...])
     sizes |= {("new", n): size for n, size in enumerate(shape)}
     axes: list[Any] = [*x.axes]
     axes[place : place + 1] = [[("new", n)] for n in range(len(shape))]
-    return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+    return Value.of(made, x.dtype, sizes, axes)
 
 
 def _gather_nd(op: Operator) -> Operand:
@@ -193,7 +193,7 @@ def take(op: Operator, x: Value, place: int, index: int | slice) -> Value:
         sizes[own[0]], axes[place] = len(range(size)[index]), [own[0]]
     else:
         del axes[place], sizes[own[0]]
-    return Value.of(made, op.builder.shape(made), x.dtype, sizes, axes)
+    return Value.of(made, x.dtype, sizes, axes)
 
 
 CONVERTERS: dict[str, Converter] = {

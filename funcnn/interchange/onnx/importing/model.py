@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from funcnn import checks, combinators
+from funcnn import combinators
 from funcnn import layers as fn
-from funcnn.aliases import Array, Params, Shapes, Tree
-from funcnn.calls import explained
+from funcnn.aliases import Array, Params, Tree
 from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETIC
@@ -42,7 +41,7 @@ from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported
 from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
 
-__all__ = ["import_onnx"]
+__all__ = ["model_of"]
 
 FAMILIES = (ACTIVATIONS, ARITHMETIC, ATTENTION, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
@@ -53,41 +52,9 @@ BATCHES = (53, 61)
 """Sizes of the batch to read with: primes, which shapes of a file do not have as factors by accident."""
 
 
-@explained
-def import_onnx(path: str | Path, shape: Shapes | None = None) -> tuple[Layer, Params]:
-    """The model in a file of ONNX, as a ``graph`` of layers, and its parameters.
-
-    It takes what the file takes: images with channels first if the file has them so, an array for one input, a dict by
-    the names of the file for several; outputs likewise. The first axis is the batch. Nodes are called as in the file.
-    The model can be run, checked, trained further, summarised and saved as any other. Constant arrays of floats are
-    learned, numbers and masks stay; one that the file has once, and uses at several places, is one parameter, which
-    ``tied`` puts at each. An output whose first axis joins the batch with others, as that of scikit-learn's
-    regressor of several targets in skl2onnx's file does, has one row an example here. Outputs of integers or text
-    beside those of floats, such as the labels of scikit-learn's classifiers beside their probabilities, are left out.
-
-    Args:
-        path: the file. Tensors may stand in files beside it, as PyTorch writes them.
-        shape: that of one example of the input, or a dict of them by the names of the inputs; only needed where the
-            file leaves other sizes open than that of the batch.
-
-    Returns:
-        ``(model, params)``.
-
-    Raises:
-        ModuleNotFoundError: onnx is not installed: ``pip install "funcnn[onnx]"``.
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or no model of ONNX; it has operators that no layer computes, all of which are
-            named; or a size is open that must be known.
-
-    Example:
-        >>> import funcnn as fn
-        >>> model, params = fn.import_onnx("resnet.onnx")  # doctest: +SKIP
-        >>> y = fn.predict(model, params, images)  # doctest: +SKIP
-
-    Reference:
-        The operators: https://onnx.ai/onnx/operators/
-    """
-    file = read(checks.path("import_onnx", path))
+def model_of(path: Path, shape: Tree) -> tuple[Layer, Params]:
+    """The model in a file, and its parameters."""
+    file = read(path)
     constants = initializers(file.graph)
     models = [_Reader(file, constants, shape, batch).model() for batch in BATCHES]
     written = [repr([(name, node.layer, node.inputs) for name, node in reader.nodes.items()]) for reader in models]
@@ -131,6 +98,10 @@ class _Reader:
             raise ValueError("import_onnx: the file has no input, so it is no model")
         for name, example, size in inputs:
             source = INPUT if len(inputs) == 1 else f"{INPUT}/{node_name(name)}"
+            if source in self.builder.sources:
+                raise ValueError(
+                    f"import_onnx: two inputs are called {node_name(name)!r} here, of which one is {name!r}"
+                )
             self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
             self.fixed = size
 

@@ -16,7 +16,7 @@ from funcnn.interchange.onnx.importing.builder import Builder
 from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
-__all__ = ["Converter", "Operator"]
+__all__ = ["Converter", "Operator", "shortest"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,10 @@ class Operator:
         """An attribute."""
         return self.attributes.get(name, default)
 
+    def number(self, name: str, usual: float) -> float:
+        """An attribute that is a float32, as one would write it."""
+        return shortest(float(np.float32(self.attribute(name, usual))))
+
     def ints(self, name: str, number: int, default: Sequence[int] | None = None) -> list[int] | None:
         """Whole numbers that are an attribute in old versions of an operator, and an input in new ones."""
         if name in self.attributes:
@@ -78,6 +82,16 @@ class Operator:
     def elementwise(self, layer: Layer, params: Params | None = None) -> Value:
         """A layer of single elements on the first input."""
         return self.builder.elementwise(layer, self.value(), params)
+
+
+def shortest(c: float) -> float:
+    """A float32 as one would write it.
+
+    Example:
+        >>> shortest(float(np.float32(0.1)))
+        0.1
+    """
+    return float(np.format_float_positional(np.float32(c), trim="-")) if np.isfinite(c) and np.float32(c) == c else c
 
 
 Converter: TypeAlias = Callable[[Operator], Operand | list[Operand | None]]

@@ -32,7 +32,8 @@ def _normalizer(op: Operator) -> Operand:
         return x.same(op.builder.add(fn.l2_normalize(), [node]))
     size = op.builder.add(fn.reduce("sum", -1, keepdims=True), [op.builder.add(fn.unary("abs"), [node])])
     size = op.builder.add(fn.hard_tanh(1e-12, float(np.finfo(np.float32).max)), [size])
-    return Value.plain(op.builder.combine(fn.arithmetic, "divide", [node, size]), x.shape, x.dtype, op.builder.batch)
+    made = op.builder.combine(fn.arithmetic, "divide", [node, size])
+    return Value.plain(made, op.builder.shape(made), x.dtype, op.builder.batch)
 
 
 CONVERTERS: dict[str, Converter] = {"Scaler": _scaler, "Normalizer": _normalizer}

@@ -5,16 +5,18 @@ ONNX has (time, batch, inputs), and returns (time, directions, batch, units) and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from funcnn import layers as fn
 from funcnn.aliases import Array, Params
+from funcnn.combinators import branch, select, serial
 from funcnn.interchange.onnx.importing.dense import take
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
-from funcnn.protocol import Layer
+from funcnn.protocol import Layer, named
 
 __all__ = ["CONVERTERS"]
 
@@ -26,8 +28,6 @@ USUAL = {"lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"], "rnn":
 def _recurrent(kind: str, op: Operator) -> Operand | list[Operand | None]:
     x, direction = op.value(), op.attribute("direction", "forward")
     _check(kind, op, x)
-    if len(op.used) > 2 and op.used[2]:
-        raise Unsupported("the last state c as an output")
     first = op.attribute("layout", 0)
     time, batch = (1, 0) if first else (0, 1)
     if x.axes[batch] != (BATCH,):
@@ -37,16 +37,67 @@ def _recurrent(kind: str, op: Operator) -> Operand | list[Operand | None]:
     both = direction == "bidirectional"
     if direction == "reverse":
         node = op.builder.add(fn.take(slice(None, None, -1), axis=1), [node])
-    made = op.builder.add(layer, [node], params)
+    is_used = [*op.used, False, False]
+    states: list[Operand | None] = [None, None]
+    if is_used[2] or any(state is not None and not _is_zero(state) for state in (op.operand(5), op.operand(6))):
+        made, whole = _with_states(kind, op, x, layer, params, node, both, first)
+        states = [_ends_of(op, whole, name, both, first) if used else None
+                  for name, used in zip("hc", is_used[1:], strict=False)]  # fmt: skip
+    else:
+        made = op.builder.add(layer, [node], params)
     if direction == "reverse":
         made = op.builder.add(fn.take(slice(None, None, -1), axis=1), [made])
     steps, units = op.builder.shape(made)
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], "time": steps, "way": 1 + both, "units": units // (1 + both)}
     axes: list[Any] = [[BATCH], ["time"], ["way"], ["units"]] if first else [["time"], ["way"], [BATCH], ["units"]]
-    y = Value.of(made, (steps, units), x.dtype, sizes, axes)
-    final = _final(op, y, direction, first) if len(op.used) > 1 and op.used[1] else None
-    found: list[Operand | None] = [y, final, None]
-    return found[: len(op.used)]
+    y = Value.of(made, x.dtype, sizes, axes)
+    if is_used[1] and states[0] is None:
+        states[0] = _final(op, y, direction, first)
+    return [y, *states][: len(op.used)]
+
+
+def _is_zero(state: Operand) -> bool:
+    return isinstance(state, np.ndarray) and not state.any()
+
+
+def _with_states(
+    kind: str, op: Operator, x: Value, layer: Layer, params: Params, node: str, both: bool, first: int
+) -> tuple[str, str]:
+    """The node of the outputs, and that of the whole tree; the states to start with are inputs beside the sequence."""
+    units = op.constant(2).shape[-1]
+    source = op.builder.add(fn.identity, [node], suffix=":x")
+    inputs, starts = [source], []
+    for way in range(1 + both):
+        own = {}
+        for name, state in zip("hc" if kind == "lstm" else "h", (op.operand(5), op.operand(6)), strict=False):
+            inputs.append(_start(op, state, way, first, units, x.dtype))
+            own[name] = select(inputs[-1])
+        starts.append(branch(**own))
+    start = branch(forward=starts[0], backward=starts[1]) if both else starts[0]
+    whole = serial(branch(x=select(source), state=start), named("layer", layer))
+    made = op.builder.add(whole, inputs, {"layer": params}, ":with_states")
+    return op.builder.add(select("x"), [made]), made
+
+
+def _start(op: Operator, state: Operand | None, way: int, first: int, units: int, dtype: Any) -> str:
+    """The node of the state that one direction starts with."""
+    axis = 1 if first else 0
+    if isinstance(state, Value):
+        return op.builder.add(fn.identity, [op.builder.in_file_order(take(op, state, axis, way))], suffix=":start")
+    if state is None or _is_zero(state):
+        return op.builder.constant(np.zeros(units, bool), None, dtype).node
+    return op.builder.constant(op.builder.without_batch(state.take(way, axis), 0)[0]).node
+
+
+def _ends_of(op: Operator, whole: str, name: str, both: bool, first: int) -> Value:
+    """A state behind the last step, of both directions side by side."""
+    ends = []
+    for way in ("forward", "backward") if both else ("",):
+        path = [select(part) for part in ("state", way, name) if part]
+        node = op.builder.add(serial(*path), [whole], suffix=f":{name}")
+        end = Value.plain(node, op.builder.shape(node), op.value().dtype, op.builder.batch)
+        ends.append(end.with_axes([end.axes[0], (), end.axes[1]] if first else [(), *end.axes]))
+    return ends[0] if len(ends) == 1 else op.builder.side_by_side(ends, 1 if first else 0)
 
 
 def _check(kind: str, op: Operator, x: Value) -> None:
@@ -54,10 +105,6 @@ def _check(kind: str, op: Operator, x: Value) -> None:
     lengths = op.operand(4)
     if lengths is not None and (isinstance(lengths, Value) or (lengths != x.file_shape[0]).any()):
         raise Unsupported("lengths of sequences")
-    for number in (5, 6):
-        state = op.operand(number)
-        if state is not None and (isinstance(state, Value) or state.any()):
-            raise Unsupported("an initial state other than 0")
     if op.operand(7) is not None and np.any(op.constant(7)):
         raise Unsupported("peepholes")
     names = [str(name) for name in op.attribute("activations", [])]
@@ -114,8 +161,4 @@ def _ends(direction: str) -> list[tuple[int, int]]:
     return {"forward": [(0, -1)], "reverse": [(0, 0)]}.get(direction, [(0, -1), (1, 0)])
 
 
-def _of(kind: str) -> Converter:
-    return lambda op: _recurrent(kind, op)
-
-
-CONVERTERS: dict[str, Converter] = {"LSTM": _of("lstm"), "GRU": _of("gru"), "RNN": _of("rnn")}
+CONVERTERS: dict[str, Converter] = {kind.upper(): partial(_recurrent, kind) for kind in OUR_GATES}

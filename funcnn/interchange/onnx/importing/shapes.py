@@ -186,7 +186,7 @@ def _padded(op: Operator, x: Value, moved: list[int], sides: list[tuple[int, int
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{("new", axis): shape[n] for n, axis in enumerate(moved)}}
     sizes |= {part: x.sizes[part] for part in others}
     axes: list[Any] = [[("new", n)] if n in moved else axis for n, axis in enumerate(x.axes)]
-    return Value.of(made, shape, x.dtype, sizes, axes)
+    return Value.of(made, x.dtype, sizes, axes)
 
 
 def _expand(op: Operator) -> Operand:
@@ -207,7 +207,7 @@ def _repeated(op: Operator, x: Value, own: tuple[int, ...], wanted: list[int]) -
     sizes = [1 if n == x.sizes[BATCH] == own[place] else n for place, n in enumerate(wanted)]
     nodes, like = op.builder.aligned([x, np.zeros(sizes, bool)])
     made = op.builder.combine(fn.arithmetic, "add", nodes)
-    return Value(made, op.builder.shape(made), like.dtype, like.sizes, like.axes)
+    return Value(made, like.dtype, like.sizes, like.axes)
 
 
 def _tile(op: Operator) -> Operand:

@@ -93,5 +93,5 @@ def _warn(a: _Leaf, b: _Leaf) -> None:
     warnings.warn(
         f"import_onnx: the file has {names} once, which is the parameters {a.path} of shape {a.value.shape} and "
         f"{b.path} of shape {b.value.shape} here, since their layers need it in two forms; training changes each alone",
-        stacklevel=6,
+        stacklevel=7,
     )

@@ -36,33 +36,30 @@ class Value:
 
     Args:
         node: its name in the graph.
-        shape: of one example of the layer's output.
         dtype: of its elements.
-        sizes: of its parts in the order of memory: the batch, and then factors of the sizes of ``shape``.
+        sizes: of its parts in the order of memory: the batch, and then factors of the sizes of the
+            layer's output.
         axes: for each axis in the file, the numbers of its parts, the outermost first; none where its size is 1.
     """
 
     node: str
-    shape: Shape
     dtype: np.dtype[Any]
     sizes: tuple[int, ...]
     axes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(
-        cls, node: str, shape: Shape, dtype: Any, parts: Mapping[Hashable, int], axes: Sequence[Sequence[Hashable]]
-    ) -> Value:
+    def of(cls, node: str, dtype: Any, parts: Mapping[Hashable, int], axes: Sequence[Sequence[Hashable]]) -> Value:
         """A value whose parts have names; parts of size 1 are in no axis."""
         names = [BATCH, *(name for name, size in parts.items() if size > 1 and name != BATCH)]
         number = {name: place for place, name in enumerate(names)}
         groups = tuple(tuple(number[part] for part in axis if part in number) for axis in axes)
-        return cls(node, tuple(shape), np.dtype(dtype), tuple(parts[name] for name in names), groups)
+        return cls(node, np.dtype(dtype), tuple(parts[name] for name in names), groups)
 
     @classmethod
     def plain(cls, node: str, shape: Shape, dtype: Any, batch: int) -> Value:
         """A value whose axes in the file are those of the layer's output."""
         sizes: dict[Hashable, int] = dict(enumerate((batch, *shape)))
-        return cls.of(node, shape, dtype, sizes, [[place] for place in sizes])
+        return cls.of(node, dtype, sizes, [[place] for place in sizes])
 
     @property
     def file_shape(self) -> tuple[int, ...]:
@@ -71,11 +68,11 @@ class Value:
 
     def same(self, node: str, dtype: Any = None) -> Value:
         """The output of a layer of single elements."""
-        return Value(node, self.shape, self.dtype if dtype is None else np.dtype(dtype), self.sizes, self.axes)
+        return Value(node, self.dtype if dtype is None else np.dtype(dtype), self.sizes, self.axes)
 
     def with_axes(self, axes: Sequence[Sequence[int]]) -> Value:
         """The same output, with other axes in the file."""
-        return Value(self.node, self.shape, self.dtype, self.sizes, tuple(map(tuple, axes)))
+        return Value(self.node, self.dtype, self.sizes, tuple(map(tuple, axes)))
 
     def axis(self, axis: int) -> int:
         """An axis of the file counted from the front."""
@@ -111,7 +108,7 @@ class Value:
         parts: dict[Hashable, int] = {BATCH: self.sizes[BATCH]}
         parts |= {(part, k): size for part, sizes in whole.items() if part != BATCH for k, size in enumerate(sizes)}
         names = [[BATCH if part == BATCH else (part, k) for part, k in axis] for axis in axes]
-        return Value.of(self.node, self.shape, self.dtype, parts, names)
+        return Value.of(self.node, self.dtype, parts, names)
 
 
 Operand: TypeAlias = Value | Constant

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from funcnn import layers as fn
 from funcnn.aliases import Array
+from funcnn.interchange.extras import package
+from funcnn.interchange.onnx.importing.dense import mixed
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
+from funcnn.interchange.onnx.importing.reading import evaluated
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
 __all__ = ["CONVERTERS"]
@@ -92,10 +96,11 @@ def _conv_transpose(op: Operator) -> Operand:
     x, node, rank = _images(op)
     w, groups = op.constant(1), int(op.attribute("group", 1))
     size, filters = w.shape[2:], w.shape[1] * groups
-    if "output_shape" in op.attributes or op.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
-        raise Unsupported("output_shape or auto_pad; its padding in pixels can be imported")
-    options = _plain(_window(op, rank, size, x.file_shape[2:]))
     extra = tuple(int(n) for n in op.attribute("output_padding", [0] * rank))
+    window = _window(op, rank, size, x.file_shape[2:])
+    if "output_shape" in op.attributes or op.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        window["padding"] = _transposed_padding(op, size, extra, window, x.file_shape[2:])
+    options = _plain(window)
     options |= {"output_padding": _one(extra)} if any(extra) else {}
     options |= {"groups": groups} if groups > 1 else {}
     has_bias = op.operand(2) is not None
@@ -104,6 +109,22 @@ def _conv_transpose(op: Operator) -> Operand:
     options |= {} if has_bias else {"bias": False}
     layer = getattr(fn, f"conv_transpose{rank}d")(filters, _one(size), **options)
     return op.builder.images(op.builder.add(layer, [node], params), x.dtype)
+
+
+def _transposed_padding(
+    op: Operator, size: tuple[int, ...], extra: tuple[int, ...], window: dict[str, Any], pixels: tuple[int, ...]
+) -> Any:
+    """The padding that makes the output of the size that is asked for, or of the pixels times the stride."""
+    stride, dilation = window["stride"], window.get("dilation", (1,) * len(size))
+    asked = op.attribute("output_shape") or [n * step for n, step in zip(pixels, stride, strict=True)]
+    found = []
+    for n, k, s, d, more, m in zip(pixels, size, stride, dilation, extra, asked[-len(size) :], strict=True):
+        total = s * (n - 1) + more + (k - 1) * d + 1 - int(m)
+        if total < 0:
+            raise Unsupported(f"an output of {list(asked)} pixels, more than its windows reach")
+        less, rest = total // 2, total - total // 2
+        found.append((less, rest) if op.attribute("auto_pad", "NOTSET") == "SAME_UPPER" else (rest, less))
+    return tuple(found)
 
 
 def _pool(kind: str, op: Operator) -> Operand | list[Operand | None]:
@@ -139,59 +160,86 @@ def _global(kind: str, op: Operator) -> Operand:
     x, node, rank = _images(op)
     made = op.builder.add(getattr(fn, f"global_{kind}_pool{rank}d"), [node])
     parts: dict[Any, int] = {BATCH: op.builder.batch, "channels": x.file_shape[1]}
-    return Value.of(made, op.builder.shape(made), x.dtype, parts, [[BATCH], ["channels"], *[[]] * rank])
+    return Value.of(made, x.dtype, parts, [[BATCH], ["channels"], *[[]] * rank])
 
 
 def _resize(op: Operator) -> Operand:
     """Resize, and Upsample, which was its name until opset 10."""
     x = op.value()
     shape = x.file_shape
-    sizes: Any = op.operand(3) if op.kind == "Resize" else None
-    number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
-    scales = None
-    if sizes is not None:
-        sizes = [int(n) for n in op.constant(3)]
-    else:
-        scales = [float(n) for n in (op.attributes["scales"] if "scales" in op.attributes else op.constant(number))]
     axes = [x.axis(int(a)) for a in op.attribute("axes", range(len(shape)))]
-    wanted = [1.0] * len(shape)
-    for axis, n in zip(axes, scales or [m / shape[a] for m, a in zip(sizes or [], axes, strict=True)], strict=True):
-        wanted[axis] = n
-    if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
-        raise Unsupported("resampling of channels, antialias or exclude_outside")
-    mode = op.attribute("mode", "nearest")
-    where = op.attribute(
-        "coordinate_transformation_mode", "half_pixel" if op.kind == "Resize" and op.opset > 10 else "asymmetric"
-    )
-    _, node, rank = _images(op)
-    options = _mode(op, mode, where, rank, wanted[2:])
-    if sizes is not None:
-        options["size"] = _one(tuple(m for m, a in zip(sizes, axes, strict=True) if a > 1))
+    sizes = None
+    if op.kind == "Resize" and op.operand(3) is not None:
+        sizes = dict(zip(axes, (int(n) for n in op.constant(3)), strict=True))
+        # The batch that a file has in its sizes may be any here.
+        wanted = {a: 1.0 if BATCH in x.axes[a] and m == op.fixed else m / shape[a] for a, m in sizes.items()}
     else:
-        options["factor"] = _one(tuple(wanted[2:]))
+        number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
+        scales = op.attributes["scales"] if "scales" in op.attributes else op.constant(number)
+        wanted = {a: float(n) for a, n in zip(axes, scales, strict=True)}
+    factors = [wanted.get(axis, 1.0) for axis in range(len(shape))]
+    options = _mode(op, len(shape) - 2, factors) if len(shape) in (3, 4, 5) else None
+    if options is None:
+        return _by_weights(op, x, factors, sizes)
+    _, node, rank = _images(op)
+    if sizes is not None:
+        options["size"] = _one(tuple(sizes[axis] for axis in sorted(sizes) if axis > 1))
+    else:
+        options["factor"] = _one(tuple(factors[2:]))
     made = op.builder.add(getattr(fn, f"upsample{rank}d")(**options), [node])
     return op.builder.images(made, x.dtype)
 
 
-def _mode(op: Operator, mode: str, where: str, rank: int, factors: list[float]) -> dict[str, Any]:
-    """The arguments of an upsampling layer that say which pixels it takes."""
+def _by_weights(op: Operator, x: Value, factors: list[float], sizes: dict[int, int] | None) -> Value:
+    """A product with the weights of the pixels along each axis that changes."""
+    by_size = sizes is not None or op.attribute("coordinate_transformation_mode", "") == "align_corners"
+    if op.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unsupported("keep_aspect_ratio_policy")
+    for axis, factor in enumerate(factors):
+        if factor == 1:
+            continue
+        if BATCH in x.axes[axis]:
+            raise Unsupported("resampling of the batch")
+        n = x.file_shape[axis]
+        m = int(np.floor(np.float32(n * factor))) if sizes is None else sizes[axis]
+        x = mixed(op, x, axis, _weights(op, n, m, None if by_size else factor, x.dtype), (m,))
+    return x
+
+
+def _weights(op: Operator, n: int, m: int, scale: float | None, dtype: Any) -> Array:
+    """(n, m), how much of each pixel of an axis there is in those of the output: what becomes of single pixels."""
+    onnx = package("onnx", "onnx", "import_onnx")
+    attributes = {name: value for name, value in op.attributes.items() if name not in ("axes", "scales")}
+    values = {
+        "x": np.eye(n, dtype=np.float32),
+        "s": np.array([n, m]) if scale is None else np.array([1, scale], np.float32),
+    }
+    node = onnx.helper.make_node("Resize", ["x", "", "", "s"] if scale is None else ["x", "", "s"], ["y"], **attributes)
+    (found,) = evaluated(node, values, [onnx.helper.make_opsetid("", max(op.opset, 13))])
+    if found.shape != (n, m):
+        raise Unsupported(f"an axis of {n} pixels that becomes one of {found.shape[1]} and not of {m}")
+    return found.astype(dtype)
+
+
+def _mode(op: Operator, rank: int, wanted: list[float]) -> dict[str, Any] | None:
+    """The arguments of an upsampling layer that say which pixels it takes; None if no such layer takes those."""
+    mode, factors = op.attribute("mode", "nearest"), wanted[2:]
+    modern = op.kind == "Resize" and op.opset > 10
+    where = op.attribute("coordinate_transformation_mode", "half_pixel" if modern else "asymmetric")
+    if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
+        return None
     if mode == "nearest":
-        down = op.attribute("nearest_mode", "round_prefer_floor") == "floor" or op.opset < 11
+        down = op.attribute("nearest_mode", "round_prefer_floor") == "floor" or not modern
         whole = all(n == int(n) for n in factors)
-        # With whole factors, half-pixel centres rounded down or to the nearest are in the same pixel.
-        if not (where == "asymmetric" and (down or (whole and max(factors) <= 2))) and not (
-            where == "half_pixel" and whole and not down
-        ):
-            raise Unsupported(f"nearest pixels of {where}")
-        if where == "asymmetric" and not down and any(n > 1 for n in factors):
-            raise Unsupported("nearest pixels that are rounded")
-        return {}
+        # With whole factors, half-pixel centres that are rounded to the nearest are in the same pixel.
+        is_nearest = op.attribute("nearest_mode", "round_prefer_floor").startswith("round")
+        return {} if (where == "asymmetric" and down) or (where == "half_pixel" and whole and is_nearest) else None
     names = {"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}, "cubic": {2: "bicubic"}}
     found = names.get(mode, {}).get(rank)
     if found is None or where not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        raise Unsupported(f"mode {mode} with {where} for {rank} axes of pixels")
+        return None
     if mode == "cubic" and not math.isclose(float(op.attribute("cubic_coeff_a", -0.75)), -0.75):
-        raise Unsupported("cubic_coeff_a other than -0.75")
+        return None
     return {"mode": found} | ({"align_corners": True} if where == "align_corners" else {})
 
 
@@ -203,13 +251,8 @@ def _batch_norm(op: Operator) -> Operand | list[Operand | None]:
         raise Unsupported(f"a value of shape {x.file_shape}")
     node, others = op.builder.with_last(x, [1])
     params = dict(zip(("scale", "shift", "mean", "var"), (op.constant(n) for n in range(1, 5)), strict=True))
-    made = op.builder.add(fn.batch_norm(_eps(op)), [node], params)
+    made = op.builder.add(fn.batch_norm(op.number("epsilon", 1e-5)), [node], params)
     return op.builder.after_last(x, made, others, 1, x.file_shape[1])
-
-
-def _eps(op: Operator) -> float:
-    """A float32 as one would write it."""
-    return float(np.format_float_positional(np.float32(op.attribute("epsilon", 1e-5)), trim="-"))
 
 
 def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
@@ -221,12 +264,12 @@ def _layer_norm(op: Operator) -> Operand | list[Operand | None]:
     node, others = op.builder.with_last(x, last)
     has_shift = op.operand(2) is not None
     params = {"scale": op.constant(1).reshape(-1)} | ({"shift": op.constant(2).reshape(-1)} if has_shift else {})
-    made = op.builder.add(fn.layer_norm(eps=_eps(op), shift=has_shift), [node], params)
+    made = op.builder.add(fn.layer_norm(eps=op.number("epsilon", 1e-5), shift=has_shift), [node], params)
     if len(last) == 1:
         return op.builder.after_last(x, made, others, first, x.file_shape[first])
     parts: dict[Any, int] = dict(enumerate(x.sizes))
     order = [BATCH, *others, *(part for axis in last for part in x.axes[axis])]
-    return Value.of(made, op.builder.shape(made), x.dtype, {part: parts[part] for part in order}, x.axes)
+    return Value.of(made, x.dtype, {part: parts[part] for part in order}, x.axes)
 
 
 def _rms_norm(op: Operator) -> Operand:
@@ -235,14 +278,14 @@ def _rms_norm(op: Operator) -> Operand:
         raise Unsupported("several axes")
     last = len(x.axes) - 1
     node, others = op.builder.with_last(x, [last])
-    made = op.builder.add(fn.rms_norm(eps=_eps(op)), [node], {"scale": op.constant(1).reshape(-1)})
+    made = op.builder.add(fn.rms_norm(eps=op.number("epsilon", 1e-5)), [node], {"scale": op.constant(1).reshape(-1)})
     return op.builder.after_last(x, made, others, last, x.file_shape[last])
 
 
 def _instance_norm(op: Operator) -> Operand:
     x, node, _ = _images(op)
     params: dict[str, Array] = {"scale": op.constant(1), "shift": op.constant(2)}
-    made = op.builder.add(fn.instance_norm(_eps(op), affine=True), [node], params)
+    made = op.builder.add(fn.instance_norm(op.number("epsilon", 1e-5), affine=True), [node], params)
     return op.builder.images(made, x.dtype)
 
 
@@ -251,7 +294,7 @@ def _group_norm(op: Operator) -> Operand:
     groups, params = int(op.attribute("num_groups")), {"scale": op.constant(1), "shift": op.constant(2)}
     if op.opset < 21:  # then these were for groups
         params = {name: np.repeat(array, x.file_shape[1] // groups) for name, array in params.items()}
-    made = op.builder.add(fn.group_norm(groups, _eps(op)), [node], params)
+    made = op.builder.add(fn.group_norm(groups, op.number("epsilon", 1e-5)), [node], params)
     return op.builder.images(made, x.dtype)
 
 
@@ -264,18 +307,14 @@ def _local_response(op: Operator) -> Operand:
     return op.builder.images(op.builder.add(fn.local_response_norm(size, *numbers), [node]), x.dtype)
 
 
-def _named(converter: Any, kind: str) -> Converter:
-    return lambda op: converter(kind, op)
-
-
 CONVERTERS: dict[str, Converter] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "MaxPool": _named(_pool, "max_pool"),
-    "AveragePool": _named(_pool, "avg_pool"),
+    "MaxPool": partial(_pool, "max_pool"),
+    "AveragePool": partial(_pool, "avg_pool"),
     "LpPool": _lp_pool,
-    "GlobalAveragePool": _named(_global, "avg"),
-    "GlobalMaxPool": _named(_global, "max"),
+    "GlobalAveragePool": partial(_global, "avg"),
+    "GlobalMaxPool": partial(_global, "max"),
     "Resize": _resize,
     "Upsample": _resize,
     "BatchNormalization": _batch_norm,
