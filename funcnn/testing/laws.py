@@ -24,7 +24,9 @@ from funcnn.testing.compare import differing, distance, dtype_of, floats, read_o
 from funcnn.testing.report import Finding, must_return
 from funcnn.training.batching import take
 
-__all__ = ["Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain", "smallest_error"]
+__all__ = [
+    "Case", "adjoint", "batches", "float32_is_close", "laws", "one_function", "params_are_plain", "smallest_error",
+]  # fmt: skip
 
 STEPS = (1e-6, 1e-5)
 """Step sizes of the central difference: a kink within one of them spoils that one, a wrong derivative spoils both."""
