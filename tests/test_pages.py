@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import funcnn as fn
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [
@@ -35,10 +37,11 @@ def test_the_code_of_a_page_runs(
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     assert len(blocks) == text.count("```python")
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks:
-        # Empty lines in front give errors the line numbers of the page.
-        lines_before = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * lines_before + block[1], str(page), "exec"), namespace)
+    with fn.use_threads(1):  # on all cores, it takes four times as long beside the tests of another worker
+        for block in blocks:
+            # Empty lines in front give errors the line numbers of the page.
+            lines_before = text.count("\n", 0, block.start(1))
+            exec(compile("\n" * lines_before + block[1], str(page), "exec"), namespace)
     printed = capsys.readouterr().out
     architectures = re.findall(r"^```\n(\{.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert len(architectures) == (page.stem == "files")

@@ -189,7 +189,7 @@ def _drawn(shape: Tree, examples: int, random: np.random.Generator) -> Tree:
 def _moved(leaf: Array, random: np.random.Generator) -> Array:
     """A parameter somewhere else than where it starts: a forgotten factor of 1 or term times 0 is wrong there.
 
-    What is not 0 keeps its sign, as a variance must. What waits for ``calibrate`` is NaN: any mean and variance will do.
+    What is not 0 keeps its sign, as a variance must. What ``calibrate`` is to measure is NaN: any mean and variance do.
     """
     if leaf.dtype.kind != "f":
         return leaf

@@ -127,36 +127,41 @@ def test_a_pool_of_processes_has_the_same_bits(method: str) -> None:
 
 BITS = """
 import hashlib, sys
-import numpy as np
 sys.path.insert(0, {here!r})
 from test_bits import CNN, IMAGES, MLP, OWN, ROWS, trained
-print(*[hashlib.sha256(trained(*job, 3)).hexdigest() for job in ((CNN, IMAGES), (MLP, ROWS[:2]), {rows})])
+jobs = (CNN, IMAGES), (MLP, ROWS[:2]), (MLP, ROWS), (OWN, ROWS)
+print(*[hashlib.sha256(trained(*job, 3)).hexdigest() for job in jobs])
 """
 
 
-def in_a_process(rows: str = "", **environment: str) -> list[str]:
+@pytest.fixture(scope="module")
+def digests() -> dict[tuple[str, ...], list[str]]:
+    """What interpreters with other settings compute: two models whose batch is cut or small, two left to BLAS."""
     here = Path(__file__).parent
-    code = BITS.format(here=str(here), rows=rows)
     inherited = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    environment = {**inherited, "PYTHONPATH": str(here.parents[1]), **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=True
-    )
-    return done.stdout.split()
+
+    def computed(*settings: str) -> list[str]:
+        environment = {**inherited, "PYTHONPATH": str(here.parents[1]), **dict(pair.split("=") for pair in settings)}
+        command = [sys.executable, "-c", BITS.format(here=str(here))]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        return done.stdout.split()
+
+    return {settings: computed(*settings) for settings in (
+        (), ("OPENBLAS_NUM_THREADS=1",), ("OMP_NUM_THREADS=1",),
+        ("FUNCNN_NUM_THREADS=1",), ("FUNCNN_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"),
+        ("FUNCNN_NUM_THREADS=2", "OPENBLAS_NUM_THREADS=4", "PYTHONHASHSEED=7"),
+        ("FUNCNN_NUM_THREADS=4", "OPENBLAS_NUM_THREADS=2"),
+    )}  # fmt: skip
 
 
-def test_no_setting_changes_what_is_cut_or_small() -> None:
-    expected = in_a_process()
-    for threads in ("1", "2", "4"):
-        assert in_a_process(FUNCNN_NUM_THREADS=threads) == expected
-        assert in_a_process(OPENBLAS_NUM_THREADS=threads) == expected
-    assert in_a_process(PYTHONHASHSEED="7") == expected
+def test_no_setting_changes_what_is_cut_or_small(digests: dict[tuple[str, ...], list[str]]) -> None:
+    cut_or_small = {settings: found[:2] for settings, found in digests.items()}
+    assert cut_or_small == dict.fromkeys(digests, digests[()][:2])
 
 
-def test_the_setting_of_blas_changes_no_bit_of_what_is_left_to_it() -> None:
-    rows = "(MLP, ROWS), (OWN, ROWS)"
-    expected = in_a_process(rows)
-    assert in_a_process(rows, OPENBLAS_NUM_THREADS="1") == expected
-    assert in_a_process(rows, OMP_NUM_THREADS="1") == expected
-    one = in_a_process(rows, FUNCNN_NUM_THREADS="1")
-    assert in_a_process(rows, FUNCNN_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1") == one
+def test_the_setting_of_blas_changes_no_bit_of_what_is_left_to_it(digests: dict[tuple[str, ...], list[str]]) -> None:
+    left = {settings: found[2:] for settings, found in digests.items()}
+    assert len(left[()]) == 2
+    assert left["OPENBLAS_NUM_THREADS=1",] == left["OMP_NUM_THREADS=1",] == left[()]
+    one = "FUNCNN_NUM_THREADS=1"
+    assert left[one, "OPENBLAS_NUM_THREADS=1"] == left[one,]
