@@ -349,9 +349,9 @@ def test_all_operators_that_are_not_supported_are_named(tmp_path: Path) -> None:
         ),
         (
             [NODE("Resize", ["x", "", "s"], ["y"], mode="nearest")],
-            {"s": np.array([1, 1, 1.5], FLOATS)},
+            {"s": np.array([2, 1, 1.5], FLOATS)},
             ("batch", 2, 4),
-            "nearest pixels",
+            "resampling of the batch",
         ),
         (
             [NODE("Relu", ["x"], ["y"])],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from funcnn.combinators import frozen, graph, serial
+from funcnn.combinators import branch, frozen, graph, select, serial
 from funcnn.layers import affine, arithmetic, exp, parameter, power, reduce, to_float, unary, where
 from funcnn.shapes import spec
 from funcnn.testing.table.row import IMAGE, SERIES, VECTOR, Row
@@ -28,7 +28,7 @@ ROWS: list[Row] = [
     (graph({**EXPONENTIALS, "y": (arithmetic("power", "base", "exponent"), ("base", "exponent"))}, "y"), TWO),
     (arithmetic("maximum"), TWO),
     (arithmetic("minimum"), TWO),
-    (arithmetic("greater"), TWO),
+    (serial(branch(larger=arithmetic("greater"), x=select("a")), arithmetic("multiply")), TWO),
     (arithmetic("matmul"), {"a": (3, 2, 4), "b": (1, 4, 5)}),
     (where("mask", "b", "a"), {**TWO, "mask": spec((3, 2, 1), bool)}),
     (where(), {"a": (2,), "b": (1,), "c": (2,)}),
