@@ -32,6 +32,9 @@ __all__ = ["load", "load_model", "save", "save_model"]
 
 ARCHITECTURE = "architecture.json"
 
+INSTEAD_OF_NONE = "leave the entry out; in the state of an optimizer, return the old state where a gradient is None"
+"""What to do about a leaf that is None. Those of parameters without a gradient are the usual ones."""
+
 
 @explained
 def save(path: str | Path, tree: Arrays) -> None:
@@ -236,7 +239,8 @@ def _check_entry(name: str, leaf: Any) -> None:
         return
     checks.plain(path, leaf)
     if not isinstance(leaf, np.ndarray | np.generic):
-        raise TypeError(f"{path}: expected a NumPy array, got {type(leaf).__name__}; use np.asarray(...)")
+        advice = INSTEAD_OF_NONE if leaf is None else "use np.asarray(...)"
+        raise TypeError(f"{path}: expected a NumPy array, got {type(leaf).__name__}; {advice}")
     if leaf.dtype.kind not in KINDS:
         raise TypeError(f"{path}: expected booleans or numbers, got an array of dtype {leaf.dtype}")
 

@@ -26,6 +26,9 @@ __all__ = ["check_optimizer"]
 STEPS = 3
 """Steps of each run: the first is often another than those that follow."""
 
+OLD_STATE = "; where a gradient is None, return the old state, and None as the update"
+"""What to do about the law ``none``. ``tree.map`` makes None of the state too."""
+
 
 def check_optimizer(optimizer: OptimizerLike, params: Params | None = None, rng: Rng = 0) -> Report:
     """Check an optimizer or a transform alone, against every law of the contract.
@@ -132,7 +135,7 @@ def _laws(case: Case, mode: str) -> list[Finding]:
         Finding("state", f"keeps its form, {mode}", unlike(tree.flatten(first), run[-1][2], _form), 0.0),
         Finding("step", f"has the bits of update, {mode}", _different(expected, stepped), 0.0),
         Finding("step", f"has them with donate=True too, {mode}", _different(expected, donated), 0.0),
-        Finding("none", f"keeps parameters and their state, {mode}", float(kept), 0.0),
+        Finding("none", f"keeps parameters and their state, {mode}{OLD_STATE if kept else ''}", float(kept), 0.0),
         Finding("resume", f"from a file, {mode}", _different(expected, resumed), 0.0),
         Finding("pair", f"(init, update) alone, {mode}", _different(expected, bare), 0.0),
     ]

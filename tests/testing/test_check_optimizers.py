@@ -156,3 +156,13 @@ def test_state_of_a_parameter_without_gradient_that_moves_fails() -> None:
 def test_what_is_no_optimizer_raises() -> None:
     with pytest.raises(TypeError, match="check_optimizer: expected an optimizer such as adam"):
         check_optimizer(fn.adam)
+
+
+def test_state_that_tree_map_made_none_fails_and_the_rule_is_named() -> None:
+    def update(grads: Any, state: Any, params: Any) -> Any:
+        new = tree.map(lambda m, g: m * m.dtype.type(0.9) + g, state, grads)
+        return tree.map(descend, new), new
+
+    with pytest.raises(AssertionError) as raised:
+        check_optimizer((lambda params: tree.map(np.zeros_like, params), update))
+    assert "where a gradient is None, return the old state, and None" in " ".join(str(raised.value).split())
