@@ -317,7 +317,9 @@ def add_path(error: Exception, name: str, x: Any) -> None:
     """Put a child's name before the path that a passing error carries, or start that path."""
     notes = getattr(error, "__notes__", [])
     if not notes and isinstance(error, AttributeError) and hasattr(np.random.Generator, error.name or ""):
-        error.add_note(f"if it was called on rng: that is a key, not a generator; write generator(rng).{error.name}(...)")
+        error.add_note(
+            f"if it was called on rng: that is a key, not a generator; write generator(rng).{error.name}(...)"
+        )
     if notes and notes[-1].startswith(PATH_NOTE):
         notes[-1] = f"{PATH_NOTE}{name}/{notes[-1].removeprefix(PATH_NOTE)}"
     else:
