@@ -14,7 +14,7 @@ from funcnn.aliases import Array, Params, Tree
 from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "add_path", "form", "gradient", "gradients_like", "in_order_of", "input_like",
+    "OtherDtypes", "OtherParameters", "add_hint_about_keys", "add_path", "form", "gradient", "gradients_like", "in_order_of", "input_like",
     "no_params", "one_float_dtype", "parameters", "parameters_only", "params_dict", "plain_parameter", "shape_of",
     "tree_of_arrays",
 ]  # fmt: skip
@@ -313,13 +313,19 @@ def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "")
             raise TypeError(f"a vjp_fn must return {where} like {like}, of dtype {value.dtype}, got {dtype}")
 
 
+def add_hint_about_keys(error: Exception) -> None:
+    """Say what to write instead if a user's ``init`` or ``apply`` took the key ``rng`` for a generator."""
+    of_key = isinstance(error, AttributeError) and isinstance(error.obj, int | tuple)
+    if of_key and hasattr(np.random.Generator, error.name):
+        error.add_note(f"rng is a key, not a generator; write fn.rng.generator(rng).{error.name}(...)")
+
+
 def add_path(error: Exception, name: str, x: Any) -> None:
     """Put a child's name before the path that a passing error carries, or start that path."""
     notes = getattr(error, "__notes__", [])
-    if not notes and isinstance(error, AttributeError) and hasattr(np.random.Generator, error.name or ""):
-        error.add_note(
-            f"if it was called on rng: that is a key, not a generator; write generator(rng).{error.name}(...)"
-        )
+    if not notes:
+        add_hint_about_keys(error)
+        notes = getattr(error, "__notes__", [])
     if notes and notes[-1].startswith(PATH_NOTE):
         notes[-1] = f"{PATH_NOTE}{name}/{notes[-1].removeprefix(PATH_NOTE)}"
     else:

@@ -76,7 +76,7 @@ def array(kind: str, value: Any, name: str = "") -> Array:
     plain(kind, value, name)
     what_is = f"{prefix(kind)}expected {f'{name} as ' if name else ''}an array of numbers"
     if value is None:  # NumPy makes NaN of it
-        raise TypeError(f"{what_is}, got None")
+        raise TypeError(f"{what_is}, got {what(value)}")
     if isinstance(value, list | tuple):
         for item in value:
             plain(kind, item, name)

@@ -250,7 +250,10 @@ def as_padding(kind: str, value: Any, axes: Axes = FLAT, words: Sequence[str] = 
     except (TypeError, ValueError):
         ends_of = ", ".join(SIDES[axis] for axis in axes)
         expected = f"{', '.join(map(repr, words))} or {ends_of if len(axes) == 1 else f'({ends_of})'} in pixels"
-        raise ValueError(f"{kind}: unknown padding {shown(value)}, expected {expected}") from None
+        one = f"({value}, {value})"
+        each = one if len(axes) == 1 else f"({', '.join([one] * len(axes))})"
+        fix = f"; write {each}" if type(value) is int and value >= 0 else ""
+        raise ValueError(f"{kind}: unknown padding {shown(value)}, expected {expected}{fix}") from None
     return found
 
 

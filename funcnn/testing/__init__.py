@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from funcnn import checks, tree
+from funcnn import checks, contract, tree
 from funcnn.aliases import Apply, Array, Arrays, Params, Rng, Shapes, Tree
 from funcnn.calls import explained
 from funcnn.engine.microbatch import microbatches
@@ -126,7 +126,11 @@ def check_layer(
     random = generator(fold(key, "measured"))
     shape = checked("check_layer", shape) if x is None else specs(tree.cast(x, np.float32))
     subject = f"{whole!r} on {shape}"
-    params32 = layer.init(shape, key)
+    try:
+        params32 = layer.init(shape, key)
+    except AttributeError as error:
+        contract.add_hint_about_keys(error)
+        raise
     findings = [params_are_plain(params32)]
     verdict(Report(subject, tuple(findings)))  # nothing else can be asked of what is not a tree of arrays
     x = tree.cast(random_batch(shape, batch, fold(key, "x")) if x is None else x, np.float64)

@@ -334,3 +334,18 @@ def test_a_report_prints_the_error_of_each_path() -> None:
     lines = str(report).splitlines()
     assert lines[0] == "dense(2) on (3,)"
     assert re.fullmatch(r"  adjoint    params/w training +\d\.\de-\d\d of 1\.0e-06  ok", lines[3])
+
+
+def test_a_key_taken_for_a_generator_is_explained() -> None:
+    @fn.layer
+    def random_scale() -> Any:
+        return lambda shape, rng: {"w": rng.standard_normal(shape)}, lambda params, x: (x, lambda dy: ({}, dy))
+
+    hint = "rng is a key, not a generator; write fn.rng.generator(rng).standard_normal(...)"
+    for call in (
+        lambda: fn.testing.check_layer(random_scale(), shape=(3,)),
+        lambda: fn.serial(fn.relu, fn.residual(random_scale())).init((3,), rng=0),
+    ):
+        with pytest.raises(AttributeError) as raised:
+            call()
+        assert raised.value.__notes__[0] == hint
