@@ -14,7 +14,8 @@ from funcnn.aliases import Array, Params, Tree
 from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "add_hint_about_keys", "add_path", "form", "gradient", "gradients_like", "in_order_of", "input_like",
+    "OtherDtypes", "OtherParameters", "add_hint_about_keys", "add_path",
+    "form", "gradient", "gradients_like", "in_order_of", "input_like",
     "no_params", "one_float_dtype", "parameters", "parameters_only", "params_dict", "plain_parameter", "shape_of",
     "tree_of_arrays",
 ]  # fmt: skip
@@ -316,8 +317,9 @@ def gradients_like(of: str, like: str, found: Tree, value: Tree, path: str = "")
 def add_hint_about_keys(error: Exception) -> None:
     """Say what to write instead if a user's ``init`` or ``apply`` took the key ``rng`` for a generator."""
     of_key = isinstance(error, AttributeError) and isinstance(error.obj, int | tuple)
-    if of_key and hasattr(np.random.Generator, error.name):
-        error.add_note(f"rng is a key, not a generator; write fn.rng.generator(rng).{error.name}(...)")
+    name = getattr(error, "name", None) or ""
+    if of_key and hasattr(np.random.Generator, name):
+        error.add_note(f"rng is a key, not a generator; write fn.rng.generator(rng).{name}(...)")
 
 
 def add_path(error: Exception, name: str, x: Any) -> None:

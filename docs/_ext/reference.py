@@ -6,8 +6,10 @@ before Sphinx takes them for markup.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ FOLDER = "reference"
 def escaped(lines: list[str]) -> list[str]:
     """The lines of a docstring whose text has no markup but ``code``; examples stay as they are."""
     found, section = [], ""
-    for line in lines:
+    for line in _whole_spans(lines):
         if line and not line.startswith(" "):
             section = line.partition(":")[0]
         if section.startswith("Example"):
@@ -30,6 +32,12 @@ def escaped(lines: list[str]) -> list[str]:
         else:
             found.append(_escape(_listed(line) if section == "Returns" else line))
     return found
+
+
+def _whole_spans(lines: list[str]) -> list[str]:
+    """The lines, with each span of ``code`` that is broken over two of them on the first."""
+    broken = r"``(?:[^`\n]|\n(?!\s*\n))+``"
+    return re.sub(broken, lambda span: re.sub(r"\s*\n\s*", " ", span[0]), "\n".join(lines)).split("\n")
 
 
 def _listed(line: str) -> str:
@@ -49,6 +57,38 @@ def on_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, line
     lines[:] = escaped(lines)
 
 
+def on_signature(app: Sphinx, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+    """The signature of a protocol is that of its call; None for all others, which stay as they are."""
+    if not getattr(obj, "_is_protocol", False):
+        return None
+    _, *parameters = inspect.signature(obj.__call__).parameters.values()
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+    return str(inspect.Signature(bare)), ""
+
+
+def on_member(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Skip a field of a named tuple that has no text of its own; the docstring of the class describes it."""
+    return True if (inspect.getdoc(obj) or "").startswith("Alias for field number") else None
+
+
+def _alias(name: str) -> list[str]:
+    """A type alias as its source spells it, and the text below it."""
+    name = name.rpartition(".")[2]
+    for module in [module for path, module in sorted(sys.modules.items()) if path.startswith("funcnn.")]:
+        statements = ast.parse(inspect.getsource(module)).body
+        for statement, after in zip(statements, [*statements[1:], None], strict=True):
+            match statement:
+                case ast.AnnAssign(target=ast.Name(id=found), annotation=ast.Name(id="TypeAlias"), value=value) if (
+                    found == name and value is not None
+                ):
+                    text = [f"``{name} = {ast.unparse(value)}``"]
+                    match after:
+                        case ast.Expr(value=ast.Constant(value=str(words))):
+                            text += ["", *escaped(inspect.cleandoc(words).splitlines())]
+                    return text
+    return []
+
+
 def _entry(name: str) -> list[str]:
     """The lines of reStructuredText about one public name."""
     found: Any = funcnn
@@ -61,7 +101,11 @@ def _entry(name: str) -> list[str]:
         return [f".. autofunction:: {path}", ""]
     text = escaped((inspect.getdoc(found) or "").splitlines())
     own = type(found).__module__.startswith("funcnn.") and inspect.getdoc(found) != inspect.getdoc(type(found))
-    body = GoogleDocstring(text, Config(napoleon_numpy_docstring=False)).lines() if own else [f"``{found}``"]
+    body = (
+        GoogleDocstring(text, Config(napoleon_numpy_docstring=False)).lines()
+        if own
+        else _alias(name) or [f"``{found}``"]
+    )
     return [f".. py:data:: {path}", "", *(f"   {line}".rstrip() for line in body), ""]
 
 
@@ -94,4 +138,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", on_docstring, priority=400)
+    app.connect("autodoc-process-signature", on_signature)
+    app.connect("autodoc-skip-member", on_member)
     return {"parallel_read_safe": True}

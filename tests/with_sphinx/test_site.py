@@ -99,6 +99,31 @@ def test_pages_of_the_reference_that_are_no_longer_written_are_removed(
     assert {"index.rst", "layers.rst"} <= written
 
 
+def test_the_reference_has_no_broken_markup_and_no_noise(site: Path) -> None:
+    pages = sorted((site / "reference").glob("*.html"))
+    assert len(pages) > 20
+    found = []
+    for page in pages:
+        html = re.sub(r"<(script|style|pre)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = re.sub(r"<[^>]+>", "", html)
+        for noise in ("`", "Alias for field number", "(*args, **kwargs)", "numpy.ndarray[tuple"):
+            found += [f"{page.stem}: {line}" for line in text.splitlines() if noise in line]
+    assert found == []
+
+
+def test_tables_and_formulas_fit_a_phone(site: Path, browser: Any) -> None:
+    page = browser.new_page(viewport=PHONE)
+    page.goto((site / "coming_from" / "pytorch.html").as_uri())
+    seen = "[...document.querySelectorAll('table td:last-child')].every(td => td.getBoundingClientRect().left < 300)"
+    assert page.evaluate(seen)
+    page.goto((site / "learn" / "layer.html").as_uri())
+    page.wait_for_selector("mjx-container", timeout=60_000)
+    inside = "[...document.querySelectorAll('div.math')].every(e => e.getBoundingClientRect().right <= innerWidth)"
+    assert page.evaluate(inside)
+    assert page.evaluate("[...document.querySelectorAll('div.math')].some(e => e.scrollWidth > e.clientWidth)")
+    page.close()
+
+
 def test_the_reference_has_every_public_name(site: Path) -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
     missing = [name for name in fn.__all__ if f'id="funcnn.{name}"' not in text]
