@@ -227,7 +227,8 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
 
     Args:
         constructor: a function of any arguments that returns ``(init, apply)`` or a ``Layer``; ``apply`` may leave
-            out ``rng``, its ``vjp_fn`` may leave out ``input_grad``.
+            out ``rng``, its ``vjp_fn`` may leave out ``input_grad``. Its name is the kind of its layers; under the name
+            of a layer of the library, they cannot be saved in a model file.
         per_example: whether ``apply`` computes each example by itself, so that a batch may be cut into microbatches.
             By default it is taken to look across the batch and gets all of it, which is safe; ``check_layer``
             refutes a false claim.
