@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says what else the machine does, and nothing about the code.
+settings.register_profile("funcnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("funcnn")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

@@ -182,13 +182,13 @@ def graphs(draw: st.DrawFn) -> tuple[fn.Layer, dict[str, tuple[int, ...]]]:
     return fn.graph(nodes, "y"), {"a": (3,), "b": (3,)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs())
 def test_random_graphs_keep_every_law(case: tuple[fn.Layer, dict[str, tuple[int, ...]]]) -> None:
     check_layer(*case, batch=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs(), st.integers(1, 4))
 def test_random_graphs_cut_give_what_the_whole_gives(
     case: tuple[fn.Layer, dict[str, tuple[int, ...]]], examples: int
@@ -208,7 +208,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TREES, st.integers(0, 5), st.integers(1, 3))
 def test_any_tree_passes_through_and_back(shape: Any, n: int, examples: int) -> None:
     x = fn.testing.random_batch(shape, n)

@@ -129,7 +129,7 @@ def test_an_array_in_a_cycle_keeps_its_memory_until_it_is_collected() -> None:
     assert address(large()) == where
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4), st.booleans()), max_size=60))
 def test_live_arrays_never_overlap(moves: list[tuple[int, int, bool]]) -> None:
     alive: dict[int, tuple[np.ndarray, int]] = {}
@@ -142,7 +142,7 @@ def test_live_arrays_never_overlap(moves: list[tuple[int, int, bool]]) -> None:
             assert (array == value).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2_000_000), st.sampled_from(["f2", "f4", "f8", "?", "i8"]))
 def test_large_arrays_begin_at_a_cache_line_and_end_within_their_buffer(size: int, dtype: str) -> None:
     x = empty((size,), dtype)

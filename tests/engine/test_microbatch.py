@@ -596,7 +596,7 @@ def test_a_transformer_gives_the_same_in_microbatches() -> None:
         np.testing.assert_allclose(grads[path], whole[path], rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 300), st.lists(st.integers(1, 40), max_size=3), st.sampled_from("CF"))
 def test_microbatches_are_views_and_make_the_batch_again(n: int, shape: list[int], order: Any) -> None:
     x = np.arange(n * int(np.prod(shape)), dtype=np.int32).reshape(n, *shape).copy(order)

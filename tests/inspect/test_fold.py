@@ -252,7 +252,7 @@ def layers(depth: int) -> Any:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(found=st.lists(layers(2), min_size=1, max_size=4), dtype=st.sampled_from([np.float32, np.float64]))
 def test_random_networks_predict_the_same_to_rounding(found: list[Layer], dtype: Any) -> None:
     check(fn.serial(dense(4), *found), (4, 3, 2), dtype)

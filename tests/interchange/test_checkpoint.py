@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import (
     array_shapes,
@@ -75,7 +75,6 @@ KEYS = st.one_of(
 TREES = st.recursive(LEAVES, lambda children: st.dictionaries(KEYS, children, max_size=3), max_leaves=6)
 
 
-@settings(deadline=None)  # the disk sets the pace
 @given(TREES)
 def test_any_tree_comes_back_bit_by_bit(tmp_path_factory: pytest.TempPathFactory, params: Tree) -> None:
     path = tmp_path_factory.mktemp("checkpoint") / "any"

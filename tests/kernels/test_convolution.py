@@ -45,7 +45,7 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_convolution_and_both_gradients_agree_with_the_loops(case: dict[str, Any], seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -27,7 +27,7 @@ def test_the_batch_lies_innermost_and_the_rows_outermost(rank: int, layout: str)
     assert batch_innermost(back).flags.c_contiguous
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(oracle.ranks)
 def test_a_volume_is_a_view_with_axes_of_one(rank: int) -> None:
     x = np.zeros(SHAPE[: rank + 2])

@@ -33,7 +33,7 @@ def arrays(draw: st.DrawFn) -> Array:
 block_bytes = st.sampled_from([1, 64, 200, 1000, 10**6])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays())
 def test_a_channel_view_is_the_array_in_the_order_of_its_memory(x: Array) -> None:
     seen = channel_view(x)
@@ -65,7 +65,7 @@ def test_two_channel_views_of_one_order_have_one_shape() -> None:
         assert channel_view(array, like=like).ravel().tolist() == array.ravel().tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays(), block_bytes)
 def test_blocks_cover_a_channel_view_once(x: Array, size: int) -> None:
     seen = channel_view(x)
@@ -85,7 +85,7 @@ def test_blocks_by_hand() -> None:
     assert [[part.shape for part in block] for block in found] == [[(n, 3, 2)] * 2 for n in (2, 2, 1)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays(), block_bytes, st.sampled_from("CF"))
 def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str) -> None:
     axes, c = tuple(range(x.ndim - 1)), x.shape[-1]
@@ -102,7 +102,7 @@ def test_sums_per_channel_are_those_of_the_whole(x: Array, size: int, order: str
     np.testing.assert_allclose(squares, np.square(x - expected).sum(axes), **CLOSE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 def test_moments_of_parts_merge_to_those_of_the_whole(sizes: list[int], seed: int) -> None:
     # Means far apart, so that their distance counts in the squares; some parts are empty.

@@ -61,7 +61,7 @@ def poolings(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(poolings(), st.integers(0, 2**32 - 1))
 def test_pooling_and_its_gradient_agree_with_the_loops(case: dict[str, Any], seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def test_the_epilogue_comes_after_the_sum(stride: int) -> None:
     assert np.array_equal(transposed_convolve(x, w, geometry, epilogue=absolute), np.abs(plain + 0.5))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), oracle.ranks, st.integers(0, 2**32 - 1))
 def test_a_transposed_convolution_is_a_convolution_with_exchanged_roles(data: Any, rank: int, seed: int) -> None:
     random, groups, tuning = np.random.default_rng(seed), data.draw(st.integers(1, 2)), data.draw(oracle.tunings)

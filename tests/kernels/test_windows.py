@@ -12,7 +12,7 @@ from funcnn.kernels.padding import extend, extend_gradient, extend_image, pad, u
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Window, as_padding, as_window
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), oracle.ranks, st.booleans())
 def test_windows_stand_where_the_loop_finds_them(data: Any, rank: int, ceil_mode: bool) -> None:
     size, stride, dilation = (data.draw(oracle.sizes(rank)) for _ in range(3))
@@ -80,7 +80,7 @@ def test_a_size_of_too_many_axes_raises_with_their_names(axes: Any, words: str) 
             as_window("conv", axes, arguments["kernel"], arguments["stride"], "same", arguments["dilation"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), oracle.ranks, oracle.layouts)
 def test_padding_surrounds_or_cuts_an_image(data: Any, rank: int, layout: str) -> None:
     shape = (*data.draw(oracle.images(rank)), 2)
@@ -102,7 +102,7 @@ MODES = {"edge": "edge", "replicate": "edge", "reflect": "reflect", "circular": 
 """The modes of borders that repeat pixels, and their names in ``np.pad``."""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), oracle.ranks, oracle.layouts, st.sampled_from(sorted(MODES)))
 def test_borders_repeat_pixels_and_their_gradients_are_added(data: Any, rank: int, layout: str, mode: str) -> None:
     shape = (*data.draw(oracle.images(rank)), 2)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optimizer_table import OPTIMIZERS
 from test_elementwise import WHOLE, bits, factored, frozen, in_blocks_of
@@ -71,7 +71,7 @@ TREES = st.fixed_dictionaries(
     {"a": LEAVES, "z": LEAVES, "b": st.dictionaries(st.sampled_from(["w", "b", "step"]), LEAVES, min_size=1)},
     optional={"c": st.fixed_dictionaries({"d": st.fixed_dictionaries({"w": LEAVES})}), "ab": LEAVES},
 )
-PROPERTY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=12)
 
 
 def laid_out(array: Array, layout: str, buffers: list[tuple[Array, Array]]) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optimizer_table import (
     OPTIMIZERS,
@@ -57,7 +57,7 @@ shape_trees = st.recursive(
 
 
 @every_optimizer_and_wrapper
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(shape_tree=shape_trees, seed=st.integers(0, 1000), dtype=st.sampled_from([np.float32, np.float64]))
 def test_laws(optimizer: Optimizer, shape_tree: Any, seed: int, dtype: type) -> None:
     params = like(shape_tree, seed, dtype)

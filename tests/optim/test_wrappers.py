@@ -284,7 +284,7 @@ def trees_and_patterns(draw: Any) -> tuple[Any, list[str]]:
     return shape_tree, [*patterns, "*"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=trees_and_patterns(), seed=st.integers(0, 100), donate=st.booleans())
 def test_a_partition_is_masks_in_a_row_and_each_group_alone(
     case: tuple[Any, list[str]], seed: int, donate: bool

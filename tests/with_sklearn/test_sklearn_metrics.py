@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),
 ]
 # The first call imports scikit-learn, and each call takes milliseconds to validate its arguments.
-unhurried = settings(deadline=None, max_examples=50)
+fifty = settings(max_examples=50)
 # Sums of up to thirty float64 numbers in another order.
 assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
 
@@ -78,7 +78,7 @@ def decisions_agree(y: Array, labels: Array, predicted: Array, true: Array, clas
         assert_close(found, np.where(occurring, expected, np.nan))
 
 
-@unhurried
+@fifty
 @given(classes_scored())
 def test_decisions_among_classes(batch: tuple[Array, Array, Array | None]) -> None:
     y, labels, w = batch
@@ -87,14 +87,14 @@ def test_decisions_among_classes(batch: tuple[Array, Array, Array | None]) -> No
     np.testing.assert_array_equal(ours.confusion_matrix(y, one_hot), ours.confusion_matrix(y, labels))
 
 
-@unhurried
+@fifty
 @given(one_scored())
 def test_decisions_by_a_threshold(batch: tuple[Array, Array, Array | None]) -> None:
     y, target, w = batch
     decisions_agree(y, target, (y[:, 0] > 0.5).astype(int), target[:, 0], 2, w)
 
 
-@unhurried
+@fifty
 @given(classes_scored())
 def test_balanced_accuracy(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import balanced_accuracy_score
@@ -105,7 +105,7 @@ def test_balanced_accuracy(batch: tuple[Array, Array, Array | None]) -> None:
     assert_close(ours.balanced_accuracy(y, labels, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(classes_scored(), st.data())
 def test_top_k_accuracy(batch: tuple[Array, Array, Array | None], data: st.DataObject) -> None:
     from sklearn.metrics import top_k_accuracy_score
@@ -120,7 +120,7 @@ def test_top_k_accuracy(batch: tuple[Array, Array, Array | None], data: st.DataO
     assert ours.top_k_accuracy(y, labels, 1, weights=w) == ours.accuracy(y, labels, weights=w)
 
 
-@unhurried
+@fifty
 @given(one_scored())
 def test_ranking_metrics_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
@@ -136,7 +136,7 @@ def test_ranking_metrics_of_two_classes(batch: tuple[Array, Array, Array | None]
     assert_close(ours.roc_auc(8 * y, target, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(probabilities())
 def test_ranking_metrics_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
@@ -150,7 +150,7 @@ def test_ranking_metrics_of_several_classes(batch: tuple[Array, Array, Array | N
     assert_close(ours.average_precision(y, labels, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(probabilities())
 def test_log_loss_of_several_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import log_loss
@@ -160,7 +160,7 @@ def test_log_loss_of_several_classes(batch: tuple[Array, Array, Array | None]) -
     assert_close(ours.log_loss(y, labels, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(one_scored())
 def test_log_loss_of_two_classes(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import log_loss
@@ -170,7 +170,7 @@ def test_log_loss_of_two_classes(batch: tuple[Array, Array, Array | None]) -> No
     assert_close(ours.log_loss(y, target, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(probabilities(), st.integers(1, 20))
 def test_calibration_error_from_the_calibration_curve(batch: tuple[Array, Array, Array | None], bins: int) -> None:
     from sklearn.calibration import calibration_curve
@@ -192,7 +192,7 @@ def labelled(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
     return y, draw(arrays(np.int64, (n, labels), elements=st.integers(0, 1))), draw(weights(n))
 
 
-@unhurried
+@fifty
 @given(labelled())
 def test_decisions_of_several_labels(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn import metrics as theirs
@@ -223,7 +223,7 @@ def test_decisions_of_several_labels(batch: tuple[Array, Array, Array | None]) -
                 assert_close(metric(y, target, average, weights=w, multilabel=True), expected)
 
 
-@unhurried
+@fifty
 @given(labelled())
 def test_rankings_of_several_labels(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn import metrics as theirs
@@ -250,7 +250,7 @@ def test_rankings_of_several_labels(batch: tuple[Array, Array, Array | None]) ->
                 ours_of(y, target, weights=w, multilabel=True)
 
 
-@unhurried
+@fifty
 @given(probabilities())
 def test_averages_over_classes_of_ranking_metrics(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
@@ -265,7 +265,7 @@ def test_averages_over_classes_of_ranking_metrics(batch: tuple[Array, Array, Arr
         assert_close(ours.average_precision(y, labels, average, weights=w), expected)
 
 
-@unhurried
+@fifty
 @given(one_scored())
 def test_curves(batch: tuple[Array, Array, Array | None]) -> None:
     from sklearn.metrics import precision_recall_curve, roc_curve
@@ -281,7 +281,7 @@ def test_curves(batch: tuple[Array, Array, Array | None]) -> None:
         assert_close(found, theirs)
 
 
-@unhurried
+@fifty
 @given(one_scored(), st.integers(1, 20))
 def test_calibration_curve_of_two_classes(batch: tuple[Array, Array, Array | None], bins: int) -> None:
     from sklearn.calibration import calibration_curve
@@ -294,7 +294,7 @@ def test_calibration_curve_of_two_classes(batch: tuple[Array, Array, Array | Non
     assert found.weight.sum() == len(y)
 
 
-@unhurried
+@fifty
 @given(st.data(), st.integers(2, 20), st.integers(1, 3))
 def test_regression(data: st.DataObject, n: int, outputs: int) -> None:
     from sklearn import metrics as theirs
@@ -319,7 +319,7 @@ def test_a_ranking_without_both_classes_raises(metric: Callable[..., float]) -> 
         metric(np.array([0.1, 0.2]), np.array([0, 0]))
 
 
-@unhurried
+@fifty
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_class_weights(drawn: list[int]) -> None:
     from sklearn.utils.class_weight import compute_class_weight

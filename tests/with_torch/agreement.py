@@ -20,7 +20,7 @@ float32, are compared with PyTorch in float64 as well."""
 
 LARGEST: dict[str, float] = {}
 
-few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 """Examples are the same each time, so that a failure is seen again."""
 
 
