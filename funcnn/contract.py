@@ -14,10 +14,9 @@ from funcnn.aliases import Array, Params, Tree
 from funcnn.wording import cast, not_parameters
 
 __all__ = [
-    "OtherDtypes", "OtherParameters", "add_hint_about_keys", "add_path",
-    "form", "gradient", "gradients_like", "in_order_of", "input_like",
-    "no_params", "one_float_dtype", "parameters", "parameters_only", "params_dict", "plain_parameter", "shape_of",
-    "tree_of_arrays",
+    "OtherDtypes", "OtherParameters", "add_hint_about_keys", "add_path", "form", "gradient", "gradients_like",
+    "in_order_of", "input_like", "no_params", "one_float_dtype", "parameters", "parameters_only", "params_dict",
+    "plain_parameter", "shape_of", "tree_of_arrays",
 ]  # fmt: skip
 
 

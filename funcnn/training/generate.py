@@ -101,7 +101,7 @@ def _next(logits: Array, temperature: float, top_k: int | None, key: Any) -> Arr
     # Between tokens whose logits are inf, and at a temperature near 0, the likeliest tokens have 0 and others -inf.
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.where(logits == highest, 0, (logits.astype(np.float64) - highest) / temperature)
-    if top_k is not None:  # exactly so many, the first of those that are as likely
+    if top_k is not None:  # exactly top_k, the first of those that are equally likely
         np.put_along_axis(scaled, np.argsort(-scaled, -1, kind="stable")[:, top_k:], -np.inf, -1)
     drawn: Array = (scaled + generator(key).gumbel(size=scaled.shape)).argmax(-1)
     return drawn

@@ -55,12 +55,10 @@ def format_record(record: Record, before: Record | None = None, head: str = "") 
     """A record as a line: losses and metrics with four decimals, and the time; longer lines than the terminal's wrap.
 
     Args:
-        record: ``{"epoch": ..., "seconds": ..., name: number}``, with the seconds since the start.
+        record: one of ``Fit.history``, ``{"epoch": ..., "seconds": ..., name: number}``; seconds are those since the
+            start.
         before: the record before, for the time between the two.
         head: what the line begins with.
-
-    Args:
-        record: one of ``Fit.history``.
 
     Returns:
         The line.

@@ -196,7 +196,7 @@ def test_a_metric_that_stays_does_not_improve_whatever_its_sign(best: float, mod
     optimizer = reduce_on_plateau(0.5, patience=0, threshold=0.1, relative=relative, mode=mode)
     better = (-1 if mode == "min" else 1) * (abs(best) if relative else 1.0)
     state, found = optimizer.init(params), []
-    # Less better than the threshold is no improvement, more is one.
+    # Less better than the threshold is not an improvement, more is one.
     for metric in (best, best + 0.09 * better, best + 0.11 * better, best, best):
         updates, state = optimizer.update(grads, report_metric(state, metric), params)
         found.append(float(updates["w"][0]))

@@ -52,10 +52,7 @@ def same_layer(row: Layer) -> set[Any]:
 
 
 def scaled(layer: Layer, paths: set[str], factor: float) -> Layer:
-    """The same layer, whose gradients at some paths of {"params": ..., "x": ...} are wrong by a factor, or not 0."""
-
-    def wrong(leaf: Array) -> Array:
-        return leaf * factor if leaf.any() else leaf + (factor - 1)
+    """The same layer, whose gradients at some paths of {"params": ..., "x": ...} are wrong by a factor."""
 
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         y, vjp_fn = layer.apply(params, x, rng)
@@ -63,7 +60,7 @@ def scaled(layer: Layer, paths: set[str], factor: float) -> Layer:
         def spoiled(dy: Array) -> tuple[Params, Array | None]:
             dparams, dx = vjp_fn(dy)
             gradients = fn.tree.map_with_path(
-                lambda where, leaf: wrong(leaf) if where in paths else leaf, {"params": dparams, "x": dx}
+                lambda where, leaf: leaf * factor if where in paths else leaf, {"params": dparams, "x": dx}
             )
             return gradients["params"], gradients["x"]
 
@@ -73,13 +70,12 @@ def scaled(layer: Layer, paths: set[str], factor: float) -> Layer:
 
 
 def gradients(layer: Layer, shape: Shape) -> list[str]:
-    """The paths of the gradients of a layer that are more than rounding; all of them, if its derivative is 0."""
+    """The paths of the gradients of a layer that are more than rounding."""
     y, vjp_fn = layer.apply(layer.init(shape, 0), fn.tree.cast(random_batch(shape, 2), np.float32), rng=0)
     dparams, dx = vjp_fn(fn.tree.map(lambda leaf: like(leaf) if leaf.dtype.kind == "f" else None, y))
     found = fn.tree.flatten({"params": dparams, "x": dx})
     # A thousandth of nothing is nothing, and the gradient of the bias of keys is nothing but rounding.
-    sizes = {path: abs(leaf).max(initial=0) for path, leaf in found.items() if leaf is not None}
-    return [path for path, size in sizes.items() if size > 1e-5 or not any(sizes.values())]
+    return [path for path, leaf in found.items() if leaf is not None and abs(leaf).max(initial=0) > 1e-5]
 
 
 def like(leaf: Array) -> Array:

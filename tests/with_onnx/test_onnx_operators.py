@@ -17,9 +17,19 @@ from tests.with_onnx.onnx_networks import exported
 
 NODE = helper.make_node
 RANDOM = np.random.default_rng(0)
-NORMAL = lambda *shape: RANDOM.standard_normal(shape).astype(np.float32)  # noqa: E731
-INT = lambda *values: np.array(values)  # noqa: E731
-V, W, B = NORMAL(4), NORMAL(4, 5), NORMAL(5)
+
+
+def normal(*shape: int) -> np.ndarray:
+    """Normal random numbers in float32."""
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def whole(*values: Any) -> np.ndarray:
+    """An array of whole numbers."""
+    return np.array(values)
+
+
+V, W, B = normal(4), normal(4, 5), normal(5)
 HALF = np.array(0.5, np.float32)
 
 CASES: dict[str, Any] = {
@@ -43,19 +53,19 @@ CASES: dict[str, Any] = {
         [NODE("Einsum", ["x", "w"], ["a"], equation="bij,ik->kbj"), NODE("Transpose", ["a"], ["y"], perm=[1, 2, 0])],
         {"w": W}, (4, 3),
     ),
-    "CumSum": ([NODE("CumSum", ["x", "axis"], ["y"])], {"axis": INT(1)[0]}, (3, 4)),
+    "CumSum": ([NODE("CumSum", ["x", "axis"], ["y"])], {"axis": whole(1)[0]}, (3, 4)),
     "CumSum, reverse and exclusive": (
-        [NODE("CumSum", ["x", "axis"], ["y"], reverse=1, exclusive=1)], {"axis": INT(-1)[0]}, (3, 4)
+        [NODE("CumSum", ["x", "axis"], ["y"], reverse=1, exclusive=1)], {"axis": whole(-1)[0]}, (3, 4)
     ),
-    "Tile": ([NODE("Tile", ["x", "n"], ["y"])], {"n": INT(1, 2, 3)}, (3, 4)),
-    "Expand": ([NODE("Expand", ["x", "n"], ["y"])], {"n": INT(1, 3, 4)}, (1, 4)),
-    "Trilu": ([NODE("Trilu", ["x", "k"], ["a"], upper=0), NODE("Trilu", ["a"], ["y"])], {"k": INT(1)[0]}, (3, 4)),
+    "Tile": ([NODE("Tile", ["x", "n"], ["y"])], {"n": whole(1, 2, 3)}, (3, 4)),
+    "Expand": ([NODE("Expand", ["x", "n"], ["y"])], {"n": whole(1, 3, 4)}, (1, 4)),
+    "Trilu": ([NODE("Trilu", ["x", "k"], ["a"], upper=0), NODE("Trilu", ["a"], ["y"])], {"k": whole(1)[0]}, (3, 4)),
     "GatherND": (
         [NODE("Transpose", ["x"], ["a"], perm=[1, 2, 0]), NODE("GatherND", ["a", "n"], ["b"]),
-         NODE("Transpose", ["b"], ["y"], perm=[1, 0])], {"n": INT([0, 1], [-1, 2], [0, 1])}, (3, 4),
+         NODE("Transpose", ["b"], ["y"], perm=[1, 0])], {"n": whole([0, 1], [-1, 2], [0, 1])}, (3, 4),
     ),
-    "Pad, negative": ([NODE("Pad", ["x", "n"], ["y"])], {"n": INT(0, -1, 2, 0, 1, -1)}, (3, 4)),
-    "ReduceLogSumExp": ([NODE("ReduceLogSumExp", ["x", "n"], ["y"], keepdims=1)], {"n": INT(1)}, (3, 4)),
+    "Pad, negative": ([NODE("Pad", ["x", "n"], ["y"])], {"n": whole(0, -1, 2, 0, 1, -1)}, (3, 4)),
+    "ReduceLogSumExp": ([NODE("ReduceLogSumExp", ["x", "n"], ["y"], keepdims=1)], {"n": whole(1)}, (3, 4)),
     "Where, of numbers": (
         [NODE("Greater", ["x", "h"], ["m"]), NODE("Where", ["m", "x", "h"], ["y"])], {"h": HALF}, (3,)
     ),
@@ -72,7 +82,7 @@ CASES: dict[str, Any] = {
         {"m": np.array([[True, False, True]] * 3)}, (3, 8),
     ),
     "Attention, with what is added": (
-        [NODE("Attention", ["x", "x", "x", "m"], ["y"])], {"m": NORMAL(2, 3, 3)}, (2, 3, 4)
+        [NODE("Attention", ["x", "x", "x", "m"], ["y"])], {"m": normal(2, 3, 3)}, (2, 3, 4)
     ),
     **{f"Resize, {where}, {how}, {scales}": (
         [NODE("Resize", ["x", "", "s"], ["y"], mode=mode, coordinate_transformation_mode=where,
@@ -83,10 +93,10 @@ CASES: dict[str, Any] = {
        for scales in ((1, 1, 2, 3), (1, 1, 1.5, 0.5), (1, 2, 1, 1))},
     "Resize, cubic": (
         [NODE("Resize", ["x", "", "", "s"], ["y"], mode="cubic", cubic_coeff_a=-0.5, axes=[2, 3])],
-        {"s": INT(7, 8)}, (2, 5, 6),
+        {"s": whole(7, 8)}, (2, 5, 6),
     ),
     **{f"ConvTranspose, {options}": ([NODE("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], **options)],
-                                     {"w": NORMAL(2, 3, 3, 4)}, (2, 5, 6))
+                                     {"w": normal(2, 3, 3, 4)}, (2, 5, 6))
        for options in ({"auto_pad": "SAME_LOWER"}, {"auto_pad": "SAME_UPPER"}, {"output_shape": [10, 11]})},
     **{name: ([NODE(name, ["x"], ["y"])], {}, (3,))
        for name in ("Asinh", "Atan", "Ceil", "Cosh", "Floor", "Round", "Sign", "Sinh", "Tan")},
@@ -113,7 +123,7 @@ def test_masks_and_zeros_are_not_learned(tmp_path: Path) -> None:
         NODE("Tile", ["c", "n"], ["d"]),
         NODE("Add", ["d", "w"], ["y"]),
     ]
-    constants = {"mask": mask, "triangle": mask == 0, "low": np.float32(-1e9), "n": INT(1, 1, 2), "w": NORMAL(6)}
+    constants = {"mask": mask, "triangle": mask == 0, "low": np.float32(-1e9), "n": whole(1, 1, 2), "w": normal(6)}
     model, params = fn.import_onnx(written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 3), [None] * 3))
     y, vjp_fn = model.apply(params, np.ones((2, 3, 3), np.float32))
     grads = vjp_fn(np.ones_like(y))[0]
@@ -126,7 +136,7 @@ def test_float64_meets_booleans_and_numbers(tmp_path: Path) -> None:
         NODE("Tile", ["a", "n"], ["b"]),
         NODE("Cast", ["b"], ["y"], to=11),
     ]
-    constants = {"m": np.tri(3, dtype=bool), "low": np.float64(-2), "n": INT(1, 1, 2)}
+    constants = {"m": np.tri(3, dtype=bool), "low": np.float64(-2), "n": whole(1, 1, 2)}
     path = written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 3), ("batch", 3, 6), TensorProto.DOUBLE)
     file = onnx.load(path)
     file.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
@@ -150,9 +160,9 @@ def test_the_branch_of_a_known_choice_is_taken(tmp_path: Path, condition: bool) 
         NODE("If", ["c"], ["i"], then_branch=branch("one", "Tanh"), else_branch=branch("other", "Neg")),
         NODE("Mul", ["i", "z"], ["y"]),
     ]  # fmt: skip
-    constants = {"c": np.array(condition), "w": NORMAL(3, 4), "v": V}
+    constants = {"c": np.array(condition), "w": normal(3, 4), "v": V}
     path = written(tmp_path / "model.onnx", nodes, constants, ("batch", 3), None)
-    x = NORMAL(2, 3)
+    x = normal(2, 3)
     model, params = fn.import_onnx(path)
     close(model.apply(params, x)[0], run(path, {"x": x})["y"])
 
@@ -207,8 +217,8 @@ def test_encoders_of_every_version(tmp_path: Path, norm_first: bool, opset: int)
 
 def test_sizes_of_a_fixed_batch_take_any(tmp_path: Path) -> None:
     nodes = [NODE("Resize", ["x", "", "", "s"], ["y"], mode="linear", coordinate_transformation_mode="asymmetric")]
-    path = written(tmp_path / "model.onnx", nodes, {"s": INT(2, 3, 7, 8)}, (2, 3, 5, 6), None)
-    x = NORMAL(2, 3, 5, 6)
+    path = written(tmp_path / "model.onnx", nodes, {"s": whole(2, 3, 7, 8)}, (2, 3, 5, 6), None)
+    x = normal(2, 3, 5, 6)
     model, params = fn.import_onnx(path)
     close(model.apply(params, x)[0], run(path, {"x": x})["y"])
     close(model.apply(params, x[:1])[0], run(path, {"x": x})["y"][:1])
@@ -224,7 +234,7 @@ def test_names_in_any_language_stay_and_do_not_meet(tmp_path: Path) -> None:
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", inputs, out), opset_imports=opsets, ir_version=8), path)
     model, params = fn.import_onnx(path)
     assert [*model.children] == ["層.一:ä", "層.二"]
-    x = NORMAL(2, 3)
+    x = normal(2, 3)
     close(model.apply(params, {"größe.x": x, "β": x})[0], run(path, dict.fromkeys(names, x))["y"])
     nodes[0].input[1], inputs[1].name = "größe.x", "größe.x"
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", inputs, out), opset_imports=opsets, ir_version=8), path)

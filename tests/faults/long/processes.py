@@ -155,7 +155,7 @@ def with_events(before: Callable[[int], None], folder: Path, program: Program, *
             nonlocal inside
             if not inside and (name == STEP or (name in FILE_EVENTS and str(folder) in str(details))):
                 names.append(name)
-                inside = True  # what ``before`` does is no event
+                inside = True  # what ``before`` does is not an event
                 before(len(names))
                 inside = False
 

@@ -199,7 +199,10 @@ class _Reader:
 
 
 def _unjoined(x: Value) -> Value:
-    """A value whose first axis joins the batch with others, as one with a row for each example; a column is no axis."""
+    """A value whose first axis joins the batch with others, as one with a row for each example.
+
+    A column does not count as an axis.
+    """
     if not x.axes or x.axes[0][:1] != (BATCH,) or x.axes[0] == (BATCH,):
         return x
     others = x.axes[1:] if any(x.axes[1:]) else ()

@@ -78,7 +78,7 @@ def _learned(params: Params, nodes: Mapping[str, Node]) -> Iterator[_Leaf]:
 
 
 def _is_distinct(matrix: Array) -> bool:
-    """Whether a matrix has so many different elements that another one is its transpose by no accident."""
+    """Whether most elements of a matrix are different, so that it is not the transpose of another one by chance."""
     return 2 * len(np.unique(matrix)) > matrix.size
 
 
