@@ -43,6 +43,8 @@ def as_key(rng: Rng) -> Key:
                 break
         else:
             return rng
+    if type(rng) is int and 0 <= rng < 2**64:
+        return (rng,)
     if isinstance(rng, np.random.Generator):
         return (int(rng.integers(2**63)),)
     return _checked(rng)

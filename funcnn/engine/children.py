@@ -93,8 +93,8 @@ def check_children(params: Params, children: Mapping[str, Layer]) -> None:
     """Raise if there are parameters under a name that no child has: they are another model's."""
     if type(params) is not dict:
         contract.params_dict("", params)
-    unknown = [name for name in params if name not in children]
-    if unknown:
+    if not params.keys() <= children.keys():
+        unknown = [name for name in params if name not in children]
         raise contract.OtherParameters(
             f"parameters of another model: no layer is called {unknown}, there are {[*children]}"
         )

@@ -153,17 +153,27 @@ def in_microbatches(
     Returns:
         ``(y, pull)``, the output of the whole batch and ``pull(dy, input_grad) -> (grads, dx)``.
     """
-    keys = [key] * len(xs) if key is None or len(xs) == 1 else [fold(key, number) for number in range(len(xs))]
-    ends, whole = _ends(xs), xs[0] if len(xs) == 1 else None
-    places = [] if len(xs) == 1 else shards.cut([len(_leaves(x)[0]) for x in xs], key)
-    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], xs[0], places)
+    if len(xs) == 1:
+        return _uncut(forward, params, xs[0], key, keep)
+    keys = [key] * len(xs) if key is None else [fold(key, number) for number in range(len(xs))]
+    ends, places = _ends(xs), shards.cut([len(_leaves(x)[0]) for x in xs], key)
+    done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], places)
 
     def pull(dy: Any, input_grad: Any) -> tuple[Params, Any]:
         parts = _split(dy, ends)
-        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], whole, places)
+        pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], places)
         return added([grads for grads, _ in pulled]), join([dx for _, dx in pulled])
 
     return join([y for y, _ in done]), pull
+
+
+def _uncut(
+    forward: Forward, params: Params, x: Any, key: Key | None, keep: bool
+) -> tuple[Any, Callable[[Any, Any], tuple[Params, Any]]]:
+    """``in_microbatches`` of a batch that is not cut."""
+    run = run_one if type(x) is np.ndarray and x.ndim < MIN_AXES_TO_CUT else _run_with_short_buffers
+    y, back = run(forward(params, x, key, keep))
+    return y, lambda dy, input_grad: run(back(dy, input_grad))
 
 
 def coroutine_of(layer: Layer) -> tuple[Callable[..., Any], bool]:
@@ -284,6 +294,8 @@ def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
     chosen = _cut.get()
     if chosen is not None:
         return chosen(x)
+    if type(x) is np.ndarray and x.ndim < MIN_AXES_TO_CUT:
+        return [x]
     leaves = _leaves(x)
     n = len(leaves[0]) if leaves else 0
     fewest, most = (1, 1) if declared(working_set, "of_sequences") else (MICROBATCH_MIN, MICROBATCH_MAX)
@@ -387,21 +399,16 @@ def filled(dx: Tree, x: Tree) -> Tree:
     return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx
 
 
-def run_all(coroutines: Sequence[Coroutine[T]], x: Any = None, places: Sequence[shards.Shard | None] = ()) -> list[T]:
+def run_all(coroutines: Sequence[Coroutine[T]], places: Sequence[shards.Shard | None] = ()) -> list[T]:
     """Run the microbatches' coroutines side by side, from one all-reduce to the next, to their ends.
 
     Args:
         coroutines: one for each microbatch; all of them reach the same all-reduces.
-        x: the batch; NumPy's buffers are made short for images.
-        places: where each of several microbatches stands in a batch that is computed in shards.
+        places: where each of them stands in a batch that is computed in shards.
 
     Returns:
         What they returned, in order.
     """
-    if len(coroutines) == 1:
-        if isinstance(x, np.ndarray) and x.ndim < MIN_AXES_TO_CUT:
-            return [run_one(coroutines[0])]
-        return [copy_context().run(_with_short_buffers, coroutines[0])]
     received: Sequence[Any] = [None] * len(coroutines)
     places = places or received
     while True:
@@ -457,8 +464,13 @@ def _advance(coroutine: Coroutine[T], received: Any, place: shards.Shard | None)
         return _Done(stop.value)
 
 
+def _run_with_short_buffers(coroutine: Coroutine[T]) -> T:
+    """Run the coroutine of images that are not cut, in a context of its own."""
+    return copy_context().run(_with_short_buffers, coroutine)
+
+
 def _with_short_buffers(coroutine: Coroutine[T]) -> T:
-    """Run one coroutine in a context of its own."""
+    """Run it in this context."""
     np.setbufsize(UFUNC_BUFFER)
     return run_one(coroutine)
 

@@ -80,7 +80,7 @@ def moments(x: Array, tuning: Tuning = TUNING) -> Moments:
 def _moments(x: Array, tuning: Tuning) -> Moments:
     """The moments of one block of a channel view."""
     n = x.size // x.shape[1]
-    mean = _sum(x) / x.dtype.type(n)
+    mean = _sum(x) / n
     centred = _less(x, mean)
     return n, mean, _sum_of_products(centred, centred, tuning), False
 
@@ -89,7 +89,7 @@ def are_near(n: int, mean: Array, squares: Array, _: bool) -> bool:
     """Whether no channel is far: mean² <= FAR² squares / n, and no sum of squares has overflown."""
     limit = FAR * FAR / n
     # Two products and a minimum tell it nearly always; only beside a constant channel is each one compared.
-    if np.dot(squares, squares) < np.inf and np.dot(mean, mean) <= limit * np.minimum.reduce(squares):
+    if squares.dot(squares) < np.inf and mean.dot(mean) <= limit * np.minimum.reduce(squares):
         return True
     return bool(((mean * mean <= squares * limit) & (squares < np.inf)).all())
 

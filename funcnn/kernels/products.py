@@ -37,6 +37,8 @@ def product(a: Array, b: Array, plus: Array | None = None, activation: Activatio
     y = empty((*a.shape[:-1], b.shape[1]), a.dtype)
     if a.ndim > 2 and a.flags.c_contiguous:  # one product instead of many short ones
         np.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, out=y.reshape(-1, b.shape[1]))
+    elif a.ndim == 2 and a.dtype == b.dtype and a.dtype.isnative:
+        a.dot(b, out=y)  # as np.matmul, whose call takes longer
     else:
         np.matmul(a, b, out=y)
     if plus is not None:
@@ -59,7 +61,7 @@ def row_sum(x: Array) -> Array:
         >>> row_sum(np.array([[1.0, 2.0], [3.0, 4.0]]))
         array([4., 6.])
     """
-    total: Array = np.dot(_ones(len(x), x.dtype), x)
+    total: Array = _ones(len(x), x.dtype).dot(x)  # the call takes half the time of np.dot
     return total
 
 
@@ -80,7 +82,7 @@ def last_axis_sum(x: Array) -> Array:
     # Images have longer runs than the last axis. A few columns are added one by one, in any memory order.
     if not x.flags.c_contiguous or x.shape[-1] < MIN_COLUMNS_FOR_BLAS:
         return np.add.reduce(x, axis=-1, keepdims=True)
-    total: Array = np.dot(x, _ones(x.shape[-1], x.dtype))
+    total: Array = x.dot(_ones(x.shape[-1], x.dtype))
     return total[..., None]
 
 

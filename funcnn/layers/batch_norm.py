@@ -75,10 +75,10 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
             n, mean, var, far = yield from _statistics(x)
         else:
             _check_measured(mean, var)
-        dtype = x.dtype.type
-        inverse_std, factor = 1 / np.sqrt(var + dtype(eps)), scale
+        inverse_std, factor = 1 / np.sqrt(var + eps), scale
         if far:  # a float32 x - mean would be rounding errors; u, made in float64, takes the place of x
-            x, factor = ((x - mean) * inverse_std).astype(dtype), (scale * inverse_std).astype(dtype)
+            native = x.dtype.type
+            x, factor = ((x - mean) * inverse_std).astype(native), (scale * inverse_std).astype(native)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
         y, pull = activated_map(x, mean, scale * inverse_std, shift, *activate, own_mean=training and not far)
 
@@ -88,7 +88,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
             dmean = dvar = np.zeros(scale.shape, scale.dtype)
             if training:
                 sum_dz, sum_dzu = yield all_sum((dshift, dscale))
-                means = sum_dz / dtype(n), inverse_std * (sum_dzu / dtype(n))
+                means = sum_dz / n, inverse_std * (sum_dzu / n)
             else:
                 dmean, dvar = -scale * inverse_std * dshift, -0.5 * scale * inverse_std * inverse_std * dscale
             grads = {"scale": dscale, "shift": dshift, "mean": dmean, "var": dvar}
@@ -132,7 +132,7 @@ def _statistics(x: Array) -> Coroutine[tuple[int, Array, Array, bool]]:
     """How many elements a channel has in all microbatches, their mean and variance, and whether float64 took them."""
     n, mean, squares, far = yield AllReduce(moments(x), _joined)
     n, dtype = max(n, 1), x.dtype.type  # in native byte order
-    var = squares / dtype(n)
+    var = squares / n
     if not far:
         mean, var = mean.astype(dtype, copy=False), var.astype(dtype, copy=False)
     return n, mean, var, far

@@ -5,7 +5,6 @@ state, so it is bound by memory, not by arithmetic; its temporaries cost nothing
 with a slot that is not like the parameter goes leaf by leaf, in the same pass.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,9 +46,6 @@ GROUP_MAX = 16
 SERIAL_MAX_SIZE = 1024 * 1024
 """Elements up to which one thread is as fast as two, which would wait for each other between short blocks."""
 
-POOLED_MIN_BYTES = 128 * 1024
-"""Bytes from which on an array is a pooled buffer: glibc gives larger ones back to the system when they are freed."""
-
 P, G = 0, 1
 """The numbers of the trees of parameters and of gradients or updates; those of the slots of all rules follow."""
 
@@ -86,9 +82,10 @@ class Step(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """The steps for a parameter, the trees that they write, and whether they may run on any part of it."""
+    """The steps for a parameter, the trees that they read and write, and whether they may run on any part of it."""
 
     steps: Sequence[Step]
+    used: Sequence[int]
     written: Sequence[int]
     flat: bool
 
@@ -149,35 +146,37 @@ def fused_steps(steps: Sequence[Step]) -> Fused:
     """The steps for a parameter, with what follows from them."""
     result = P if steps and steps[-1] is ADD else G
     slots = [number for step in steps for _, number in step.slots]
-    return Fused(steps, [result, *slots], all(step.work.spec.elementwise for step in steps))
+    elementwise = all([step.work.spec.elementwise for step in steps])
+    return Fused(steps, [P, G, *slots], [result, *slots], elementwise)
 
 
 def tasks_of(leaves: Leaves, i: int, chosen: Fused, donate: bool) -> list[Callable[[], None]]:
     """What has to be called for one parameter; new arrays are in the place of the old ones then."""
-    steps, written, flat = chosen
-    if flat and donate and not all(leaves[n][i].flags.c_contiguous for n in written if n != G):
+    steps, used, written, flat = chosen
+    old: Columns = {n: leaves[n][i] for n in used}
+    size = old[P].size
+    # One block needs no flat view; but temporaries of an array without axes would be scalars.
+    flatten = flat and (size > BLOCK_SIZE or not old[P].ndim)
+    if flatten and donate and not all(old[n].flags.c_contiguous for n in written if n != G):
         return [partial(run_joined, leaves, [i], chosen, donate)]  # gaps: it has no flat view
-    old: Columns = {n: leaves[n][i].reshape(-1) if flat else leaves[n][i] for n in (P, G, *written)}
     new: Columns = {}
     for n in written:
-        if donate and n != G:
-            # A block reads its parameters for the last time when the last step writes them.
-            new[n] = old[n]
-        else:
-            leaves[n][i] = array = new_array(leaves[n][i].shape, old[n].dtype)
-            new[n] = array.reshape(-1) if flat else array
-    if not flat:
+        # A block reads its parameters for the last time when the last step writes them.
+        new[n] = old[n] if donate and n != G else empty(old[n].shape, old[n].dtype)
+        leaves[n][i] = new[n]
+    if not flatten:
         return [partial(run_block, steps, old, new, donate)]
-    size, part = old[P].size, BLOCKS_PER_TASK * BLOCK_SIZE
+    old, new = ({n: array.reshape(-1) for n, array in columns.items()} for columns in (old, new))
+    part = BLOCKS_PER_TASK * BLOCK_SIZE
     return [partial(run_blocks, steps, old, new, donate, start, start + part) for start in range(0, size, part)]
 
 
 def run_joined(leaves: Leaves, places: list[int], chosen: Fused, donate: bool) -> None:
     """Run the steps on a copy of several parameters in a row, and distribute what it has become."""
-    steps, written, _ = chosen
-    old: Columns = {n: np.concatenate([leaves[n][i] for i in places], axis=None) for n in (P, G, *written)}
+    steps, used, written, _ = chosen
+    old: Columns = {n: np.concatenate([leaves[n][i] for i in places], axis=None) for n in used}
     size = old[P].size
-    new = old if written[0] == P else old | {G: new_array((size,), old[G].dtype)}
+    new = old if written[0] == P else old | {G: empty((size,), old[G].dtype)}
     run_blocks(steps, old, new, True, 0, size)
     for n in written:
         column, joined, end = leaves[n], new[n], 0
@@ -214,14 +213,14 @@ def run_block(steps: Sequence[Step], old: Columns, new: Columns, donate: bool) -
         elif held is not None and step.work.overwrites:
             u = held
         else:
-            u = scratch.pop() if scratch else new_array(p.shape, p.dtype)
+            u = scratch.pop() if scratch else empty(p.shape, p.dtype)
         state: Slots = {}
         new_state: Slots = {}
         for slot, place in step.slots:
             state[slot], new_state[slot] = old[place], new[place]
         aside = donate and not step.work.in_place
         if aside:
-            new_state = {slot: new_array(array.shape, array.dtype) for slot, array in state.items()}
+            new_state = {slot: empty(array.shape, array.dtype) for slot, array in state.items()}
         update = step.work.rule(g, state, p, step.hyper, u, new_state)
         if aside:
             for slot, array in new_state.items():
@@ -249,11 +248,6 @@ def _check_returned(work: ElementwiseRule, update: Any, u: Array, new_state: Slo
             f"{work.spec.kind}: a rule writes its update to u and returns nothing, or returns the array of new_state "
             f"that is the update, got {checks.what(update)}; use u[...] = update, or out=u"
         )
-
-
-def new_array(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array of any content."""
-    return empty(shape, dtype) if math.prod(shape) * dtype.itemsize >= POOLED_MIN_BYTES else np.empty(shape, dtype)
 
 
 def checked_decays(kind: str, b1: float, b2: float, eps: float) -> tuple[float, float, float]:

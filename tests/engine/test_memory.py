@@ -216,7 +216,7 @@ def use(elements):
 use(2**14)
 release_memory()
 before = resident()
-for elements in (20_000, 100_000, 1_000_000):
+for elements in (40_000, 100_000, 1_000_000):
     use(elements)
     assert resident() > before + 150, "not pooled"
     release_memory()

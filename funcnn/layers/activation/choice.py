@@ -140,10 +140,10 @@ def fuse(kind: str, activation: Activation) -> Fused:
     row = row_of(chosen)
     if chosen is identity:
         return Fused(None, lambda z: (z, same))
-    if row is not None and row.in_place:
+    if row is not None and row.in_place and (derivative := row.derivative):
         return Fused(
             epilogue.Activation(chosen.kind, row.function, row.constants),
-            lambda y: (y, row.pull(y, row.slope(y, y))),
+            lambda y: (y, lambda dy: row.gradient(dy, derivative(y, y), y)),
         )
 
     def complete(z: Array) -> tuple[Array, Pull]:

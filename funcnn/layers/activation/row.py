@@ -63,12 +63,9 @@ class Nonlinearity(NamedTuple):
         assert derivative is not None
         return lambda: derivative(seen, y)
 
-    def pull(self, y: Array, slope: Callable[[], Any]) -> Pull:
-        """``dy -> dx``."""
-        return lambda dy: self.gradient(dy, slope(), empty_like(y))
-
-    def gradient(self, dy: Array, derivative: Any, out: Array) -> Array:
-        """dy * derivative; an infinite dy does not count where booleans or a flat function say so."""
+    def gradient(self, dy: Array, derivative: Any, y: Array) -> Array:
+        """dy * derivative, in the memory order of y; an infinite dy does not count where dx is 0 for certain."""
+        out = empty_like(y)
         if isinstance(derivative, np.ndarray) and derivative.dtype == bool:
             return select(dy, derivative, out)
         if self.flat:
@@ -91,7 +88,7 @@ def row(
 
     def forward(x: Array) -> tuple[Array, Pull]:
         y, slope = nonlinearity.evaluate(x)
-        return y, nonlinearity.pull(y, slope)
+        return y, lambda dy: nonlinearity.gradient(dy, slope(), y)
 
     forward.__doc__ = docstring
     made = stateless(kind, forward)
