@@ -5,7 +5,7 @@ state, so it is bound by memory, not by arithmetic; its temporaries cost nothing
 with a slot that is not like the parameter goes leaf by leaf, in the same pass.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, repeat
@@ -108,33 +108,28 @@ def run_fused(leaves: Leaves, steps: Sequence[Step], donate: bool) -> None:
             place of the gradient, or if it is ``ADD``, that of the parameter.
         donate: write into the given slots, and into the parameters if the last step is ``ADD``.
     """
-    rows: Iterable[Any] = repeat(None)
-    if any(step.chosen is not None for step in steps):
-        rows = zip(*[repeat(True) if step.chosen is None else step.chosen for step in steps], strict=False)
-    fused: dict[Any, Fused] = {}
-    small: dict[Any, list[int]] = {}
     tasks: list[Callable[[], None]] = []
-    total = 0
-    for i, (p, g, row) in enumerate(zip(leaves[P], leaves[G], rows, strict=False)):
-        if g is None or not (size := p.size):
-            continue
-        if row not in fused:
-            fused[row] = fused_steps(steps if row is None else list(compress(steps, row)))
-        chosen = fused[row]
-        if not chosen.steps:
-            continue
-        total += size
-        if chosen.flat and size < SMALL_PARAMETER_MAX:
-            small.setdefault((row, p.dtype.char), []).append(i)
-        else:
-            tasks += tasks_of(leaves, i, chosen, donate)
-    for (row, _), places in small.items():
-        for first in range(0, len(places), GROUP_MAX):
-            group, chosen = places[first : first + GROUP_MAX], fused[row]
-            if len(group) > 1:
-                tasks.append(partial(run_joined, leaves, group, chosen, donate))
+    total, params, grads = 0, leaves[P], leaves[G]
+    for row, places in _places_by_row(steps, len(params)).items():
+        chosen = fused_steps(steps if row is None else list(compress(steps, row)))
+        small: dict[str, list[int]] = {}
+        for i in places if chosen.steps else ():
+            p = params[i]
+            size = p.size
+            if grads[i] is None or not size:
+                continue
+            total += size
+            if chosen.flat and size < SMALL_PARAMETER_MAX:
+                small.setdefault(p.dtype.char, []).append(i)
             else:
-                tasks += tasks_of(leaves, group[0], chosen, donate)
+                tasks += tasks_of(leaves, i, chosen, donate)
+        for alike in small.values():
+            for first in range(0, len(alike), GROUP_MAX):
+                group = alike[first : first + GROUP_MAX]
+                if len(group) > 1:
+                    tasks.append(partial(run_joined, leaves, group, chosen, donate))
+                else:
+                    tasks += tasks_of(leaves, group[0], chosen, donate)
     if total > SERIAL_MAX_SIZE:
         threads.run(tasks)
     else:
@@ -142,11 +137,22 @@ def run_fused(leaves: Leaves, steps: Sequence[Step], donate: bool) -> None:
             task()
 
 
+def _places_by_row(steps: Sequence[Step], count: int) -> dict[tuple[bool, ...] | None, Sequence[int]]:
+    """The parameters for which the same steps are chosen, by a row that says which; by None if all are, for all."""
+    if all(step.chosen is None for step in steps):
+        return {None: range(count)}
+    found: dict[tuple[bool, ...] | None, list[int]] = {}
+    columns = [repeat(True) if step.chosen is None else step.chosen for step in steps]
+    for i, row in enumerate(zip(*columns, strict=False)):
+        found.setdefault(row, []).append(i)
+    return dict(found)
+
+
 def fused_steps(steps: Sequence[Step]) -> Fused:
     """The steps for a parameter, with what follows from them."""
     result = P if steps and steps[-1] is ADD else G
     slots = [number for step in steps for _, number in step.slots]
-    elementwise = all([step.work.spec.elementwise for step in steps])
+    elementwise = all(step.work.spec.elementwise for step in steps)
     return Fused(steps, [P, G, *slots], [result, *slots], elementwise)
 
 
@@ -174,17 +180,19 @@ def tasks_of(leaves: Leaves, i: int, chosen: Fused, donate: bool) -> list[Callab
 def run_joined(leaves: Leaves, places: list[int], chosen: Fused, donate: bool) -> None:
     """Run the steps on a copy of several parameters in a row, and distribute what it has become."""
     steps, used, written, _ = chosen
-    old: Columns = {n: np.concatenate([leaves[n][i] for i in places], axis=None) for n in used}
+    old: Columns = {n: np.concatenate([*map(leaves[n].__getitem__, places)], axis=None) for n in used}
     size = old[P].size
     new = old if written[0] == P else old | {G: empty((size,), old[G].dtype)}
     run_blocks(steps, old, new, True, 0, size)
     for n in written:
-        column, joined, end = leaves[n], new[n], 0
+        column, joined, end, in_place = leaves[n], new[n], 0, donate and n != G
         for i in places:
             leaf = column[i]
             begin, end = end, end + leaf.size
-            part = joined[begin:end] if leaf.ndim == 1 else joined[begin:end].reshape(leaf.shape)
-            if donate and n != G:
+            part = joined[begin:end]
+            if leaf.ndim != 1:
+                part = part.reshape(leaf.shape)
+            if in_place:
                 leaf[...] = part
             else:
                 column[i] = part.copy()  # in memory of its own, so that it can be donated without a search
