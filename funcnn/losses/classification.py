@@ -11,7 +11,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.kernels.selection import times
-from funcnn.kernels.softmax import limits, shifted_exponentials, sigmoid_of
+from funcnn.kernels.softmax import limits, log1p_exp, shifted_exponentials, sigmoid_of
 from funcnn.losses.core import ClassLoss, documented
 from funcnn.losses.kinds import BINARY, CLASSES, binary_loss, class_loss
 from funcnn.losses.targets import one_hot_rows
@@ -77,10 +77,12 @@ def sigmoid_cross_entropy(y: Array, yes: Array, no: Array, careful: bool) -> tup
 
 def logistic(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
     """yes log(1 + e^-y) + no log(1 + e^y), and its derivative (yes + no) sigmoid(y) - yes."""
-    size, positive, both = np.abs(y), y >= 0, yes + no
-    e, wrong = np.exp(-size), np.where(positive, no, yes)
-    losses = (times(wrong, size) if careful else wrong * size) + both * np.log1p(e)
-    return losses, both * sigmoid_of(positive, e) - yes
+    product = times if careful else np.multiply
+    size, both = np.abs(y), yes + no
+    losses = product(no, y.clip(0, np.inf)) + product(yes, np.negative(y).clip(0, np.inf))
+    losses += both * log1p_exp(size)
+    both *= sigmoid_of(y >= 0, np.exp(-size))
+    return losses, np.subtract(both, yes, out=both)
 
 
 @class_loss

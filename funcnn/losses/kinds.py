@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, overload
 from numpy.typing import ArrayLike
 
 from funcnn.aliases import Array
+from funcnn.engine.memory import empty
 from funcnn.losses.core import (
     TEXTS,
     ClassLoss,
@@ -37,6 +38,9 @@ __all__ = [
     "class_loss",
     "number_loss",
 ]
+
+BLOCK_BYTES = 256 * 1024
+"""The part of y that ``in_blocks`` passes on at a time."""
 
 Check: TypeAlias = Callable[[str, Array, Array, Array | None], None]
 
@@ -141,9 +145,28 @@ def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool 
         )
         if logits_form:
             y = clipped_probabilities(kind, logits_form, y, counted)
-        return reduced(formula, y, (yes, no), factors, reduction)
+        return reduced(in_blocks(formula), y, (yes, no), factors, reduction)
 
     return published(loss, formula, kind, BINARY)
+
+
+def in_blocks(formula: Formula) -> Formula:
+    """A formula of single elements with many intermediate arrays, for some examples at a time.
+
+    The intermediate arrays stay in the cache. Large ones would be new memory each time, at a page fault for each page.
+    """
+
+    def whole(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
+        if y.nbytes <= BLOCK_BYTES or not y.flags.c_contiguous:
+            return formula(y, yes, no, careful)
+        losses, gradients = empty(y.shape, y.dtype), empty(y.shape, y.dtype)
+        step = max(1, len(y) * BLOCK_BYTES // y.nbytes)
+        for first in range(0, len(y), step):
+            part = slice(first, first + step)
+            losses[part], gradients[part] = formula(y[part], yes[part], no[part], careful)
+        return losses, gradients
+
+    return whole
 
 
 @overload
