@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 256 * 1024
-"""The part of y that ``in_blocks`` passes on at a time."""
+"""The part of y that ``block_by_block`` passes on at a time."""
 
 Check: TypeAlias = Callable[[str, Array, Array, Array | None], None]
 
@@ -145,12 +145,12 @@ def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool 
         )
         if logits_form:
             y = clipped_probabilities(kind, logits_form, y, counted)
-        return reduced(in_blocks(formula), y, (yes, no), factors, reduction)
+        return reduced(block_by_block(formula), y, (yes, no), factors, reduction)
 
     return published(loss, formula, kind, BINARY)
 
 
-def in_blocks(formula: Formula) -> Formula:
+def block_by_block(formula: Formula) -> Formula:
     """A formula of single elements with many intermediate arrays, for some examples at a time.
 
     The intermediate arrays stay in the cache. Large ones would be new memory each time, at a page fault for each page.
