@@ -22,7 +22,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -185,22 +185,36 @@ def release_memory() -> int:
 def _allocate(size: int) -> tuple[bytearray, int, FreeList]:
     """Memory for an array of ``size`` bytes, the address of a cache line in it, and the free list to which it returns.
 
-    It is the memory that was freed last, which may still be in the cache, or new memory. There are eight sizes from one
-    power of two to the next, so that arrays of similar size can use the same memory.
+    It is the memory that was freed last, which may still be in the cache, or a larger one, or new memory.
     """
     step = max(4096, 1 << size.bit_length() - 4)
-    size = -(-size // step) * step + CACHE_LINE
-    free = _free_lists.get(size)
-    if free is None:
-        free = _free_lists.setdefault(size, deque(maxlen=MAX_FREE_BYTES // size))
-    try:
-        found = free.pop()
-        return found.memory, found.address, free
-    except IndexError:
-        memory = bytearray(size)
+    fitting = _sizes_from(-(-size // step) * step)
+    for size in fitting:
+        free = _free_lists.get(size)
+        if free:
+            with suppress(IndexError):  # another thread took the last one
+                found = free.pop()
+                return found.memory, found.address, free
+    size = fitting[0]
+    free = _free_lists.setdefault(size, deque(maxlen=MAX_FREE_BYTES // size))
+    memory = bytearray(size)
     address = np.frombuffer(memory, np.uint8).ctypes.data
     _watch(size)
     return memory, address + -address % CACHE_LINE, free
+
+
+@lru_cache(maxsize=256)
+def _sizes_from(least: int) -> tuple[int, ...]:
+    """The sizes of memory from this one to half as much again, with what is needed to begin at a cache line.
+
+    There are eight sizes from one power of two to the next. So arrays of similar size can use the same memory, and what
+    is free is used before there is more.
+    """
+    sizes, size = [], least
+    while 2 * size <= 3 * least:
+        sizes.append(size + CACHE_LINE)
+        size += max(4096, 1 << size.bit_length() - 4)
+    return tuple(sizes)
 
 
 def _watch(size: int) -> None:

@@ -155,13 +155,21 @@ def test_large_arrays_begin_at_a_cache_line_and_end_within_their_buffer(size: in
         assert address(x) % CACHE_LINE == 0
         owner: Any = x.base
         assert isinstance(owner, memory._PooledBuffer)
-        # The array ends within its memory, and wastes little of it.
+        # The array ends within its memory, of which more than half is its own.
         begin = address(np.frombuffer(owner.memory, np.uint8))
         assert begin <= address(x)
         assert address(x) + x.nbytes <= begin + len(owner.memory)
-        assert len(owner.memory) <= max(x.nbytes * 9 // 8, x.nbytes + 4096) + CACHE_LINE
+        assert len(owner.memory) <= max(x.nbytes * 9 // 8, x.nbytes + 4096) * 3 // 2 + CACHE_LINE
     else:
         assert x.base is None
+
+
+def test_free_memory_up_to_half_as_large_again_is_used_before_there_is_more() -> None:
+    release_memory()
+    where = address(empty((3 * SIZE // 2,), np.uint8))
+    assert address(empty((SIZE,), np.uint8)) == where
+    assert address(empty((SIZE // 2,), np.uint8)) != where
+    assert address(empty((3 * SIZE // 2,), np.uint8)) == where
 
 
 def test_small_arrays_are_not_pooled() -> None:
