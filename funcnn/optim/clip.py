@@ -8,11 +8,12 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Array, Tree
+from funcnn.engine.memory import empty_like
 from funcnn.optim.core import Optimizer, array_by_array, lift, transform
 from funcnn.optim.elementwise import Slots
 from funcnn.optim.schedules import Rate
 from funcnn.optim.state import Hyper
-from funcnn.optim.trust import norm
+from funcnn.optim.trust import norm, sum_of_squares
 from funcnn.recorded import recorded
 
 __all__ = ["adaptive_grad_clip", "clip_by_block_rms", "clip_by_global_norm", "clip_by_value"]
@@ -69,11 +70,11 @@ def clip_by_global_norm(max_norm: Rate) -> Optimizer:
 
     def rule(grads: Tree, slots: dict[str, Tree], params: Tree, hyper: Hyper) -> tuple[Tree, dict[str, Tree]]:
         present = [g for g in tree.leaves(grads) if g is not None]
-        # Squares of float32 overflow from 2e19 on, and clipping is there for just such gradients.
-        squares = [np.add.reduce(np.square(g, dtype=np.float64), axis=None) for g in present]
-        norm = math.sqrt(sum(map(float, squares)))
-        scale = hyper["max_norm"] / norm if hyper["max_norm"] < norm < math.inf else 1.0
-        return tree.map(lambda g: np.asarray(scale * g), grads), {}
+        total = math.sqrt(sum(map(sum_of_squares, present)))
+        if not hyper["max_norm"] < total < math.inf:
+            return grads, {}
+        scale = hyper["max_norm"] / total
+        return tree.map(lambda g: np.multiply(g, scale, out=empty_like(g)), grads), {}
 
     return transform("clip_by_global_norm", rule, rates={"max_norm": max_norm})
 

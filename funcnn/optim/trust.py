@@ -19,6 +19,9 @@ from funcnn.recorded import recorded
 
 __all__ = ["lamb", "lars", "scale_by_trust_ratio"]
 
+BLOCK = 32 * 1024
+"""Elements that are squared at a time, in float64: they stay in the cache."""
+
 
 @recorded
 def scale_by_trust_ratio(coefficient: float = 1.0, eps: float = 0.0) -> Optimizer:
@@ -148,5 +151,17 @@ def lars(
 
 
 def norm(array: Array) -> float:
-    """The root of the sum of squares, in float64, since those of float32 overflow; the same bits in any order."""
-    return math.sqrt(float(np.add.reduce(np.square(array.ravel(), dtype=np.float64))))
+    """The root of the sum of squares; see ``sum_of_squares``."""
+    return math.sqrt(sum_of_squares(array))
+
+
+def sum_of_squares(array: Array) -> float:
+    """In float64, since squares of float32 overflow from 2e19 on; the same bits in any memory order.
+
+    Example:
+        >>> round(sum_of_squares(np.array([3e30, 4e30], np.float32)) / 1e60, 4)
+        25.0
+    """
+    flat = array.ravel()
+    parts = (flat[first : first + BLOCK].astype(np.float64) for first in range(0, flat.size, BLOCK))
+    return sum((float(np.einsum("i,i->", part, part)) for part in parts), 0.0)
