@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.engine.memory import empty_like
 from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.products import last_axis_sum
 
@@ -83,9 +84,10 @@ def log1p_exp(size: Array) -> Array:
         >>> log1p_exp(np.array([0.0, 40.0, np.inf]))
         array([6.93147181e-01, 4.24835426e-18, 0.00000000e+00])
     """
-    e = np.exp(-size)
-    u = e + 1
-    e -= u - 1
+    e, u, rounded = (empty_like(size) for _ in range(3))
+    np.exp(np.negative(size, out=e), out=e)
+    np.add(e, 1, out=u)
+    e -= np.subtract(u, 1, out=rounded)
     e /= u
     e += np.log(u, out=u)
     return e

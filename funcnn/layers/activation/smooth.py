@@ -184,7 +184,7 @@ def _log_sigmoid(x: Array, out: Array | None = None) -> Array:
     Reference:
         Mächler 2012, "Accurately computing log(1 - exp(-|a|))", equation 10, for the stable form.
     """
-    small = stable.log1p_exp(np.abs(x))
+    small = stable.log1p_exp(np.abs(x, out=empty_like(x)))
     y = np.clip(x, -np.inf, 0, out=empty_like(x) if out is None else out)
     y -= small
     return y
@@ -238,7 +238,7 @@ def softplus(beta: float = 1.0, threshold: float | None = None) -> Layer:
     far = FLAT / beta
 
     def function(x: Array, out: Array | None = None) -> Array:
-        size = np.abs(x)
+        size = np.abs(x, out=empty_like(x))
         if threshold is not None:
             size[x > linear] = far
         small = stable.log1p_exp(np.multiply(np.clip(size, 0, far, out=size), beta, out=size))
@@ -248,7 +248,7 @@ def softplus(beta: float = 1.0, threshold: float | None = None) -> Layer:
         return y
 
     def derivative(x: Array, y: Array) -> Array:
-        found = np.clip(y, 0, far)
+        found = np.clip(y, 0, far, out=empty_like(y))
         found *= -beta
         np.negative(np.expm1(found, out=found), out=found)
         return found if threshold is None else np.maximum(found, x > linear, out=found)
