@@ -24,7 +24,7 @@ from funcnn.rng import check_rng
 from funcnn.selection import selected
 from funcnn.tree import below
 from funcnn.wording import shown
-from funcnn.wrapping import checked, with_own_blas_threads
+from funcnn.wrapping import checked, declaring, with_own_blas_threads
 
 __all__ = ["Apply", "Init", "Layer", "LayerLike", "Vjp", "as_layer", "layer", "named"]
 
@@ -213,6 +213,17 @@ def per_example(apply: F) -> F:
     return apply
 
 
+def per_position(apply: F) -> F:
+    """Declare that y at each time step depends on x, (batch, time, ...), at that step only, when predicting."""
+    apply.per_position = True  # type: ignore[attr-defined]
+    return apply
+
+
+def is_per_position(layer: Layer) -> bool:
+    """Whether a layer declares that; one that does not may read other positions."""
+    return bool(declared(layer.apply, "per_position"))
+
+
 def elements_of(x: Tree) -> int:
     """The working set of a layer that makes nothing larger than its input."""
     return sum(map(elements_of, x.values())) if isinstance(x, dict) else getattr(x, "size", 0)
@@ -221,8 +232,10 @@ def elements_of(x: Tree) -> int:
 @overload
 def layer(constructor: Callable[P, LayerLike]) -> Callable[P, Layer]: ...
 @overload
-def layer(*, per_example: bool = False) -> Callable[[Callable[P, LayerLike]], Callable[P, Layer]]: ...
-def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
+def layer(
+    *, per_example: bool = False, per_position: bool = False
+) -> Callable[[Callable[P, LayerLike]], Callable[P, Layer]]: ...
+def layer(constructor: Any = None, *, per_example: bool = False, per_position: bool = False) -> Any:
     """Make a function that returns a pair into a constructor of described layers.
 
     Args:
@@ -232,6 +245,8 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         per_example: whether ``apply`` computes each example by itself, so that a batch may be cut into microbatches.
             By default it is taken to look across the batch and gets all of it, which is safe; ``check_layer``
             refutes a false claim.
+        per_position: whether, when predicting, y at each time step depends on x, (batch, time, ...), at that step only,
+            so that ``cached`` may run the layer on new steps alone. ``check_layer`` refutes a false claim.
 
     Returns:
         The same function, whose layers know their kind and arguments.
@@ -253,8 +268,9 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         scale(start=2.0)
     """
     checks.flag("layer", "per_example", per_example)
+    checks.flag("layer", "per_position", per_position)
     if constructor is None:
-        return functools.partial(layer, per_example=per_example)
+        return functools.partial(layer, per_example=per_example, per_position=per_position)
     if not inspect.isroutine(constructor) and not inspect.isclass(constructor):
         raise TypeError(f"layer: expected a function that returns (init, apply), got {shown(constructor)}")
     signature = inspect.signature(constructor)
@@ -264,13 +280,16 @@ def layer(constructor: Any = None, *, per_example: bool = False) -> Any:
         arguments = arguments_of(constructor, signature, args, kwargs)
         pair: Any = constructor(*args, **kwargs)
         result = as_layer(pair)
-        if per_example:
-            result.apply.per_example = True  # type: ignore[attr-defined]
-            if declared(result.apply, "written") is not None:
-                result.apply.working_set = elements_of  # type: ignore[attr-defined]
         # The record of a combinator whose apply was replaced does not say what computes.
         valid = result.call is not None and result.call.made is result.apply
         inner = result.call.inner or result.call if result.call and valid else None
+        claims: dict[str, Any] = {"per_example": True} if per_example else {}
+        if per_example and declared(result.apply, "written") is not None:
+            claims["working_set"] = elements_of
+        if per_position:
+            claims["per_position"] = True
+        if claims:
+            result = replace(result, apply=declaring(result.apply, claims))
         call = Call(own(), arguments, result.apply, inner=inner, fields=computing_fields(result))
         return replace(result, kind=constructor.__name__, call=call)
 
@@ -389,6 +408,7 @@ def stateless(
     *,
     floats: bool = True,
     working_set: Callable[[Any], int] | None = None,
+    per_position: bool = False,
 ) -> Layer:
     """The one maker of layers that have no parameters.
 
@@ -398,6 +418,7 @@ def stateless(
         floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
         working_set: ``working_set(x)``, the number of elements of the largest array that it works on, for a layer whose
             time goes into passes over memory. A batch for which that is large is cut into microbatches.
+        per_position: whether y at each time step depends on x at that step only.
 
     Returns:
         A layer.
@@ -421,5 +442,5 @@ def stateless(
         return y, vjp_fn
 
     apply.is_stateless, apply.working_set = True, working_set  # type: ignore[attr-defined]
-    apply.docstring = forward.__doc__  # type: ignore[attr-defined]
+    apply.docstring, apply.per_position = forward.__doc__, per_position  # type: ignore[attr-defined]
     return Layer(no_params, apply, kind=kind)

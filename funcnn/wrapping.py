@@ -8,7 +8,8 @@ gradient is reported where it arises.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from funcnn.aliases import LayerApply, LayerVjp, Params, Rng, Vjp
 from funcnn.cores import blas_threads, is_small, with_blas_threads
 from funcnn.rng import check_rng
 
-__all__ = ["checked", "with_own_blas_threads"]
+__all__ = ["checked", "declaring", "with_own_blas_threads"]
 
 
 def checked(apply: Callable[..., Any]) -> LayerApply:
@@ -84,6 +85,15 @@ def with_own_blas_threads(apply: LayerApply) -> LayerApply:
     alone.__name__, alone.__doc__ = getattr(apply, "__name__", "apply"), apply.__doc__
     alone.__dict__.update(vars(apply), inside=apply)
     return alone
+
+
+def declaring(apply: LayerApply, declarations: Mapping[str, Any]) -> LayerApply:
+    """The function of a ``Layer`` with further declarations, as one of its own: the layer may be in use elsewhere."""
+    assert isinstance(apply, FunctionType)
+    own = FunctionType(apply.__code__, apply.__globals__, apply.__name__, apply.__defaults__, apply.__closure__)
+    own.__kwdefaults__, own.__doc__ = apply.__kwdefaults__, apply.__doc__
+    own.__dict__.update(vars(apply), **declarations)
+    return own
 
 
 def _with_rng(apply: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:

@@ -540,3 +540,11 @@ def test_elementwise_multiplies_by_the_derivative() -> None:
     assert dx is not None
     assert dx.tolist() == [[12, 30]]
     assert repr(cube) == "cube"
+
+
+def test_a_claim_about_a_layer_that_is_in_use_elsewhere_is_none_about_that_one() -> None:
+    shared = fn.as_layer((lambda shape, rng: {}, lambda params, x: (x - x.mean(0), lambda dy: ({}, dy - dy.mean(0)))))
+    claims = layer(per_example=True, per_position=True)(lambda: shared)()
+    assert (claims.apply.per_example, claims.apply.per_position) == (True, True)  # type: ignore[attr-defined]
+    assert not shared.apply.per_example  # type: ignore[attr-defined]
+    assert not hasattr(shared.apply, "per_position")

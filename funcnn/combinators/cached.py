@@ -14,7 +14,7 @@ from funcnn.contract import form, shape_of
 from funcnn.engine.children import Children, check_children, name_children
 from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
 from funcnn.layers.trees import input_gradient, leaf_gradient
-from funcnn.protocol import Layer, LayerLike, declared, layer
+from funcnn.protocol import Layer, LayerLike, declared, is_per_position, layer
 
 __all__ = ["cached"]
 
@@ -25,9 +25,10 @@ def cached(*layers: LayerLike) -> Layer:
 
     Layers that take a cache, such as ``positions``, ``multi_head_attention`` and ``transformer_encoder_layer``, get the
     tree with their own part of it, ``cache[name]``; all others get x. The output is the tree with ``x`` and ``cache``
-    replaced. At the start the cache is ``{}``. A tree raises if one of the layers reads earlier elements and takes no
-    cache: a recurrent layer, a convolution over time, or a ``serial``, ``repeat`` or ``residual`` of attention;
-    ``generate`` then computes the whole text at each step.
+    replaced. At the start the cache is ``{}``. A tree raises unless each layer takes a cache or computes each position
+    by itself, as ``dense`` and ``layer_norm`` do: for a recurrent layer, a convolution, a pooling over time, attention
+    without ``causal``, a ``serial``, ``repeat`` or ``residual`` of attention, and a layer of your own that is not
+    declared ``@fn.layer(per_position=True)``. ``generate`` then computes the whole text at each step.
 
     Args:
         *layers: layers or pairs, as for ``serial``.
@@ -37,8 +38,8 @@ def cached(*layers: LayerLike) -> Layer:
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers, or a layer needs
-            the past and takes no cache.
+        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers, or a layer may
+            read other positions and takes no cache.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -55,15 +56,17 @@ def cached(*layers: LayerLike) -> Layer:
     plain = serial(*layers)
     whole, inside = as_coroutine(plain), Children(children)
     streams = [name for name, child in children.items() if declared(child.apply, "streams")]
-    blocked = [name for name, child in children.items() if _needs_the_past(child)]
+    blocked = [name for name, child in children.items() if name not in streams and not is_per_position(child)]
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         if not isinstance(x, dict):
             return (yield from whole(params, x, key, keep))
         if blocked:
             raise ValueError(
-                f"cached: {blocked[0]} needs what came before, and does not take a cache; put layers that take one "
-                "into this chain itself, or into fn.cached(...), or pass the whole text without a cache"
+                f"cached: {blocked[0]} may read other positions than its own, and cannot get them from a cache; put "
+                "layers that take one into this chain itself, or into fn.cached(...), attention with causal=True; "
+                "declare a layer of your own that reads only its own with @fn.layer(per_position=True); or pass the "
+                "whole text without a cache"
             )
         check_children(params, children)
         cache = _checked(x, streams)
@@ -107,19 +110,8 @@ def cached(*layers: LayerLike) -> Layer:
         return params
 
     apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)
-    apply.streams = False if blocked else bool(streams) or None  # type: ignore[attr-defined]
+    apply.streams, apply.per_position = bool(streams) and not blocked, is_per_position(plain)  # type: ignore[attr-defined]
     return Layer(init, apply, children=children, wiring=plain.wiring)
-
-
-def _needs_the_past(layer: Layer) -> bool:
-    """Whether a layer reads earlier elements and cannot get them from a cache: it or a layer inside says so."""
-    streams = declared(layer.apply, "streams")
-    if streams is not None:
-        return not streams
-    inside = layer.children.values()
-    return layer.kind.endswith("1d") or any(
-        declared(child.apply, "streams") is not None or _needs_the_past(child) for child in inside
-    )
 
 
 def _checked(x: dict[str, Any], streams: list[str]) -> dict[str, Any]:

@@ -147,7 +147,9 @@ def concat(*layers: LayerLike, axis: int = -1) -> Layer:
     if axis == 0:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
-    return _branches("concat", layers, partial(concat_all, "concat", axis=axis))
+    made = _branches("concat", layers, partial(concat_all, "concat", axis=axis))
+    made.apply.per_position &= axis == -1  # type: ignore[attr-defined]
+    return made
 
 
 @layer

@@ -16,7 +16,7 @@ from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import blank
 from funcnn.engine.children import is_probing
 from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
-from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer
 from funcnn.tree import below, is_below
 from funcnn.wording import shown
 
@@ -310,7 +310,7 @@ def transparent(
     apply.around = around if inside is None else lambda part, which: around(inside(part, which), which)
     apply.frozen = freezes or declared(inner.apply, "frozen")
     apply.constants = {*constants, *(declared(inner.apply, "constants") or ())}
-    apply.streams = declared(inner.apply, "streams")
+    apply.streams, apply.per_position = declared(inner.apply, "streams"), is_per_position(inner)
     apply.computes = bool(computes) or declared(inner.apply, "computes")
     apply.inner_params = expand or computes
     apply.ties = {**(ties or {}), **(declared(inner.apply, "ties") or {})}

@@ -22,7 +22,7 @@ from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer
 from funcnn.layers.norm import layer_norm
 from funcnn.layers.trees import check_axes, input_gradient, leaf_gradient, leaves_of
-from funcnn.protocol import Layer, LayerLike, as_layer, declared, layer, named
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer, named
 from funcnn.rng import as_key, fold
 from funcnn.wording import shown
 
@@ -144,7 +144,12 @@ def sublayer(
 
     working_set = declared(children[names[1]].apply, "working_set")
     apply = microbatched(forward, "sublayer", working_set, short_products=True)
-    apply.streams = True  # type: ignore[attr-defined]  # a cache goes to the layer, or passes
+    # A cache goes to the layer, or passes if that needs none: with a context, a query reads no other query.
+    inner, others = children[names[1]], [child for name, child in children.items() if name != names[1]]
+    continues = "cache" in inputs and declared(inner.apply, "streams")
+    crosses = "context" in inputs and declared(inner.apply, "per_query")
+    streams = bool(continues or crosses or is_per_position(inner)) and all(map(is_per_position, others))
+    apply.streams, apply.per_position = streams, all(map(is_per_position, children.values()))  # type: ignore[attr-defined]
     return Layer(init, apply, children=children)
 
 
@@ -302,5 +307,5 @@ def _chain_of_sublayers(
     """A chain of sublayers, by name the layer and what it gets beside x; it tells ``cached`` that it takes a cache."""
     own, drop = as_layer(layer_norm() if norm is None else norm), dropout_layer(dropout) if dropout else None
     found = serial(*(named(name, sublayer(own, made, drop, norm_first, also)) for name, (made, also) in inputs.items()))
-    found.apply.streams = True  # type: ignore[attr-defined]
+    found.apply.streams = all(declared(child.apply, "streams") for child in found.children.values())  # type: ignore[attr-defined]
     return found

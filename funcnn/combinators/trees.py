@@ -133,7 +133,7 @@ def select(name: str) -> Layer:
             raise ValueError(f"select: expected an input with {name!r}, got {shape_of(x)}")
         return x[name], lambda dy: filled({other: dy if other == name else None for other in x}, x)
 
-    return stateless("select", forward, floats=False)
+    return stateless("select", forward, floats=False, per_position=True)
 
 
 def _children(kind: str, layers: dict[str, Any]) -> dict[str, Layer]:

@@ -23,7 +23,7 @@ from funcnn.tree import below, is_below
 
 __all__ = ["Visit", "outputs", "rebuild", "trace"]
 
-PARAMETERS_DECLARED = ("around", "computes", "constants", "expand", "frozen", "streams", "ties")
+PARAMETERS_DECLARED = ("around", "computes", "constants", "expand", "frozen", "per_position", "streams", "ties")
 """What a layer declares of its parameters, which holds whatever is wrapped around it."""
 
 

@@ -147,7 +147,6 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
         return y, vjp_fn
 
     apply.working_set = of_sequences(_scores)  # type: ignore[attr-defined]
-    apply.streams = False  # type: ignore[attr-defined]  # without parameters it takes no cache
     return Layer(no_params, apply)
 
 
@@ -337,7 +336,8 @@ def multi_head_attention(
         return y, vjp_fn
 
     apply.working_set = of_sequences(lambda x: _scores(x, size.heads))  # type: ignore[attr-defined]
-    apply.streams = True  # type: ignore[attr-defined]
+    # Without ``causal`` what comes later changes all outputs, so a cache of the past is not enough.
+    apply.streams, apply.per_query = options.causal, not options.causal  # type: ignore[attr-defined]
     return Layer(init, apply, multiply_adds=_products)
 
 

@@ -16,8 +16,8 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import Moments, activated_map, joined_moments, moments
-from funcnn.layers.activation import Activation, fuse
-from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example
+from funcnn.layers.activation import Activation, as_activation, fuse
+from funcnn.protocol import Layer, Vjp, elements_of, is_per_position, layer, per_example
 from funcnn.rng import check_rng
 
 __all__ = ["batch_norm", "scale_and_shift"]
@@ -113,7 +113,9 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         return run_one(measured(params, x))
 
     measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
-    return Layer(init, microbatched(forward, "batch_norm", elements_of), measure=measure)
+    apply = microbatched(forward, "batch_norm", elements_of)
+    apply.per_position = is_per_position(as_activation("batch_norm", activation))  # type: ignore[attr-defined]
+    return Layer(init, apply, measure=measure)
 
 
 def _check_measured(mean: Array, var: Array) -> None:
@@ -184,4 +186,5 @@ def scale_and_shift(activation: Activation = None) -> Layer:
 
         return y, vjp_fn
 
+    apply.per_position = is_per_position(as_activation("scale_and_shift", activation))  # type: ignore[attr-defined]
     return Layer(init, apply)

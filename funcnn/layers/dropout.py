@@ -14,7 +14,7 @@ from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.engine import shards
 from funcnn.kernels.selection import select
 from funcnn.layers.activation.row import same
-from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
+from funcnn.protocol import Layer, Vjp, layer, no_params, per_example, per_position
 from funcnn.rng import check_rng
 
 __all__ = ["dropout"]
@@ -82,6 +82,7 @@ def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pu
         draw: ``draw(rng, x) -> (y, pull)`` with ``pull(dy) -> dx``.
     """
 
+    @per_position
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         contract.no_params(kind, params)

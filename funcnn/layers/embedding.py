@@ -17,7 +17,7 @@ from funcnn.initializers import InitializerLike, as_initializer, normal
 from funcnn.kernels.gather import added_rows, taken_rows
 from funcnn.kernels.over_time import max_over_time, mean_over_time, sum_over_time
 from funcnn.layers.sequences import sequence, with_gradients
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -61,6 +61,7 @@ def embedding(count: Size, units: Size, w_init: InitializerLike = normal(1.0)) -
     """
     count, init, read = _table("embedding", count, units, w_init)
 
+    @per_position
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         (w,) = read(params)

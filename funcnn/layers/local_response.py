@@ -67,7 +67,7 @@ def local_response_norm(size: Size, alpha: float = 1e-4, beta: float = 0.75, k: 
 
         return y, pull
 
-    return stateless(kind, forward, working_set=elements_of)
+    return stateless(kind, forward, working_set=elements_of, per_position=True)
 
 
 def _window_sums(a: Array, before: int, after: int) -> Array:

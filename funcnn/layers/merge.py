@@ -66,7 +66,7 @@ def merge(how: How, *names: str) -> Layer:
         y, split = MERGES[how](kind, [xs[name] for name in order])
         return y, lambda dy: dict(zip(order, split(dy), strict=True))  # type: ignore[return-value]
 
-    return stateless("merge", forward, floats=False)
+    return stateless("merge", forward, floats=False, per_position=True)
 
 
 def check_one_dtype(kind: str, xs: Mapping[Any, Any]) -> None:

@@ -82,7 +82,7 @@ def arithmetic(operation: Operation, *names: str) -> Layer:
 
         return y, pull
 
-    return stateless("arithmetic", forward, floats=False)
+    return stateless("arithmetic", forward, floats=False, per_position=operation != "matmul")
 
 
 def _check_shapes(kind: str, a: Sequence[int], b: Sequence[int], inner: int) -> None:
@@ -195,7 +195,7 @@ def where(*names: str) -> Layer:
 
         return np.where(chosen, a, b), pull
 
-    return stateless("where", forward, floats=False)
+    return stateless("where", forward, floats=False, per_position=True)
 
 
 def _to_float(x: Array) -> tuple[Array, Pull]:
@@ -224,7 +224,7 @@ def _to_float(x: Array) -> tuple[Array, Pull]:
     return x.astype(np.float32), lambda dy: filled(None, x)
 
 
-to_float = stateless("to_float", _to_float, floats=False)
+to_float = stateless("to_float", _to_float, floats=False, per_position=True)
 
 
 @layer

@@ -316,7 +316,6 @@ def _recurrent(
         x = tree["x"] if isinstance(tree, dict) else tree
         return int(x.shape[0] * x.shape[1] * sum(leaf.size for leaf in params.values() if leaf.ndim > 1))
 
-    apply.streams = False  # type: ignore[attr-defined]  # the past is in its state, not in a cache
     return Layer(init, apply, multiply_adds=multiply_adds)
 
 

@@ -19,7 +19,7 @@ from funcnn.kernels.over_time import last_step, under_mask
 from funcnn.kernels.scan import held_at, scan_back
 from funcnn.kernels.scan import scan as scan_states
 from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
-from funcnn.protocol import Layer, LayerLike, Vjp, as_layer, declared, layer
+from funcnn.protocol import Layer, LayerLike, Vjp, as_layer, declared, layer, per_position
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
 
@@ -127,7 +127,6 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
         return out, vjp_fn
 
     apply.per_example = bool(declared(inner.apply, "per_example"))  # type: ignore[attr-defined]
-    apply.streams = False  # type: ignore[attr-defined]  # the past is in its state, not in a cache
     return Layer(init, apply, children=inner.children)
 
 
@@ -181,7 +180,8 @@ def time_distributed(layer: LayerLike) -> Layer:
 
         return with_outputs(given, _placed(y, there), None), backward
 
-    return Layer(init, microbatched(forward, "time_distributed"), children=children)
+    apply = per_position(microbatched(forward, "time_distributed"))
+    return Layer(init, apply, children=children)
 
 
 def _placed(rows: Array, there: Array) -> Array:

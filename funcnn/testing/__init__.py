@@ -96,7 +96,8 @@ def check_layer(
     ``shape``, ``dtype``, ``batch`` (a batch gives what its examples give one by one; batches of 0 and 1 work),
     ``params`` (nested dicts of float32 arrays), ``order`` (the memory order of the input does not matter),
     ``input_grad`` (leaving out dx changes nothing else), ``one`` (one function: the same values alone, inside a
-    combinator, cut into microbatches and predicting; and a claim of ``per_example`` is true, in training too).
+    combinator, cut into microbatches and predicting; a claim of ``per_example`` is true, in training too, and one of
+    ``per_position``, if the shape has time and features).
 
     Args:
         layer: a ``Layer`` or a pair ``(init, apply)``.

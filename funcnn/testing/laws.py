@@ -18,7 +18,7 @@ from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.combinators import serial
 from funcnn.combinators.parameters import is_frozen
 from funcnn.engine.microbatch import join, microbatches, output
-from funcnn.protocol import Layer, Vjp, declared, named
+from funcnn.protocol import Layer, Vjp, declared, is_per_position, named
 from funcnn.rng import fold, generator
 from funcnn.testing.compare import differing, distance, dtype_of, floats, read_only, unlike
 from funcnn.testing.report import Finding, must_return
@@ -217,6 +217,8 @@ def one_function(layer: Layer, params: Params, x: Tree, key: Rng) -> list[Findin
             findings.append(Finding("one", f"{mode} in microbatches of {examples}", distance(alone, cut), 1e-10))
     if declared(layer.apply, "per_example"):
         findings += [_others_do_not_matter(layer, params, x, rng) for rng in (key, None)]
+    if is_per_position(layer) and isinstance(x, np.ndarray) and x.ndim > (2 if x.dtype.kind == "f" else 1):
+        findings.append(_positions_do_not_matter(layer, params, x))
     return findings
 
 
@@ -248,6 +250,16 @@ def _others_do_not_matter(layer: Layer, params: Params, x: Tree, rng: Rng | None
         found.append(take({"y": y, "dx": dx}, slice(1)))
     mode = "predicting" if rng is None else "training"
     return Finding("one", f"per_example {mode}", distance(*found), 1e-12)
+
+
+def _positions_do_not_matter(layer: Layer, params: Params, x: Array) -> Finding:
+    """A layer that claims per_position: one time step after the other gives what all at once give."""
+    with must_return("one", "per_position"):
+        steps = [layer.apply(params, x[:, t : t + 1])[0] for t in range(x.shape[1])]
+        whole, joined = layer.apply(params, x)[0], tree.map(lambda *parts: np.concatenate(parts, 1), *steps)
+    has_time = all(leaf.shape[:2] == x.shape[:2] for leaf in tree.leaves(whole))
+    error = distance(whole, joined) if has_time else math.inf
+    return Finding("one", "per_position", error, 1e-12)
 
 
 def float32_is_close(case: Case, case32: Case) -> Finding:

@@ -8,7 +8,7 @@ import pytest
 import funcnn as fn
 
 
-@fn.layer(per_example=True)
+@fn.layer(per_example=True, per_position=True)
 def one_hot(count: int) -> Any:
     def init(shape: Any, rng: Any) -> Any:
         return {}
@@ -140,5 +140,5 @@ def test_a_layer_that_needs_the_past_and_takes_no_cache_is_not_run_without_it(in
     params = fn.tree.map(lambda leaf: 2 * leaf, model.init(fn.spec((4,), int), 0))
     found = fn.generate(model, params, TOKENS, 6, temperature=0)
     np.testing.assert_array_equal(found, fn.generate(plain, params, TOKENS, 6, temperature=0))
-    with pytest.raises(ValueError, match=r"cached: \w+ needs what came before, and does not take a cache"):
+    with pytest.raises(ValueError, match=r"cached: \w+ may read other positions than its own"):
         model.apply(params, {"x": TOKENS, "cache": {}})

@@ -54,7 +54,7 @@ def _gated(kind: str, gate: Layer, text: Callable[[], None]) -> Layer:
         "of shape (batch, ..., units)",
         "ValueError: from ``apply``, the last axis is odd or empty, or there is no batch axis before it.",
     )
-    return stateless(kind, forward)
+    return stateless(kind, forward, per_position=True)
 
 
 def _glu() -> None:

@@ -115,10 +115,10 @@ for _kind, _forward in (
     ("softmax", _softmax), ("log_softmax", _log_softmax), ("softmin", _softmin), ("sparsemax", _sparsemax),
 ):  # fmt: skip
     _forward.__doc__ = ready_docstring(_kind, _forward, CLASSES)
-softmax = stateless("softmax", _softmax)
-log_softmax = stateless("log_softmax", _log_softmax)
-softmin = stateless("softmin", _softmin)
-sparsemax = stateless("sparsemax", _sparsemax)
+softmax = stateless("softmax", _softmax, per_position=True)
+log_softmax = stateless("log_softmax", _log_softmax, per_position=True)
+softmin = stateless("softmin", _softmin, per_position=True)
+sparsemax = stateless("sparsemax", _sparsemax, per_position=True)
 
 
 @layer
@@ -168,4 +168,4 @@ def maxout(pieces: Size) -> Layer:
 
         return np.take_along_axis(parts, picked, -1)[..., 0], pull
 
-    return stateless("maxout", forward)
+    return stateless("maxout", forward, per_position=True)

@@ -117,7 +117,7 @@ def _relu6_derivative(x: Array, y: Array) -> Array:
     return derivative
 
 
-identity = stateless("identity", _identity, floats=False)
+identity = stateless("identity", _identity, floats=False, per_position=True)
 relu = ready("relu", _relu, _not_zero, in_place=True)
 relu6 = ready("relu6", _relu6, _relu6_derivative, in_place=True)
 relu_squared = ready("relu_squared", _relu_squared, _relu_squared_derivative, flat=True)

@@ -12,7 +12,7 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.kernels.products import row_sum
 from funcnn.kernels.selection import multiplied, select
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng
 
 __all__ = ["prelu"]
@@ -58,6 +58,7 @@ def prelu(slope: float = 0.25, shared: bool = True) -> Layer:
         channels = checks.channels("prelu", shape)
         return {"slope": np.full(1 if shared else channels, start, np.float32)}
 
+    @per_position
     @per_example
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         (slope,) = read(params, x)

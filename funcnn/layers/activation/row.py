@@ -91,7 +91,7 @@ def row(
         return y, lambda dy: nonlinearity.gradient(dy, slope(), y)
 
     forward.__doc__ = docstring
-    made = stateless(kind, forward)
+    made = stateless(kind, forward, per_position=True)
     made.apply.nonlinearity = nonlinearity  # type: ignore[attr-defined]
     return made
 
