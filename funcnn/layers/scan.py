@@ -18,7 +18,7 @@ from funcnn.engine.microbatch import Backward, Coroutine, added, microbatched
 from funcnn.kernels.over_time import last_step, under_mask
 from funcnn.kernels.scan import held_at, scan_back
 from funcnn.kernels.scan import scan as scan_states
-from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
+from funcnn.layers.sequences import has_time, sequence, state_of, with_gradients, with_outputs
 from funcnn.protocol import Layer, LayerLike, Vjp, as_layer, declared, layer, per_position
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
@@ -135,6 +135,7 @@ def time_distributed(layer: LayerLike) -> Layer:
     """y_t = f(x_t): a layer at each step of a sequence, with the same parameters.
 
     All steps go through the layer as one batch. Those that are masked do not go through it, and their output is zero.
+    A state in the tree passes, for a recurrent layer that follows.
 
     Args:
         layer: a layer or a pair, from (batch, ...) to (batch, ...).
@@ -176,9 +177,10 @@ def time_distributed(layer: LayerLike) -> Layer:
             grads, dx = yield from back(dsteps, input_grad)
             if not input_grad:
                 return ({name: grads} if grads else {}), None
-            return ({name: grads} if grads else {}), with_gradients(given, None if dx is None else _placed(dx, there))
+            dgiven = with_gradients(given, None if dx is None else _placed(dx, there), state_of(dout))
+            return ({name: grads} if grads else {}), dgiven
 
-        return with_outputs(given, _placed(y, there), None), backward
+        return with_outputs(given, _placed(y, there), state_of(given)), backward
 
     apply = per_position(microbatched(forward, "time_distributed"))
     return Layer(init, apply, children=children)

@@ -15,7 +15,7 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Tree
 from funcnn.layers.trees import input_gradient
 
-__all__ = ["Sequence", "has_time", "sequence", "with_gradients", "with_outputs"]
+__all__ = ["Sequence", "has_time", "sequence", "state_of", "value_of", "with_gradients", "with_outputs"]
 
 NAMES = ("x", "mask", "lengths", "state")
 
@@ -75,6 +75,16 @@ def _mask(kind: str, tree: dict[str, Any], shape: tuple[int, int]) -> Array | No
     else:
         return None
     return None if mask.all() else mask
+
+
+def value_of(tree: Tree) -> Any:
+    """The sequence of a tree, or what is one itself."""
+    return tree["x"] if isinstance(tree, dict) else tree
+
+
+def state_of(tree: Tree) -> Any:
+    """The state of a tree; None if it has none."""
+    return tree.get("state") if isinstance(tree, dict) else None
 
 
 def with_outputs(tree: Tree, y: Tree, state: Tree) -> Tree:

@@ -18,7 +18,7 @@ from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.engine.children import Children, check_children, initialized, name_children
 from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.dropout import dropout as dropout_layer
-from funcnn.layers.sequences import has_time, sequence, with_gradients, with_outputs
+from funcnn.layers.sequences import has_time, sequence, state_of, value_of, with_gradients, with_outputs
 from funcnn.protocol import Layer, LayerLike, as_layer, layer, named
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe
@@ -44,7 +44,7 @@ def stacked(*layers: LayerLike, dropout: float = 0.0) -> Layer:
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: there are no layers, the rate is out of range, or the state has other names.
+        ValueError: there are no layers, the rate is out of range, or the state has other names, or not all of them.
 
     Example:
         >>> import funcnn as fn
@@ -107,7 +107,7 @@ def bidirectional(layer: LayerLike) -> Layer:
 
     Raises:
         TypeError: ``layer`` is not a layer.
-        ValueError: the state has other names than ``forward`` and ``backward``.
+        ValueError: the state has other names than ``forward`` and ``backward``, or only one of them.
 
     Example:
         >>> import funcnn as fn
@@ -171,16 +171,6 @@ def returns_sequences(layer: Layer) -> bool:
     return own is None or bool(own)
 
 
-def value_of(tree: Tree) -> Any:
-    """The sequence of a tree, or what is one itself."""
-    return tree["x"] if isinstance(tree, dict) else tree
-
-
-def state_of(tree: Tree) -> Any:
-    """The state of a tree; None if it has none."""
-    return tree.get("state") if isinstance(tree, dict) else None
-
-
 def with_value(tree: Tree, x: Any) -> Tree:
     """The tree with another ``x``."""
     return {**tree, "x": x} if isinstance(tree, dict) else x
@@ -199,6 +189,17 @@ def _cotangent(out: Tree, dy: Any, dstate: Any) -> Tree:
         return dy
     given = dict.fromkeys(out) | {"x": dy}
     return given | {"state": dstate} if "state" in out else given
+
+
+def _check_state(kind: str, state: Any, children: Mapping[str, Layer]) -> None:
+    """Raise if there is a state, but neither ``{}`` nor one of each layer."""
+    if state is None or (isinstance(state, dict) and state.keys() in (set(), children.keys())):
+        return
+    got = sorted(map(str, state)) if isinstance(state, dict) else checks.what(state)
+    missing = [name for name in children if name not in state] if isinstance(state, dict) else []
+    part = isinstance(state, dict) and state.keys() < children.keys()
+    fix = f"; {missing} is missing, write {missing[0]!r}: {{}} for a layer that starts as zeros" if part else ""
+    raise ValueError(f"{kind}: expected 'state' as a dict with {[*children]}, or {{}} for zeros, got {got}{fix}")
 
 
 def _given(tree: Tree, dstates: Mapping[str, Any]) -> Any:
@@ -225,10 +226,7 @@ def _recurrent_combinator(
 
     def full(params: Params, tree: Tree, key: Key | None, keep: bool) -> Coroutine[tuple[Tree, Backward]]:
         check_children(params, children)
-        state = state_of(tree)
-        if state is not None and (not isinstance(state, dict) or not state.keys() <= children.keys()):
-            got = sorted(map(str, state)) if isinstance(state, dict) else checks.what(state)
-            raise ValueError(f"{kind}: expected 'state' as a dict with {[*children]}, or {{}} for zeros, got {got}")
+        _check_state(kind, state_of(tree), children)
 
         def run(name: str, x: Tree) -> Coroutine[tuple[Tree, Any]]:
             return inside.forward(name, params, x, key, keep)
@@ -244,6 +242,7 @@ def _recurrent_combinator(
     def init(shape: Tree, rng: Rng) -> Params:
         key, params = as_key(rng), dict[str, Params]()
         x, outs = probe(checked("init", shape)), dict[str, Tree]()
+        _check_state(kind, state_of(x), children)
         for name, child in children.items():
             before = follows[name]
             own = x if before is None else with_value(x, value_of(outs[before]))

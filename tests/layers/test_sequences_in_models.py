@@ -45,3 +45,50 @@ def test_learned_positions_name_what_is_missing() -> None:
     layer = fn.positions("learned", 4)
     with pytest.raises(ValueError, match=r"positions: expected a tree with some of .*, got \['tokens'\]"):
         layer.apply(layer.init((4, 2), 0), {"tokens": np.ones((1, 4, 2), np.float32)})
+
+
+X = np.random.default_rng(1).standard_normal((2, 5, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        (fn.lstm(3, layers=2), "lstm_1"), (fn.gru(3, layers=3), "gru_1"), (fn.rnn(3, layers=2), "rnn_1"),
+        (fn.bidirectional(fn.gru(3)), "backward"), (fn.stacked(fn.time_distributed(fn.relu), fn.lstm(3)), "lstm_0"),
+    ],
+)  # fmt: skip
+def test_a_state_of_some_layers_only_names_those_that_are_missing(model: fn.Layer, missing: str) -> None:
+    params = model.init((5, 4), 0)
+    state = model.apply(params, {"x": X, "state": {}})[0]["state"]
+    first = next(iter(state))
+    with pytest.raises(ValueError, match=rf"got \['{first}'\]; \['{missing}'.*\] is missing, write '{missing}': {{}}"):
+        model.apply(params, {"x": X, "state": {first: state[first]}})
+    y, _ = model.apply(
+        params, {"x": X, "state": {first: state[first], **{name: {} for name in state if name != first}}}
+    )
+    assert sorted(y["state"]) == sorted(state)
+
+
+def test_a_state_that_is_not_whole_is_named_by_its_path_and_in_init() -> None:
+    model = fn.stacked(fn.bidirectional(fn.gru(3)), fn.gru(2))
+    params = model.init((5, 4), 0)
+    state = model.apply(params, {"x": X, "state": {}})[0]["state"]
+    half = {**state, "bidirectional_0": {"forward": state["bidirectional_0"]["forward"]}}
+    for run in (lambda tree: model.apply(params, tree), lambda tree: model.init(fn.specs(tree), 0)):
+        with pytest.raises(ValueError, match=r"bidirectional: .*\['backward'\] is missing") as caught:
+            run({"x": X, "state": half})
+        assert "in layer bidirectional_0" in "\n".join(caught.value.__notes__)
+
+
+def test_a_state_passes_a_layer_at_each_step() -> None:
+    step = fn.time_distributed(fn.dense(4))
+    stacked, chain = fn.stacked(step, fn.lstm(3)), fn.serial(step, fn.lstm(3))
+    params = stacked.init((5, 4), 0)
+    y, _ = stacked.apply(params, {"x": X, "state": {}})
+    z, vjp_fn = chain.apply(params, {"x": X, "state": {}})
+    np.testing.assert_array_equal(y["state"]["lstm_0"]["h"], z["state"]["h"])
+    again, vjp_fn = chain.apply(params, {"x": X, "state": z["state"]})
+    _, dx = vjp_fn(fn.tree.map(np.ones_like, again))
+    assert np.abs(dx["state"]["c"]).min() > 0
+    more, _ = stacked.apply(params, {"x": X, "state": y["state"]})
+    np.testing.assert_array_equal(more["x"], again["x"])

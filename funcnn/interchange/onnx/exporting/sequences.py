@@ -18,8 +18,8 @@ from funcnn.interchange.onnx.example import one_example
 from funcnn.interchange.onnx.exporting.graph import BATCH, Tensor
 from funcnn.interchange.onnx.exporting.site import Converter, Site
 from funcnn.layers.scan import _flat
-from funcnn.layers.sequences import with_outputs
-from funcnn.layers.stacked import _both, returns_sequences, state_of, value_of, with_state, with_value
+from funcnn.layers.sequences import state_of, value_of, with_outputs
+from funcnn.layers.stacked import _both, returns_sequences, with_state, with_value
 from funcnn.protocol import as_layer
 from funcnn.shapes import checked
 
