@@ -59,7 +59,8 @@ def check_vjp(apply: Apply, params: Params, x: Arrays, rng: Rng | None = None, t
         The report, if all is well.
 
     Raises:
-        AssertionError: a derivative is wrong; the message is the report.
+        AssertionError: a derivative is wrong, or ``vjp_fn`` does not return ``(dparams, dx)`` with the shapes of params
+            and x; the message is the report.
 
     Example:
         >>> import funcnn as fn
@@ -74,6 +75,7 @@ def check_vjp(apply: Apply, params: Params, x: Arrays, rng: Rng | None = None, t
     layer = _unchecked(as_layer(((lambda shape, rng: {}), apply)))
     x = tree.cast(x if isinstance(x, dict) else np.asarray(x), np.float64)
     case = Case(layer, tree.cast(params, np.float64), x, rng, "")
+    verdict(Report("check_vjp", tuple(gradients_fit(case))))
     return verdict(Report("check_vjp", tuple(adjoint(case, tolerance))))
 
 
@@ -140,7 +142,8 @@ def check_layer(
     for mode, used in (("training", key), ("predicting", None)):
         case = Case(layer, params, x, used, mode)
         case32 = Case(layer, params32, tree.cast(x, np.float32), used, f"{mode}, float32")
-        verdict(Report(subject, (*findings, *gradients_fit(case))))  # nor of what is not a gradient
+        findings += gradients_fit(case)
+        verdict(Report(subject, tuple(findings)))  # nor of what is not a gradient
         findings += adjoint(case, tolerance)
         findings += [*laws(case), *laws(case32), float32_is_close(case, case32)]
     findings += batches(case, key)

@@ -13,7 +13,7 @@ from typing import Any
 
 from funcnn import terminal
 
-__all__ = ["Finding", "Report", "must_raise", "must_return", "print_all", "verdict"]
+__all__ = ["Finding", "Report", "about", "must_raise", "must_return", "print_all", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,13 @@ def must_return(law: str, subject: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        finding = Finding(law, f"{subject}: {error!r}", math.inf, 0.0)
+        finding = Finding(law, about(subject, repr(error)), math.inf, 0.0)
         raise AssertionError(f"a law of the contract is broken\n{finding}") from error
+
+
+def about(subject: str, what: str) -> str:
+    """What is said of a subject, or of the only one there is."""
+    return f"{subject}: {what}" if subject else what
 
 
 def must_raise(law: str, subject: str, call: Callable[[], Any]) -> Finding:

@@ -280,11 +280,16 @@ def test_what_is_not_a_gradient_is_said_in_words(returned: Callable[[Array, Arra
         lambda shape, rng: {"w": np.full(shape, 2, np.float32)},
         lambda params, x: (x * params["w"], lambda dy: returned((x * dy).sum(0), dy * params["w"])),
     )
-    with pytest.raises(AssertionError) as caught:
-        check_layer(layer, shape=(4,))
-    # A long subject goes on below its numbers.
-    joined = re.sub(r" +inf of 0\.0e\+00  FAILED\s+", " ", str(caught.value))
-    assert re.search(message, joined)
+    for check, said in (
+        (lambda: check_layer(layer, shape=(4,)), message),
+        (lambda: check_vjp(layer[1], {"w": np.ones(4)}, np.ones((3, 4))), message.removeprefix("training: ")),
+    ):
+        with pytest.raises(AssertionError, match=failed("shape")) as caught:
+            check()
+        # A long subject goes on below its numbers.
+        joined = re.sub(r" +inf of 0\.0e\+00  FAILED\s+", " ", str(caught.value))
+        assert re.search(re.sub(r"\\\(| ", r"\g<0>\\s*", said), joined)
+        assert joined.count("params/w: expected") <= 1
 
 
 def test_only_what_has_failed_is_shown() -> None:
@@ -329,7 +334,7 @@ def test_a_report_prints_the_error_of_each_path() -> None:
     assert report.largest_error < 1e-8
     lines = str(report).splitlines()
     assert lines[0] == "dense(2) on (3,)"
-    assert re.fullmatch(r"  adjoint    params/w training +\d\.\de-\d\d of 1\.0e-06  ok", lines[3])
+    assert re.fullmatch(r"  adjoint    params/w training +\d\.\de-\d\d of 1\.0e-06  ok", lines[4])
 
 
 def test_a_key_taken_for_a_generator_is_explained() -> None:
