@@ -17,9 +17,9 @@ from funcnn.contract import form
 from funcnn.engine.children import Children, check_children, name_children
 from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.activation import Activation
-from funcnn.layers.attention import NAMES, Positions, multi_head_attention
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer
+from funcnn.layers.multi_head_attention import NAMES, Positions, multi_head_attention
 from funcnn.layers.norm import layer_norm
 from funcnn.layers.trees import check_axes, input_gradient, leaf_gradient, leaves_of
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer, named

@@ -17,7 +17,7 @@ from funcnn.layers.adaptive_pool import (
     adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
     adaptive_max_pool3d,
 )  # fmt: skip
-from funcnn.layers.attention import attention, multi_head_attention
+from funcnn.layers.attention import attention
 from funcnn.layers.batch_norm import batch_norm, scale_and_shift
 from funcnn.layers.bilinear import bilinear
 from funcnn.layers.conv import conv1d, conv2d, conv3d, depthwise_conv2d
@@ -33,6 +33,7 @@ from funcnn.layers.local_response import local_response_norm
 from funcnn.layers.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d, sum_pool1d, sum_pool2d, sum_pool3d
 from funcnn.layers.merge import merge
 from funcnn.layers.noise import alpha_dropout, drop_path, gaussian_dropout, gaussian_noise, spatial_dropout
+from funcnn.layers.multi_head_attention import multi_head_attention
 from funcnn.layers.norm import group_norm, instance_norm, l2_normalize, layer_norm, rms_norm
 from funcnn.layers.operators import arithmetic, parameter, reduce, to_float, where
 from funcnn.layers.pad import crop, pad

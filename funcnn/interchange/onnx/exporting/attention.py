@@ -18,7 +18,7 @@ from funcnn.interchange.onnx.exporting.graph import Tensor
 from funcnn.interchange.onnx.exporting.site import Converter, Site
 from funcnn.kernels.attention import alibi_bias, allowed_keys
 from funcnn.kernels.rotary import waves
-from funcnn.layers.attention import ROTARY_BASE
+from funcnn.layers.multi_head_attention import ROTARY_BASE
 from funcnn.protocol import declared
 
 __all__ = ["CONVERTERS"]
