@@ -32,7 +32,7 @@ from funcnn.training.batching import (
     weights_of,
 )
 from funcnn.training.evaluate import Metric, check_metrics, check_takes_weights, checked_loss
-from funcnn.training.interrupts import interrupts_deferrable
+from funcnn.training.interrupts import Deferral, interrupts_deferrable
 from funcnn.training.loop import CALIBRATION_EXAMPLES, Loop, Store, attach
 from funcnn.training.prefetch import in_order
 from funcnn.training.printed import Printed
@@ -185,47 +185,66 @@ def fit(
     augmented = {} if check_augment("fit", augment) is None else {"augment": augment}
     steps = UNKNOWN if stream else math.ceil(check_data("fit", parts["train"]) / batch_size)
     store, source = _files(checkpoint, every, resume)
+    fingerprint: Mapping[str, str] = {}
     if store is not None or source is not None or ranks is not None:
         fingerprint = fingerprint_of(
             key, params, {"train": data, "validation": validation}, followers, model=layer, optimizer=optimizer,
             loss=loss, metrics=list(metrics), batch_size=batch_size, validation_split=float(validation_split),
             evaluate_every=evaluate_every, **augmented,
         )  # fmt: skip
-    if source is None:
-        saved = Saved(
-            Run(params, _first_state(optimizer, params, opt_state, start), start, first_states(followers)), []
-        )
-    elif start or opt_state is not None:
-        raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
-    else:
-        saved = _resumed(source, fingerprint, params, optimizer, followers, steps, epochs)
+    saved = _saved(source, fingerprint, params, optimizer, opt_state, start, followers, steps, epochs)
     begin(followers)
     if ranks is not None:
         ranks.check_same("fit", _digest(layer, params, fingerprint, epochs, start))
         saved = ranks.from_first("run", lambda: saved)
         saved = saved if followers else saved._replace(run=saved.run._replace(states=()))
     printed = Printed(verbose, epochs, saved.run.step, stream.steps if stream else steps * epochs)
+
+    def loop(deferral: Deferral) -> Loop:
+        made = Loop(
+            layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
+            None if store is None else Store(store, every, fingerprint), printed.record, deferral, steps, *saved,
+            ranks=ranks,
+        )  # fmt: skip
+        made.saved = saved.run if store == source else None
+        return made
+
+    def drawn(first: int) -> Generator[Any, None, None]:
+        order = fold(key, "batches")
+        if stream:
+            return in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
+        cut = batches if ranks is None else partial(sharded_batches, ranks)
+        return cut(parts["train"], batch_size, epochs, order, first, augment, workers)
+
+    return _run(loop, drawn, printed, evaluate_first=not start, quiet=not verbose)
+
+
+def _run(
+    make_loop: Callable[[Deferral], Loop],
+    drawn: Callable[[int], Generator[Any, None, None]],
+    printed: Printed,
+    evaluate_first: bool,
+    quiet: bool,
+) -> Fit:
+    """The run from its start to its end; an error or an interrupt carries what was reached.
+
+    Args:
+        make_loop: makes the loop, with what defers an interrupt.
+        drawn: ``drawn(step)``, the batches from a step on.
+        printed: what is printed.
+        evaluate_first: whether there may be an evaluation before the first step.
+        quiet: whether NumPy's warnings are silenced.
+    """
     # NumPy need not warn of an overflow: if it matters, it becomes an error of fit.
-    quiet: Any = {kind: "ignore" for kind, mode in np.geterr().items() if mode == "warn" and not verbose}
+    silenced: Any = {kind: "ignore" for kind, mode in np.geterr().items() if mode == "warn" and quiet}
     result: Fit | None = None
     try:
-        with interrupts_deferrable() as deferral, np.errstate(**quiet):
-            loop = Loop(
-                layer, optimizer, checked, metrics, parts, key, batch_size, epochs, evaluate_every, followers,
-                None if store is None else Store(store, every, fingerprint), printed.record, deferral, steps, *saved,
-                ranks=ranks,
-            )  # fmt: skip
-            loop.saved = saved.run if store == source else None
+        with interrupts_deferrable() as deferral, np.errstate(**silenced):
+            loop = make_loop(deferral)
             try:
-                if not start:
+                if evaluate_first:
                     loop.epoch_ended()
-                order, first = fold(key, "batches"), saved.run.step
-                if stream:
-                    drawn = in_order(partial(_prepared, augment, order), stream.tasks(first), workers)
-                else:
-                    cut = batches if ranks is None else partial(sharded_batches, ranks)
-                    drawn = cut(parts["train"], batch_size, epochs, order, first, augment, workers)
-                _make_steps(loop, drawn, printed)
+                _make_steps(loop, drawn(loop.run.step), printed)
                 result = loop.end()
                 printed.end(result)
                 return result
@@ -301,11 +320,16 @@ def _stream(train: Any, epochs: int, validation_split: float, comm: Any) -> Stre
     return stream
 
 
-def _resumed(
-    source: Path, fingerprint: Mapping[str, str], params: Params, optimizer: Optimizer,
-    followers: Sequence[Any], steps: int, epochs: int,
+def _saved(
+    source: Path | None, fingerprint: Mapping[str, str], params: Params, optimizer: Optimizer, opt_state: Tree | None,
+    start: int, followers: Sequence[Any], steps: int, epochs: int,
 ) -> Saved:  # fmt: skip
-    """The run in a file, or an error if it is another one or has more steps than all epochs."""
+    """Where the run starts, at its beginning or as a file has it; an error if that is another run or a longer one."""
+    if source is None:
+        first = _first_state(optimizer, params, opt_state, start)
+        return Saved(Run(params, first, start, first_states(followers)), [])
+    if start or opt_state is not None:
+        raise ValueError("fit: give resume, or opt_state and start, not both; the file of a run holds all of it")
     known = optimizer.init(params) if optimizer.donates else None  # states of one's own may change their shape
     saved = load_run(source, fingerprint, params, known, followers)
     if saved.run.step > steps * epochs:
