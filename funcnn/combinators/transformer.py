@@ -7,7 +7,7 @@ layers, each with a cache of its own.
 # Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from funcnn import checks
@@ -21,6 +21,7 @@ from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer
 from funcnn.layers.multi_head_attention import NAMES, Positions, multi_head_attention
 from funcnn.layers.norm import layer_norm
+from funcnn.layers.sequences import value_of
 from funcnn.layers.trees import check_axes, input_gradient, leaf_gradient, leaves_of
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer, named
 from funcnn.rng import as_key, fold
@@ -72,20 +73,15 @@ def sublayer(
     norm_first = checks.flag("sublayer", "norm_first", norm_first)
     if isinstance(inputs, str) or not set(inputs) <= set(NAMES[1:]):
         raise ValueError(f"sublayer: inputs: expected some of {[*NAMES[1:]]}, got {shown(inputs)}")
-    parts = [norm, layer] if dropout is None else [norm, layer, dropout]
-    children = name_children(parts)
+    children = name_children([norm, layer] if dropout is None else [norm, layer, dropout])
     names = [*children]
+    first, own, branch = names[0], names[1], names if norm_first else names[1:]
     inside = Children(children)
     required = ("x", "context") if "context" in inputs else ("x",)
 
-    def wanted(x: Tree, h: Any) -> Tree:
-        """The input of the layer."""
-        own = {name: x[name] for name in x if name in inputs} if isinstance(x, dict) else {}
-        return {"x": h, **own} if own else h
-
     def init(shape: Any, rng: Rng) -> Params:
         leaves, key = leaves_of("sublayer", shape, NAMES, required), as_key(rng)
-        shapes = [leaves["x"], wanted(shape, leaves["x"]), leaves["x"]]
+        shapes = [leaves["x"], _wanted(shape, leaves["x"], inputs), leaves["x"]]
         made = {}
         for name, own in zip(names, shapes, strict=False):
             if params := children[name].init(own, fold(key, name)):
@@ -96,61 +92,74 @@ def sublayer(
         check_children(params, children)
         h = leaves_of("sublayer", x, NAMES, required)["x"]
         check_axes("sublayer", h, "x" if isinstance(x, dict) else "", axes="batch, time, features")
-        backs: dict[str, Any] = {}
-        z: Any = h
-        if norm_first:
-            z, backs["norm"] = yield from inside.forward(names[0], params, z, key, keep)
-        out, backs["layer"] = yield from inside.forward(names[1], params, wanted(x, z), key, keep)
-        z = out["x"] if isinstance(out, dict) else out
-        if dropout is not None:
-            z, backs["dropout"] = yield from inside.forward(names[2], params, z, key, keep)
+
+        def run(name: str, z: Any) -> Coroutine[tuple[Any, Any]]:
+            return inside.forward(name, params, z, key, keep)
+
+        z, out, pull = yield from _branch(run, branch, own, x, h, inputs)
         if z.shape != h.shape:
             raise ValueError(f"sublayer: the layer must keep the shape {h.shape}, which is added, got {z.shape}")
-        z = h + z
-        if not norm_first:
-            z, backs["norm"] = yield from inside.forward(names[0], params, z, key, keep)
-        y: Any = z
-        if isinstance(x, dict):
-            y = {**x, "x": z}
-            if isinstance(out, dict) and "cache" in out:
-                y["cache"] = out["cache"]
-        like, inner = form(y), sorted(out) if isinstance(out, dict) else None
+        z, pull_norm = (h + z, None) if norm_first else (yield from run(first, h + z))
+        replaced = {"x": z} | ({"cache": out["cache"]} if isinstance(out, dict) and "cache" in out else {})
+        y: Any = {**x, **replaced} if isinstance(x, dict) else z
+        like = form(y)
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             grads: Params = {}
             dz = leaf_gradient(dy, like)
-            if not norm_first:
-                grads[names[0]], dz = yield from backs["norm"](dz, True)
-            through: Any = dz
-            if dropout is not None:
-                _, through = yield from backs["dropout"](through, True)
-            if inner is not None:
-                own = dy.get("cache") if "cache" in inner else None
-                through = {name: through if name == "x" else own if name == "cache" else None for name in inner}
-            needs = input_grad or norm_first
-            grads[names[1]], found = yield from backs["layer"](through, needs)
-            found = found if isinstance(found, dict) else {"x": found}
-            if norm_first:
-                grads[names[0]], dnorm = yield from backs["norm"](found["x"], input_grad)
-                found = {**found, "x": dnorm}
+            if pull_norm is not None:
+                grads[first], dz = yield from pull_norm(dz, True)
+            of_branch, found = yield from pull(dz, dy.get("cache") if "cache" in replaced else None, input_grad)
+            grads |= of_branch
             grads = {name: grads[name] for name in params if name in grads}
             if not input_grad:
                 return grads, None
-            return grads, input_gradient(
-                x, dy, {**found, "x": dz + found["x"]}, ("x", "cache") if "cache" in (inner or ()) else ("x",)
-            )
+            return grads, input_gradient(x, dy, {**found, "x": dz + found["x"]}, replaced)
 
         return y, backward
 
-    working_set = declared(children[names[1]].apply, "working_set")
+    working_set = declared(children[own].apply, "working_set")
     apply = microbatched(forward, "sublayer", working_set, short_products=True)
     # A cache goes to the layer, or passes if that needs none: with a context, a query reads no other query.
-    inner, others = children[names[1]], [child for name, child in children.items() if name != names[1]]
+    inner, others = children[own], [child for name, child in children.items() if name != own]
     continues = "cache" in inputs and declared(inner.apply, "streams")
     crosses = "context" in inputs and declared(inner.apply, "per_query")
     streams = bool(continues or crosses or is_per_position(inner)) and all(map(is_per_position, others))
     apply.streams, apply.per_position = streams, all(map(is_per_position, children.values()))  # type: ignore[attr-defined]
     return Layer(init, apply, children=children)
+
+
+def _wanted(x: Tree, h: Any, inputs: Collection[str]) -> Tree:
+    """The input of the layer: h, and what it gets beside."""
+    own = {name: x[name] for name in x if name in inputs} if isinstance(x, dict) else {}
+    return {"x": h, **own} if own else h
+
+
+def _branch(
+    run: Callable[[str, Any], Coroutine[tuple[Any, Any]]], names: Sequence[str], own: str, x: Any, h: Any,
+    inputs: Collection[str],
+) -> Coroutine[tuple[Any, Any, Callable[..., Coroutine[tuple[Params, dict[str, Any]]]]]]:  # fmt: skip
+    """h through the children, of which ``own`` gets more of x: ``(z, its output, pull)``.
+
+    ``pull(dz, dcache, input_grad)`` returns the gradients by child, and those of the leaves of x.
+    """
+    z, out, backs = h, None, {}
+    for name in names:
+        z, backs[name] = yield from run(name, _wanted(x, z, inputs) if name == own else z)
+        if name == own:
+            out, z = z, value_of(z)
+
+    def pull(dz: Any, dcache: Any, input_grad: bool) -> Coroutine[tuple[Params, dict[str, Any]]]:
+        grads, found, through = dict[str, Params](), dict[str, Any](), dz
+        for name in reversed(names):
+            if name == own and isinstance(out, dict):
+                through = dict.fromkeys(sorted(out)) | {"x": through} | ({"cache": dcache} if "cache" in out else {})
+            grads[name], through = yield from backs[name](through, input_grad or name != names[0])
+            if name == own:
+                found, through = through if isinstance(through, dict) else {}, value_of(through)
+        return grads, {**found, "x": through}
+
+    return z, out, pull
 
 
 @layer
