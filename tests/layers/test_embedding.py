@@ -16,3 +16,16 @@ def test_bags_without_tokens_are_zeros(how: Any, tree: bool) -> None:
     y, vjp_fn = fn.embedding_bag(4, 3, how).apply({"w": np.ones((4, 3))}, x)
     np.testing.assert_array_equal(y, np.zeros((2, 3)))
     np.testing.assert_array_equal(vjp_fn(np.ones_like(y))[0]["w"], np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7])
+def test_a_million_gradients_of_a_few_rows_are_added_up_in_blocks(value: float) -> None:
+    layer, n = fn.embedding(4, 2), 2**20
+    tokens = np.where(np.arange(n) % 1000 == 0, 3, 1).reshape(4, n // 4).astype(np.uint8)
+    y, vjp_fn = layer.apply(layer.init(fn.spec((n // 4,), int), 0), tokens)
+    dw = vjp_fn(np.full_like(y, value))[0]["w"]
+    assert dw.dtype == np.float32
+    exact = np.bincount(tokens.ravel(), minlength=4) * float(np.float32(value))
+    # Added one after the other, they are 1 % off. 2**16 additions of 2**-25 of half the sum would be 1e-3.
+    np.testing.assert_allclose(dw, np.stack([exact, exact], 1), rtol=1e-3)
+    np.testing.assert_array_equal(dw, vjp_fn(np.full_like(y, value))[0]["w"])
