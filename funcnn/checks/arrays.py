@@ -3,6 +3,7 @@
 Nothing is guessed from the numbers of an array, and none is broadcast: shape and dtype must fit.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +14,19 @@ from funcnn.checks.arguments import index, prefix
 from funcnn.wording import cast, shown, what
 
 __all__ = [
-    "NUMBERED", "PLAIN", "array", "axes", "channels", "class_weights", "dtype", "example_shape", "float_array",
-    "float_dtype", "images", "labels", "plain", "weights",
+    "NUMBERED", "PLAIN", "array", "axes", "channels", "class_weights", "declared_shape", "dtype", "example_shape",
+    "float_array", "float_dtype", "images", "labels", "plain", "weights",
 ]  # fmt: skip
 
 
 NUMBERED = "names, labels = np.unique(labels, return_inverse=True)"
 """How to number classes that are given by name."""
+
+MAX_AXES = 64
+"""Of an array of NumPy 2."""
+
+MAX_BYTES = 2**62 - 1
+"""Which no file has, so that counts of a few bytes more are integers of 64 bits too."""
 
 PLAIN = (np.ndarray, np.memmap)
 """The types of arrays that are plain data. A mask, a matrix or a record means something else, which would be lost."""
@@ -51,6 +58,24 @@ def axes(kind: str, shape: Shape, words: str) -> None:
     """Raise if the shape of an example does not have exactly these axes."""
     if len(shape) != words.count(",") + 1:
         raise ValueError(f"{kind}: expected an example of shape ({words}), got {shape}")
+
+
+def declared_shape(where: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """The shape that the header of a file declares, or an error if no array can have it.
+
+    Example:
+        >>> declared_shape("a.idx", [2, 3], np.dtype("u1"))
+        (2, 3)
+    """
+    # NumPy counts the bytes of the axes that are not empty, whatever the others are.
+    used = math.prod(n for n in shape if n) * dtype.itemsize
+    if len(shape) > MAX_AXES or min(shape, default=0) < 0 or used > MAX_BYTES:
+        got = f"of shape {tuple(shape)}" if len(shape) <= 8 else f"with {len(shape)} axes"
+        raise ValueError(
+            f"{where}: expected at most {MAX_AXES} axes, sizes >= 0 and less than 2**62 bytes, got {dtype.name} "
+            f"{got}; the file is damaged, so fetch or write it again"
+        )
+    return tuple(shape)
 
 
 def plain(kind: str, value: Any, name: str = "") -> None:

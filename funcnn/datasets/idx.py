@@ -114,4 +114,5 @@ def _header(file: Path, content: bytes) -> tuple[np.dtype[Any], list[int], int, 
         )
     dtype, start = np.dtype(DTYPES[content[2]]), 4 + 4 * content[3]
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    checks.declared_shape(f"{file}, its header", shape, dtype)
     return dtype, shape, start, start + dtype.itemsize * math.prod(shape)

@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.signals import reraise_if_of_a_handler
 
@@ -163,6 +164,7 @@ def _array(file: IO[bytes], size: int) -> Array:
     count, left = math.prod(shape), size - file.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize != left:
         raise ValueError(f"expected {count * dtype.itemsize} bytes for {dtype} of shape {shape}, got {left}")
+    checks.declared_shape("its header", shape, dtype)
     flat: Array = np.empty(count, dtype)
     content, end = flat.view(np.uint8), 0
     for chunk in _chunks(file):

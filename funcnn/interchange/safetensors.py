@@ -160,11 +160,13 @@ def _texts(metadata: Any) -> dict[str, str] | None:
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> Array:
     """An array of its own memory, of what a file says about it."""
     if dtype == BRAIN_FLOAT:
+        checks.declared_shape(repr(name), shape, np.dtype("<u2"))
         return from_bfloat16(np.frombuffer(data, "<u2")).reshape(shape)
     if dtype not in DTYPES:
         raise ValueError(f"{name!r} has the dtype {dtype}, which NumPy lacks; expected one of {[*DTYPES]}")
     if dtype == "BOOL" and max(data, default=0) > 1:
         raise ValueError(f"the booleans of {name!r} are neither 0 nor 1")
     little = np.dtype(DTYPES[dtype]).newbyteorder("<")
+    checks.declared_shape(repr(name), shape, little)
     found: Array = np.frombuffer(data, little).astype(DTYPES[dtype]).reshape(shape)
     return found

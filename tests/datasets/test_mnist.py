@@ -5,6 +5,7 @@ import os
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +128,23 @@ def test_what_is_no_idx_file_raises(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(ValueError, match=f"{file} .*{message}|{file} {message}"):
             idx(file)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "got"),
+    [([1] * 65, "with 65 axes"), ([0] * 255, "with 255 axes"), ([2**32 - 1, 2**32 - 1, 0], r"of shape \(4294967295, ")],
+)
+@pytest.mark.parametrize("packed", [gzip.compress, bytes])
+def test_an_idx_header_of_a_shape_that_no_array_has_raises(
+    tmp_path: Path, sizes: list[int], got: str, packed: Any
+) -> None:
+    file = tmp_path / "x.idx"
+    file.write_bytes(packed(bytes([0, 0, 8, len(sizes)]) + b"".join(n.to_bytes(4, "big") for n in sizes) + b"x"))
+    message = rf"x\.idx, its header: expected at most 64 axes, .* got uint8 {got}.*; the file is damaged"
+    with pytest.raises(ValueError, match=message):
+        idx(file)
+    file.write_bytes(packed(bytes([0, 0, 8, 64, *[0, 0, 0, 1] * 64, 7])))
+    assert idx(file).ravel().tolist() == [7]
 
 
 def test_no_more_of_an_idx_file_is_expanded_than_its_header_says(tmp_path: Path) -> None:

@@ -141,8 +141,14 @@ def test_an_array_is_read_into_its_own_memory(tmp_path: Path) -> None:
         (described((2**62,), "|u1"), "expected 4611686018427387904 bytes"),
         (described((-1,)) + bytes(8), r"shape \(-1,\)"),
         (described((-1, -1)) + bytes(8), r"shape \(-1, -1\)"),
-        (described((0, 2**70)), "Maximum allowed dimension exceeded|Python int too large|array is too big"),
-        (described((1,) * 70) + bytes(8), "maximum supported dimension|must be at most|expected"),
+        (
+            described((0, 2**70)),
+            r"its header: expected at most 64 axes, .* got float64 of shape \(0, 1180591620717411303424",
+        ),
+        (
+            described((1,) * 70) + bytes(8),
+            "its header: expected at most 64 axes, .* got float64 with 70 axes; .* again",
+        ),
         (described((1.0,)) + bytes(8), "no header of an array: .*shape is not valid"),
         (described("3"), "no header of an array: .*shape is not valid"),
         (described((1,), order=2) + bytes(8), "no header of an array: .*fortran_order is not a valid bool"),

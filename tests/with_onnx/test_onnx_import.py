@@ -412,3 +412,34 @@ def test_sparse_constants_raise_in_our_words(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="import_onnx: the file has sparse constants"):
         fn.import_onnx(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dims": [1] * 70}, r"x.onnx is damaged, .*: the constant 'w': expected at most 64 axes, .* with 70 axes"),
+        (
+            {"dims": [0, 2**62], "raw": b""},
+            r"x.onnx is damaged, .*: the constant 'w': .* got float32 of shape \(0, 4611",
+        ),
+        ({"type": 99}, "x.onnx is damaged, .*: 99 is no type of elements"),
+        ({"x": [1] * 64}, "import_onnx: input 'x': expected at most 64 axes, .* got float32 with 65 axes"),
+        ({"x": [2**62]}, r"import_onnx: input 'x': expected at most 64 axes, .* got float32 of shape \(1, 4611"),
+        ({"x": [-3]}, r"import_onnx: input 'x': expected at most 64 axes, .* got float32 of shape \(1, -3\)"),
+    ],
+)
+@pytest.mark.parametrize("as_node", [False, True])
+def test_shapes_that_no_array_has_raise(tmp_path: Path, changes: Any, message: str, as_node: bool) -> None:
+    given = {"dims": [1, 1], "raw": bytes(4), "type": onnx.TensorProto.FLOAT, "x": [1]} | changes
+    tensor = onnx.TensorProto(name="w", dims=given["dims"], data_type=given["type"], raw_data=given["raw"])
+    nodes = [onnx.helper.make_node("Constant", [], ["w"], value=tensor)] if as_node else []
+    nodes.append(onnx.helper.make_node("MatMul", ["x", "w"], ["y"]))
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *sizes])
+        for name, sizes in (("x", given["x"]), ("y", [1]))
+    )
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], [] if as_node else [tensor])
+    file = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    (tmp_path / "x.onnx").write_bytes(file.SerializeToString())
+    with pytest.raises(ValueError, match=message):
+        fn.import_onnx(tmp_path / "x.onnx")

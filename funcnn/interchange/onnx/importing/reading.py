@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from funcnn import checks
 from funcnn.aliases import Array, Tree
 from funcnn.interchange.extras import package
 from funcnn.interchange.files import blamed_on, opened
@@ -34,11 +35,32 @@ def read(path: Path) -> Any:
         model = onnx.load_model_from_string(content)
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
+        for tensor in _tensors(model.graph):
+            checks.declared_shape(f"the constant {tensor.name!r}", tensor.dims, _dtype(tensor.data_type))
         if model.functions:
             model = import_module("onnx.inliner").inline_local_functions(model)
     if not model.graph.output:
         raise ValueError(f"{path} is no model of ONNX: it has no outputs")
     return model
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """All constants of a graph, also those of its nodes and of graphs inside of it."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from ([attribute.t] if attribute.HasField("t") else attribute.tensors)
+        for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield from _tensors(inner)
+
+
+def _dtype(number: int) -> np.dtype[Any]:
+    """The dtype of an element type of ONNX."""
+    onnx = package("onnx", "onnx", "import_onnx")
+    try:
+        found: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(number)
+    except KeyError:
+        raise ValueError(f"{number} is no type of elements that the package onnx knows") from None
+    return found
 
 
 def initializers(graph: Any) -> dict[str, Array]:
@@ -64,14 +86,13 @@ def _text(value: Any) -> Any:
 
 def inputs_of(graph: Any, constants: dict[str, Array], shape: Tree) -> Iterator[tuple[str, tuple[int, ...], int]]:
     """The name, the shape of one example and the batch size of each input; 0 where the batch is open."""
-    onnx = package("onnx", "onnx", "import_onnx")
     inputs = [value for value in graph.input if value.name not in constants]
     for value in inputs:
         tensor = value.type.tensor_type
         dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
         if not value.type.HasField("tensor_type") or not dims:
             raise ValueError(f"import_onnx: input {value.name!r} is no array with a batch, so no layer takes it")
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        dtype = _dtype(tensor.elem_type)
         if dtype not in DTYPES:
             raise ValueError(f"import_onnx: input {value.name!r} is of {dtype}, expected float32, float64, or integers")
         own = shape if len(inputs) == 1 and not isinstance(shape, dict) else (shape or {}).get(value.name)
@@ -84,6 +105,7 @@ def inputs_of(graph: Any, constants: dict[str, Array], shape: Tree) -> Iterator[
                 f"import_onnx: input {value.name!r} has the shape {names} in the file, with sizes that are open behind "
                 f"the batch; pass shape=, that of one example{given}"
             )
+        checks.declared_shape(f"import_onnx: input {value.name!r}", (1, *example), dtype)
         yield value.name, spec(example, dtype), dims[0]
 
 
