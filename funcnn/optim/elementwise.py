@@ -277,9 +277,9 @@ def running_mean(old: Array, decay: float, g: Array, out: Array, scratch: Array)
 
 
 def running_square(old: Array, decay: float, g: Array, out: Array, scratch: Array) -> Array:
-    """decay * old + (1 - decay) * g², without a temporary."""
+    """decay * old + (1 - decay) * g², without a temporary; ((1 - decay) * g) * g is finite for larger g than g²."""
     np.multiply(old, decay, out=out)
-    np.multiply(g, g, out=scratch)
-    scratch *= 1 - decay
+    np.multiply(g, 1 - decay, out=scratch)
+    scratch *= g
     out += scratch
     return out

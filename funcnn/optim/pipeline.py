@@ -124,16 +124,18 @@ class Pipeline:
             check_donated(leaves, [P, *written] if adds else written, run.name)
         last = len(self.parts) - 1
         passes = self.passes if last in self.rules or not adds else [*self.passes, ()]
-        for number, numbers in enumerate(passes):
-            work = self.parts[numbers[0]].work if numbers else None
-            if isinstance(work, WholeTreeRule):
-                run.whole_tree(numbers[0], work, adds)
-            elif isinstance(work, Pair):
-                run.pair(numbers[0], work)
-            else:
-                steps = [run.step(n) for n in numbers]
-                adding = [ADD] if adds and number == len(passes) - 1 else []
-                run_fused(leaves, [*steps, *adding], donate and number >= self.first_donating)
+        # The square of a large gradient is infinite in float32, and then its weight stays as it is, as in PyTorch.
+        with np.errstate(over="ignore"):
+            for number, numbers in enumerate(passes):
+                work = self.parts[numbers[0]].work if numbers else None
+                if isinstance(work, WholeTreeRule):
+                    run.whole_tree(numbers[0], work, adds)
+                elif isinstance(work, Pair):
+                    run.pair(numbers[0], work)
+                else:
+                    steps = [run.step(n) for n in numbers]
+                    adding = [ADD] if adds and number == len(passes) - 1 else []
+                    run_fused(leaves, [*steps, *adding], donate and number >= self.first_donating)
         return rebuilt(params, leaves[P if adds else G]), self._joined(run.new_states())
 
     def _states(self, state: Any) -> list[Any]:

@@ -50,9 +50,8 @@ def test_a_huge_finite_gradient_makes_no_parameter_nan(make: Any, size: float) -
     for optimizer in (make(1e-3), fn.chain(fn.clip_by_global_norm(1.0), make(1e-3))):
         params = {"w": np.ones(2, np.float32)}
         state = optimizer.init(params)
-        with np.errstate(over="ignore"):
-            for g in (1.0, size, -size, 1.0, 0.0):
-                params, state = optimizer.step({"w": np.array([g, 1], np.float32)}, state, params)
-                assert np.isfinite(params["w"]).all()
+        for g in (1.0, size, -size, 1.0, 0.0):
+            params, state = optimizer.step({"w": np.array([g, 1], np.float32)}, state, params)
+            assert np.isfinite(params["w"]).all()
         if optimizer.transforms[0].kind == "clip_by_global_norm":
             assert all(np.isfinite(leaf).all() for leaf in fn.tree.leaves(state))

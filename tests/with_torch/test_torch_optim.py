@@ -330,3 +330,27 @@ def test_reduce_on_plateau(mode: Any, relative: bool, patience: int, cooldown: i
         assert updates["w"][0] == peer.param_groups[0]["lr"]
         updates, state = optimizer.update(grads, state, params)  # nothing new was reported
         assert updates["w"][0] == peer.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize("size", [1e19, 1e20, 1e30, 3e38])
+@pytest.mark.parametrize(
+    ("optimizer", "name", "options"),
+    [
+        (optim.adam(0.01), "Adam", {}), (optim.adamw(0.01, decay_mask=_everywhere), "AdamW", {}),
+        (optim.rmsprop(0.01), "RMSprop", {}), (optim.adagrad(0.01), "Adagrad", {}), (optim.radam(0.01), "RAdam", {}),
+        (optim.adamax(0.01), "Adamax", {}), (optim.amsgrad(0.01), "Adam", {"amsgrad": True}),
+    ],
+)  # fmt: skip
+def test_gradients_whose_square_is_infinite_in_float32(optimizer: Any, name: str, options: Any, size: float) -> None:
+    import torch
+
+    gradients = [np.array([g, -g, 1e-3], np.float32) for g in (size, 1.0, -size)]
+    w = torch.ones(3, dtype=torch.float32, requires_grad=True)
+    theirs = getattr(torch.optim, name)([w], lr=0.01, **options)
+    params: Any = {"w": np.ones(3, np.float32)}
+    state = optimizer.init(params)
+    for g in gradients:
+        params, state = optimizer.step({"w": g}, state, params)
+        w.grad = torch.from_numpy(g.copy())
+        theirs.step()
+    np.testing.assert_allclose(params["w"], w.detach().numpy(), rtol=1e-5)
