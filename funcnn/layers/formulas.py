@@ -89,6 +89,8 @@ def power(exponent: float) -> Layer:
         return _raised(x, p)
 
     def derivative(x: Array, y: Array) -> Array:
+        if p == 0:  # y is 1, also at 0, where the product is 0 * inf
+            return np.zeros(x.shape, bool)
         found = _raised(x, p - 1)
         with np.errstate(over="ignore", invalid="ignore"):
             found *= p

@@ -105,7 +105,9 @@ def _power(a: Array, b: Array) -> tuple[Array, Pulled]:
     y: Array = np.power(a, b)
 
     def split(dy: Array) -> tuple[Array, Array]:
-        return dy * b * np.power(a, b - 1), dy * np.where(a == 0, 0, y * np.log(a)).astype(dy.dtype)
+        # a^0 is 1 and 0^b is 0 or 1 all around, where the products would be 0 * inf.
+        da, db = np.where(b == 0, 0, dy * b * np.power(a, b - 1)), np.where((a == 0) & (b >= 0), 0, dy * y * np.log(a))
+        return da.astype(dy.dtype, copy=False), db.astype(dy.dtype, copy=False)
 
     return y, split
 

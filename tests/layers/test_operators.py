@@ -108,3 +108,21 @@ def test_a_parameter_is_the_same_for_each_example() -> None:
     grads, dx = vjp_fn(np.ones_like(y))
     assert (grads["w"].tolist(), dx["tokens"], dx["x"].tolist()) == ([3.0, 3.0], None, [[0.0]] * 3)
     assert layer.init((7,), 0)["w"].tolist() == [1.0, 1.0]
+
+
+def test_a_power_of_0_has_the_gradient_0_everywhere() -> None:
+    x = np.array([[0.0, -0.0, 2.0, -1.0, np.inf]])
+    for layer, given in (
+        (fn.power(0.0), x), (fn.arithmetic("power"), {"a": x, "b": np.zeros_like(x)}),
+    ):  # fmt: skip
+        y, vjp_fn = layer.apply({}, given)
+        dx = vjp_fn(np.array([[1.0, -2.0, 3.0, 4.0, np.inf]]))[1]
+        assert y.tolist() == [[1.0] * 5]
+        assert np.abs(dx if isinstance(dx, np.ndarray) else dx["a"]).tolist() == [[0.0] * 5]
+
+
+def test_the_gradient_of_an_exponent_over_0() -> None:
+    x = {"a": np.zeros((1, 3)), "b": np.array([[2.0, 0.0, -1.0]])}
+    y, vjp_fn = fn.arithmetic("power").apply({}, x)
+    assert y.tolist() == [[0.0, 1.0, np.inf]]
+    assert vjp_fn(np.ones((1, 3)))[1]["b"].tolist() == [[0.0, 0.0, -np.inf]]
