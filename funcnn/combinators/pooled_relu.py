@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from funcnn.aliases import Array, Params, Rng
 from funcnn.layers.activation import identity, relu
-from funcnn.protocol import Layer, Vjp, Wiring, declared, no_params, per_example
+from funcnn.protocol import Layer, Vjp, Wiring, declared, per_example
 from funcnn.recorded import made
 
 __all__ = ["relu_after_pooling"]
@@ -65,4 +65,4 @@ def _then_relu(pool: Layer) -> Layer:
         return y, vjp_fn
 
     apply.working_set = declared(pool.apply, "working_set")  # type: ignore[attr-defined]
-    return Layer(no_params, apply, kind=pool.kind)
+    return Layer(pool.init, apply, kind=pool.kind)

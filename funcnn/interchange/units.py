@@ -92,7 +92,7 @@ def _units(
             yield from _units(child, below(path, name), known, sized, side, wrapped)
         return
     own = known.get(path, {})
-    if inner.init is no_params or (sized and not own):
+    if inner.init is no_params or declared(inner.apply, "is_stateless") or (sized and not own):
         return
     call = inner.recorded_call(path)
     ours = call is not None and call.constructor is getattr(layers, inner.kind, None)

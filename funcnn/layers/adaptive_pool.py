@@ -20,7 +20,8 @@ from funcnn.kernels.adaptive_pooling import (
 )  # fmt: skip
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Sizes
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, elements_of, layer, stateless
+from funcnn.layers.shaped import shaped
+from funcnn.protocol import Layer, elements_of, layer
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -49,7 +50,7 @@ def _adaptive_pool(kind: str, axes: Axes, reduce: Callable[[Array, Sizes], tuple
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         return reduce(x, tuple(n if m is None else m for m, n in zip(wanted, pixels, strict=True)))
 
-    made = stateless(kind, forward, working_set=elements_of)
+    made = shaped(kind, forward, elements_of)
     made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
     return made
 

@@ -15,7 +15,8 @@ from funcnn.aliases import Array
 from funcnn.kernels.adaptive_pooling import adaptive_max, adaptive_max_gradient, adaptive_mean
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, elements_of, stateless
+from funcnn.layers.shaped import shaped
+from funcnn.protocol import Layer, elements_of
 
 __all__ = [
     "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d",
@@ -97,7 +98,7 @@ def _global_pool(kind: str, text: str, reduce: Callable[[Array], tuple[Array, Pu
 
     example = (1, *[1] * (len(axes) - 1), 2, 2)
     forward.__doc__ = text.format(kind=kind, whole=whole, axes=", ".join(axes), example=str(example)[1:-1])
-    made = stateless(kind, forward, working_set=elements_of)
+    made = shaped(kind, forward, elements_of)
     made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
     return made
 

@@ -18,7 +18,8 @@ from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.pooling import extreme_pooling, mean_gradient, mean_pool
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, elements_of, layer, stateless
+from funcnn.layers.shaped import shaped
+from funcnn.protocol import Layer, elements_of, layer
 from funcnn.wording import shown
 
 __all__ = [
@@ -51,7 +52,7 @@ def pooling(
             )
         return reduce(x, geometry)
 
-    made = stateless(kind, forward, working_set=elements_of)
+    made = shaped(kind, forward, elements_of)
     made.apply.picks_the_largest = reduce is MAX  # type: ignore[attr-defined]
     return made
 

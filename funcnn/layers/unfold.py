@@ -14,7 +14,8 @@ from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.patches import folded, unfolded
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Window, as_padding
 from funcnn.layers.activation import Pull
-from funcnn.protocol import Layer, elements_of, layer, stateless
+from funcnn.layers.shaped import shaped
+from funcnn.protocol import Layer, elements_of, layer
 
 __all__ = ["fold", "unfold"]
 
@@ -80,7 +81,7 @@ def unfold(size: PerAxis, stride: PerAxis = 1, padding: Padding | Padding1d = "v
         geometry = window.fit("unfold", x.shape)
         return unfolded(x, geometry), lambda dy: folded(dy, geometry)
 
-    return stateless("unfold", forward, working_set=lambda x: elements_of(x) * math.prod(window.size))
+    return shaped("unfold", forward, lambda x: elements_of(x) * math.prod(window.size))
 
 
 @layer
@@ -142,4 +143,4 @@ def fold(
             )
         return folded(x, geometry), lambda dy: unfolded(dy, geometry)
 
-    return stateless("fold", forward, working_set=elements_of)
+    return shaped("fold", forward, elements_of)

@@ -91,3 +91,17 @@ def test_a_layer_of_a_slice_is_saved_and_printed() -> None:
     again = fn.from_json(fn.to_json(model))
     np.testing.assert_array_equal(again.apply({}, X)[0], X[:, 1::2, :, -1])
     assert repr(fn.take(slice(1, 3), 2)) == "take(slice(1, 3, None), 2)"
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (fn.max_pool2d(5), (3, 3, 1)), (fn.avg_pool1d(5), (3, 1)), (fn.lp_pool2d(2, 5), (3, 3, 1)),
+        (fn.sum_pool1d(4), (3, 1)), (fn.unfold(5), (3, 3, 1)), (fn.adaptive_avg_pool2d(2), (3, 1)),
+        (fn.global_avg_pool2d, (3, 1)), (fn.fold((4, 4), 2), (3, 1)), (fn.conv2d(1, 5), (3, 3, 1)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_shape_that_a_layer_cannot_take_raises_in_init_too(layer: fn.Layer, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=layer.kind):
+        layer.init(shape, 0)
