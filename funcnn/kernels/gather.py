@@ -65,7 +65,8 @@ def _added_in_blocks(rows: Array, numbers: Array, count: int, frequent: Array) -
     blocks = int(block[-1]) + 1
     own = np.where(place < 0, numbers.astype(np.intp, copy=False), count + place * blocks + block)
     total, parts = np.split(_added(rows, own, count + len(frequent) * blocks), [count])
-    total[frequent] = parts.reshape(len(frequent), blocks, -1).sum(1, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # as SciPy adds
+        total[frequent] = parts.reshape(len(frequent), blocks, -1).sum(1, dtype=np.float64)
     return total
 
 

@@ -85,6 +85,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
         ValueError: an argument is out of range; or, from ``apply``, names or shapes do not fit.
 
     Example:
+        >>> import numpy as np
         >>> x = np.array([[[1.0, 0.0], [0.0, 1.0]]])
         >>> attention(causal=True).apply({}, x)[0].round(2)
         array([[[1.  , 0.  ],

@@ -29,3 +29,10 @@ def test_a_million_gradients_of_a_few_rows_are_added_up_in_blocks(value: float) 
     # Added one after the other, they are 1 % off. 2**16 additions of 2**-25 of half the sum would be 1e-3.
     np.testing.assert_allclose(dw, np.stack([exact, exact], 1), rtol=1e-3)
     np.testing.assert_array_equal(dw, vjp_fn(np.full_like(y, value))[0]["w"])
+
+
+@pytest.mark.parametrize("value", [3e38, np.inf])
+def test_a_sum_of_many_that_is_infinite_does_not_warn(value: float) -> None:
+    layer, tokens = fn.embedding(2, 1), np.zeros((1, 2**17), np.int32)
+    y, vjp_fn = layer.apply(layer.init(fn.spec((2**17,), int), 0), tokens)
+    assert vjp_fn(np.full_like(y, value))[0]["w"].tolist() == [[np.inf], [0.0]]
