@@ -73,6 +73,8 @@ def cached(*layers: LayerLike) -> Layer:
         others = {name: leaf for name, leaf in x.items() if name not in ("x", "cache")}
         h, new, backs, forms = x["x"], {}, [], {}
         for name in children:
+            if name not in streams and getattr(h, "ndim", 3) < 3 and h.dtype.kind == "f":  # time would be its last axis
+                raise ValueError(f"cached: {name} must get features, (batch, time, ..., features), got shape {h.shape}")
             given = {**others, "x": h, "cache": cache.get(name, {})} if name in streams else h
             y, back = yield from inside.forward(name, params, given, key, keep)
             backs.append((name, back))

@@ -86,7 +86,7 @@ def scaled(by: float) -> Any:
         fn.residual(fn.dense(8, activation="gelu"), fn.dense(4)), fn.remat(scaled(2.0)), fn.weight_norm(fn.dense(3)),
         fn.concat(fn.dense(2), fn.dense(3)), fn.add(fn.relu, fn.tanh),
         fn.time_distributed(fn.serial(fn.dense(3), fn.flatten)), fn.elementwise(np.sin, lambda x, y: np.cos(x)),
-        fn.cached(fn.dense(2), fn.relu),
+        fn.cached(fn.dense(2), fn.relu), fn.serial(fn.branch(a=fn.relu, b=fn.tanh), fn.merge("add")),
         fn.transformer_encoder_layer(4, 2, causal=True), fn.cached(fn.multi_head_attention(2, causal=True), fn.relu),
     ],
     ids=str,
@@ -127,3 +127,15 @@ def test_a_false_claim_of_per_position_is_found(layer: Any) -> None:
     assert is_per_position(claims)
     with pytest.raises(AssertionError, match="per_position"):
         fn.testing.check_layer(claims, shape=(3, 4))
+
+
+def test_a_function_of_the_last_axis_must_not_get_time_there() -> None:
+    model = fn.cached(fn.to_float, fn.softmax)
+    with pytest.raises(ValueError, match=r"cached: softmax_0 must get features, .* got shape \(2, 3\)"):
+        model.apply({}, {"x": np.ones((2, 3), int), "cache": {}})
+
+
+def test_branches_may_pass_from_layer_to_layer() -> None:
+    model = fn.cached(fn.dense(4), fn.branch(a=fn.relu, b=fn.tanh), fn.merge("add"))
+    params = fn.tree.cast(model.init((6, 4), 0), np.float64)
+    np.testing.assert_allclose(parts(model, params, X, 4), model.apply(params, X)[0], rtol=1e-12, atol=1e-14)
