@@ -66,7 +66,6 @@ HEADS = fn.multi_head_attention(2)
         HEADS, fn.transformer_encoder_layer(4, 2), fn.sublayer(fn.group_norm(2), fn.dense(4)),
         fn.sublayer(fn.layer_norm(), fn.multi_head_attention(2, causal=True), inputs=["mask"]),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_layer_that_may_read_other_positions_raises(layer: Any) -> None:
     model = fn.cached(fn.dense(4), layer)
