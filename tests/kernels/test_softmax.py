@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn.aliases import Array
+from funcnn.engine.memory import release_memory
 from funcnn.kernels.softmax import log_softmax, log_sum_exp, shifted_exponentials, sigmoid, softmax
 
 # Each function, the textbook formula, and the output at rows of (-1e4, 1e4).
@@ -47,6 +48,14 @@ def test_many_rows_of_few_classes_are_laid_out_by_class() -> None:
         assert found.strides[-1] == max(found.strides)
     few, wide = x[:2], x.reshape(-1, 20)
     assert [shifted_exponentials(other)[1].flags.c_contiguous for other in (few, wide)] == [True, True]
+
+
+@pytest.mark.parametrize(("classes", "arrays"), [(10, 3), (20, 2)])
+def test_large_results_use_memory_that_the_next_call_takes_over(classes: int, arrays: int) -> None:
+    x = np.zeros((4000, classes), np.float32)
+    release_memory()
+    shifted_exponentials(x)  # with few classes the copy laid out by class is the third array
+    assert release_memory() // x.nbytes == arrays
 
 
 @every_function

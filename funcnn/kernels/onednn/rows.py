@@ -64,7 +64,7 @@ def _layer_norm(rows: int, channels: int, eps: float) -> tuple[Primitive, Primit
 
 def softmax(x: Array) -> Array | None:
     """As ``softmax.softmax``; rows with infinities, whose limit oneDNN does not know, are NumPy's."""
-    made = _softmax(x.size // x.shape[-1], x.shape[-1]) if scope.takes_rows(x) else None
+    made = _softmax(x.size // x.shape[-1], x.shape[-1]) if scope.softens(x) else None
     if made is None:
         return None
     y = empty(x.shape, np.float32)

@@ -14,11 +14,12 @@ import funcnn.kernels.onednn.codes as codes
 from funcnn.aliases import Array
 from funcnn.engine.microbatch import MICROBATCH_MIN
 from funcnn.kernels.epilogue import Activation
+from funcnn.kernels.softmax import by_class_is_faster
 from funcnn.kernels.windows import Geometry, Padding
 
 __all__ = [
     "PostOps", "averages", "computes", "convolves", "is_relu", "is_tame", "multiplies", "normalizes",
-    "normalizes_rows", "padding_of", "parts", "picks", "pools", "post_ops", "takes_rows",
+    "normalizes_rows", "padding_of", "parts", "picks", "pools", "post_ops", "softens",
 ]  # fmt: skip
 
 PostOps: TypeAlias = tuple[tuple[str, int, float, float], ...]
@@ -82,6 +83,11 @@ def normalizes_rows(x: Array, groups: int | None, centred: bool) -> bool:
 def takes_rows(x: Array) -> bool:
     """Whether the rows of an array are worth a call of oneDNN, which takes 6 microseconds besides."""
     return x.size >= MIN_ELEMENTS and computes(x)
+
+
+def softens(x: Array) -> bool:
+    """Whether oneDNN computes a softmax: not that of many short rows, which takes it twice as long as NumPy."""
+    return takes_rows(x) and not by_class_is_faster(x)
 
 
 def multiplies(a: Array, b: Array) -> bool:
