@@ -109,6 +109,12 @@ def test_a_large_convolution_of_few_examples_runs_in_two_halves(
         np.testing.assert_array_equal(convolution.input_gradient(dy, w, geometry), found[1])
 
 
+@pytest.mark.parametrize(("examples", "size", "taken"), [(1, 6, False), (4, 6, False), (5, 6, True), (1, 17, True)])
+def test_a_kernel_larger_than_a_few_images_is_not_worth_its_copy(examples: int, size: int, taken: bool) -> None:
+    x, w = normal(examples, size, size, 64), normal(3, 3, 64, 64, seed=1)
+    alike(convolution.convolve, x, w, geometry_of(x.shape, 3), taken=taken)
+
+
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "relu6", "sigmoid", "tanh", "elu"])
 @pytest.mark.parametrize("scale", [None, normal(16, seed=1)], ids=["", "scaled"])
 @pytest.mark.parametrize("shift", [None, normal(16, seed=2)], ids=["", "shifted"])

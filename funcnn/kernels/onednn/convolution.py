@@ -38,7 +38,7 @@ def convolve(
     x: Array, w: Array, geometry: Geometry, groups: int = 1, epilogue: Epilogue = NO_EPILOGUE, tuning: Tuning = TUNING
 ) -> Array | None:
     """As ``convolution.convolve``."""
-    if not scope.convolves(x, w, geometry):
+    if not (scope.convolves(x, w, geometry) and scope.repays(len(x), w.size, geometry)):
         return None
     fused = scope.post_ops(epilogue.activation, x, w, *[part for part in epilogue[:3] if part is not None])
     has_bias, parts = epilogue.bias is not None or epilogue.shift is not None, scope.parts(len(x), w.size, geometry)

@@ -46,9 +46,7 @@ def activated_map(
     own_mean: bool = False,
 ) -> tuple[Array, Callable[[Array, Array], tuple[Array, Array, InputGradient]]] | None:  # fmt: skip
     """As ``moments.activated_map``; of a relu it keeps a bit for each element, whether it is positive."""
-    relu = scope.is_relu(activation) and all(
-        map(scope.is_tame, (mean, scale, shift) if own_mean else (mean, scale, shift, x))
-    )
+    relu = scope.is_relu(activation) and scope.are_tame(mean, scale, shift, *(() if own_mean else (x,)))
     made, plain = (_map(_flat(x.shape), fused) if scope.normalizes(x) else None for fused in (relu, False))
     if made is None or plain is None:
         return None

@@ -163,15 +163,18 @@ class _Arguments:
         self.stream = Handle("stream", engine(), codes.IN_ORDER)
         self.memories = [Handle("memory", described, engine(), None) for described in descriptors.values()]
         self.pointers = [memory._as_parameter_ for memory in self.memories]
-        places = zip(descriptors, self.pointers, strict=True)
-        self.list = (_Argument * len(descriptors))(*[_Argument(place, pointer) for place, pointer in places])
+        self.places: list[int | None] = [None] * len(self.pointers)  # where the elements of the last call's arrays were
+        arguments = zip(descriptors, self.pointers, strict=True)
+        self.list = (_Argument * len(descriptors))(*[_Argument(place, pointer) for place, pointer in arguments])
         self.address = ctypes.addressof(self.list)
 
     def set(self, own: Library, arrays: Sequence[Array]) -> None:
-        """Let the memory objects refer to these arrays."""
-        set_handle = own.short.dnnl_memory_set_data_handle
-        for memory, array in zip(self.pointers, arrays, strict=True):
-            set_handle(memory, address_of(array))
+        """Let the memory objects refer to these arrays; many are where those of the last call were."""
+        for number, array in enumerate(arrays):
+            address = address_of(array)
+            if address != self.places[number]:
+                own.short.dnnl_memory_set_data_handle(self.pointers[number], address)
+                self.places[number] = address
 
 
 def address_of(array: Array) -> int | None:

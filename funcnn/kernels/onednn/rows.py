@@ -69,7 +69,7 @@ def softmax(x: Array) -> Array | None:
         return None
     y = empty(x.shape, np.float32)
     made(contiguous(x), y)
-    return y if scope.is_tame(y) else None
+    return y if scope.are_tame(y) else None
 
 
 @compiled

@@ -15,11 +15,12 @@ from funcnn.aliases import Array
 from funcnn.engine.microbatch import MICROBATCH_MIN
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.softmax import by_class_is_faster
+from funcnn.kernels.tuning import TUNING
 from funcnn.kernels.windows import Geometry, Padding
 
 __all__ = [
-    "PostOps", "averages", "computes", "convolves", "is_relu", "is_tame", "multiplies", "normalizes",
-    "normalizes_rows", "padding_of", "parts", "picks", "pools", "post_ops", "softens",
+    "PostOps", "are_tame", "averages", "computes", "convolves", "is_relu", "multiplies", "normalizes",
+    "normalizes_rows", "padding_of", "parts", "picks", "pools", "post_ops", "repays", "softens",
 ]  # fmt: skip
 
 PostOps: TypeAlias = tuple[tuple[str, int, float, float], ...]
@@ -31,6 +32,9 @@ MIN_ROWS, MAX_INNER = 1024, 64
 
 MIN_MULTIPLY_ADDS = 1 << 25
 """Of a convolution that is computed in two parts: a thread takes 0.3 ms for it, and 0.1 ms to wake another one."""
+
+MAX_WEIGHTS_PER_PIXEL = 128
+"""Of a kernel and the pixels that it convolves: oneDNN copies the kernel at each call, which takes 1 ns a weight."""
 
 MIN_ELEMENTS = 256
 """Of an array whose rows oneDNN computes."""
@@ -46,6 +50,15 @@ def convolves(x: Array, w: Array, geometry: Geometry) -> bool:
     return computes(x, w) and padding_of(geometry) is not None
 
 
+def repays(examples: int, kernel: int, geometry: Geometry) -> bool:
+    """Whether a convolution of some examples is worth the copy of a kernel of some weights.
+
+    Of a few examples NumPy keeps the order of memory, so that it costs nothing to leave a single convolution to it.
+    """
+    pixels = examples * math.prod(geometry.counts)
+    return examples > TUNING.small_batch_max or kernel <= MAX_WEIGHTS_PER_PIXEL * pixels
+
+
 def parts(examples: int, kernel: int, geometry: Geometry) -> int:
     """In how many parts a convolution of some examples, with a kernel of some weights, is computed: one or two.
 
@@ -57,12 +70,12 @@ def parts(examples: int, kernel: int, geometry: Geometry) -> int:
 
 def picks(x: Array, pick: np.ufunc, geometry: Geometry) -> bool:
     """Whether oneDNN can pick the largest of each window: it loses NaN, and -inf in a window of nothing else."""
-    return pick is np.maximum and pools(x, geometry) and is_tame(x)
+    return pick is np.maximum and pools(x, geometry) and are_tame(x)
 
 
 def averages(x: Array, geometry: Geometry) -> bool:
     """Whether oneDNN can take the mean of each window: its sums must not overflow."""
-    return pools(x, geometry) and is_tame(x)
+    return pools(x, geometry) and are_tame(x)
 
 
 def pools(x: Array, geometry: Geometry) -> bool:
@@ -119,7 +132,7 @@ def post_ops(activation: Activation | None, *inputs: Array) -> PostOps:
     Its relu of NaN is 0. There is none if sums of squares say that the inputs are finite, and so small that their
     products are.
     """
-    if activation is None or activation.name not in ("relu", "leaky_relu", "relu6") or not all(map(is_tame, inputs)):
+    if activation is None or activation.name not in ("relu", "leaky_relu", "relu6") or not are_tame(*inputs):
         return ()
     if activation.name == "relu6":
         return (("eltwise", codes.CLIP, 0.0, 6.0),)
@@ -132,11 +145,14 @@ def is_relu(activation: Activation | None) -> bool:
     return activation is not None and activation.name == "relu"
 
 
-def is_tame(x: Array) -> bool:
-    """Whether the sum of squares is finite: no element is NaN or infinite, and none is above 1.8e19.
+def are_tame(*arrays: Array) -> bool:
+    """Whether the sums of squares are finite: no element is NaN or infinite, and none is above 1.8e19.
 
     It is one pass over memory, the cheapest there is.
     """
-    flat = x.reshape(-1)  # a view of what oneDNN takes; a copy of what it copies anyway
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.dot(flat, flat) < np.inf)
+        for x in arrays:
+            flat = x.reshape(-1)  # a view of what oneDNN takes; a copy of what it copies anyway
+            if not np.dot(flat, flat) < np.inf:
+                return False
+    return True
