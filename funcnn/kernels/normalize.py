@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcnn.aliases import Array
+from funcnn.aliases import Array, Shape
 from funcnn.engine.memory import axes_in_memory, empty
 from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.tuning import TUNING, Tuning
@@ -33,20 +33,23 @@ class _Form(NamedTuple):
 
     Args:
         order: its axes from the outermost in memory to the innermost.
+        inverse: where each axis is in that order.
+        memory: the sizes of its axes in that order.
         sizes: those of its grouped view.
     """
 
     order: tuple[int, ...]
+    inverse: tuple[int, ...]
+    memory: tuple[int, ...]
     sizes: tuple[int, ...]
 
     def view(self, x: Array) -> Array:
         """The grouped view of an array; a copy if its memory has another order."""
         return x.transpose(self.order).reshape(self.sizes)
 
-    def array(self, view: Array, like: Array) -> Array:
-        """The array of a grouped view, of the shape of another one."""
-        own = view.reshape([like.shape[axis] for axis in self.order])
-        return own.transpose([self.order.index(axis) for axis in range(like.ndim)])
+    def array(self, view: Array) -> Array:
+        """The array of a grouped view."""
+        return view.reshape(self.memory).transpose(self.inverse)
 
 
 class _Block(NamedTuple):
@@ -129,12 +132,12 @@ def normalize(
         >>> normalize(np.array([[1.0, 3.0, 5.0, 9.0]]), None, np.ones(4), 0.0, groups=2)[0]
         array([[0., 2., 0., 2.]])
     """
-    form = _form(x, groups)
+    form = _form(x.shape, tuple(range(x.ndim) if x.flags.c_contiguous else axes_in_memory(x)), groups)
     view = form.view(x)
     y = empty(view.shape, x.dtype)
     pairs = zip(_parts(view, tuning), _parts(y, tuning), strict=True)
     done = [_normalize_block(part, out, scale, shift, eps, centred, tuning) for part, out in pairs]
-    return form.array(y, x), Normalized(form, done)
+    return form.array(y), Normalized(form, done)
 
 
 def _normalize_block(
@@ -184,7 +187,7 @@ def normalized_gradients(
     triples = zip(_parts(gradient, tuning), _parts(dx, tuning), normalized.blocks, strict=True)
     sums = [_gradients_of_block(part, out, block, scale, centred, input_grad, tuning) for part, out, block in triples]
     dscale, dshift = sums[0] if len(sums) == 1 else (np.add.reduce(values) for values in zip(*sums, strict=True))
-    return dscale, dshift, form.array(dx, dy) if input_grad else None
+    return dscale, dshift, form.array(dx) if input_grad else None
 
 
 def _gradients_of_block(
@@ -198,12 +201,12 @@ def _gradients_of_block(
     dshift = _over_examples(sums)
     if not input_grad:
         return dscale, dshift
-    count = _count(x)
-    total = _over_members(sums, scale) / count
-    along = -inverse_std * factor * factor * (_over_members(products, scale) / count - mean * total)
+    weight = -inverse_std / _count(x)
+    total = _over_members(sums, scale)
+    along = weight * factor * factor * (_over_members(products, scale) - mean * total)
     offset = -along * mean
     if centred:
-        offset -= inverse_std * total
+        offset += weight * total
     _affine(x, along, offset, dx, tuning)
     other = empty(dx.shape, dx.dtype)
     _affine(dy, _coefficients(inverse_std, scale), None, other, tuning)
@@ -211,26 +214,30 @@ def _gradients_of_block(
     return dscale, dshift
 
 
-def _form(x: Array, groups: int | None) -> _Form:
-    """How an array is seen; without groups each pixel is an example of its own."""
-    order = list(range(x.ndim)) if x.flags.c_contiguous else axes_in_memory(x)
+@lru_cache(maxsize=256)
+def _form(shape: Shape, order: tuple[int, ...], groups: int | None) -> _Form:
+    """How an array of some shape and order in memory is seen; without groups each pixel is an example of its own."""
     if groups is not None and 0 not in (order[0], order[-1]):
-        order.sort()
-    channels = x.shape[-1]
-    middle = order.index(x.ndim - 1)
+        order = tuple(sorted(order))
+    middle, channels, examples = order.index(len(shape) - 1), shape[-1], shape[0]
     outer, inner = order[:middle], order[middle + 1 :]
     if groups is None:
-        n1, n2 = (math.prod([x.shape[axis] for axis in axes]) for axes in (outer, inner))
-        return _Form(tuple(order), (n1, 1, 1, channels, 1, n2))
-    p1, p2 = (math.prod([x.shape[axis] for axis in axes if axis]) for axes in (outer, inner))
-    n1, n2 = (len(x), 1) if 0 in outer else (1, len(x))
-    return _Form(tuple(order), (n1, p1, groups, channels // groups, p2, n2))
+        n1, n2 = (math.prod([shape[axis] for axis in axes]) for axes in (outer, inner))
+        sizes = n1, 1, 1, channels, 1, n2
+    else:
+        p1, p2 = (math.prod([shape[axis] for axis in axes if axis]) for axes in (outer, inner))
+        n1, n2 = (examples, 1) if 0 in outer else (1, examples)
+        sizes = n1, p1, groups, channels // groups, p2, n2
+    inverse = tuple(order.index(axis) for axis in range(len(shape)))
+    return _Form(order, inverse, tuple(shape[axis] for axis in order), sizes)
 
 
 def _parts(view: Array, tuning: Tuning) -> list[Array]:
     """A grouped view, cut between its outer examples into blocks; none of its groups is cut."""
-    step = max(1, len(view) * tuning.norm_block_bytes // max(view.nbytes, 1))
-    return [view[first : first + step] for first in range(0, max(len(view), 1), step)]
+    if view.nbytes <= tuning.norm_block_bytes:
+        return [view]
+    step = max(1, len(view) * tuning.norm_block_bytes // view.nbytes)
+    return [view[first : first + step] for first in range(0, len(view), step)]
 
 
 def _moments(x: Array, centred: bool, scratch: Array) -> tuple[Array, Array, bool]:
@@ -285,12 +292,12 @@ def _over_pixels(x: Array) -> Array:
 def _over_members(coefficients: Array, scale: Array | None = None) -> Array:
     """The sums over the members of a group, each times its scale: a statistic."""
     n1, _, groups, members, _, n2 = coefficients.shape
-    row = _ones(members, coefficients.dtype) if scale is None else scale.reshape(groups, members)
     if groups == n2 == 1:
+        row = _ones(members, coefficients.dtype) if scale is None else scale.reshape(1, members)
         total: Array = np.matmul(coefficients.reshape(n1, members), row.T)
-    else:
-        total = np.einsum("apgmqb,gm->agb", coefficients, np.broadcast_to(row, (groups, members)))
-    return total.reshape(n1, 1, groups, 1, 1, n2)
+        return total.reshape(n1, 1, 1, 1, 1, 1)
+    weighted = coefficients if scale is None else coefficients * scale.reshape(groups, members, 1, 1)
+    return np.add.reduce(weighted, axis=3, keepdims=True)
 
 
 def _over_examples(coefficients: Array, statistic: Array | None = None) -> Array:
@@ -300,8 +307,7 @@ def _over_examples(coefficients: Array, statistic: Array | None = None) -> Array
         row = _ones(n1, coefficients.dtype) if statistic is None else statistic.reshape(1, n1)
         total: Array = np.matmul(row, coefficients.reshape(n1, members))
     else:
-        weighted = coefficients if statistic is None else coefficients * statistic
-        total = np.einsum("apgmqb->gm", weighted)
+        total = np.add.reduce(coefficients if statistic is None else coefficients * statistic, axis=(0, 5))
     return total.reshape(groups * members)
 
 
@@ -343,8 +349,9 @@ def _in_runs(x: Array, coefficients: Array, tuning: Tuning) -> tuple[Array, Arra
         return x, coefficients
     run = groups * members * p2 * n2
     times = math.gcd(p1, 1 << max(1, tuning.min_run // run).bit_length() - 1)
-    row = np.broadcast_to(coefficients, (n1, 1, groups, members, p2, n2)).reshape(n1, 1, run)
-    return x.reshape(n1, p1 // times, times * run), np.tile(row, times) if times > 1 else row
+    row = empty((n1, times, groups, members, p2, n2), x.dtype)
+    row[...] = coefficients
+    return x.reshape(n1, p1 // times, times * run), row.reshape(n1, 1, times * run)
 
 
 @lru_cache(maxsize=64)
