@@ -28,6 +28,7 @@ INSIDE = (
     "funcnn.datasets.idx",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
+    "funcnn.engine.rounds",
     "funcnn.engine.shards",
     "funcnn.engine.threads",
     "funcnn.inspect.per_example",

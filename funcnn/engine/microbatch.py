@@ -21,7 +21,7 @@ import numpy as np
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
-from funcnn.engine import shards, threads
+from funcnn.engine import rounds, shards
 from funcnn.engine.memory import empty_like
 from funcnn.protocol import Layer, Vjp, declared, elements_of
 from funcnn.rng import as_key, fold
@@ -409,19 +409,20 @@ def run_all(coroutines: Sequence[Coroutine[T]], places: Sequence[shards.Shard | 
     Returns:
         What they returned, in order.
     """
-    received: Sequence[Any] = [None] * len(coroutines)
-    places = places or received
-    while True:
-        # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with its context.
-        reached = threads.run([partial(_advance, *task) for task in zip(coroutines, received, places, strict=True)])
-        first, received = reached[0], []
-        if isinstance(first, _Done):
-            return [done.value for done in reached]
+
+    def combine(reached: list[Any]) -> Sequence[Any] | None:
+        if isinstance(reached[0], _Done):
+            return None
         try:
-            received = shards.combined(first.combine, [request.value for request in reached])
+            return shards.combined(reached[0].combine, [request.value for request in reached])
         except Exception as error:
             # Raised where the first microbatch waits, the error gets its path on the way out.
             coroutines[0].throw(error)
+            raise
+
+    # What a microbatch sets for itself, NumPy's buffers and that it is one, ends with the context of the threads.
+    own = zip(coroutines, places or [None] * len(coroutines), strict=True)
+    return [done.value for done in rounds.run([partial(_advance, *pair) for pair in own], combine)]
 
 
 def run_one(coroutine: Coroutine[T]) -> T:
@@ -453,7 +454,7 @@ class _Done(NamedTuple):
     value: Any
 
 
-def _advance(coroutine: Coroutine[T], received: Any, place: shards.Shard | None) -> AllReduce | _Done:
+def _advance(coroutine: Coroutine[T], place: shards.Shard | None, received: Any) -> AllReduce | _Done:
     """Let a coroutine run to its next all-reduce, or to its end; a microbatch is not cut again inside."""
     np.setbufsize(UFUNC_BUFFER)
     shards.enter(place)
