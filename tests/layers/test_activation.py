@@ -1,14 +1,17 @@
 """Activations: known values and derivatives, and extreme inputs."""
 
 import math
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.aliases import Array
 from funcnn.layers.activation import as_activation
 from funcnn.layers.activation.choice import by_name
+from funcnn.protocol import stateless
 
 GATES = {"glu", "geglu", "reglu", "swiglu"}
 
@@ -284,3 +287,16 @@ def test_at_the_end_of_another_layer_it_is_the_layer_after_it(name: Any) -> None
         np.testing.assert_allclose(dx, other_dx, rtol=1e-9, atol=1e-12)
         for path, leaf in fn.tree.flatten(grads).items():
             np.testing.assert_allclose(leaf, fn.tree.flatten(other_grads)[f"z/{path}"], rtol=1e-9, atol=1e-10)
+
+
+def test_what_an_activation_does_not_need_is_not_kept_for_the_backward_pass() -> None:
+    inputs: list[weakref.ref[Array]] = []
+
+    def forward(x: Array) -> tuple[Array, Any]:
+        inputs.append(weakref.ref(x))
+        return x * 2, lambda dy: dy * 2
+
+    model = fn.dense(3, activation=stateless("double", forward))
+    y, vjp_fn = model.apply(model.init((2,), 0), np.ones((5, 2), np.float32))
+    assert inputs[-1]() is None
+    assert vjp_fn(np.ones_like(y))[1].shape == (5, 2)

@@ -146,8 +146,11 @@ def fuse(kind: str, activation: Activation) -> Fused:
             lambda y: (y, lambda dy: row.gradient(dy, derivative(y, y), y)),
         )
 
+    # The layer that has the activation is called from outside; it has chosen BLAS's threads, and keeps what it needs.
+    apply = declared(chosen.apply, "inside") or chosen.apply
+
     def complete(z: Array) -> tuple[Array, Pull]:
-        y, vjp_fn = chosen.apply({}, z)
+        y, vjp_fn = apply({}, z)
         return y, lambda dy: vjp_fn(dy)[1]
 
     return Fused(None, complete)
