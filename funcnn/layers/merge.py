@@ -15,6 +15,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Tree
 from funcnn.engine.memory import empty_like
+from funcnn.engine.microbatch import added
 from funcnn.kernels.selection import multiplied
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless
@@ -83,7 +84,8 @@ def check_one_dtype(kind: str, xs: Mapping[Any, Any]) -> None:
 def add(kind: str, ys: list[Array]) -> Merged:
     """y = y_1 + ... + y_n;  each dy_i = dy."""
     _one_shape(kind, ys)
-    return reduce(np.add, ys), lambda dy: [dy] * len(ys)
+    count = len(ys)  # the arrays themselves must not be kept for the backward pass
+    return added(ys), lambda dy: [dy] * count
 
 
 def multiply(kind: str, ys: list[Array]) -> Merged:
@@ -99,12 +101,13 @@ def multiply(kind: str, ys: list[Array]) -> Merged:
 def average(kind: str, ys: list[Array]) -> Merged:
     """y = (y_1 + ... + y_n) / n;  each dy_i = dy / n."""
     _one_shape(kind, ys)
+    count = len(ys)
     try:
         with np.errstate(over="raise"):
-            mean = reduce(np.add, ys) / len(ys)
+            mean = added(ys) / count
     except FloatingPointError:  # the sum overflows, the mean does not
-        mean = reduce(np.add, [y / len(ys) for y in ys])
-    return mean, lambda dy: [dy / len(ys)] * len(ys)
+        mean = added([y / count for y in ys])
+    return mean, lambda dy: [dy / count] * count
 
 
 def concat(kind: str, ys: list[Array], axis: int = -1) -> Merged:

@@ -9,6 +9,7 @@ import pytest
 import funcnn as fn
 from funcnn.aliases import Array, Params, Rng
 from funcnn.engine.microbatch import output
+from funcnn.layers.merge import MERGES
 from funcnn.protocol import Layer, Vjp
 from funcnn.rng import fold
 from funcnn.testing import random_batch, table_of_layers
@@ -339,6 +340,16 @@ def test_merges_by_hand(how: str, y: Any, da: Any, db: Any) -> None:
     _, dx = vjp_fn(np.array(dy))
     assert isinstance(dx, dict)
     assert (dx["a"].tolist(), dx["b"].tolist()) == (da, db)
+
+
+@pytest.mark.parametrize("how", ["add", "average", "concat"])
+def test_a_sum_does_not_keep_its_terms_for_the_backward_pass(how: Any) -> None:
+    a, b = np.ones((2, 3)), np.ones((2, 3))
+    terms = weakref.ref(a), weakref.ref(b)
+    y, vjp_fn = MERGES[how](how, [a, b])
+    del a, b
+    assert [term() for term in terms] == [None, None]
+    assert [dx.shape for dx in vjp_fn(np.ones_like(y))] == [(2, 3), (2, 3)]
 
 
 @pytest.mark.parametrize(
