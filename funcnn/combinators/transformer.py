@@ -15,7 +15,7 @@ from funcnn.aliases import Key, Params, Rng, Size, Tree
 from funcnn.combinators.chains import serial
 from funcnn.contract import form
 from funcnn.engine.children import Children, check_children, name_children
-from funcnn.engine.microbatch import Backward, Coroutine, microbatched
+from funcnn.engine.microbatch import Backward, Coroutine, added, microbatched
 from funcnn.layers.activation import Activation
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer
@@ -99,7 +99,8 @@ def sublayer(
         z, out, pull = yield from _branch(run, branch, own, x, h, inputs)
         if z.shape != h.shape:
             raise ValueError(f"sublayer: the layer must keep the shape {h.shape}, which is added, got {z.shape}")
-        z, pull_norm = (h + z, None) if norm_first else (yield from run(first, h + z))
+        total = added([h, z])
+        z, pull_norm = (total, None) if norm_first else (yield from run(first, total))
         replaced = {"x": z} | ({"cache": out["cache"]} if isinstance(out, dict) and "cache" in out else {})
         y: Any = {**x, **replaced} if isinstance(x, dict) else z
         like = form(y)
@@ -114,7 +115,7 @@ def sublayer(
             grads = {name: grads[name] for name in params if name in grads}
             if not input_grad:
                 return grads, None
-            return grads, input_gradient(x, dy, {**found, "x": dz + found["x"]}, replaced)
+            return grads, input_gradient(x, dy, {**found, "x": added([dz, found["x"]])}, replaced)
 
         return y, backward
 

@@ -338,7 +338,7 @@ def join(parts: Sequence[Tree]) -> Tree:
         return first
     if isinstance(first, dict):
         return {name: join([part[name] for part in parts]) for name in first}
-    return np.concatenate(parts)
+    return np.concatenate(parts, out=empty_like(first, (sum(map(len, parts)), *first.shape[1:])))
 
 
 def split_like(whole: Tree, parts: Sequence[Tree]) -> list[Tree]:

@@ -176,7 +176,10 @@ def _has_nan(a: Array) -> bool:
 
 def _transposed(a: Array) -> Array:
     """The transpose of each matrix, as a copy, with which a product takes two thirds of the time."""
-    return np.ascontiguousarray(a.swapaxes(-1, -2))
+    turned = a.swapaxes(-1, -2)
+    copy = empty(turned.shape, a.dtype)
+    copy[...] = turned
+    return copy
 
 
 def _dropped(p: Array, a: Attended) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.engine.memory import empty
 
 __all__ = ["added_rows", "taken_rows"]
 
@@ -31,7 +32,8 @@ def taken_rows(table: Array, numbers: Array) -> Array:
         >>> taken_rows(np.array([[1.0], [2.0]]), np.array([[1, 1, 0]])).tolist()
         [[[2.0], [2.0], [1.0]]]
     """
-    found: Array = np.take(table, numbers, axis=0)
+    found = empty((*numbers.shape, *table.shape[1:]), table.dtype)
+    np.take(table, numbers, axis=0, out=found, mode="clip")  # another mode would copy what it has taken
     return found
 
 

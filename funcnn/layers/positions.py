@@ -13,6 +13,7 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size, Tree
+from funcnn.engine.memory import empty_like
 from funcnn.engine.microbatch import filled
 from funcnn.initializers import InitializerLike, as_initializer, normal
 from funcnn.kernels.attention import alibi_bias
@@ -106,7 +107,7 @@ def positions(
                     f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten "
                     "the sequence"
                 )
-            moved = values + w[places]
+            moved = np.add(values, w[places], out=empty_like(values))
         else:
             moved = _moved(kind, values, places, base)
         y: Any = moved
