@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import funcnn as fn
 from funcnn.engine import memory
 from funcnn.engine.memory import CACHE_LINE, MIN_POOLED_BYTES, empty, empty_like, release_memory
+from funcnn.engine.microbatch import microbatches
 
 SIZE = 2 * MIN_POOLED_BYTES
 
@@ -463,3 +464,24 @@ def test_training_gives_the_same_bits_whatever_the_memory_contains(monkeypatch: 
     monkeypatch.setattr(memory, "_allocate", poisoned)
     for path, array in trained().items():
         assert array.tobytes() == again[path].tobytes(), path
+
+
+LANGUAGE_MODEL = {
+    "embedding": (fn.embedding(7, 64), np.zeros((8, 64), np.int64)),
+    "positions": (fn.positions(length=64), np.zeros((8, 64, 64), np.float32)),
+    "add": (fn.add(fn.relu, fn.tanh), np.zeros((8, 64, 64), np.float32)),
+    "sublayer": (fn.transformer_encoder_layer(64, 2, 64), np.zeros((8, 64, 64), np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODEL)
+@pytest.mark.parametrize("examples", [None, 4], ids=["whole", "joined"])
+def test_large_outputs_and_joined_microbatches_are_pooled(name: str, examples: int | None) -> None:
+    layer, x = LANGUAGE_MODEL[name]
+    params = layer.init(fn.spec(x.shape[1:], x.dtype), 0)
+    with microbatches(examples):
+        y: Any = fn.serial(layer).apply({f"{layer.kind}_0": params} if params else {}, x)[0]
+    owner = y
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner, memory._PooledBuffer)
