@@ -252,3 +252,8 @@ def test_a_vjp_works_after_another_choice() -> None:
         y2, numpy_vjp = MODEL.apply(PARAMS, x, 0)
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.abs(numpy_vjp(np.ones_like(y2))[1] - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_a_handle_whose_creation_was_interrupted_is_deleted_all_the_same() -> None:
+    primitives.Handle.__new__(primitives.Handle)  # an error of its deletion is a warning, which fails the test
+    gc.collect()

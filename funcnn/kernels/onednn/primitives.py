@@ -56,8 +56,9 @@ class Handle:
         self._as_parameter_, self._destroy = pointer, getattr(own.short, f"dnnl_{kind}_destroy")
 
     def __del__(self) -> None:
-        if self._destroy is not None:
-            self._destroy(self._as_parameter_)
+        destroy = getattr(self, "_destroy", None)  # an interrupt may have come before there was one
+        if destroy is not None:
+            destroy(self._as_parameter_)
 
 
 @cache
