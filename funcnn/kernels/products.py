@@ -38,7 +38,7 @@ def product(a: Array, b: Array, plus: Array | None = None, activation: Activatio
     if a.ndim > 2 and a.flags.c_contiguous:  # one product instead of many short ones
         np.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b, out=y.reshape(-1, b.shape[1]))
     elif a.ndim == 2 and a.dtype == b.dtype and a.dtype.isnative:
-        a.dot(b, out=y)  # as np.matmul, whose call takes longer
+        np.dot(a, b, out=y)  # as np.matmul, whose call takes longer
     else:
         np.matmul(a, b, out=y)
     if plus is not None:

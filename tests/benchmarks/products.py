@@ -1,17 +1,19 @@
 """The bare matrix products of a step: how far NumPy is from its own limit.
 
-The products are not guessed from the network: during one step every call of ``np.matmul`` is recorded, with the memory
-layout of its operands, the number of BLAS's threads, and whether a microbatch made it. The same calls are then timed
-alone, on arrays that are ready: those of microbatches on as many threads as the step uses, and the others one after the
-other. A convolution is recorded as its kernels compute it, which is the product of a kernel with blocks of windows,
-in the overlapping layout that they have in the buffer; forward, for the kernel's gradient and for the input's. Equal
-calls share their arrays, which stay in the cache, so this is the least that the products can take.
+The products are not guessed from the network: during one step every call of ``np.matmul`` and every product of two
+matrices by ``np.dot`` is recorded, with the memory layout of its operands, the number of BLAS's threads, and whether a
+microbatch made it. The same calls are then timed alone, on arrays that are ready: those of microbatches on as many
+threads as the step uses, and the others one after the other. A convolution is recorded as its kernels compute it, which
+is the product of a kernel with blocks of windows, in the overlapping layout that they have in the buffer; forward, for
+the kernel's gradient and for the input's. Equal calls share their arrays, which stay in the cache, so this is the least
+that the products can take.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -30,7 +32,7 @@ class Layout(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A call of ``np.matmul``.
+    """A product of matrices.
 
     Args:
         blas_threads: how many threads BLAS had.
@@ -78,23 +80,25 @@ def recorded(step: Step) -> list[Product]:
 
 @contextmanager
 def _matmul_recorded(products: list[Product]) -> Iterator[None]:
-    """Append each product to a list; all products of funcnn are calls of ``np.matmul``."""
-    matmul, threads = np.matmul, fn.num_threads()
+    """Append each product to a list; all products of funcnn are calls of ``np.matmul`` or ``np.dot``."""
+    matmul, dot, threads = np.matmul, np.dot, fn.num_threads()
     libraries = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
-    def recording(a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
-        y = matmul(a, b, *args, **kwargs)
+    def recording(function: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> Any:
+        y = function(a, b, *args, **kwargs)
+        if function is dot and min(a.ndim, b.ndim) < 2:
+            return y
         blas_threads = max(library.num_threads for library in libraries)
         # A task may not use several threads itself.
         in_task = fn.num_threads() < threads
         products.append(Product(blas_threads, in_task, *(Layout(array.shape, array.strides) for array in (a, b, y))))
         return y
 
-    np.matmul = recording  # type: ignore[assignment]
+    np.matmul, np.dot = partial(recording, matmul), partial(recording, dot)
     try:
         yield
     finally:
-        np.matmul = matmul
+        np.matmul, np.dot = matmul, dot
 
 
 class _Group:
