@@ -59,6 +59,7 @@ def value_and_grad(model: LayerLike, loss: Loss, comm: Intracomm, whole_batch: b
         ValueError: the ranks differ in the model or the parameters, and the message names the path; in the lengths of
             their shards; in their keys; or only some have weights.
         RankError: another rank has raised an error or has ended.
+        RuntimeError: MPI takes calls of the main thread only.
 
     Example:
         >>> from mpi4py import MPI

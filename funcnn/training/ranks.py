@@ -75,6 +75,11 @@ def ranks_of(kind: str, comm: Intracomm) -> Ranks:
         raise TypeError(f"{expected}, got {checks.what(comm)}")
     if comm == MPI.COMM_NULL:
         raise TypeError(f"{expected}, got COMM_NULL, which has no ranks")
+    if comm.Get_size() > 1 and MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise RuntimeError(
+            f"{kind}: expected an MPI that takes calls of any thread, one at a time, got one for the main thread only; "
+            "set mpi4py.rc.thread_level = 'serialized' before mpi4py.MPI is imported"
+        )
     found: Any = comm.Get_attr(_keyval())
     if found is None:
         found = Ranks(comm)

@@ -95,6 +95,13 @@ def test_a_job_of_which_a_rank_is_gone_ends_with_an_error_within_seconds(how: st
     assert time.monotonic() - started < 30  # two interpreters start in it, on a busy machine
 
 
+def test_an_mpi_for_the_main_thread_only_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The thread that brings the last value of an all-reduce exchanges it, and may be any.
+    monkeypatch.setenv("MPI4PY_RC_THREAD_LEVEL", "single")
+    done = run(2, FOLDER / "jobs.py", "in fit", tmp_path)
+    assert "set mpi4py.rc.thread_level = 'serialized'" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("how", ["killed", "in fit"])
 def test_a_job_that_lost_a_rank_is_started_again_and_ends_with_the_same_bits(how: str, tmp_path: Path) -> None:
     (tmp_path / "straight").mkdir()
