@@ -109,7 +109,7 @@ def closing(rows: list[Row], facts: dict[str, Any]) -> str:
         "faster: the median, and the lowest to the highest of all rounds.",
         geometric_means(rows),
         "Times products is the time of our step divided by that of its matrix products alone: the same calls of "
-        "`np.matmul`, forward and for both gradients, on arrays that are ready and on as many threads.",
+        "`np.matmul` and `np.dot`, forward and for both gradients, on arrays that are ready and on as many threads.",
         "MB is what a step adds to the memory of each process: that of PyTorch's setting that adds least, then ours.",
         threads_of(rows),
         f"Control: a product of two matrices of {MATMUL_SIZE} x {MATMUL_SIZE} elements ran at {median(gflops):.0f} "
