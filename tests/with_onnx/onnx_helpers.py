@@ -66,10 +66,14 @@ def check_export(path: Path, model: fn.Layer, params: Any, shape: Any, x: Any, *
 
 
 def close(found: Any, wanted: Any) -> None:
-    """The same shape, dtype and elements, to 1e-5."""
+    """The same shape, dtype and elements, to 1e-5 of the largest.
+
+    A small element may be a sum of large ones, whose rounding errors in float32 it has: 3e-5 where others are 40.
+    """
     assert found.shape == wanted.shape
     assert found.dtype == wanted.dtype
-    np.testing.assert_allclose(found, wanted, rtol=LIMIT, atol=LIMIT)
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    np.testing.assert_allclose(found, wanted, rtol=LIMIT, atol=LIMIT * max(1.0, float(finite.max(initial=0.0))))
 
 
 def check_gradients(model: fn.Layer, params: Any, x: Any) -> None:
