@@ -213,9 +213,9 @@ def per_example(apply: F) -> F:
     return apply
 
 
-def per_position(apply: F) -> F:
-    """Declare that y at each time step depends on x, (batch, time, ...), at that step only, when predicting."""
-    apply.per_position = True  # type: ignore[attr-defined]
+def per_position(apply: F, holds: bool = True) -> F:
+    """Declare whether y at each time step depends on x, (batch, time, ...), at that step only, when predicting."""
+    apply.per_position = holds  # type: ignore[attr-defined]
     return apply
 
 

@@ -83,8 +83,8 @@ def sublayer(
         leaves, key = leaves_of("sublayer", shape, NAMES, required), as_key(rng)
         shapes = [leaves["x"], _wanted(shape, leaves["x"], inputs), leaves["x"]]
         made = {}
-        for name, own in zip(names, shapes, strict=False):
-            if params := children[name].init(own, fold(key, name)):
+        for name, part in zip(names, shapes, strict=False):
+            if params := children[name].init(part, fold(key, name)):
                 made[name] = params
         return made
 

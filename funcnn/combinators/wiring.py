@@ -30,7 +30,7 @@ from funcnn.engine.microbatch import (
     microbatched,
     split_like,
 )
-from funcnn.protocol import Layer, Wiring, declared, is_per_position
+from funcnn.protocol import Layer, Wiring, declared, is_per_position, per_position
 from funcnn.rng import as_key
 from funcnn.shapes import checked, probe
 
@@ -132,7 +132,7 @@ def wired(
     init = _initializer(kind, children, steps, leaves, only)
     short = any(_has_short_products(child) for child in children.values())
     apply = microbatched(forward, kind, _working_set(steps), short_products=short)
-    apply.per_position = all(map(is_per_position, children.values()))  # type: ignore[attr-defined]
+    per_position(apply, all(map(is_per_position, children.values())))
     return Layer(init, apply, kind=kind, children=children, wiring=wiring)
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from funcnn.aliases import Array
 from funcnn.cores import hold_during_fork
 
-__all__ = ["axes_in_memory", "empty", "empty_like", "release_memory"]
+__all__ = ["axes_in_memory", "copied", "empty", "empty_like", "release_memory"]
 
 MIN_POOLED_BYTES = 128 * 1024
 """The size of the smallest array that gets a pooled buffer. glibc keeps the memory of smaller ones, which malloc takes
@@ -136,6 +136,25 @@ def empty_like(x: Array, shape: Sequence[int] | None = None, dtype: Any = None) 
         return empty(shape, dtype)
     order = axes_in_memory(x)
     return empty([shape[axis] for axis in order], dtype).transpose([order.index(axis) for axis in range(x.ndim)])
+
+
+def copied(x: Array, dtype: Any = None) -> Array:
+    """A C-contiguous copy, in memory as from ``empty``.
+
+    Args:
+        x: any array.
+        dtype: another dtype; that of ``x`` by default.
+
+    Returns:
+        The copy.
+
+    Example:
+        >>> copied(np.arange(4).reshape(2, 2).T).ravel("K")
+        array([0, 2, 1, 3])
+    """
+    copy = empty(x.shape, x.dtype if dtype is None else dtype)
+    copy[...] = x
+    return copy
 
 
 def axes_in_memory(x: Array) -> list[int]:

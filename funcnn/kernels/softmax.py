@@ -14,13 +14,13 @@ from collections.abc import Callable
 import numpy as np
 
 from funcnn.aliases import Array
-from funcnn.engine.memory import empty, empty_like
+from funcnn.engine.memory import copied, empty_like
 from funcnn.kernels.implementations import accelerated
 from funcnn.kernels.products import last_axis_sum
 
 __all__ = [
-    "by_class_is_faster", "limits", "log1p_exp", "log_softmax", "log_sum_exp", "shifted_exponentials", "sigmoid",
-    "sigmoid_of", "softmax", "sparsemax",
+    "by_class_is_faster", "limits", "log1p", "log1p_exp", "log_softmax", "log_sum_exp", "shifted_exponentials",
+    "sigmoid", "sigmoid_of", "softmax", "sparsemax",
 ]  # fmt: skip
 
 FEW_CLASSES, MIN_SIZE_TO_TURN = 16, 1 << 15
@@ -69,10 +69,7 @@ def sigmoid_of(positive: Array, e: Array, out: Array | None = None) -> Array:
 
 
 def log1p_exp(size: Array) -> Array:
-    """log(1 + e^-size), of which the softplus and the logarithm of the sigmoid are made.
-
-    NumPy's ``log1p`` takes ten times as long in float32. With u = 1 + e rounded, log(1 + e) = log u + (e - (u - 1)) /
-    u, where the second term is what the rounding lost.
+    """log(1 + e^-size), of which the softplus and the logarithm of the sigmoid are made; see ``log1p``.
 
     Args:
         size: floats ``>= 0`` of any shape.
@@ -84,13 +81,32 @@ def log1p_exp(size: Array) -> Array:
         >>> log1p_exp(np.array([0.0, 40.0, np.inf]))
         array([6.93147181e-01, 4.24835426e-18, 0.00000000e+00])
     """
-    e, u, rounded = (empty_like(size) for _ in range(3))
-    np.exp(np.negative(size, out=e), out=e)
+    e = np.negative(size, out=empty_like(size))
+    return log1p(np.exp(e, out=e))
+
+
+def log1p(e: Array) -> Array:
+    """log(1 + e), exact for small e.
+
+    NumPy's ``log1p`` takes ten times as long in float32. With u = 1 + e rounded, log(1 + e) = log u + (e - (u - 1)) /
+    u, where the second term is what the rounding lost.
+
+    Args:
+        e: floats from 0 to 1 of any shape.
+
+    Returns:
+        A new array like ``e``.
+
+    Example:
+        >>> log1p(np.array([0.0, 1e-20, 1.0])).round(4)
+        array([0.    , 0.    , 0.6931])
+    """
+    u, found = empty_like(e), empty_like(e)
     np.add(e, 1, out=u)
-    e -= np.subtract(u, 1, out=rounded)
-    e /= u
-    e += np.log(u, out=u)
-    return e
+    np.subtract(e, np.subtract(u, 1, out=found), out=found)
+    found /= u
+    found += np.log(u, out=u)
+    return found
 
 
 @accelerated
@@ -215,9 +231,7 @@ def shifted_exponentials(x: Array) -> tuple[Array, Array, Array]:
         (array([[0., 0.]]), array([[1., 1.]]), array([[2.]]))
     """
     if by_class_is_faster(x):
-        by_class = empty((x.shape[-1], *x.shape[:-1]), x.dtype)
-        by_class[...] = np.moveaxis(x, -1, 0)
-        x = np.moveaxis(by_class, 0, -1)
+        x = np.moveaxis(copied(np.moveaxis(x, -1, 0)), 0, -1)
     # The ufunc's own reduction: ``x.max`` takes twice as long on a small batch, as without a start some long rows do.
     highest = np.maximum.reduce(x, axis=-1, keepdims=True, initial=-np.inf) if x.size else x
     shifted = np.subtract(x, highest, out=empty_like(x))

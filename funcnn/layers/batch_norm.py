@@ -16,8 +16,8 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Shape
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, all_sum, microbatched, run_one
 from funcnn.kernels.moments import Moments, activated_map, joined_moments, moments
-from funcnn.layers.activation import Activation, as_activation, fuse
-from funcnn.protocol import Layer, Vjp, elements_of, is_per_position, layer, per_example
+from funcnn.layers.activation import Activation, fuse
+from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, per_position
 from funcnn.rng import check_rng
 
 __all__ = ["batch_norm", "scale_and_shift"]
@@ -80,7 +80,10 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
             native = x.dtype.type
             x, factor = ((x - mean) * inverse_std).astype(native), (scale * inverse_std).astype(native)
             mean, inverse_std = np.zeros_like(scale), np.ones_like(scale)
-        y, pull = activated_map(x, mean, scale * inverse_std, shift, *activate, own_mean=training and not far)
+        own_mean = training and not far
+        y, pull = activated_map(
+            x, mean, scale * inverse_std, shift, activate.in_place, activate.complete, own_mean=own_mean
+        )
 
         def backward(dy: Array, input_grad: bool) -> Coroutine[tuple[Params, Array | None]]:
             dshift, products, input_gradient = pull(dy, factor * inverse_std)
@@ -113,8 +116,7 @@ def batch_norm(eps: float = 1e-5, activation: Activation = None) -> Layer:
         return run_one(measured(params, x))
 
     measure.forward = measured  # type: ignore[attr-defined]  # calibrate measures one batch after the other
-    apply = microbatched(forward, "batch_norm", elements_of)
-    apply.per_position = is_per_position(as_activation("batch_norm", activation))  # type: ignore[attr-defined]
+    apply = per_position(microbatched(forward, "batch_norm", elements_of), activate.per_position)
     return Layer(init, apply, measure=measure)
 
 
@@ -176,7 +178,7 @@ def scale_and_shift(activation: Activation = None) -> Layer:
     def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
         scale, shift = read(params, x)
         check_rng(rng)
-        y, pull = activated_map(x, np.zeros_like(scale), scale, shift, *activate)
+        y, pull = activated_map(x, np.zeros_like(scale), scale, shift, activate.in_place, activate.complete)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
@@ -186,5 +188,5 @@ def scale_and_shift(activation: Activation = None) -> Layer:
 
         return y, vjp_fn
 
-    apply.per_position = is_per_position(as_activation("scale_and_shift", activation))  # type: ignore[attr-defined]
+    per_position(apply, activate.per_position)
     return Layer(init, apply)

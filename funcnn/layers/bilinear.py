@@ -15,10 +15,10 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
 from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.products import product, row_sum
-from funcnn.layers.activation import Activation, as_activation, fuse
+from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.merge import check_one_dtype
 from funcnn.layers.weights import Weights, weights
-from funcnn.protocol import Layer, Vjp, is_per_position, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng
 
 __all__ = ["bilinear"]
@@ -129,7 +129,7 @@ def bilinear(
     def multiply_adds(params: Params, x: Tree, y: Array) -> int:
         return int(x["a"].size * x["b"].shape[-1] * units + y.size * x["b"].shape[-1])
 
-    apply.per_position = is_per_position(as_activation("bilinear", activation))  # type: ignore[attr-defined]
+    per_position(apply, activate.per_position)
     return Layer(init, apply, multiply_adds=multiply_adds)
 
 

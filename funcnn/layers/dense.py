@@ -12,9 +12,9 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size
 from funcnn.initializers import InitializerLike, he_normal, zeros
 from funcnn.kernels.products import product, row_sum
-from funcnn.layers.activation import Activation, as_activation, fuse
+from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.weights import weights
-from funcnn.protocol import Layer, Vjp, is_per_position, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng
 
 __all__ = ["dense"]
@@ -88,5 +88,5 @@ def dense(
 
         return y, vjp_fn
 
-    apply.per_position = is_per_position(as_activation("dense", activation))  # type: ignore[attr-defined]
+    per_position(apply, activate.per_position)
     return Layer(init, apply, multiply_adds=lambda params, x, y: x.size * units)

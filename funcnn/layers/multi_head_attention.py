@@ -354,8 +354,8 @@ def _past(kind: str, leaves: dict[str, Any], k: Array) -> dict[str, Array] | Non
 def _angles(offset: int, q: Array, k: Array) -> list[tuple[Array, Array]]:
     """cos and sin for the places of queries and of keys."""
     tables = waves(offset + max(q.shape[1], k.shape[1]), q.shape[-1], ROTARY_BASE)
-    ends = (offset + q.shape[1], offset + k.shape[1])
-    return [tuple(table[offset:end, None].astype(q.dtype) for table in tables) for end in ends]  # type: ignore[misc]
+    cos, sin = (table[offset:, None].astype(q.dtype) for table in tables)
+    return [(cos[:steps], sin[:steps]) for steps in (q.shape[1], k.shape[1])]
 
 
 def _products(params: Params, x: Any, y: Any) -> int:

@@ -16,8 +16,8 @@ import numpy as np
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size
 from funcnn.kernels.normalize import normalization
-from funcnn.layers.activation import Activation, as_activation, fuse
-from funcnn.protocol import Layer, Vjp, elements_of, is_per_position, layer, per_example, stateless
+from funcnn.layers.activation import Activation, fuse
+from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, per_position, stateless
 from funcnn.rng import check_rng
 
 __all__ = ["group_norm", "instance_norm", "l2_normalize", "layer_norm", "rms_norm"]
@@ -315,5 +315,5 @@ def _norm(
         return y, vjp_fn
 
     apply.working_set = elements_of  # type: ignore[attr-defined]
-    apply.per_position = groups is None and axes == 1 and is_per_position(as_activation(kind, activation))  # type: ignore[attr-defined]
+    per_position(apply, groups is None and axes == 1 and activate.per_position)
     return Layer(init, apply)

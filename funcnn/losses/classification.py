@@ -11,7 +11,7 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array
 from funcnn.kernels.selection import times
-from funcnn.kernels.softmax import limits, log1p_exp, shifted_exponentials, sigmoid_of
+from funcnn.kernels.softmax import limits, log1p, shifted_exponentials, sigmoid_of
 from funcnn.losses.core import ClassLoss, documented
 from funcnn.losses.kinds import BINARY, CLASSES, binary_loss, class_loss
 from funcnn.losses.targets import one_hot_rows
@@ -78,10 +78,10 @@ def sigmoid_cross_entropy(y: Array, yes: Array, no: Array, careful: bool) -> tup
 def logistic(y: Array, yes: Array, no: Array, careful: bool) -> tuple[Array, Array]:
     """yes log(1 + e^-y) + no log(1 + e^y), and its derivative (yes + no) sigmoid(y) - yes."""
     product = times if careful else np.multiply
-    size, both = np.abs(y), yes + no
+    e, both = np.exp(-np.abs(y)), yes + no
     losses = product(no, y.clip(0, np.inf)) + product(yes, np.negative(y).clip(0, np.inf))
-    losses += both * log1p_exp(size)
-    both *= sigmoid_of(y >= 0, np.exp(-size))
+    losses += both * log1p(e)
+    both *= sigmoid_of(y >= 0, e)
     return losses, np.subtract(both, yes, out=both)
 
 
@@ -231,7 +231,8 @@ def focal(gamma: float = 2.0, alpha: float | None = 0.25) -> ClassLoss:
         size, positive = np.abs(y), y >= 0
         e = np.exp(-size)
         p, q = sigmoid_of(positive, e), sigmoid_of(~positive, e)
-        less, more = np.log1p(e), np.log1p(e) + size
+        less = np.log1p(e)
+        more = less + size
         log_p, log_q = -np.where(positive, less, more), -np.where(positive, more, less)
         yes, no = for_yes * yes * q**gamma, for_no * no * p**gamma
         losses = -product(yes, log_p) - product(no, log_q)

@@ -133,7 +133,7 @@ def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool 
     """
     if formula is None:
         return lambda formula: binary_loss(formula, kind, signed=signed, logits_form=logits_form)
-    kind = kind or formula.__name__
+    kind, blocks = kind or formula.__name__, block_by_block(formula)
 
     def loss(
         y: Array, target: ArrayLike, *, weights: ArrayLike | None = None, class_weights: ArrayLike | None = None,
@@ -145,7 +145,7 @@ def binary_loss(formula: Formula | None = None, kind: str = "", *, signed: bool 
         )
         if logits_form:
             y = clipped_probabilities(kind, logits_form, y, counted)
-        return reduced(block_by_block(formula), y, (yes, no), factors, reduction)
+        return reduced(blocks, y, (yes, no), factors, reduction)
 
     return published(loss, formula, kind, BINARY)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import funcnn.kernels.onednn.scope as scope
 from funcnn.aliases import Array
-from funcnn.engine.memory import empty
+from funcnn.engine.memory import copied
 from funcnn.kernels.onednn.primitives import Handle, descriptor
 from funcnn.kernels.windows import Geometry, Sizes
 
@@ -21,9 +21,7 @@ def contiguous(x: Array) -> Array:
     """x with its last axis innermost in memory and its bytes in our order: a copy if it lies otherwise."""
     if x.flags.c_contiguous and x.dtype.isnative:
         return x
-    copy = empty(x.shape, np.float32)
-    copy[...] = x
-    return copy
+    return copied(x, np.float32)
 
 
 @lru_cache(maxsize=64)

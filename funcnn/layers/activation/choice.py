@@ -23,7 +23,7 @@ from funcnn.aliases import Array
 from funcnn.kernels import epilogue
 from funcnn.layers.activation.piecewise import identity
 from funcnn.layers.activation.row import Pull, row_of, same
-from funcnn.protocol import Layer, LayerLike, as_layer, declared
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.wording import shown
 
@@ -122,10 +122,12 @@ class Fused(NamedTuple):
         in_place: what can be done to a part of z while it is in the cache, by ``in_place(z)``; None for nothing. It is
             the ``activation`` of an epilogue.
         complete: ``complete(z) -> (y, pull)`` does the rest to the whole; ``pull(dy) -> dz`` is the backward pass.
+        per_position: whether the activation is ``per_position``.
     """
 
     in_place: epilogue.Activation | None
     complete: Callable[[Array], tuple[Array, Pull]]
+    per_position: bool
 
     def __call__(self, z: Array) -> tuple[Array, Pull]:
         """Both, one after the other."""
@@ -137,13 +139,14 @@ class Fused(NamedTuple):
 def fuse(kind: str, activation: Activation) -> Fused:
     """What an ``activation=`` argument does to a layer's z; the arguments are those of ``as_activation``."""
     chosen = as_activation(kind, activation)
-    row = row_of(chosen)
+    row, is_own = row_of(chosen), is_per_position(chosen)
     if chosen is identity:
-        return Fused(None, lambda z: (z, same))
+        return Fused(None, lambda z: (z, same), is_own)
     if row is not None and row.in_place and (derivative := row.derivative):
         return Fused(
             epilogue.Activation(chosen.kind, row.function, row.constants),
             lambda y: (y, lambda dy: row.gradient(dy, derivative(y, y), y)),
+            is_own,
         )
 
     # The layer that has the activation is called from outside; it has chosen BLAS's threads, and keeps what it needs.
@@ -153,4 +156,4 @@ def fuse(kind: str, activation: Activation) -> Fused:
         y, vjp_fn = apply({}, z)
         return y, lambda dy: vjp_fn(dy)[1]
 
-    return Fused(None, complete)
+    return Fused(None, complete, is_own)
