@@ -116,7 +116,7 @@ class Pipeline:
     def _run(self, grads: Tree, state: Any, params: Tree, donate: bool, adds: bool) -> tuple[Tree, Any]:
         """Check everything, then run one pass after the other on the leaves, and make trees of them again."""
         donate = checks.flag(self.kind, "donate", donate) and self.donates
-        checked = beside(params, grads, self.what)
+        checked = self._beside(params, grads)
         leaves = [checked.param_leaves, checked.grad_leaves]
         run = _Run(self, checked, leaves, self._states(state), donate)
         if donate:
@@ -137,6 +137,27 @@ class Pipeline:
                     adding = [ADD] if adds and number == len(passes) - 1 else []
                     run_fused(leaves, [*steps, *adding], donate and number >= self.first_donating)
         return rebuilt(params, leaves[P if adds else G]), self._joined(run.new_states())
+
+    def _beside(self, params: Tree, grads: Tree) -> Beside:
+        """Gradients checked beside the parameters; the error says so if one of them is a state of this optimizer."""
+        try:
+            return beside(params, grads, self.what)
+        except (TypeError, ValueError) as error:
+            for name, given in (("params", params), ("grads", grads)):
+                if self._is_state(given):
+                    raise type(error)(
+                        f"{self.kind}: the state was given as {name}; the order is (grads, state, params)"
+                    ) from None
+            raise
+
+    def _is_state(self, given: Any) -> bool:
+        """Whether a tree has the keys of a state of this optimizer; parts without a state have none in it."""
+        if not isinstance(given, dict) or not given:
+            return False
+        if self.keys is not None:
+            return given.keys() <= self.keys.keys()
+        work = self.parts[0].work
+        return not isinstance(work, Pair) and given.keys() == work.spec.names
 
     def _states(self, state: Any) -> list[Any]:
         """The state of each part; an error if the state has a key that leads to none of them."""

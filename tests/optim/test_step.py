@@ -239,6 +239,20 @@ def test_read_only_and_overlapping_arrays_raise_before_anything_is_written(spoil
     assert bits({"params": params, "state": state}) == before
 
 
+@pytest.mark.parametrize("optimizer", [adam(0.1), scale_by_adam(), sgd(0.1, momentum=0.9)], ids=repr)
+def test_arguments_in_another_order_raise_with_the_right_one(optimizer: Optimizer) -> None:
+    params, grads = {"w": np.ones(2)}, {"w": np.ones(2)}
+    state = optimizer.init(params)
+    for call in (optimizer.update, optimizer.step):
+        for arguments, name in (
+            ((params, grads, state), "params"), ((grads, params, state), "params"), ((state, grads, params), "grads"),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=rf"given as {name}; the order is \(grads, state, params\)"):
+                call(*arguments)
+    with pytest.raises(ValueError, match="trees differ: only the first has w; only another has v"):
+        optimizer.step({"v": np.ones(2)}, state, params)
+
+
 @pytest.mark.parametrize("key", ["add_momentum", "scale_by_adam", "scale_by_rate"])
 def test_nothing_is_written_if_a_later_transform_has_a_wrong_state(key: str) -> None:
     optimizer, params, grads, state = some_arrays()
