@@ -16,7 +16,7 @@ from funcnn import checks, tree
 from funcnn.aliases import Array, Arrays, Params, Rng, Tree
 from funcnn.calls import explained
 from funcnn.combinators.parameters import is_frozen
-from funcnn.engine.microbatch import join
+from funcnn.engine.examples import join
 from funcnn.inspect.per_example import ExamplesVjp, each_example, is_alone
 from funcnn.kernels.softmax import sigmoid, softmax
 from funcnn.losses import Loss, mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy

@@ -26,6 +26,7 @@ INSIDE = (
     "funcnn.combinators.wiring",
     "funcnn.datasets.download",
     "funcnn.datasets.idx",
+    "funcnn.engine.examples",
     "funcnn.engine.memory",
     "funcnn.engine.microbatch",
     "funcnn.engine.rounds",

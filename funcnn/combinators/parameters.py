@@ -15,7 +15,8 @@ from funcnn import checks, contract, tree
 from funcnn.aliases import Key, Params, Rng, Tree
 from funcnn.combinators.wiring import blank
 from funcnn.engine.children import is_probing
-from funcnn.engine.microbatch import Backward, Coroutine, Forward, added, as_coroutine, microbatched
+from funcnn.engine.examples import added
+from funcnn.engine.microbatch import Backward, Coroutine, Forward, as_coroutine, microbatched
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer
 from funcnn.tree import below, is_below
 from funcnn.wording import shown

@@ -15,7 +15,8 @@ from funcnn.aliases import Key, Params, Rng, Size, Tree
 from funcnn.combinators.chains import serial
 from funcnn.contract import form
 from funcnn.engine.children import Children, check_children, name_children
-from funcnn.engine.microbatch import Backward, Coroutine, added, microbatched
+from funcnn.engine.examples import added
+from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.activation import Activation
 from funcnn.layers.dense import dense
 from funcnn.layers.dropout import dropout as dropout_layer

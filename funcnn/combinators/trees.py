@@ -12,7 +12,7 @@ from funcnn.aliases import Tree
 from funcnn.combinators.wiring import Merge, wired
 from funcnn.contract import shape_of
 from funcnn.engine.children import INPUT
-from funcnn.engine.microbatch import filled
+from funcnn.engine.examples import filled
 from funcnn.protocol import Layer, LayerLike, as_layer, layer, named, stateless
 from funcnn.wording import shown
 

@@ -20,16 +20,8 @@ from funcnn.calls import explained
 from funcnn.combinators.pooled_relu import relu_after_pooling
 from funcnn.contract import add_path, shape_of
 from funcnn.engine.children import INPUT, check_children, initialized
-from funcnn.engine.microbatch import (
-    Backward,
-    Coroutine,
-    added,
-    coroutine_of,
-    cut,
-    in_microbatches,
-    microbatched,
-    split_like,
-)
+from funcnn.engine.examples import added, split_like
+from funcnn.engine.microbatch import Backward, Coroutine, coroutine_of, cut, in_microbatches, microbatched
 from funcnn.protocol import Layer, Wiring, declared, is_per_position, per_position
 from funcnn.rng import as_key
 from funcnn.shapes import checked, probe

@@ -13,23 +13,31 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial, reduce
-from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from funcnn import checks, contract, tree
+from funcnn import checks, contract
 from funcnn.aliases import Array, Key, Params, Rng, Tree
 from funcnn.cores import blas_threads, is_small, set_inside, with_blas_threads
 from funcnn.engine import rounds, shards
-from funcnn.engine.memory import empty_like
+from funcnn.engine.examples import (
+    added,
+    arrays_of,
+    check_one_length,
+    ends_of,
+    filled,
+    join,
+    slices,
+    split_at,
+    split_like,
+)
 from funcnn.protocol import Layer, Vjp, declared, elements_of
 from funcnn.rng import as_key, fold
 
 __all__ = [
-    "AllReduce", "Coroutine", "added", "all_sum", "as_coroutine", "coroutine_of", "cut", "filled", "gathered",
-    "in_microbatches", "join", "microbatched", "microbatches", "of_sequences", "output", "run_all", "run_one",
-    "split_like",
+    "AllReduce", "Coroutine", "all_sum", "as_coroutine", "coroutine_of", "cut", "gathered", "in_microbatches",
+    "microbatched", "microbatches", "of_sequences", "output", "run_all", "run_one",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -133,7 +141,7 @@ def _needs_one_thread(xs: Sequence[Any], x: Any, short_products: bool) -> bool:
     """Whether BLAS needs one thread only for a batch x, cut into xs."""
     if len(xs) > 1 or is_small(x):
         return True
-    return short_products and any(leaf.ndim >= MIN_AXES_TO_CUT for leaf in _leaves(x))
+    return short_products and any(leaf.ndim >= MIN_AXES_TO_CUT for leaf in arrays_of(x))
 
 
 def in_microbatches(
@@ -156,11 +164,11 @@ def in_microbatches(
     if len(xs) == 1:
         return _uncut(forward, params, xs[0], key, keep)
     keys = [key] * len(xs) if key is None else [fold(key, number) for number in range(len(xs))]
-    ends, places = _ends(xs), shards.cut([len(_leaves(x)[0]) for x in xs], key)
+    ends, places = ends_of(xs), shards.cut([len(arrays_of(x)[0]) for x in xs], key)
     done = run_all([forward(params, x, own, keep) for x, own in zip(xs, keys, strict=True)], places)
 
     def pull(dy: Any, input_grad: Any) -> tuple[Params, Any]:
-        parts = _split(dy, ends)
+        parts = split_at(dy, ends)
         pulled = run_all([back(part, input_grad) for part, (_, back) in zip(parts, done, strict=True)], places)
         return added([grads for grads, _ in pulled]), join([dx for _, dx in pulled])
 
@@ -270,7 +278,7 @@ def microbatches(examples: int | None) -> Iterator[None]:
     size = None if examples is None else checks.size("microbatches", "examples", examples)
 
     def chosen(x: Tree) -> list[Tree]:
-        return [x] if size is None else _slices(x, size)
+        return [x] if size is None else slices(x, size)
 
     with set_inside(_cut, chosen):
         yield
@@ -296,7 +304,7 @@ def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
         return chosen(x)
     if type(x) is np.ndarray and x.ndim < MIN_AXES_TO_CUT:
         return [x]
-    leaves = _leaves(x)
+    leaves = arrays_of(x)
     n = len(leaves[0]) if leaves else 0
     fewest, most = (1, 1) if declared(working_set, "of_sequences") else (MICROBATCH_MIN, MICROBATCH_MAX)
     if n < 2 * fewest or all(leaf.ndim < MIN_AXES_TO_CUT for leaf in leaves):
@@ -306,7 +314,7 @@ def cut(x: Tree, working_set: WorkingSet = elements_of) -> list[Tree]:
         return [x]
     # However narrow its examples are, a microbatch has half of the least working set.
     most = max(most, MIN_WORKING_SET * n // (2 * elements))
-    return _slices(x, -(-n // (2 * -(-n // (2 * most)))))
+    return slices(x, -(-n // (2 * -(-n // (2 * most)))))
 
 
 def of_sequences(working_set: WorkingSet) -> WorkingSet:
@@ -324,79 +332,6 @@ def of_sequences(working_set: WorkingSet) -> WorkingSet:
 
     elements.of_sequences = True  # type: ignore[attr-defined]
     return elements
-
-
-def join(parts: Sequence[Tree]) -> Tree:
-    """The batch again.
-
-    Example:
-        >>> join([np.zeros((2, 3)), np.ones((1, 3))]).shape
-        (3, 3)
-    """
-    first = parts[0]
-    if len(parts) == 1 or first is None:
-        return first
-    if isinstance(first, dict):
-        return {name: join([part[name] for part in parts]) for name in first}
-    return np.concatenate(parts, out=empty_like(first, (sum(map(len, parts)), *first.shape[1:])))
-
-
-def split_like(whole: Tree, parts: Sequence[Tree]) -> list[Tree]:
-    """A batch cut as these microbatches were.
-
-    Example:
-        >>> [part.tolist() for part in split_like(np.arange(3), [np.zeros(2), np.zeros(1)])]
-        [[0, 1], [2]]
-    """
-    return _split(whole, _ends(parts))
-
-
-def _ends(parts: Sequence[Tree]) -> list[int]:
-    """Where microbatches end in the batch, but for the last one."""
-    return list(accumulate(len(_leaves(part)[0]) for part in parts[:-1]))
-
-
-def _split(whole: Tree, ends: list[int]) -> list[Tree]:
-    """A batch cut at these places."""
-    if not ends or whole is None:
-        return [whole] * (len(ends) + 1)
-    if isinstance(whole, dict):
-        columns = {name: _split(leaf, ends) for name, leaf in whole.items()}
-        return [{name: column[number] for name, column in columns.items()} for number in range(len(ends) + 1)]
-    return np.split(whole, ends)
-
-
-def added(trees: Sequence[Tree]) -> Tree:
-    """The sum of gradients, in their order; None stands for zero, and what only some bring stays as it is.
-
-    Example:
-        >>> added([{"w": np.ones(2)}, {"w": np.ones(2)}])
-        {'w': array([2., 2.])}
-    """
-    present = [tree for tree in trees if tree is not None]
-    if len(present) < 2:
-        return present[0] if present else None
-    first, *others = present
-    if isinstance(first, dict):
-        names = dict.fromkeys(name for tree in present for name in tree)
-        return {name: added([tree.get(name) for tree in present]) for name in names}
-    total = np.add(first, others[0], out=empty_like(first))
-    for other in others[1:]:
-        # The first sum is new memory of ours, and the others may go into it.
-        np.add(total, other, out=total)
-    return total
-
-
-def filled(dx: Tree, x: Tree) -> Tree:
-    """The gradient of an input with zeros where None stands for them; None stays at integers and booleans.
-
-    Example:
-        >>> filled({"a": None, "tokens": None}, {"a": np.ones(2), "tokens": np.ones(2, int)})
-        {'a': array([0., 0.]), 'tokens': None}
-    """
-    if isinstance(x, dict):
-        return {name: filled(None if dx is None else dx[name], leaf) for name, leaf in x.items()}
-    return np.zeros_like(x) if dx is None and x.dtype.kind == "f" else dx
 
 
 def run_all(coroutines: Sequence[Coroutine[T]], places: Sequence[shards.Shard | None] = ()) -> list[T]:
@@ -476,36 +411,10 @@ def _with_short_buffers(coroutine: Coroutine[T]) -> T:
     return run_one(coroutine)
 
 
-def _leaves(x: Tree) -> list[Array]:
-    """The arrays of a batch."""
-    if isinstance(x, dict):
-        return [leaf for child in x.values() for leaf in _leaves(child)]
-    return [x] if isinstance(x, np.ndarray) and x.ndim else []
-
-
 def _parts(params: Params, x: Tree, whole: bool = False) -> list[Tree]:
     """The batch alone, or its microbatches for tests; an error if its arrays have different numbers of examples."""
     if isinstance(x, dict):
         contract.params_dict("", params)
-        _check_one_length(x)
+        check_one_length(x)
     chosen = None if whole else _cut.get()
     return [x] if chosen is None else chosen(x)
-
-
-def _check_one_length(x: Tree) -> None:
-    """Raise if the arrays of a batch have different numbers of examples."""
-    if len({len(leaf) for leaf in _leaves(x)}) > 1:
-        lengths = {path: len(leaf) for path, leaf in tree.flatten(x).items() if np.ndim(leaf)}
-        raise ValueError(f"expected inputs with the same number of examples, got {lengths}")
-
-
-def _slices(x: Tree, size: int) -> list[Tree]:
-    """Microbatches of this size; the last one may be smaller."""
-    leaves = _leaves(x)
-    n = len(leaves[0]) if leaves else 0
-    return [_sliced(x, slice(first, first + size)) for first in range(0, n, size)] if n > size else [x]
-
-
-def _sliced(x: Tree, part: slice) -> Tree:
-    """Some examples of a batch."""
-    return {name: _sliced(leaf, part) for name, leaf in x.items()} if isinstance(x, dict) else x[part]

@@ -15,7 +15,8 @@ from funcnn import checks, tree
 from funcnn.aliases import Array, Key, Params
 from funcnn.calls import explained
 from funcnn.contract import shape_of
-from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join
+from funcnn.engine.examples import join
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward
 from funcnn.inspect.traverse import every_layer, rebuild, wrapped
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.wording import cast, shown

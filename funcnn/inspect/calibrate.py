@@ -17,7 +17,8 @@ from funcnn import checks, tree
 from funcnn.aliases import Array, Arrays, Key, Params, Tree
 from funcnn.calls import explained
 from funcnn.combinators.parameters import frozen_paths
-from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, join, output
+from funcnn.engine.examples import join
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, output
 from funcnn.inspect.traverse import all_ties, rebuild, untied, wrapped
 from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below, is_below

@@ -14,7 +14,8 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Key, Params, Tree
 from funcnn.calls import explained
-from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, added, join
+from funcnn.engine.examples import added, join
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward
 from funcnn.inspect.traverse import rebuild, wrapped
 from funcnn.protocol import Layer, LayerLike, as_layer
 from funcnn.tree import below

@@ -15,7 +15,8 @@ import numpy as np
 from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.combinators.parameters import frozen_paths
-from funcnn.engine.microbatch import join, output
+from funcnn.engine.examples import join
+from funcnn.engine.microbatch import output
 from funcnn.inspect.traverse import every_layer
 from funcnn.layers.activation.choice import as_activation
 from funcnn.layers.conv import conv1d, conv2d, conv3d

@@ -16,7 +16,8 @@ from funcnn import checks
 from funcnn.aliases import Array, Arrays, Key, Params, Rng
 from funcnn.calls import explained
 from funcnn.cores import set_inside
-from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, join, microbatched
+from funcnn.engine.examples import join
+from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, microbatched
 from funcnn.protocol import Layer, LayerLike, Place, as_layer, declared, is_same, layers_among, named
 from funcnn.recorded import Call, made
 from funcnn.tree import below, is_below

@@ -14,8 +14,8 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Tree
+from funcnn.engine.examples import added
 from funcnn.engine.memory import empty_like
-from funcnn.engine.microbatch import added
 from funcnn.kernels.selection import multiplied
 from funcnn.layers.activation import Pull
 from funcnn.protocol import Layer, layer, stateless

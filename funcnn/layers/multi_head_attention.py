@@ -15,7 +15,8 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Size, Tree
-from funcnn.engine.microbatch import added, of_sequences
+from funcnn.engine.examples import added
+from funcnn.engine.microbatch import of_sequences
 from funcnn.initializers import InitializerLike, glorot_uniform, zeros
 from funcnn.kernels.attention import alibi_bias
 from funcnn.kernels.rotary import rotated, waves

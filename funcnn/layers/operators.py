@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnn import checks, contract, shapes
 from funcnn.aliases import Array, Params, Rng, Size, Tree
-from funcnn.engine.microbatch import filled
+from funcnn.engine.examples import filled
 from funcnn.initializers import InitializerLike, as_initializer, zeros
 from funcnn.layers.activation import Pull
 from funcnn.layers.merge import check_one_dtype

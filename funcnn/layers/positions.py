@@ -13,8 +13,8 @@ import numpy as np
 
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size, Tree
+from funcnn.engine.examples import filled
 from funcnn.engine.memory import empty_like
-from funcnn.engine.microbatch import filled
 from funcnn.initializers import InitializerLike, as_initializer, normal
 from funcnn.kernels.attention import alibi_bias
 from funcnn.kernels.gather import added_rows

@@ -14,7 +14,8 @@ import numpy as np
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Shapes, Tree
 from funcnn.engine.children import Children, check_children, name_children
-from funcnn.engine.microbatch import Backward, Coroutine, added, microbatched
+from funcnn.engine.examples import added
+from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.kernels.over_time import last_step, under_mask
 from funcnn.kernels.scan import held_at, scan_back
 from funcnn.kernels.scan import scan as scan_states

@@ -12,7 +12,7 @@ import numpy as np
 
 from funcnn import checks
 from funcnn.aliases import Array, Shape, Tree
-from funcnn.engine.microbatch import added, filled
+from funcnn.engine.examples import added, filled
 
 __all__ = ["check_axes", "example_shape", "input_gradient", "key_mask", "leaf_gradient", "leaves_of", "same_batch"]
 

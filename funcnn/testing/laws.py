@@ -17,7 +17,8 @@ from funcnn import tree
 from funcnn.aliases import Array, Params, Rng, Tree
 from funcnn.combinators import serial
 from funcnn.combinators.parameters import is_frozen
-from funcnn.engine.microbatch import join, microbatches, output
+from funcnn.engine.examples import join
+from funcnn.engine.microbatch import microbatches, output
 from funcnn.protocol import Layer, Vjp, declared, is_per_position, named
 from funcnn.rng import fold, generator
 from funcnn.testing.compare import differing, distance, dtype_of, floats, read_only, unlike

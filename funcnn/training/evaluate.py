@@ -14,7 +14,8 @@ import numpy as np
 from funcnn import checks, contract, spellings, tree
 from funcnn.aliases import Array, Arrays, Data, Number, Params, Rng, Tree
 from funcnn.calls import explained
-from funcnn.engine.microbatch import filled, join, output
+from funcnn.engine.examples import filled, join
+from funcnn.engine.microbatch import output
 from funcnn.losses import Loss
 from funcnn.protocol import LayerLike, as_layer
 from funcnn.recorded import spelled

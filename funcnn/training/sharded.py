@@ -14,7 +14,8 @@ import numpy as np
 
 from funcnn import tree
 from funcnn.aliases import Array, Data, Key, Params, Rng, Tree
-from funcnn.engine.microbatch import as_coroutine, filled, join, microbatched, output
+from funcnn.engine.examples import filled, join
+from funcnn.engine.microbatch import as_coroutine, microbatched, output
 from funcnn.engine.shards import Shard, inside
 from funcnn.protocol import Layer, declared
 from funcnn.rng import as_key, fold

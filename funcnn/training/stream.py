@@ -13,7 +13,7 @@ import numpy as np
 
 from funcnn import checks, tree
 from funcnn.aliases import Data
-from funcnn.engine.microbatch import join
+from funcnn.engine.examples import join
 from funcnn.training.batching import check_examples
 
 __all__ = ["UNKNOWN", "Stream", "is_stream"]
