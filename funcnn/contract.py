@@ -59,7 +59,7 @@ def parameters(
         try:
             channels, rest = divmod(x.shape[-1] * multiplier, groups)
             char = x.dtype.char  # "f" or "d", whatever the byte order
-            fits = len(params) == len(patterns) and char in "fd" and not rest and type(x) in checks.PLAIN
+            fits = len(params) == len(patterns) and char in "fd" and channels and not rest and type(x) in checks.PLAIN
             fits = fits and (x.ndim == rank if fixed else x.ndim >= 2)
             for name, last, before, after in patterns:
                 leaf = params[name]
@@ -139,6 +139,8 @@ def _explain(
     if (x.ndim < 2) if "..." in axes else (x.ndim != axes.count(",") + 1):
         one = "; of one example, use x[None]" if x.ndim == (1 if "..." in axes else axes.count(",")) else ""
         raise ValueError(f"{kind}: expected an input of axes ({axes}), got shape {x.shape}{one}")
+    if not x.shape[-1]:
+        raise ValueError(f"{kind}: expected at least 1 channel on the last axis, got an input of shape {x.shape}")
     first = next(iter(sizes.values()), None)
     if isinstance(first, tuple):
         if x.shape[-len(first) :] != first:

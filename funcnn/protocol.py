@@ -394,12 +394,29 @@ def named(name: str, layer: LayerLike) -> Layer:
     return replace(as_layer(layer), name=name)
 
 
-def no_params(shape: Shape, rng: Rng) -> Params:
-    """The ``init`` of every layer that has no parameters."""
-    if not isinstance(shape, dict):  # a node of a graph may get one with names like "input/x"
-        shapes.checked("init", shape)
-    check_rng(rng)
-    return {}
+def probed(init: Callable[[Any, Rng], Params], apply: Apply) -> LayerInit:
+    """An ``init`` that also raises for a shape that ``apply`` cannot take: it runs the layer on one example.
+
+    A combinator does that anyway; this does it for a layer that stands alone.
+    """
+
+    def tried(shape: Any, rng: Rng) -> Params:
+        params = init(shape, rng)
+        apply(params, shapes.probe(shape))
+        return params
+
+    return tried
+
+
+def without_params(apply: Apply, kind: str = "layer") -> Layer:
+    """The layer of an ``apply`` that has no parameters."""
+
+    def init(shape: Shape, rng: Rng) -> Params:
+        check_rng(rng)
+        return {}
+
+    apply.has_params = False  # type: ignore[attr-defined]
+    return Layer(probed(init, apply), apply, kind=kind)
 
 
 def stateless(
@@ -443,4 +460,4 @@ def stateless(
 
     apply.is_stateless, apply.working_set = True, working_set  # type: ignore[attr-defined]
     apply.docstring, apply.per_position = forward.__doc__, per_position  # type: ignore[attr-defined]
-    return Layer(no_params, apply, kind=kind)
+    return without_params(apply, kind)

@@ -106,8 +106,8 @@ def probe(shape: Any) -> Tree:
     """
     if isinstance(shape, dict):
         return {name: probe(leaf) for name, leaf in shape.items()}
-    dtype = getattr(shape, "dtype", np.dtype(np.float32))
+    dtype, one = getattr(shape, "dtype", np.dtype(np.float32)), (1, *checks.example_shape("init", shape))
     if dtype.kind == "f":
         dtype = np.dtype(np.float32)
-    found: Array = np.ones((1, *shape), dtype) if dtype.kind == "b" else np.zeros((1, *shape), dtype)
+    found: Array = np.ones(one, dtype) if dtype.kind == "b" else np.zeros(one, dtype)
     return found

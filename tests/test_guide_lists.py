@@ -52,7 +52,6 @@ INSIDE = (
     "funcnn.layers.activation",
     "funcnn.engine.children",
     "funcnn.layers.sequences",
-    "funcnn.layers.shaped",
     "funcnn.layers.trees",
     "funcnn.layers.weights",
     "funcnn.losses.core",

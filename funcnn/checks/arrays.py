@@ -45,13 +45,14 @@ def example_shape(kind: str, shape: Any) -> Shape:
 
 
 def channels(kind: str, shape: Shape, name: str = "channels") -> int:
-    """The size of the last axis of an example, at least 1."""
+    """The size of the last axis of an example of floats, at least 1."""
     if isinstance(shape, dict):
         raise TypeError(f"{kind}: expected the shape of one array, got a dict of {sorted(shape)}; merge them first")
-    shape = example_shape(kind, shape)
-    if not shape or shape[-1] < 1:
-        raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {shape}")
-    return shape[-1]
+    found = example_shape(kind, shape)
+    if not found or found[-1] < 1:
+        raise ValueError(f"{kind}: expected an example of shape (..., {name}), {name} >= 1, got {found}")
+    float_dtype(kind, getattr(shape, "dtype", np.dtype(np.float32)))
+    return found[-1]
 
 
 def axes(kind: str, shape: Shape, words: str) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 from funcnn.aliases import Key, Params
 from funcnn.combinators.chains import serial
 from funcnn.contract import form, shape_of
-from funcnn.engine.children import Children, check_children, name_children
+from funcnn.engine.children import Children, check_children, name_children, probing
 from funcnn.engine.microbatch import Backward, Coroutine, as_coroutine, microbatched
 from funcnn.layers.trees import input_gradient, leaf_gradient
 from funcnn.protocol import Layer, LayerLike, declared, is_per_position, layer
+from funcnn.rng import as_key
+from funcnn.shapes import checked, probe
 
 __all__ = ["cached"]
 
@@ -38,8 +40,8 @@ def cached(*layers: LayerLike) -> Layer:
 
     Raises:
         TypeError: an argument is not a layer.
-        ValueError: two children have one name; or, from ``apply``, the cache is that of other layers, or a layer may
-            read other positions and takes no cache.
+        ValueError: two children have one name; or, from ``init`` and ``apply``, the cache is that of other layers, or a
+            layer may read other positions and takes no cache.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -108,7 +110,13 @@ def cached(*layers: LayerLike) -> Layer:
         return out, backward
 
     def init(shape: Any, rng: Any) -> Params:
-        params: Params = plain.init(shape["x"] if isinstance(shape, dict) else shape, rng)
+        if not isinstance(shape, dict):
+            return plain.init(shape, rng)
+        x = probe(checked("cached", shape))
+        _checked(x, streams)
+        params = plain.init(shape["x"], rng)
+        with probing():
+            apply(params, x, as_key(rng))
         return params
 
     apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)

@@ -14,7 +14,7 @@ from funcnn import checks
 from funcnn.aliases import Key, Params, Rng, Size, Tree
 from funcnn.combinators.chains import serial
 from funcnn.contract import form
-from funcnn.engine.children import Children, check_children, name_children
+from funcnn.engine.children import Children, check_children, name_children, probing
 from funcnn.engine.examples import added
 from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.layers.activation import Activation
@@ -26,6 +26,7 @@ from funcnn.layers.sequences import value_of
 from funcnn.layers.trees import check_axes, input_gradient, leaf_gradient, leaves_of
 from funcnn.protocol import Layer, LayerLike, as_layer, declared, is_per_position, layer, named
 from funcnn.rng import as_key, fold
+from funcnn.shapes import probe
 from funcnn.wording import shown
 
 __all__ = ["sublayer", "transformer_decoder_layer", "transformer_encoder_layer"]
@@ -87,6 +88,8 @@ def sublayer(
         for name, part in zip(names, shapes, strict=False):
             if params := children[name].init(part, fold(key, name)):
                 made[name] = params
+        with probing():
+            apply(made, probe(shape), key)
         return made
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:

@@ -24,7 +24,7 @@ from funcnn.combinators.parameters import expanded
 from funcnn.contract import OtherParameters
 from funcnn.engine.children import check_children
 from funcnn.interchange.renamed import RENAMES, VERSION, Renames
-from funcnn.protocol import Layer, LayerLike, as_layer, declared, given_children, is_pair, named, no_params
+from funcnn.protocol import Layer, LayerLike, as_layer, declared, given_children, is_pair, named
 from funcnn.recorded import VARIADIC, Recorded, is_default, made
 from funcnn.signals import reraise_if_of_a_handler
 from funcnn.tree import below, check_parameters
@@ -176,7 +176,7 @@ def _check_layer_params(model: Layer, params: Params, path: str) -> None:
         params = expanded(model, params)  # tied ones stand in the file once
         if model.children:
             check_children(params, model.children)
-        elif model.init is no_params:
+        elif declared(model.apply, "has_params") is False:
             if params:
                 raise OtherParameters(f"{model.kind} has no parameters, got {sorted(params)}")
         elif not hasattr(model.apply, "unchecked"):

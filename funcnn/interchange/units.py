@@ -14,7 +14,7 @@ from funcnn import checks, combinators, layers
 from funcnn import tree as trees
 from funcnn.aliases import Params
 from funcnn.combinators.parameters import expanded
-from funcnn.protocol import Layer, LayerLike, as_layer, declared, no_params
+from funcnn.protocol import Layer, LayerLike, as_layer, declared
 from funcnn.tree import below
 
 __all__ = ["Pattern", "Unit", "arguments", "core", "expanded_below", "parallel", "units"]
@@ -92,7 +92,7 @@ def _units(
             yield from _units(child, below(path, name), known, sized, side, wrapped)
         return
     own = known.get(path, {})
-    if inner.init is no_params or declared(inner.apply, "is_stateless") or (sized and not own):
+    if declared(inner.apply, "has_params") is False or (sized and not own):
         return
     call = inner.recorded_call(path)
     ours = call is not None and call.constructor is getattr(layers, inner.kind, None)

@@ -20,8 +20,7 @@ from funcnn.kernels.adaptive_pooling import (
 )  # fmt: skip
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Sizes
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of, layer
+from funcnn.protocol import Layer, elements_of, layer, stateless
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -50,7 +49,7 @@ def _adaptive_pool(kind: str, axes: Axes, reduce: Callable[[Array, Sizes], tuple
             raise ValueError(f"{kind}: expected an image of at least one pixel, got shape {x.shape}")
         return reduce(x, tuple(n if m is None else m for m, n in zip(wanted, pixels, strict=True)))
 
-    made = shaped(kind, forward, elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
     made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
     return made
 
@@ -67,8 +66,8 @@ def adaptive_avg_pool1d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            series, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of series, or has no pixels.
 
     Example:
         >>> import numpy as np
@@ -95,8 +94,8 @@ def adaptive_avg_pool2d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            images, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of images, or has no pixels.
 
     Example:
         >>> import numpy as np
@@ -124,8 +123,8 @@ def adaptive_avg_pool3d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            volumes, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of volumes, or has no pixels.
 
     Example:
         >>> import numpy as np
@@ -154,8 +153,8 @@ def adaptive_max_pool1d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            series, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of series, or has no pixels.
 
     Example:
         >>> import numpy as np
@@ -184,8 +183,8 @@ def adaptive_max_pool2d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            images, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of images, or has no pixels.
 
     Example:
         >>> import numpy as np
@@ -215,8 +214,8 @@ def adaptive_max_pool3d(size: PerAxisOrNone) -> Layer:
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``apply``, the input is not a batch of
-            volumes, or has no pixels.
+        ValueError: a size is not a whole number ``>= 1`` or None; or, from ``init`` and ``apply``, the input is not a
+            batch of volumes, or has no pixels.
 
     Example:
         >>> import numpy as np

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng
 from funcnn.engine import shards
 from funcnn.engine.microbatch import of_sequences
 from funcnn.kernels.attention import allowed_keys, attend, attention_gradients
 from funcnn.layers.trees import check_axes, input_gradient, key_mask, leaf_gradient, leaves_of, same_batch
-from funcnn.protocol import Layer, Vjp, layer, no_params, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, without_params
 from funcnn.rng import check_rng
 
 __all__ = ["attention"]
@@ -82,7 +84,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
 
     Raises:
         TypeError: an argument has the wrong type; or, from ``apply``, a mask is not boolean or the dtypes differ.
-        ValueError: an argument is out of range; or, from ``apply``, names or shapes do not fit.
+        ValueError: an argument is out of range; or, from ``init`` and ``apply``, names or shapes do not fit.
 
     Example:
         >>> import numpy as np
@@ -121,7 +123,7 @@ def attention(causal: bool = False, scale: float | None = None, dropout: float =
         return y, vjp_fn
 
     apply.working_set = of_sequences(scores)  # type: ignore[attr-defined]
-    return Layer(no_params, apply)
+    return without_params(apply)
 
 
 def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None, Array | None]:
@@ -141,7 +143,10 @@ def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None,
         check_axes(kind, array, name if isinstance(x, dict) else "", axes)
         same_batch(kind, arrays[0], name, array)
     q, k, v = arrays
-    if k.shape[-1] != q.shape[-1] or k.shape[:-1] != v.shape[:-1] or (rank == 4 and q.shape[2] % max(k.shape[2], 1)):
+    if (rank == 4 and not (q.shape[2] and k.shape[2])) or not q.shape[-1]:
+        shapes = {name: array.shape for name, array in zip(names, arrays, strict=True)}
+        raise ValueError(f"{kind}: expected at least one head and one feature, got {shapes}")
+    if k.shape[-1] != q.shape[-1] or k.shape[:-1] != v.shape[:-1] or (rank == 4 and q.shape[2] % k.shape[2]):
         shapes = {name: array.shape for name, array in zip(names, arrays, strict=True)}
         raise ValueError(
             f"{kind}: expected keys as wide as queries, a value for each key, and heads of the keys that divide those "
@@ -164,6 +169,8 @@ def _arguments(x: Any) -> tuple[list[Array], tuple[str, str, str], Array | None,
 def scores(x: Any, heads: int = 1) -> int:
     """The number of scores: the working set of attention."""
     leaves: dict[str, Any] = x if isinstance(x, dict) else {"x": x}
-    q: Array = leaves["x"] if "x" in leaves else leaves["q"]
-    k: Array = leaves.get("context", leaves.get("k", q))
-    return int(q.size // max(q.shape[-1], 1) * k.shape[1] * heads) if q.ndim > 2 and k.ndim > 2 else 0
+    q: Any = leaves.get("x", leaves.get("q"))
+    k: Any = leaves.get("context", leaves.get("k", q))
+    if not all(isinstance(leaf, np.ndarray) and leaf.ndim > 2 for leaf in (q, k)):
+        return 0  # attention says what is wrong
+    return int(q.size // max(q.shape[-1], 1) * k.shape[1] * heads)

@@ -18,7 +18,7 @@ from funcnn.kernels.products import product, row_sum
 from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.merge import check_one_dtype
 from funcnn.layers.weights import Weights, weights
-from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position, probed
 from funcnn.rng import check_rng
 
 __all__ = ["bilinear"]
@@ -130,7 +130,7 @@ def bilinear(
         return int(x["a"].size * x["b"].shape[-1] * units + y.size * x["b"].shape[-1])
 
     per_position(apply, activate.per_position)
-    return Layer(init, apply, multiply_adds=multiply_adds)
+    return Layer(probed(init, apply), apply, multiply_adds=multiply_adds)
 
 
 def _check_input(x: Tree) -> None:

@@ -61,14 +61,14 @@ def _convolution(
     activate = fuse(kind, activation)
 
     def init(shape: Shape, rng: Rng) -> Params:
-        shape = checks.example_shape(kind, shape)
-        checks.axes(kind, shape, ", ".join((*axes, "channels")))
-        checks.channels(kind, shape)
-        window.fit(kind, shape)
-        groups, filters = division(shape[-1])
-        if shape[-1] % groups:
-            raise ValueError(f"{kind}: {shape[-1]} channels do not divide into {groups} groups")
-        taps, channels = math.prod(window.size), shape[-1] // groups
+        example = checks.example_shape(kind, shape)
+        checks.axes(kind, example, ", ".join((*axes, "channels")))
+        inputs = checks.channels(kind, shape)
+        window.fit(kind, example)
+        groups, filters = division(inputs)
+        if inputs % groups:
+            raise ValueError(f"{kind}: {inputs} channels do not divide into {groups} groups")
+        taps, channels = math.prod(window.size), inputs // groups
         return own.init((*window.size, channels, filters), rng, taps * channels, taps * filters // groups)
 
     @per_example

@@ -45,10 +45,10 @@ def _conv_transpose(
     own = weights(kind, f"batch, {words}", (*window.size, per_group, None), bias, w_init, b_init, units=filters)
 
     def init(shape: Shape, rng: Rng) -> Params:
-        shape = checks.example_shape(kind, shape)
-        checks.axes(kind, shape, words)
+        example = checks.example_shape(kind, shape)
+        checks.axes(kind, example, words)
         channels = checks.channels(kind, shape)
-        window.fit_transposed(kind, shape, extra)
+        window.fit_transposed(kind, example, extra)
         check_groups(channels)
         taps = math.prod(window.size)
         # With a stride, a pixel of the output is reached by some of the taps only.

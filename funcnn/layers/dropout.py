@@ -14,7 +14,7 @@ from funcnn.aliases import Array, Params, Rng, Shape
 from funcnn.engine import shards
 from funcnn.kernels.selection import select
 from funcnn.layers.activation.row import same
-from funcnn.protocol import Layer, Vjp, layer, no_params, per_example, per_position
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position, without_params
 from funcnn.rng import check_rng
 
 __all__ = ["dropout"]
@@ -70,16 +70,22 @@ def dropping(kind: str, rate: float, units: Callable[[Shape], Shape]) -> Layer:
 
         return masked(x), masked
 
-    return drawing(kind, rate > 0, draw)
+    return drawing(kind, rate > 0, draw, check=units)
 
 
-def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pull]]) -> Layer:
+def drawing(
+    kind: str,
+    draws: bool,
+    draw: Callable[[Rng, Array], tuple[Array, Pull]],
+    check: Callable[[Shape], object] | None = None,
+) -> Layer:
     """The one maker of layers that draw in training and are the identity when predicting.
 
     Args:
         kind: the layer's kind.
         draws: whether it draws anything in training.
         draw: ``draw(rng, x) -> (y, pull)`` with ``pull(dy) -> dx``.
+        check: raises for the shape of an x that the layer cannot take, when predicting as well.
     """
 
     @per_position
@@ -88,6 +94,8 @@ def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pu
         contract.no_params(kind, params)
         checks.float_array(kind, x)
         check_rng(rng)
+        if check is not None:
+            check(x.shape)
         y, pull = (x, same) if rng is None or not draws else draw(rng, x)
         like = contract.form(y)
 
@@ -97,4 +105,4 @@ def drawing(kind: str, draws: bool, draw: Callable[[Rng, Array], tuple[Array, Pu
 
         return y, vjp_fn
 
-    return Layer(no_params, apply)
+    return without_params(apply)

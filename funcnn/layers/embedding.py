@@ -17,7 +17,7 @@ from funcnn.initializers import InitializerLike, as_initializer, normal
 from funcnn.kernels.gather import added_rows, taken_rows
 from funcnn.kernels.over_time import max_over_time, mean_over_time, sum_over_time
 from funcnn.layers.sequences import sequence, with_gradients
-from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position, probed
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -76,7 +76,7 @@ def embedding(count: Size, units: Size, w_init: InitializerLike = normal(1.0)) -
 
         return y, vjp_fn
 
-    return Layer(init, apply)
+    return Layer(probed(init, apply), apply)
 
 
 @layer
@@ -129,7 +129,7 @@ def embedding_bag(count: Size, units: Size, how: How = "mean", w_init: Initializ
 
         return y, vjp_fn
 
-    return Layer(init, apply)
+    return Layer(probed(init, apply), apply)
 
 
 def _table(

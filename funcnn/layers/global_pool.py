@@ -15,8 +15,7 @@ from funcnn.aliases import Array
 from funcnn.kernels.adaptive_pooling import adaptive_max, adaptive_max_gradient, adaptive_mean
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of
+from funcnn.protocol import Layer, elements_of, stateless
 
 __all__ = [
     "global_avg_pool1d", "global_avg_pool2d", "global_avg_pool3d", "global_max_pool1d", "global_max_pool2d",
@@ -35,7 +34,7 @@ AVG = """y[n, c] = the mean of channel c over the whole {whole};  dx = dy / pixe
 
     Raises:
         TypeError: from ``apply``, x is not a plain array of float32 or float64.
-        ValueError: from ``apply``, x has another number of axes, or no pixels.
+        ValueError: from ``init`` and ``apply``, x has another number of axes, or no pixels.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -61,7 +60,7 @@ MAX = """y[n, c] = the largest value of channel c over the whole {whole};  dx = 
 
     Raises:
         TypeError: from ``apply``, x is not a plain array of float32 or float64.
-        ValueError: from ``apply``, x has another number of axes, or no pixels.
+        ValueError: from ``init`` and ``apply``, x has another number of axes, or no pixels.
 
     Example:
         >>> import funcnn as fn, numpy as np
@@ -98,7 +97,7 @@ def _global_pool(kind: str, text: str, reduce: Callable[[Array], tuple[Array, Pu
 
     example = (1, *[1] * (len(axes) - 1), 2, 2)
     forward.__doc__ = text.format(kind=kind, whole=whole, axes=", ".join(axes), example=str(example)[1:-1])
-    made = shaped(kind, forward, elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
     made.apply.picks_the_largest = reduce is _max  # type: ignore[attr-defined]
     return made
 

@@ -35,7 +35,7 @@ def local_response_norm(size: Size, alpha: float = 1e-4, beta: float = 0.75, k: 
 
     Raises:
         TypeError: an argument is not a number.
-        ValueError: an argument is out of range; or, from ``apply``, the input has no channels.
+        ValueError: an argument is out of range; or, from ``init`` and ``apply``, the input has no channels.
 
     Example:
         >>> y, _ = local_response_norm(2, alpha=2.0, beta=1.0).apply({}, np.array([[1.0, 2.0, 0.0]]))

@@ -31,7 +31,7 @@ from funcnn.layers.trees import (
     leaves_of,
     same_batch,
 )  # fmt: skip
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, probed
 from funcnn.rng import as_key, check_rng, fold
 from funcnn.wording import shown
 
@@ -155,7 +155,7 @@ def multi_head_attention(
     apply.working_set = of_sequences(lambda x: scores(x, size.heads))  # type: ignore[attr-defined]
     # Without ``causal`` what comes later changes all outputs, so a cache of the past is not enough.
     apply.streams, apply.per_query = options.causal, not options.causal  # type: ignore[attr-defined]
-    return Layer(init, apply, multiply_adds=_products)
+    return Layer(probed(init, apply), apply, multiply_adds=_products)
 
 
 class Sizes(NamedTuple):

@@ -38,7 +38,8 @@ def spatial_dropout(rate: float) -> Layer:
 
     Raises:
         TypeError: ``rate`` is not a number.
-        ValueError: ``rate`` is outside [0, 1); or, from ``apply`` with ``rng``, the input has no axes of pixels.
+        ValueError: ``rate`` is outside [0, 1); or, from ``init`` and ``apply``, the input has no
+            axes of pixels.
 
     Example:
         >>> y, _ = spatial_dropout(0.5).apply({}, np.ones((1, 3, 4)), rng=0)

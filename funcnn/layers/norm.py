@@ -203,8 +203,8 @@ def l2_normalize(axis: int = -1, eps: float = 1e-12) -> Layer:
 
     Raises:
         TypeError: ``eps`` is not a number.
-        ValueError: ``axis`` is not a whole number or is the batch axis, or ``eps`` is too small; or, from ``apply``,
-            the input has no such axis.
+        ValueError: ``axis`` is not a whole number or is the batch axis, or ``eps`` is too small; or, from ``init`` and
+            ``apply``, the input has no such axis.
 
     Example:
         >>> l2_normalize().apply({}, np.array([[3.0, 4.0]]))[0]

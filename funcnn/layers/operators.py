@@ -18,8 +18,7 @@ from funcnn.engine.examples import filled
 from funcnn.initializers import InitializerLike, as_initializer, zeros
 from funcnn.layers.activation import Pull
 from funcnn.layers.merge import check_one_dtype
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, stateless
+from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, probed, stateless
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -51,8 +50,8 @@ def arithmetic(operation: Operation, *names: str) -> Layer:
 
     Raises:
         TypeError: the inputs differ in dtype.
-        ValueError: the operation is unknown, or there are not two names; or, from ``apply``, there are other inputs,
-            or their shapes do not broadcast.
+        ValueError: the operation is unknown, or there are not two names; or, from ``init`` and ``apply``, there are
+            other inputs, or their shapes do not broadcast.
 
     Example:
         >>> x = {"a": np.array([[1.0, 2.0]]), "b": np.array([[10.0]])}
@@ -169,7 +168,8 @@ def where(*names: str) -> Layer:
 
     Raises:
         TypeError: a and b differ in dtype.
-        ValueError: there are not three names; or, from ``apply``, there are other inputs, or shapes do not broadcast.
+        ValueError: there are not three names; or, from ``init`` and ``apply``, there are other inputs, or shapes do not
+            broadcast.
 
     Example:
         >>> x = {"a": np.array([[True, False]]), "b": np.array([[1.0, 2.0]]), "c": np.array([[-1.0]])}
@@ -269,7 +269,7 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
             raise ValueError(f"reduce: there is no {how} of no elements, in shape {x.shape} along {[*found]}")
         return _reduced(how, x, own, keepdims)
 
-    return shaped("reduce", forward, elements_of)
+    return stateless("reduce", forward, working_set=elements_of)
 
 
 def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array, Pull]:
@@ -346,7 +346,7 @@ def parameter(*shape: Size, w_init: InitializerLike = zeros) -> Layer:
 
         return y, vjp_fn
 
-    return Layer(init, apply)
+    return Layer(probed(init, apply), apply)
 
 
 def _first_leaf(x: Tree) -> Array:

@@ -15,8 +15,7 @@ from funcnn.aliases import Array, Size
 from funcnn.kernels import padding as kernels
 from funcnn.kernels.padding import as_border, border_of
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of, layer
+from funcnn.protocol import Layer, elements_of, layer, stateless
 from funcnn.wording import shown
 
 __all__ = ["crop", "pad"]
@@ -79,7 +78,7 @@ def pad(widths: Widths, mode: Mode = "zero", value: float = 0.0) -> Layer:
             filler: Any = x.dtype.type(number)
         return kernels.pad(x, sides, filler), lambda dy: kernels.unpad(dy, sides)
 
-    return shaped("pad", forward, working_set=elements_of)
+    return stateless("pad", forward, working_set=elements_of)
 
 
 @layer
@@ -111,4 +110,4 @@ def crop(widths: Widths) -> Layer:
             raise ValueError(f"crop: widths {sides} leave nothing of an image of {pixels} pixels; crop less")
         return kernels.unpad(x, sides), lambda dy: kernels.pad(dy, sides)
 
-    return shaped("crop", forward)
+    return stateless("crop", forward)

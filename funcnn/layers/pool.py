@@ -18,8 +18,7 @@ from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.pooling import extreme_pooling, mean_gradient, mean_pool
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Geometry, Window, as_padding
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of, layer
+from funcnn.protocol import Layer, elements_of, layer, stateless
 from funcnn.wording import shown
 
 __all__ = [
@@ -52,7 +51,7 @@ def pooling(
             )
         return reduce(x, geometry)
 
-    made = shaped(kind, forward, elements_of)
+    made = stateless(kind, forward, working_set=elements_of)
     made.apply.picks_the_largest = reduce is MAX  # type: ignore[attr-defined]
     return made
 

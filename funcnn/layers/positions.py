@@ -20,7 +20,7 @@ from funcnn.kernels.attention import alibi_bias
 from funcnn.kernels.gather import added_rows
 from funcnn.kernels.rotary import rotated, waves
 from funcnn.layers.trees import check_axes, example_shape, input_gradient, leaf_gradient, leaves_of
-from funcnn.protocol import Layer, Vjp, layer, per_example, stateless
+from funcnn.protocol import Layer, Vjp, layer, per_example, probed, stateless
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -132,7 +132,7 @@ def positions(
         return y, vjp_fn
 
     apply.streams = True  # type: ignore[attr-defined]
-    return Layer(init, apply)
+    return Layer(probed(init, apply), apply)
 
 
 @layer
@@ -150,7 +150,8 @@ def alibi(heads: Size) -> Layer:
         ``bias``, (batch, heads, queries, keys), as ``attention`` takes it.
 
     Raises:
-        ValueError: ``heads`` is not a whole number ``>= 1``; or, from ``apply``, the input has no ``q`` or ``k``.
+        ValueError: ``heads`` is not a whole number ``>= 1``; or, from ``init`` and ``apply``, the input has no ``q`` or
+            ``k``.
 
     Example:
         >>> q = np.zeros((1, 2, 1, 4), np.float32)

@@ -28,7 +28,7 @@ from funcnn.kernels.recurrences import Recurrence
 from funcnn.kernels.scan import held_at, time_first
 from funcnn.layers.sequences import Sequence, sequence, with_gradients, with_outputs
 from funcnn.layers.stacked import stacked
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, probed
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -316,7 +316,7 @@ def _recurrent(
         x = tree["x"] if isinstance(tree, dict) else tree
         return int(x.shape[0] * x.shape[1] * sum(leaf.size for leaf in params.values() if leaf.ndim > 1))
 
-    return Layer(init, apply, multiply_adds=multiply_adds)
+    return Layer(probed(init, apply), apply, multiply_adds=multiply_adds)
 
 
 def _initial(kind: str, seen: Sequence, sizes: dict[str, int]) -> tuple[Array, ...]:

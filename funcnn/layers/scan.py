@@ -13,7 +13,7 @@ import numpy as np
 
 from funcnn import checks, contract, tree
 from funcnn.aliases import Array, Key, Params, Rng, Shapes, Tree
-from funcnn.engine.children import Children, check_children, name_children
+from funcnn.engine.children import Children, check_children, initialized, name_children, probing
 from funcnn.engine.examples import added
 from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.kernels.over_time import last_step, under_mask
@@ -63,7 +63,10 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
 
     def init(shape: Tree, rng: Rng) -> Params:
         x, _, first = start(probe(checked("scan", shape)))
-        return inner.init(specs({"x": x[:, 0], "state": first}), rng)
+        params = inner.init(specs({"x": x[:, 0], "state": first}), rng)
+        with probing():
+            apply(params, {"x": x[:, :1], "state": first}, as_key(rng))
+        return params
 
     def start(given: Tree) -> tuple[Array, Array | None, Tree]:
         x, mask, first = sequence("scan", given, lambda x: has_time("scan", x))
@@ -162,14 +165,14 @@ def time_distributed(layer: LayerLike) -> Layer:
 
     def init(shape: Tree, rng: Rng) -> Params:
         x, _, _ = sequence("time_distributed", probe(checked("init", shape)), lambda x: has_time("time_distributed", x))
-        params = child.init(specs(x[:, 0]), fold(rng, name))
+        params, _ = initialized(name, child, x[:, 0], as_key(rng))
         return {name: params} if params else {}
 
     def forward(params: Params, given: Tree, key: Key | None, keep: bool) -> Coroutine[tuple[Tree, Backward]]:
         check_children(params, children)
         x, mask, _ = sequence("time_distributed", given, lambda x: has_time("time_distributed", x))
         there = np.ones(x.shape[:2], bool) if mask is None else mask
-        steps = x.reshape(-1, *x.shape[2:]) if mask is None else x[there]
+        steps = x.reshape(there.size, *x.shape[2:]) if mask is None else x[there]
         y, back = yield from inside.forward(name, params, steps, key, keep)
 
         def backward(dout: Tree, input_grad: bool) -> Coroutine[tuple[Params, Tree]]:

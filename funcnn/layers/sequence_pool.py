@@ -29,7 +29,7 @@ Returns:
 
 Raises:
     TypeError: from ``apply``, x is not a plain array of float32 or float64, or the mask is not boolean.
-    ValueError: from ``apply``, x has no time, or the mask or the lengths do not fit it.
+    ValueError: from ``init`` and ``apply``, x has no time, or the mask or the lengths do not fit it.
 
 Example:
     >>> import funcnn as fn, numpy as np

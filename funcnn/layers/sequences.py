@@ -55,12 +55,12 @@ def sequence(kind: str, tree: Tree, check: Callable[[Any], object]) -> Sequence:
     return Sequence(x, _mask(kind, tree, x.shape[:2]), state)
 
 
-def has_time(kind: str, x: Any) -> None:
-    """Raise unless x is a batch of sequences with at least one step, of any numbers."""
+def has_time(kind: str, x: Any, least: int = 1) -> None:
+    """Raise unless x is a batch of sequences with at least one step, or another number of them, of any numbers."""
     contract.tree_of_arrays(kind, x)
-    if isinstance(x, dict) or x.ndim < 2 or not x.shape[1]:
+    if isinstance(x, dict) or x.ndim < 2 or x.shape[1] < least:
         raise ValueError(
-            f"{kind}: expected an input of axes (batch, time, ...) with time >= 1, got {contract.shape_of(x)}"
+            f"{kind}: expected an input of axes (batch, time, ...) with time >= {least}, got {contract.shape_of(x)}"
         )
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from funcnn import checks
 from funcnn.aliases import Array, Shape, Size
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
 from funcnn.layers.upsample import upsample1d as upsample1d  # where pickles of older versions look for them
 from funcnn.layers.upsample import upsample2d as upsample2d
 from funcnn.layers.upsample import upsample3d as upsample3d
@@ -93,7 +92,7 @@ def reshape(*shape: Size) -> Layer:
     def forward(x: Array) -> tuple[Array, Pull]:
         return _reshaped(x, _fitted("reshape", "an example", x.shape[1:], sizes))
 
-    return shaped("reshape", forward)
+    return stateless("reshape", forward)
 
 
 def _sizes(kind: str, shape: Any) -> Shape:
@@ -141,7 +140,7 @@ def unflatten(axis: Size, shape: Sequence[Size]) -> Layer:
         new = _fitted("unflatten", f"axis {axis}", x.shape[place : place + 1], sizes)
         return _reshaped(x, (*x.shape[1:place], *new, *x.shape[place + 1 :]))
 
-    return shaped("unflatten", forward)
+    return stateless("unflatten", forward)
 
 
 @layer
@@ -180,7 +179,7 @@ def permute(axes: Sequence[Size]) -> Layer:
         inverse = np.argsort(found)
         return x.transpose(found), lambda dy: dy.transpose(inverse)
 
-    return shaped("permute", forward)
+    return stateless("permute", forward)
 
 
 @layer
@@ -209,7 +208,7 @@ def squeeze(axis: Size) -> Layer:
             raise ValueError(f"squeeze: expected size 1 on axis {axis}, got {x.shape[place]} in shape {x.shape}")
         return x.squeeze(place), lambda dy: np.expand_dims(dy, place)
 
-    return shaped("squeeze", forward)
+    return stateless("squeeze", forward)
 
 
 @layer
@@ -235,7 +234,7 @@ def expand_dims(axis: Size) -> Layer:
         place = _axis_of("expand_dims", axis, x.ndim + 1, f"an output of {x.ndim + 1} axes")
         return np.expand_dims(x, place), lambda dy: dy.squeeze(place)
 
-    return shaped("expand_dims", forward)
+    return stateless("expand_dims", forward)
 
 
 @layer
@@ -286,4 +285,4 @@ def take(index: Size | slice, axis: Size) -> Layer:
 
         return x[whole], pull
 
-    return shaped("take", forward)
+    return stateless("take", forward)

@@ -10,8 +10,7 @@ from itertools import chain
 from funcnn import checks
 from funcnn.aliases import Array, Size
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of, layer
+from funcnn.protocol import Layer, elements_of, layer, stateless
 
 __all__ = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
 
@@ -81,7 +80,7 @@ def pixel_shuffle(factor: Size) -> Layer:
             )
         return _to_pixels(x, f), lambda dy: _to_channels(dy, f)
 
-    return shaped("pixel_shuffle", forward, elements_of)
+    return stateless("pixel_shuffle", forward, working_set=elements_of)
 
 
 @layer
@@ -119,7 +118,7 @@ def pixel_unshuffle(factor: Size) -> Layer:
             raise ValueError(f"pixel_unshuffle: factor {f} does not divide an image of {pixels} pixels")
         return _to_channels(x, f), lambda dy: _to_pixels(dy, f)
 
-    return shaped("pixel_unshuffle", forward, elements_of)
+    return stateless("pixel_unshuffle", forward, working_set=elements_of)
 
 
 @layer
@@ -157,4 +156,4 @@ def channel_shuffle(groups: Size) -> Layer:
             raise ValueError(f"channel_shuffle: {channels} channels do not divide into {g} groups, in shape {x.shape}")
         return shuffled(x, g), lambda dy: shuffled(dy, channels // g)
 
-    return shaped("channel_shuffle", forward, elements_of)
+    return stateless("channel_shuffle", forward, working_set=elements_of)

@@ -133,7 +133,7 @@ def _both(forward: LayerLike, backward: LayerLike) -> Layer:
         return y[:, ::-1] if turns and y is not None else y
 
     def run_both(tree: Tree, key: Key | None, run: Run) -> Coroutine[tuple[Tree, Any]]:
-        x, mask, _ = sequence("bidirectional", tree, lambda x: has_time("bidirectional", x))
+        x, mask, _ = sequence("bidirectional", tree, lambda x: has_time("bidirectional", x, 0))
         reversed_tree: Tree = x[:, ::-1]
         if isinstance(tree, dict):
             reversed_tree = {"x": reversed_tree, **({} if mask is None else {"mask": mask[:, ::-1]})}

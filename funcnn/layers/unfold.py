@@ -14,8 +14,7 @@ from funcnn.aliases import Array, Padding, Padding1d, PerAxis
 from funcnn.kernels.patches import folded, unfolded
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Window, as_padding
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, elements_of, layer
+from funcnn.protocol import Layer, elements_of, layer, stateless
 
 __all__ = ["fold", "unfold"]
 
@@ -55,8 +54,8 @@ def unfold(size: PerAxis, stride: PerAxis = 1, padding: Padding | Padding1d = "v
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: an argument is out of range; or, from ``apply``, the input has another number of axes, or the window
-            is larger than it.
+        ValueError: an argument is out of range; or, from ``init`` and ``apply``, the input has another number of axes,
+            or the window is larger than it.
 
     Example:
         A convolution is a product with the unfolded image:
@@ -81,7 +80,7 @@ def unfold(size: PerAxis, stride: PerAxis = 1, padding: Padding | Padding1d = "v
         geometry = window.fit("unfold", x.shape)
         return unfolded(x, geometry), lambda dy: folded(dy, geometry)
 
-    return shaped("unfold", forward, lambda x: elements_of(x) * math.prod(window.size))
+    return stateless("unfold", forward, working_set=lambda x: elements_of(x) * math.prod(window.size))
 
 
 @layer
@@ -110,8 +109,9 @@ def fold(
 
     Raises:
         TypeError: from ``apply``, the input is not a plain array of float32 or float64.
-        ValueError: an argument is out of range, or the window is larger than the image; or, from ``apply``, the input
-            has another number of windows than the image, or elements that are not whole channels of a window.
+        ValueError: an argument is out of range, or the window is larger than the image; or, from ``init`` and
+            ``apply``, the input has another number of windows than the image, or elements that are not whole channels
+            of a window.
 
     Example:
         Each pixel is in as many patches as windows cover it:
@@ -143,4 +143,4 @@ def fold(
             )
         return folded(x, geometry), lambda dy: unfolded(dy, geometry)
 
-    return shaped("fold", forward, elements_of)
+    return stateless("fold", forward, working_set=elements_of)

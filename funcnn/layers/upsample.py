@@ -19,8 +19,7 @@ from funcnn.aliases import Array, PerAxis
 from funcnn.kernels.resample import Along, resample, resample_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes
 from funcnn.layers.activation import Pull
-from funcnn.layers.shaped import shaped
-from funcnn.protocol import Layer, layer
+from funcnn.protocol import Layer, layer, stateless
 from funcnn.wording import shown
 
 __all__ = ["upsample1d", "upsample2d", "upsample3d"]
@@ -70,7 +69,7 @@ def _upsample(kind: str, axes: Axes, factor: Any, size: Any, mode: str, align_co
         new: int = len(x) * math.prod(each.size for each in plan(x.shape[1:-1])) * x.shape[-1]
         return max(int(x.size), new)
 
-    return shaped(kind, forward, working_set)
+    return stateless(kind, forward, working_set=working_set)
 
 
 def along(rule: str, n: int, size: int | None, factor: float | None, align_corners: bool) -> Along:

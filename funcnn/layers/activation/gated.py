@@ -52,7 +52,7 @@ def _gated(kind: str, gate: Layer, text: Callable[[], None]) -> Layer:
         text,
         "floats of shape (batch, ..., 2 * units)",
         "of shape (batch, ..., units)",
-        "ValueError: from ``apply``, the last axis is odd or empty, or there is no batch axis before it.",
+        "ValueError: from ``init`` and ``apply``, the last axis is odd or empty, or there is no batch axis before it.",
     )
     return stateless(kind, forward, per_position=True)
 

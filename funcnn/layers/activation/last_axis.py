@@ -5,6 +5,8 @@ So the derivative is a matrix. It is never built: its product with dy takes one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from funcnn import checks
@@ -111,14 +113,24 @@ def _sparsemax(x: Array) -> tuple[Array, Pull]:
     return y, pull
 
 
-for _kind, _forward in (
-    ("softmax", _softmax), ("log_softmax", _log_softmax), ("softmin", _softmin), ("sparsemax", _sparsemax),
-):  # fmt: skip
-    _forward.__doc__ = ready_docstring(_kind, _forward, CLASSES)
-softmax = stateless("softmax", _softmax, per_position=True)
-log_softmax = stateless("log_softmax", _log_softmax, per_position=True)
-softmin = stateless("softmin", _softmin, per_position=True)
-sparsemax = stateless("sparsemax", _sparsemax, per_position=True)
+def _over_classes(kind: str, of_rows: Callable[[Array], tuple[Array, Pull]]) -> Layer:
+    """The layer of a function of rows, which must not be the batch."""
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        if x.ndim < 2 or not x.shape[-1]:
+            one = "; of one example, use x[None]" if x.ndim == 1 else ""
+            raise ValueError(f"{kind}: expected an input of axes (batch, ..., classes), got shape {x.shape}{one}")
+        return of_rows(x)
+
+    error = "ValueError: from ``init`` and ``apply``, there is no axis of classes, or no class."
+    forward.__doc__ = ready_docstring(kind, of_rows, CLASSES, also=error)
+    return stateless(kind, forward, per_position=True)
+
+
+softmax = _over_classes("softmax", _softmax)
+log_softmax = _over_classes("log_softmax", _log_softmax)
+softmin = _over_classes("softmin", _softmin)
+sparsemax = _over_classes("sparsemax", _sparsemax)
 
 
 @layer
@@ -137,7 +149,8 @@ def maxout(pieces: Size) -> Layer:
 
     Raises:
         TypeError: from ``apply``, x is not a plain array of float32 or float64.
-        ValueError: ``pieces`` is not a whole number ``>= 1``; or, from ``apply``, it does not divide the last axis.
+        ValueError: ``pieces`` is not a whole number ``>= 1``; or, from ``init`` and ``apply``, it does not divide the
+            last axis.
 
     Example:
         >>> y, vjp_fn = maxout(2).apply({}, np.array([[1.0, 4.0, 3.0, 2.0]]))
