@@ -219,6 +219,11 @@ def per_position(apply: F, holds: bool = True) -> F:
     return apply
 
 
+def is_after_time(axis: int) -> bool:
+    """Whether an axis, counted with the batch, lies behind that of time in every (batch, time, ..., features)."""
+    return axis == -1 or axis > 1
+
+
 def is_per_position(layer: Layer) -> bool:
     """Whether a layer declares that; one that does not may read other positions."""
     return bool(declared(layer.apply, "per_position"))

@@ -28,9 +28,10 @@ def cached(*layers: LayerLike) -> Layer:
     Layers that take a cache, such as ``positions``, ``multi_head_attention`` and ``transformer_encoder_layer``, get the
     tree with their own part of it, ``cache[name]``; all others get x. The output is the tree with ``x`` and ``cache``
     replaced. At the start the cache is ``{}``. A tree raises unless each layer takes a cache or computes each position
-    by itself, as ``dense`` and ``layer_norm`` do: for a recurrent layer, a convolution, a pooling over time, attention
-    without ``causal``, a ``serial``, ``repeat`` or ``residual`` of attention, and a layer of your own that is not
-    declared ``@fn.layer(per_position=True)``. ``generate`` then computes the whole text at each step.
+    by itself, as ``dense``, ``layer_norm`` and a convolution of one step do: for a recurrent layer, a convolution or a
+    pooling over time, attention without ``causal``, a ``serial``, ``repeat`` or ``residual`` of attention, and a layer
+    of your own that is not declared ``@fn.layer(per_position=True)``. ``generate`` then computes the whole text at each
+    step.
 
     Args:
         *layers: layers or pairs, as for ``serial``.

@@ -20,7 +20,7 @@ from funcnn.engine.children import INPUT, name_children
 from funcnn.layers.merge import Merged, check_one_dtype
 from funcnn.layers.merge import add as add_all
 from funcnn.layers.merge import concat as concat_all
-from funcnn.protocol import Layer, LayerLike, as_layer, is_per_position, layer, named, per_position
+from funcnn.protocol import Layer, LayerLike, as_layer, is_after_time, is_per_position, layer, named, per_position
 from funcnn.wording import shown
 
 __all__ = ["add", "concat", "graph", "repeat", "residual", "serial"]
@@ -148,7 +148,7 @@ def concat(*layers: LayerLike, axis: int = -1) -> Layer:
         raise ValueError("concat: axis 0 is the batch axis; examples are not joined, choose 1 or more, or -1")
 
     made = _branches("concat", layers, partial(concat_all, "concat", axis=axis))
-    per_position(made.apply, is_per_position(made) and axis == -1)
+    per_position(made.apply, is_per_position(made) and is_after_time(axis))
     return made
 
 

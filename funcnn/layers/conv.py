@@ -23,7 +23,7 @@ from funcnn.kernels.padding import SOURCES, extend_gradient, extend_image
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Window, as_window
 from funcnn.layers.activation import Activation, fuse
 from funcnn.layers.weights import Weights, weights
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng
 from funcnn.wording import shown
 
@@ -44,6 +44,12 @@ def _conv(
     window = as_window(kind, axes, kernel, stride, padding, dilation, causal=axes == LINE)
     own = weights(kind, _words(axes), (*window.size, None, filters), bias, w_init, b_init, groups)
     return _convolution(kind, axes, window, own, lambda channels: (groups, filters), activation, pad_mode)
+
+
+def reads_one_step(window: Window) -> bool:
+    """Whether each window stands on one place of the first axis, and there is one at each: a kernel of size 1 there."""
+    padding = window.padding if isinstance(window.padding, str) else window.padding[0]
+    return window.size[0] == window.stride[0] == 1 and padding in ("valid", "same", (0, 0))
 
 
 def _words(axes: Axes) -> str:
@@ -99,6 +105,7 @@ def _convolution(
         return max(int(x.size), windows * division(channels)[1])
 
     apply.working_set = working_set  # type: ignore[attr-defined]
+    per_position(apply, reads_one_step(window) and activate.per_position)
     return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (y.size // y.shape[-1]))
 
 

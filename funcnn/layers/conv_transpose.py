@@ -20,8 +20,9 @@ from funcnn.kernels.moments import channel_sums
 from funcnn.kernels.transposed import transposed_convolve, transposed_input_gradient, transposed_kernel_gradient
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Axes, Sizes, Window, as_window
 from funcnn.layers.activation import Activation, fuse
+from funcnn.layers.conv import reads_one_step
 from funcnn.layers.weights import weights
-from funcnn.protocol import Layer, Vjp, layer, per_example
+from funcnn.protocol import Layer, Vjp, layer, per_example, per_position
 from funcnn.rng import check_rng
 from funcnn.wording import shown
 
@@ -83,6 +84,7 @@ def _conv_transpose(
         return max(int(x.size), pixels * filters)
 
     apply.working_set = working_set  # type: ignore[attr-defined]
+    per_position(apply, reads_one_step(window) and not extra[0] and activate.per_position)
     return Layer(init, apply, multiply_adds=lambda params, x, y: params["w"].size * (x.size // x.shape[-1]))
 
 

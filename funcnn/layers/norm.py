@@ -17,7 +17,7 @@ from funcnn import checks, contract
 from funcnn.aliases import Array, Params, Rng, Shape, Size
 from funcnn.kernels.normalize import normalization
 from funcnn.layers.activation import Activation, fuse
-from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, per_position, stateless
+from funcnn.protocol import Layer, Vjp, elements_of, is_after_time, layer, per_example, per_position, stateless
 from funcnn.rng import check_rng
 
 __all__ = ["group_norm", "instance_norm", "l2_normalize", "layer_norm", "rms_norm"]
@@ -230,7 +230,7 @@ def l2_normalize(axis: int = -1, eps: float = 1e-12) -> Layer:
 
         return np.moveaxis(y, -1, axis), pull
 
-    return stateless("l2_normalize", forward, working_set=elements_of, per_position=axis == -1)
+    return stateless("l2_normalize", forward, working_set=elements_of, per_position=is_after_time(axis))
 
 
 def _length(x: Array) -> Array:

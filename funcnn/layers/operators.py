@@ -18,7 +18,7 @@ from funcnn.engine.examples import filled
 from funcnn.initializers import InitializerLike, as_initializer, zeros
 from funcnn.layers.activation import Pull
 from funcnn.layers.merge import check_one_dtype
-from funcnn.protocol import Layer, Vjp, elements_of, layer, per_example, probed, stateless
+from funcnn.protocol import Layer, Vjp, elements_of, is_after_time, layer, per_example, probed, stateless
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
@@ -269,7 +269,7 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
             raise ValueError(f"reduce: there is no {how} of no elements, in shape {x.shape} along {[*found]}")
         return _reduced(how, x, own, keepdims)
 
-    return stateless("reduce", forward, working_set=elements_of)
+    return stateless("reduce", forward, working_set=elements_of, per_position=all(map(is_after_time, found)))
 
 
 def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array, Pull]:

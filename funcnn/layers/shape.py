@@ -18,7 +18,7 @@ from funcnn.layers.activation import Pull
 from funcnn.layers.upsample import upsample1d as upsample1d  # where pickles of older versions look for them
 from funcnn.layers.upsample import upsample2d as upsample2d
 from funcnn.layers.upsample import upsample3d as upsample3d
-from funcnn.protocol import Layer, layer, stateless
+from funcnn.protocol import Layer, is_after_time, layer, stateless
 from funcnn.wording import shown
 
 __all__ = ["expand_dims", "flatten", "permute", "reshape", "squeeze", "take", "unflatten"]
@@ -140,7 +140,7 @@ def unflatten(axis: Size, shape: Sequence[Size]) -> Layer:
         new = _fitted("unflatten", f"axis {axis}", x.shape[place : place + 1], sizes)
         return _reshaped(x, (*x.shape[1:place], *new, *x.shape[place + 1 :]))
 
-    return stateless("unflatten", forward)
+    return stateless("unflatten", forward, per_position=is_after_time(axis))
 
 
 @layer
@@ -179,7 +179,8 @@ def permute(axes: Sequence[Size]) -> Layer:
         inverse = np.argsort(found)
         return x.transpose(found), lambda dy: dy.transpose(inverse)
 
-    return stateless("permute", forward)
+    # The axis of time is the first one of an example, counted from either end.
+    return stateless("permute", forward, per_position=behind[:1] in ([1], [-len(behind)]))
 
 
 @layer
@@ -208,7 +209,7 @@ def squeeze(axis: Size) -> Layer:
             raise ValueError(f"squeeze: expected size 1 on axis {axis}, got {x.shape[place]} in shape {x.shape}")
         return x.squeeze(place), lambda dy: np.expand_dims(dy, place)
 
-    return stateless("squeeze", forward)
+    return stateless("squeeze", forward, per_position=is_after_time(axis))
 
 
 @layer
@@ -234,7 +235,7 @@ def expand_dims(axis: Size) -> Layer:
         place = _axis_of("expand_dims", axis, x.ndim + 1, f"an output of {x.ndim + 1} axes")
         return np.expand_dims(x, place), lambda dy: dy.squeeze(place)
 
-    return stateless("expand_dims", forward)
+    return stateless("expand_dims", forward, per_position=is_after_time(axis))
 
 
 @layer
@@ -285,4 +286,4 @@ def take(index: Size | slice, axis: Size) -> Layer:
 
         return x[whole], pull
 
-    return stateless("take", forward)
+    return stateless("take", forward, per_position=is_after_time(axis))

@@ -156,4 +156,4 @@ def channel_shuffle(groups: Size) -> Layer:
             raise ValueError(f"channel_shuffle: {channels} channels do not divide into {g} groups, in shape {x.shape}")
         return shuffled(x, g), lambda dy: shuffled(dy, channels // g)
 
-    return stateless("channel_shuffle", forward, working_set=elements_of)
+    return stateless("channel_shuffle", forward, working_set=elements_of, per_position=True)
