@@ -13,20 +13,20 @@ no influence.
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from funcnn import checks, contract
-from funcnn.aliases import Array, Params, Rng, Size, Tree
-from funcnn.initializers import InitializerLike, as_initializer, glorot_uniform, orthogonal, zeros
+from funcnn.aliases import Array, Key, Params, Rng, Size, Tree
+from funcnn.initializers import Initializer, InitializerLike, as_initializer, glorot_uniform, orthogonal, zeros
 from funcnn.kernels import recurrences
 from funcnn.kernels.over_time import under_mask
 from funcnn.kernels.recurrences import Recurrence
 from funcnn.kernels.scan import held_at, time_first
-from funcnn.layers.sequences import Sequence, sequence, with_gradients, with_outputs
+from funcnn.layers.sequences import Sequence, sequence, state_of, value_of, with_gradients, with_outputs
 from funcnn.layers.stacked import stacked
 from funcnn.protocol import Layer, Vjp, layer, per_example, probed
 from funcnn.rng import check_rng, fold
@@ -266,11 +266,10 @@ def _recurrent(
         checks.axes(kind, checks.example_shape(kind, own), "time, inputs")
         inputs = checks.channels(kind, own, "inputs")
 
-        def blocks(name: str, rows: int, initialize: Any) -> Array:
-            keys = [fold(fold(rng, name), number) for number in range(gates)]
-            return np.concatenate([initialize((rows, units), key, rows, units) for key in keys], 1)
-
-        params = {"w": blocks("w", inputs, w_init), "w_h": blocks("w_h", outputs, h_init)}
+        params = {
+            "w": _gate_by_gate(w_init, inputs, units, gates, fold(rng, "w")),
+            "w_h": _gate_by_gate(h_init, outputs, units, gates, fold(rng, "w_h")),
+        }
         for name in [name for name in ("b", "b_h") if name in sizes]:
             params[name] = zeros(sizes[name], rng, inputs, units)  # type: ignore[arg-type]
         if kind == "lstm" and bias:
@@ -292,17 +291,10 @@ def _recurrent(
 
         def vjp_fn(dout: Tree, input_grad: bool = True) -> tuple[Params, Tree]:
             contract.gradient(kind, dout, like)
-            dy, dstate = (dout.get("x"), dout.get("state")) if isinstance(dout, dict) else (dout, None)
-            dfinal = [np.zeros_like(state) for state in final]
-            for number, name in enumerate(states):
-                if dstate is not None and dstate[name] is not None:
-                    dfinal[number] += dstate[name]
-            dys = None
-            if dy is not None and return_sequences:
-                dys = time_first(dy, mask)
-            elif dy is not None:
-                dfinal[0] += dy
-            grads, dx, dfirst = back(dys, tuple(dfinal), input_grad)
+            dy = value_of(dout)
+            dfinal = _final_gradients(states, final, state_of(dout), None if return_sequences else dy)
+            dys = time_first(dy, mask) if return_sequences and dy is not None else None
+            grads, dx, dfirst = back(dys, dfinal, input_grad)
             grads = {name: grads[name] for name in params}
             if not input_grad:
                 return grads, None
@@ -317,6 +309,24 @@ def _recurrent(
         return int(x.shape[0] * x.shape[1] * sum(leaf.size for leaf in params.values() if leaf.ndim > 1))
 
     return Layer(probed(init, apply), apply, multiply_adds=multiply_adds)
+
+
+def _gate_by_gate(initialize: Initializer, rows: int, units: int, gates: int, key: Key) -> Array:
+    """Weights of all gates side by side, each drawn as if it were alone."""
+    return np.concatenate([initialize((rows, units), fold(key, gate), rows, units) for gate in range(gates)], 1)
+
+
+def _final_gradients(
+    names: Iterable[str], final: tuple[Array, ...], dstate: Tree, dh: Array | None
+) -> tuple[Array, ...]:
+    """The gradients of the final states: as states of the output, and of h as the output itself, ``dh``."""
+    found = [np.zeros_like(state) for state in final]
+    for name, gradient in zip(names, found, strict=True):
+        if dstate is not None and dstate[name] is not None:
+            gradient += dstate[name]
+    if dh is not None:
+        found[0] += dh
+    return tuple(found)
 
 
 def _initial(kind: str, seen: Sequence, sizes: dict[str, int]) -> tuple[Array, ...]:

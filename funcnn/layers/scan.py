@@ -19,7 +19,7 @@ from funcnn.engine.microbatch import Backward, Coroutine, microbatched
 from funcnn.kernels.over_time import last_step, under_mask
 from funcnn.kernels.scan import held_at, scan_back
 from funcnn.kernels.scan import scan as scan_states
-from funcnn.layers.sequences import has_time, sequence, state_of, with_gradients, with_outputs
+from funcnn.layers.sequences import has_time, sequence, state_of, value_of, with_gradients, with_outputs
 from funcnn.protocol import Layer, LayerLike, Vjp, as_layer, declared, layer, per_position
 from funcnn.rng import as_key, fold
 from funcnn.shapes import checked, probe, specs
@@ -62,25 +62,14 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
     run = declared(inner.apply, "inside") or inner.apply
 
     def init(shape: Tree, rng: Rng) -> Params:
-        x, _, first = start(probe(checked("scan", shape)))
+        x, _, first = _started(probe(checked("scan", shape)), sizes)
         params = inner.init(specs({"x": x[:, 0], "state": first}), rng)
         with probing():
             apply(params, {"x": x[:, :1], "state": first}, as_key(rng))
         return params
 
-    def start(given: Tree) -> tuple[Array, Array | None, Tree]:
-        x, mask, first = sequence("scan", given, lambda x: has_time("scan", x))
-        if not isinstance(given, dict) or "state" not in given or (isinstance(first, dict) and not first and sizes):
-            if sizes is None:
-                raise ValueError(
-                    "scan: there is no state to start with; write scan(cell, state=shape), or give 'state'"
-                )
-            dtype = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float32)
-            first = tree.map(lambda leaf: np.zeros((len(x), *leaf.shape[1:]), dtype), probe(sizes))
-        return x, mask, first
-
     def apply(params: Params, given: Tree, rng: Rng | None = None) -> tuple[Tree, Vjp]:
-        x, mask, first = start(given)
+        x, mask, first = _started(given, sizes)
         key = None if rng is None else as_key(rng)
         xs = under_mask(x, mask) if x.dtype.kind == "f" else x
         held, like_state, pulls, outs = held_at(mask, x.shape[1]), contract.form(first), [], []
@@ -88,11 +77,7 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
         def step(t: int, *states: Array) -> tuple[Array, ...]:
             one = {"x": xs[:, t], "state": _unflat(first, states)}
             out, pull = run(params, one, None if key is None else fold(key, t))
-            if not isinstance(out, dict) or out.keys() != {"x", "state"} or contract.form(out["state"]) != like_state:
-                raise ValueError(
-                    "scan: the cell must return a dict of 'x' and 'state', with a state of shape "
-                    f"{contract.shape_of(first)} and the dtype of the one that it got, got {contract.shape_of(out)}"
-                )
+            _check_output(out, first, like_state)
             outs.append(out["x"])
             pulls.append(pull)
             new = _flat(first, out["state"])
@@ -106,7 +91,7 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
 
         def vjp_fn(dout: Tree, input_grad: bool = True) -> tuple[Params, Tree]:
             contract.gradient("scan", dout, like)
-            dy, dstate = (dout["x"], dout.get("state")) if isinstance(dout, dict) else (dout, None)
+            dy = value_of(dout)
             dys = np.zeros_like(y) if dy is None else pull_y(dy)
             total: list[Params] = [{}]
             dx = np.zeros_like(xs) if xs.dtype.kind == "f" else None
@@ -118,13 +103,12 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
                     dx[:, t] = d["x"]
                 return _flat(first, d["state"])
 
-            ends = _zeros_for_none(dstate, first)
+            ends = _zeros_for_none(state_of(dout), first)
             starts = _unflat(first, scan_back(pull, _flat(first, ends), held))
             grads = {name: total[0][name] for name in params}
             if not input_grad:
                 return grads, None
-            mine = isinstance(given, dict) and "state" in given
-            brought = given["state"] if mine else None
+            brought = state_of(given)
             dstates = {} if isinstance(brought, dict) and not brought else starts
             return grads, with_gradients(given, None if dx is None else under_mask(dx, mask), dstates)
 
@@ -132,6 +116,26 @@ def scan(cell: LayerLike, state: Shapes | None = None, return_sequences: bool = 
 
     apply.per_example = bool(declared(inner.apply, "per_example"))  # type: ignore[attr-defined]
     return Layer(init, apply, children=inner.children)
+
+
+def _started(given: Tree, sizes: Tree | None) -> tuple[Array, Array | None, Tree]:
+    """The sequence of an input, its mask, and the state to start with: zeros of these sizes if it brings none."""
+    x, mask, first = sequence("scan", given, lambda x: has_time("scan", x))
+    if not isinstance(given, dict) or "state" not in given or (isinstance(first, dict) and not first and sizes):
+        if sizes is None:
+            raise ValueError("scan: there is no state to start with; write scan(cell, state=shape), or give 'state'")
+        dtype = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float32)
+        first = tree.map(lambda leaf: np.zeros((len(x), *leaf.shape[1:]), dtype), probe(sizes))
+    return x, mask, first
+
+
+def _check_output(out: Tree, state: Tree, like: Any) -> None:
+    """Raise unless the output of a cell is a dict with a state like the one that it got."""
+    if not isinstance(out, dict) or out.keys() != {"x", "state"} or contract.form(out["state"]) != like:
+        raise ValueError(
+            "scan: the cell must return a dict of 'x' and 'state', with a state of shape "
+            f"{contract.shape_of(state)} and the dtype of the one that it got, got {contract.shape_of(out)}"
+        )
 
 
 @layer
