@@ -6,7 +6,8 @@
 # Annotations cost nothing where functions are defined at each call.
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from funcnn.aliases import Key, Params
 from funcnn.combinators.chains import serial
@@ -65,48 +66,24 @@ def cached(*layers: LayerLike) -> Layer:
         if not isinstance(x, dict):
             return (yield from whole(params, x, key, keep))
         if blocked:
-            raise ValueError(
-                f"cached: {blocked[0]} may read other positions than its own, and cannot get them from a cache; put "
-                "layers that take one into this chain itself, or into fn.cached(...), attention with causal=True; "
-                "declare a layer of your own that reads only its own with @fn.layer(per_position=True); or pass the "
-                "whole text without a cache"
-            )
+            raise _no_cache_for(blocked[0])
         check_children(params, children)
         cache = _checked(x, streams)
-        others = {name: leaf for name, leaf in x.items() if name not in ("x", "cache")}
-        h, new, backs, forms = x["x"], {}, [], {}
-        for name in children:
-            if name not in streams and getattr(h, "ndim", 3) < 3 and h.dtype.kind == "f":  # time would be its last axis
-                raise ValueError(f"cached: {name} must get features, (batch, time, ..., features), got shape {h.shape}")
-            given = {**others, "x": h, "cache": cache.get(name, {})} if name in streams else h
-            y, back = yield from inside.forward(name, params, given, key, keep)
-            backs.append((name, back))
-            h = y["x"] if name in streams else y
-            if name in streams:
-                new[name], forms[name] = y["cache"], sorted(y)
+
+        def run(name: str, given: Any) -> Coroutine[tuple[Any, Any]]:
+            return inside.forward(name, params, given, key, keep)
+
+        h, new, links = yield from _continued(run, children, streams, x, cache)
         out = {**x, "x": h, "cache": new}
         like = form(out)
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
-            grads: Params = {}
-            dh: Any = leaf_gradient(dy, like)
-            found: dict[str, Any] = {"cache": {}}
-            for number, (name, back) in reversed([*enumerate(backs)]):
-                given = dh
-                if name in streams:
-                    own = (dy["cache"] or {}).get(name)
-                    given = {leaf: dh if leaf == "x" else own if leaf == "cache" else None for leaf in forms[name]}
-                needed = input_grad or number > 0
-                grads[name], dx = yield from back(given, needed)
-                if not needed:
-                    break
-                dh = dx
-                if name in streams:
-                    dh = dx["x"]
-                    if name in cache:
-                        found["cache"][name] = dx["cache"]
+            grads, dx, dcache = yield from _pulled(links, leaf_gradient(dy, like), dy["cache"] or {}, input_grad)
             grads = {name: grads[name] for name in params}
-            return grads, input_gradient(x, dy, {**found, "x": dh}, ("x", "cache")) if input_grad else None
+            if not input_grad:
+                return grads, None
+            found = {"x": dx, "cache": {name: dcache[name] for name in cache}}
+            return grads, input_gradient(x, dy, found, ("x", "cache"))
 
         return out, backward
 
@@ -123,6 +100,65 @@ def cached(*layers: LayerLike) -> Layer:
     apply = microbatched(forward, "cached", declared(plain.apply, "working_set"), short_products=True)
     apply.streams, apply.per_position = bool(streams) and not blocked, is_per_position(plain)  # type: ignore[attr-defined]
     return Layer(init, apply, children=children, wiring=plain.wiring)
+
+
+class Link(NamedTuple):
+    """A layer that has run on new steps.
+
+    Args:
+        name: its name.
+        back: its backward pass.
+        leaves: the names of its output's leaves if that is a tree with its cache; None if it is an array.
+    """
+
+    name: str
+    back: Backward
+    leaves: list[str] | None
+
+
+def _continued(
+    run: Callable[[str, Any], Coroutine[tuple[Any, Any]]], names: Iterable[str], streams: Collection[str],
+    x: dict[str, Any], cache: dict[str, Any],
+) -> Coroutine[tuple[Any, dict[str, Any], list[Link]]]:  # fmt: skip
+    """x through the layers, each with its own part of the cache: ``(y, the new cache, links)``."""
+    others = {name: leaf for name, leaf in x.items() if name not in ("x", "cache")}
+    h, new, links = x["x"], dict[str, Any](), list[Link]()
+    for name in names:
+        if name in streams:
+            y, back = yield from run(name, {**others, "x": h, "cache": cache.get(name, {})})
+            h, new[name] = y["x"], y["cache"]
+            links.append(Link(name, back, sorted(y)))
+            continue
+        if getattr(h, "ndim", 3) < 3 and h.dtype.kind == "f":  # time would be its last axis
+            raise ValueError(f"cached: {name} must get features, (batch, time, ..., features), got shape {h.shape}")
+        h, back = yield from run(name, h)
+        links.append(Link(name, back, None))
+    return h, new, links
+
+
+def _pulled(
+    links: Sequence[Link], dh: Any, dcache: Mapping[str, Any], input_grad: bool
+) -> Coroutine[tuple[dict[str, Params], Any, dict[str, Any]]]:
+    """The gradients of the parameters by layer, of x, and of the cache by layer, from those of y and the new cache."""
+    grads, dpast = dict[str, Params](), dict[str, Any]()
+    for name, back, leaves in reversed(links):
+        dy = dh
+        if leaves is not None:
+            dy = dict.fromkeys(leaves) | {"x": dh, "cache": dcache.get(name)}
+        needed = input_grad or name != links[0].name
+        grads[name], dh = yield from back(dy, needed)
+        if leaves is not None and needed:
+            dh, dpast[name] = dh["x"], dh["cache"]
+    return grads, dh, dpast
+
+
+def _no_cache_for(name: str) -> ValueError:
+    """The error for a layer that cannot run on new steps alone."""
+    return ValueError(
+        f"cached: {name} may read other positions than its own, and cannot get them from a cache; put layers that take "
+        "one into this chain itself, or into fn.cached(...), attention with causal=True; declare a layer of your own "
+        "that reads only its own with @fn.layer(per_position=True); or pass the whole text without a cache"
+    )
 
 
 def _checked(x: dict[str, Any], streams: list[str]) -> dict[str, Any]:
