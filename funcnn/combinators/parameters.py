@@ -131,14 +131,7 @@ def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> 
     """
     inner, transpose = as_layer(layer), checks.flag("tied", "transpose", transpose)
     run = as_coroutine(inner)
-    if not isinstance(ties, Mapping) or not all(isinstance(path, str) for pair in ties.items() for path in pair):
-        raise TypeError(f"tied: expected {{target: source}} of paths, got {shown(ties)}")
-    pairs = dict(ties)
-    if not pairs or chained(pairs):
-        raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {shown(ties)}")
-    for target, source in pairs.items():
-        if frozen_below(inner, target) != frozen_below(inner, source):
-            raise ValueError(f"tied: of {target!r} and {source!r} one is frozen where the other is not; freeze both")
+    pairs = _checked_ties(inner, ties)
 
     def init(shape: Any, rng: Rng) -> Params:
         flat = tree.flatten(inner.init(shape, rng))
@@ -154,38 +147,14 @@ def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> 
         return params
 
     def expand(params: Params) -> Params:
-        """The parameters of the layer inside."""
-        contract.params_dict("tied", params)
-        flat = tree.flatten(params)
-        if extra := [path for path in flat if _under(path, pairs)]:
-            raise contract.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {pairs}")
-        missing = [source for source in pairs.values() if not any(is_below(path, source) for path in flat)]
-        if missing:
-            raise contract.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
-        for target, source in pairs.items():
-            for path in [path for path in flat if is_below(path, source)]:
-                leaf = flat[path]
-                turned = transpose and isinstance(leaf, np.ndarray)
-                flat[target + path.removeprefix(source)] = leaf.T if turned else leaf
-        full: Params = tree.unflatten(flat)
-        return full
-
-    def folded(grads: Params) -> Params:
-        """The gradients of targets added to those of their sources."""
-        flat = tree.flatten(grads)
-        for target, source in pairs.items():
-            for path in [path for path in flat if is_below(path, target)]:
-                gradient, own = flat.pop(path), source + path.removeprefix(target)
-                flat[own] = added([flat[own], gradient if gradient is None or not transpose else gradient.T])
-        total: Params = tree.unflatten(flat)
-        return total
+        return _with_targets(params, pairs, transpose)
 
     def forward(params: Params, x: Any, key: Key | None, keep: bool) -> Coroutine[tuple[Any, Backward]]:
         y, back = yield from run(expand(params), x, key, keep)
 
         def backward(dy: Any, input_grad: bool) -> Coroutine[tuple[Params, Any]]:
             grads, dx = yield from back(dy, input_grad)
-            return in_order_of(params, folded(grads)), dx
+            return in_order_of(params, _onto_sources(grads, pairs, transpose)), dx
 
         return y, backward
 
@@ -194,6 +163,48 @@ def tied(layer: LayerLike, ties: Mapping[str, str], transpose: bool = False) -> 
         return tied(part, kept, transpose) if kept else part
 
     return transparent(inner, forward, "tied", around, init=init, expand=expand, ties=pairs)
+
+
+def _checked_ties(layer: Layer, ties: Any) -> dict[str, str]:
+    """The ties, or an error for those that no layer, or not this one, can have."""
+    if not isinstance(ties, Mapping) or not all(isinstance(path, str) for pair in ties.items() for path in pair):
+        raise TypeError(f"tied: expected {{target: source}} of paths, got {shown(ties)}")
+    pairs = dict(ties)
+    if not pairs or chained(pairs):
+        raise ValueError(f"tied: expected {{target: source}}, where no source is a target itself, got {shown(ties)}")
+    for target, source in pairs.items():
+        if frozen_below(layer, target) != frozen_below(layer, source):
+            raise ValueError(f"tied: of {target!r} and {source!r} one is frozen where the other is not; freeze both")
+    return pairs
+
+
+def _with_targets(params: Params, ties: Mapping[str, str], transpose: bool) -> Params:
+    """The parameters of the layer inside: those of the targets are their sources."""
+    contract.params_dict("tied", params)
+    flat = tree.flatten(params)
+    if extra := [path for path in flat if _under(path, ties)]:
+        raise contract.OtherParameters(f"tied: expected no parameters at {extra}, which are those of {ties}")
+    missing = [source for source in ties.values() if not any(is_below(path, source) for path in flat)]
+    if missing:
+        raise contract.OtherParameters(f"tied: expected parameters at {missing}, got {list(flat)}")
+    for target, source in ties.items():
+        for path in [path for path in flat if is_below(path, source)]:
+            leaf = flat[path]
+            turned = transpose and isinstance(leaf, np.ndarray)
+            flat[target + path.removeprefix(source)] = leaf.T if turned else leaf
+    full: Params = tree.unflatten(flat)
+    return full
+
+
+def _onto_sources(grads: Params, ties: Mapping[str, str], transpose: bool) -> Params:
+    """The gradients of the targets added to those of their sources."""
+    flat = tree.flatten(grads)
+    for target, source in ties.items():
+        for path in [path for path in flat if is_below(path, target)]:
+            gradient, own = flat.pop(path), source + path.removeprefix(target)
+            flat[own] = added([flat[own], gradient if gradient is None or not transpose else gradient.T])
+    total: Params = tree.unflatten(flat)
+    return total
 
 
 def _inside(ties: Mapping[str, str], which: str | Collection[str]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ are never formed: x_a meets all weights in one matrix product, and x_b sums up t
 # A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -76,24 +77,6 @@ def bilinear(
 
     own(1)  # the arguments are checked now
 
-    def read(params: Params, x: Tree) -> tuple[Array, Array | None]:
-        leaf = params.get("w") if isinstance(params, dict) else None
-        rows = leaf.shape[0] if isinstance(leaf, np.ndarray) and leaf.ndim else 1
-        try:
-            w, b = own(rows).read(params, x["b"] if isinstance(x, dict) else x)
-        except contract.OtherParameters:
-            raise
-        except (KeyError, TypeError, ValueError):
-            _check_input(x)
-            raise
-        _check_input(x)
-        if x["a"].shape[-1] != len(w):
-            raise ValueError(
-                f"bilinear: expected {len(w)} channels on the last axis of 'a' (the parameters have that many), got "
-                f"{x['a'].shape[-1]} in an input of shape {x['a'].shape}"
-            )
-        return w, b
-
     def init(shape: Tree, rng: Rng) -> Params:
         _check_tree("the shape of one example", shape, shape)
         a, b = (checks.channels("bilinear", shape[name], f"inputs of {name}") for name in ("a", "b"))
@@ -101,7 +84,7 @@ def bilinear(
 
     @per_example
     def apply(params: Params, x: Tree, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        w, bias_of = read(params, x)
+        w, bias_of = _read(own, params, x)
         check_rng(rng)
         a, b = x["a"], x["b"]
         flat, a_rows, b_rows = w.reshape(len(w), -1), a.reshape(-1, a.shape[-1]), b.reshape(-1, 1, b.shape[-1])
@@ -131,6 +114,26 @@ def bilinear(
 
     per_position(apply, activate.per_position)
     return Layer(probed(init, apply), apply, multiply_adds=multiply_adds)
+
+
+def _read(own: Callable[[int], Weights], params: Params, x: Tree) -> tuple[Array, Array | None]:
+    """The weights and the bias, checked together with the input; ``own`` reads those for a number of inputs of a."""
+    leaf = params.get("w") if isinstance(params, dict) else None
+    rows = leaf.shape[0] if isinstance(leaf, np.ndarray) and leaf.ndim else 1
+    try:
+        w, b = own(rows).read(params, x["b"] if isinstance(x, dict) else x)
+    except contract.OtherParameters:
+        raise
+    except (KeyError, TypeError, ValueError):
+        _check_input(x)
+        raise
+    _check_input(x)
+    if x["a"].shape[-1] != len(w):
+        raise ValueError(
+            f"bilinear: expected {len(w)} channels on the last axis of 'a' (the parameters have that many), got "
+            f"{x['a'].shape[-1]} in an input of shape {x['a'].shape}"
+        )
+    return w, b
 
 
 def _check_input(x: Tree) -> None:

@@ -99,23 +99,8 @@ def positions(
         if w is not None:
             contract.input_like("positions", values, w.shape[1], w.dtype)
         check_rng(rng)
-        cache = given.get("cache")
-        places = _places(cache, values)
-        if w is not None:
-            if places.size and (last := int(places.max())) >= len(w):
-                raise ValueError(
-                    f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten "
-                    "the sequence"
-                )
-            moved = np.add(values, w[places], out=empty_like(values))
-        else:
-            moved = _moved(kind, values, places, base)
-        y: Any = moved
-        if isinstance(x, dict):
-            y = {**x, "x": moved}
-            if cache is not None:
-                start = cache.get("time", np.zeros(len(values), np.int64))
-                y["cache"] = {"time": start + values.shape[1]}
+        places = _places(given.get("cache"), values)
+        y = _passed_on(x, _moved(kind, values, places, base) if w is None else _plus_rows(values, w, places))
         like = contract.form(y)
 
         def vjp_fn(dy: Any, input_grad: bool = True) -> tuple[Params, Any]:
@@ -199,6 +184,25 @@ def _places(cache: Any, x: Array) -> Array:
     if start.size and start.min() < 0:
         raise ValueError(f"positions, input 'cache/time': expected places >= 0, got {start.min()}")
     return places + start[:, None]
+
+
+def _passed_on(x: Any, moved: Array) -> Any:
+    """The output: in a tree, the next element's place stands in the cache, if there is one."""
+    if not isinstance(x, dict):
+        return moved
+    y = {**x, "x": moved}
+    if (cache := x.get("cache")) is not None:
+        y["cache"] = {"time": cache.get("time", np.zeros(len(moved), np.int64)) + moved.shape[1]}
+    return y
+
+
+def _plus_rows(x: Array, w: Array, places: Array) -> Array:
+    """x with the learned row of each place added."""
+    if places.size and (last := int(places.max())) >= len(w):
+        raise ValueError(
+            f"positions: place {last} is not learned, there are {len(w)}; give a larger length, or shorten the sequence"
+        )
+    return np.add(x, w[places], out=empty_like(x))
 
 
 def _moved(kind: str, x: Array, places: Array, base: float, backward: bool = False) -> Array:
