@@ -426,9 +426,10 @@ def without_params(apply: Apply, kind: str = "layer") -> Layer:
 
 def stateless(
     kind: str,
-    forward: Callable[[Array], tuple[Array, Callable[[Array], Array]]],
+    forward: Callable[..., tuple[Array, Callable[[Array], Array]]],
     *,
     floats: bool = True,
+    draws: bool = False,
     working_set: Callable[[Any], int] | None = None,
     per_position: bool = False,
 ) -> Layer:
@@ -437,6 +438,7 @@ def stateless(
     Args:
         kind: the layer's kind.
         forward: ``forward(x) -> (y, pull)`` with ``pull(dy) -> dx``; its docstring is that of the layer.
+        draws: whether it draws random numbers, and is ``forward(x, rng)``.
         floats: whether x must be an array of floats; if not, it may be a tree of arrays of any numbers.
         working_set: ``working_set(x)``, the number of elements of the largest array that it works on, for a layer whose
             time goes into passes over memory. A batch for which that is large is cut into microbatches.
@@ -454,7 +456,7 @@ def stateless(
         else:
             contract.tree_of_arrays(kind, x)
         check_rng(rng)
-        y, pull = forward(x)
+        y, pull = forward(x, rng) if draws else forward(x)
         like = contract.form(y)
 
         def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
@@ -463,6 +465,6 @@ def stateless(
 
         return y, vjp_fn
 
-    apply.is_stateless, apply.working_set = True, working_set  # type: ignore[attr-defined]
+    apply.is_stateless, apply.working_set = not draws, working_set  # type: ignore[attr-defined]
     apply.docstring, apply.per_position = forward.__doc__, per_position  # type: ignore[attr-defined]
     return without_params(apply, kind)

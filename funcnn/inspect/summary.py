@@ -20,10 +20,9 @@ from funcnn import notebook, terminal, tree
 from funcnn.aliases import Array, Params, Shapes
 from funcnn.calls import explained
 from funcnn.combinators.parameters import is_frozen
-from funcnn.engine.children import probing
-from funcnn.inspect.traverse import Visit, trace
+from funcnn.inspect.traverse import Visit, trace_shapes
 from funcnn.protocol import Layer, LayerLike, as_layer
-from funcnn.shapes import checked, probe, specs
+from funcnn.shapes import specs
 from funcnn.tree import below, is_below
 from funcnn.wording import shown
 
@@ -215,11 +214,7 @@ def summary(model: LayerLike, params: Params, shape: Shapes) -> Summary:
         total                                                      26             20
         26 learned parameters; 104 bytes
     """
-    # Training mode, since a batch norm that is not measured yet has a shape all the same.
-    shape = checked("summary", shape)
-    tree.check_parameters(params, "summary", "summary(model, params, shape)")
-    with probing():
-        visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
+    visits = trace_shapes("summary", model, params, shape)
     leaves = tree.flatten(params)
     rows = [_row(visit, leaves, as_layer(model)) for visit in visits if not visit.layer.children]
     return Summary(tuple(rows), tree.nbytes(params))

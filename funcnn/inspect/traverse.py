@@ -12,17 +12,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-from funcnn import checks
-from funcnn.aliases import Array, Arrays, Key, Params, Rng
+import numpy as np
+
+from funcnn import checks, tree
+from funcnn.aliases import Array, Arrays, Key, Params, Rng, Shapes
 from funcnn.calls import explained
 from funcnn.cores import set_inside
+from funcnn.engine.children import probing
 from funcnn.engine.examples import join
 from funcnn.engine.microbatch import AllReduce, Backward, Coroutine, Forward, as_coroutine, microbatched
 from funcnn.protocol import Layer, LayerLike, Place, as_layer, declared, is_same, layers_among, named
 from funcnn.recorded import Call, made
+from funcnn.shapes import checked, probe
 from funcnn.tree import below, is_below
 
-__all__ = ["Visit", "outputs", "rebuild", "trace"]
+__all__ = ["Visit", "outputs", "rebuild", "trace", "trace_shapes"]
 
 PARAMETERS_DECLARED = ("around", "computes", "constants", "expand", "frozen", "per_position", "streams", "ties")
 """What a layer declares of its parameters, which holds whatever is wrapped around it."""
@@ -156,6 +160,17 @@ def trace(model: LayerLike, params: Params, x: Arrays, rng: Rng | None = None) -
     with set_inside(_visits, visits):
         traced.apply(params, x, rng)
     return visits
+
+
+def trace_shapes(kind: str, model: LayerLike, params: Params, shape: Shapes) -> list[Visit]:
+    """The visits for one example of zeros, which tell the shapes in a model.
+
+    It runs in training mode: a batch norm that is not measured yet has a shape all the same.
+    """
+    shape = checked(kind, shape)
+    tree.check_parameters(params, kind, f"{kind}(model, params, shape)")
+    with probing():
+        return trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
 
 
 _visits: ContextVar[list[Visit] | None] = ContextVar("visits", default=None)

@@ -3,19 +3,18 @@
 What is left is scaled up at once (*inverted* dropout), so predicting needs no dropout code at all.
 """
 
-# A vjp_fn is defined at each call of apply; like this its annotations cost nothing there.
+# A pull is defined at each call of apply; like this its annotations cost nothing there.
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-from funcnn import checks, contract
-from funcnn.aliases import Array, Params, Rng, Shape
+from funcnn import checks
+from funcnn.aliases import Array, Rng, Shape
 from funcnn.engine import shards
 from funcnn.kernels.selection import select
 from funcnn.layers.activation.row import same
-from funcnn.protocol import Layer, Vjp, layer, per_example, per_position, without_params
-from funcnn.rng import check_rng
+from funcnn.protocol import Layer, layer, stateless
 
 __all__ = ["dropout"]
 
@@ -88,21 +87,9 @@ def drawing(
         check: raises for the shape of an x that the layer cannot take, when predicting as well.
     """
 
-    @per_position
-    @per_example
-    def apply(params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Vjp]:
-        contract.no_params(kind, params)
-        checks.float_array(kind, x)
-        check_rng(rng)
+    def forward(x: Array, rng: Rng | None) -> tuple[Array, Pull]:
         if check is not None:
             check(x.shape)
-        y, pull = (x, same) if rng is None or not draws else draw(rng, x)
-        like = contract.form(y)
+        return (x, same) if rng is None or not draws else draw(rng, x)
 
-        def vjp_fn(dy: Array, input_grad: bool = True) -> tuple[Params, Array | None]:
-            contract.gradient(kind, dy, like)
-            return {}, pull(dy) if input_grad else None
-
-        return y, vjp_fn
-
-    return without_params(apply)
+    return stateless(kind, forward, draws=True, per_position=True)

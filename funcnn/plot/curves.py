@@ -77,13 +77,7 @@ def learning_curves(history: Records | Fit, metric: str = "loss", ax: Axes | Non
             label = _with_gaps(part, points)
             ax.plot(*zip(*points, strict=True), style, color=colour, label=label, markersize=4, markevery=step)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(plain(metric.replace("_", " ")))
-    ax.grid(alpha=0.3)
-    # The legend is between title and frame, where it covers no curve. On the left is the power of ten of the ticks.
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
-    ax.set_title("Learning curves", loc="left", pad=24)
-    return ax
+    return _labelled(ax, "Learning curves", "epoch", metric)
 
 
 def all_curves(history: Records, metrics: Sequence[str] = ()) -> Figure:
@@ -153,11 +147,17 @@ def validation_curve(
             ax.fill_between(x[order], low[order], high[order], color=colour, alpha=0.2, linewidth=0)
     if x.min() > 0 and x.max() / 100 >= x.min():
         ax.set_xscale("log")
-    ax.set_xlabel(plain(parameter))
+    return _labelled(ax, "Validation curve", plain(parameter), metric)
+
+
+def _labelled(ax: Drawing, title: str, x: str, metric: str) -> Drawing:
+    """The axes of curves of a metric with their texts."""
+    ax.set_xlabel(x)
     ax.set_ylabel(plain(metric.replace("_", " ")))
     ax.grid(alpha=0.3)
+    # The legend is between title and frame, where it covers no curve. On the left is the power of ten of the ticks.
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=10)
-    ax.set_title("Validation curve", loc="left", pad=24)
+    ax.set_title(title, loc="left", pad=24)
     return ax
 
 

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from funcnn import tree
 from funcnn.aliases import Params, Shapes
 from funcnn.calls import explained
-from funcnn.engine.children import INPUT, probing
-from funcnn.inspect.traverse import Visit, trace
+from funcnn.engine.children import INPUT
+from funcnn.inspect.traverse import Visit, trace_shapes
 from funcnn.plot.canvas import SKY_BLUE, axes_for, plain, shape_text
 from funcnn.plot.layered import ARROW, Box, Layout, Point, layered
 from funcnn.protocol import Layer, LayerLike
-from funcnn.shapes import checked, probe
 from funcnn.tree import below
 
 if TYPE_CHECKING:
@@ -83,11 +80,7 @@ def diagram(model: LayerLike, params: Params, shape: Shapes, ax: Axes | None = N
         >>> [text.get_text() for text in diagram(model, model.init((3,), rng=0), (3,)).texts if text.get_text()]
         ['3', 'dense(4)\ndense_0, 16 parameters', '4', 'relu\nrelu_0', '4']
     """
-    # Training mode, since a batch norm that is not measured yet has a shape all the same.
-    shape = checked("diagram", shape)
-    tree.check_parameters(params, "diagram", "diagram(model, params, shape)")
-    with probing():
-        visits = trace(model, tree.cast(params, np.float32), probe(shape), rng=0)
+    visits = trace_shapes("diagram", model, params, shape)
     root = visits[-1]
     nodes = {INPUT: Node("", (), root.x)}
     _add_nodes(nodes, "", root.layer, {visit.path: visit for visit in visits}, (INPUT,))
