@@ -194,7 +194,7 @@ def transformer_encoder_layer(
         hidden: the units of the hidden layer of f; by default 4 * units.
         dropout: the probability of dropping a weight of the attention, a hidden unit, and a unit of what is added.
         activation: that of the hidden layer.
-        norm_first: whether the norms stand before the layers, or after the sums, as in PyTorch by default.
+        norm_first: whether the norms stand before the layers, or after the sums, which is the default of PyTorch.
         causal: whether an element may look at itself and at what came before only.
         feed_forward: f, any layer that keeps the shape; by default two dense layers.
         norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.
@@ -253,7 +253,7 @@ def transformer_decoder_layer(
         hidden: the units of the hidden layer of f; by default 4 * units.
         dropout: the probability of dropping a weight of an attention, a hidden unit, and a unit of what is added.
         activation: that of the hidden layer.
-        norm_first: whether the norms stand before the layers, or after the sums, as in PyTorch by default.
+        norm_first: whether the norms stand before the layers, or after the sums, which is the default of PyTorch.
         causal: whether an element may look at itself and at what came before only, in the self-attention.
         feed_forward: f, any layer that keeps the shape; by default two dense layers.
         norm: the layer in place of ``layer_norm()``, with parameters of its own in each sublayer.

@@ -38,10 +38,10 @@ def params_from_keras(
 ) -> Params:
     """The parameters of a model from a file that Keras 3 wrote for a model that computes the same.
 
-    Each layer of the model is matched with one of Keras: by ``names``; else by name, if all are called alike; else the
-    dense layers in their order, the convolutions in theirs, and so on, if nothing speaks for another one. Anything that
-    is left on either side raises, and so does what could be the other way round. ``keras_names`` returns what was
-    matched.
+    Each layer of the model is matched with one of Keras: by ``names``; else by name, if all names are the same; else by
+    order, the dense layers in theirs, the convolutions in theirs, and so on, if that is the only order that fits. A
+    layer that is left over on either side raises an error, and so do layers that could be exchanged. ``keras_names``
+    returns what was matched.
 
     Args:
         model: a layer.

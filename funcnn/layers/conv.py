@@ -125,7 +125,7 @@ def conv1d(
 ) -> Layer:
     """y = activation(z), z the cross-correlation of series with learned windows.
 
-    Written out::
+    Written out, of x with its padding::
 
         z[n, s, f] = b[f] + sum over j, c of x[n, s*stride + j*dilation, c] w[j, c, f]
 
@@ -194,7 +194,7 @@ def conv2d(
 ) -> Layer:
     """y = activation(z), z the cross-correlation of images with learned windows.
 
-    Written out::
+    Written out, of x with its padding::
 
         z[n, r, s, f] = b[f] + sum over i, j, c of x[n, r*stride + i*dilation, s*stride + j*dilation, c] w[i, j, c, f]
 
@@ -262,7 +262,7 @@ def conv3d(
 ) -> Layer:
     """y = activation(z), z the cross-correlation of volumes, or of films, with learned windows.
 
-    Written out, with q, r, s and i, j, k along depth, height and width::
+    Written out, of x with its padding, with q, r, s and i, j, k along depth, height and width::
 
         z[n, q, r, s, f] = b[f] + sum over i, j, k, c of
             x[n, q*stride + i*dilation, r*stride + j*dilation, s*stride + k*dilation, c] w[i, j, k, c, f]
@@ -329,7 +329,7 @@ def depthwise_conv2d(
 ) -> Layer:
     """y = activation(z), z the cross-correlation of each channel of images with learned windows of its own.
 
-    Written out, for the m-th of the ``multiplier`` outputs of channel c, which is output f = c*multiplier + m::
+    Written out, of x with its padding, for output f = c*multiplier + m, the m-th of the ``multiplier`` of channel c::
 
         z[n, r, s, f] = b[f] + sum over i, j of x[n, r*stride + i*dilation, s*stride + j*dilation, c] w[i, j, 0, f]
 
@@ -347,7 +347,7 @@ def depthwise_conv2d(
         pad_mode: what padding is made of: ``"zero"``, or pixels of the image: ``"edge"`` or ``"replicate"`` for the
             nearest, ``"reflect"``, ``"circular"``; see ``pad``.
         w_init: the initializer of ``w``, of shape (kh, kw, 1, channels * multiplier). PyTorch's is
-            (channels * multiplier, 1, kh, kw); Keras' is (kh, kw, channels, multiplier), the same after ``reshape``.
+            (channels * multiplier, 1, kh, kw); Keras's is (kh, kw, channels, multiplier), the same after ``reshape``.
         b_init: the initializer of ``b``, of shape (channels * multiplier,).
 
     Returns:

@@ -126,7 +126,7 @@ def conv_transpose1d(
         z[n, p, f] = b[f] + sum over s, j with s*stride + j*dilation = p + left, and over c, of x[n, s, c] w[j, f, c]
 
     It is the gradient of ``conv1d`` by its input, with the same arguments. An output has
-    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - padding + output_padding pixels, as in PyTorch. In the
+    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - (left + right) + output_padding pixels, as in PyTorch. In the
     backward pass, with dz the gradient of the loss by z::
 
         dx = the convolution of dz with w     dw = the sum of each window of dz times its pixel     db = the sum of dz
@@ -136,9 +136,8 @@ def conv_transpose1d(
         kernel: the window's size in taps.
         stride: pixels of the output from one window to the next.
         padding: pixels cut off the output: ``"valid"`` for none, which is PyTorch's padding 0; ``"same"`` for an output
-            of pixels * stride, as in Keras; or ``(left, right)``. Where the
-            stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
-            here.
+            of pixels * stride, as in Keras; or ``(left, right)``. Where the stride exceeds the kernel, Keras adds
+            stride - kernel pixels to ``"valid"``, as ``output_padding`` does here.
         output_padding: pixels added after the output; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next.
@@ -198,9 +197,8 @@ def conv_transpose2d(
         z[n, p, q, f] = b[f] + sum over these r, s, i, j, and over c, of x[n, r, s, c] w[i, j, f, c]
 
     It is the gradient of ``conv2d`` by its input, with the same arguments. An output has
-    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - padding + output_padding pixels along each axis, as in
-    PyTorch. In the
-    backward pass, with dz the gradient of the loss by z::
+    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - padding + output_padding pixels along each axis, where the
+    padding is that of both sides, as in PyTorch. In the backward pass, with dz the gradient of the loss by z::
 
         dx = the convolution of dz with w     dw = the sum of each window of dz times its pixel     db = the sum of dz
 
@@ -209,9 +207,8 @@ def conv_transpose2d(
         kernel: the window's size in taps, an int or a pair (height, width).
         stride: pixels of the output from one window to the next, an int or a pair.
         padding: pixels cut off the output: ``"valid"`` for none, which is PyTorch's padding 0; ``"same"`` for an output
-            of pixels * stride, as in Keras; or ``((top, bottom), (left, right))``. Where the
-            stride exceeds the kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does
-            here.
+            of pixels * stride, as in Keras; or ``((top, bottom), (left, right))``. Where the stride exceeds the
+            kernel, Keras adds stride - kernel pixels to ``"valid"``, as ``output_padding`` does here.
         output_padding: pixels added after the output, an int or a pair; smaller than the stride or the dilation.
             A convolution with a stride maps inputs of several sizes to one size, and this chooses among them.
         dilation: pixels of the output from one tap to the next, an int or a pair.
@@ -243,8 +240,7 @@ def conv_transpose2d(
 
     Reference:
         Zeiler et al. 2010, "Deconvolutional networks"; Dumoulin & Visin 2016, "A guide to convolution arithmetic for
-        deep
-        learning", arXiv 1603.07285, chapter 4.
+        deep learning", arXiv 1603.07285, chapter 4.
     """
     return _conv_transpose(
         "conv_transpose2d", FLAT, filters, kernel, stride, padding, output_padding, dilation, groups, bias,
@@ -274,9 +270,8 @@ def conv_transpose3d(
         z[n, o, p, q, f] = b[f] + sum over these r, s, t, i, j, k, and over c, of x[n, r, s, t, c] w[i, j, k, f, c]
 
     It is the gradient of ``conv3d`` by its input, with the same arguments. An output has
-    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - padding + output_padding pixels along each axis, as in
-    PyTorch. In the
-    backward pass, with dz the gradient of the loss by z::
+    (pixels - 1) * stride + (kernel - 1) * dilation + 1 - padding + output_padding pixels along each axis, where the
+    padding is that of both sides, as in PyTorch. In the backward pass, with dz the gradient of the loss by z::
 
         dx = the convolution of dz with w     dw = the sum of each window of dz times its pixel     db = the sum of dz
 

@@ -144,9 +144,9 @@ def fit(
         calibrated on training examples. Both take ``batch_size`` examples at a time.
 
     Raises:
-        NonFiniteLossError: the loss, a gradient or a parameter became NaN or infinite, or, at an evaluation, the
-            optimizer state has. Its ``result`` is the ``Fit`` of the last evaluation before that, or what the run
-            started from.
+        NonFiniteLossError: the loss, a gradient or a parameter became NaN or infinite, or so did the optimizer state,
+            which is checked at each evaluation. Its ``result`` is the ``Fit`` of the last evaluation before that, or
+            what the run started from.
         TypeError: the data are not pairs of arrays or of nested dicts of arrays, the metrics are not a dict, the
             optimizer is not one, the loss, a metric or a callback is not a function or returns something else, or the
             loss or a metric takes no weights where the data have some.
