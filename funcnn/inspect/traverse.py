@@ -26,7 +26,7 @@ from funcnn.recorded import Call, made
 from funcnn.shapes import checked, probe
 from funcnn.tree import below, is_below
 
-__all__ = ["Visit", "outputs", "rebuild", "trace", "trace_shapes"]
+__all__ = ["Visit", "outputs", "rebuild", "trace"]
 
 PARAMETERS_DECLARED = ("around", "computes", "constants", "expand", "frozen", "per_position", "streams", "ties")
 """What a layer declares of its parameters, which holds whatever is wrapped around it."""

@@ -38,10 +38,10 @@ def params_from_torch(
 ) -> Params:
     """The parameters of a model from the ``state_dict`` of a PyTorch module that computes the same.
 
-    Each layer of the model is matched with a module: by ``names``; else by name, if all are called alike; else by
-    order, if both sides have layers of the same forms in the same order and nothing speaks for another one. Anything
-    that is left on either side raises, and so does what could be the other way round. ``torch_names`` returns what was
-    matched.
+    Each layer of the model is matched with a module: by ``names``; else by name, if all names are the same; else by
+    order, if both sides have layers of the same forms in the same order and that is the only order that fits. A layer
+    that is left over on either side raises an error, and so do layers that could be exchanged. ``torch_names`` returns
+    what was matched.
 
     Axes are moved, the two biases of a recurrent layer become one, ``in_proj_weight`` becomes three weights, and
     running statistics become ``mean`` and ``var``. After a ``flatten`` of images PyTorch counts channels first, and
