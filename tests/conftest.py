@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from funcnn.kernels.onednn import scope
+
 # How long an example takes says what else the machine does, and nothing about the code.
 settings.register_profile("funcnn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("funcnn")
+
+# Where oneDNN computes, it computes the convolutions of tests too, however small they are.
+scope.MIN_MULTIPLY_ADDS_OF_FEW = 0
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

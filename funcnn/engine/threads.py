@@ -8,14 +8,14 @@ the thread that runs it, so one thread and eight give the same bits.
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from funcnn import cores
 
-__all__ = ["run"]
+__all__ = ["in_task", "run"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,7 @@ MIN_WORKERS = 7
 """The least number of workers to start, since ``use_threads`` may ask for more threads than there are cores."""
 
 _lock = threading.RLock()
+_in_task: ContextVar[bool] = ContextVar("in_task", default=False)
 
 
 def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
@@ -45,6 +46,16 @@ def run(tasks: Sequence[Callable[[], T]]) -> list[T]:
         return [task() for task in tasks]
     # Also for a single thread: BLAS rounds differently when it splits a product among threads of its own.
     return cores.with_blas_threads(1, _run, tasks)
+
+
+def in_task() -> bool:
+    """Whether this code runs inside one of several tasks, where others keep the other cores busy.
+
+    Example:
+        >>> in_task(), run([in_task, in_task])
+        (False, [True, True])
+    """
+    return _in_task.get()
 
 
 def _run(tasks: Sequence[Callable[[], T]]) -> list[T]:
@@ -76,6 +87,7 @@ class _TaskGroup:
     def run_tasks(self) -> None:
         """Run tasks until none is left, and after an error none of the others."""
         cores.one_thread_here()
+        _in_task.set(True)
         while self.queue:
             try:
                 number, task = self.queue.popleft()

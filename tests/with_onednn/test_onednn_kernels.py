@@ -15,6 +15,7 @@ from funcnn.engine import threads
 from funcnn.kernels import convolution, moments, pooling, products, softmax
 from funcnn.kernels.epilogue import Activation, Epilogue
 from funcnn.kernels.implementations import calls
+from funcnn.kernels.onednn import scope
 from funcnn.kernels.windows import Geometry, Window
 from funcnn.layers.activation import fuse
 from funcnn.testing import random_batch, table_of_layers
@@ -104,6 +105,9 @@ def test_a_large_convolution_of_few_examples_runs_in_two_halves(
         for kernel, args in ((convolution.kernel_gradient, (x, dy)), (convolution.input_gradient, (dy, w)))
     ]
     assert sizes == [parts] * 3
+    sizes.clear()
+    run([lambda: convolution.kernel_gradient(x, dy, geometry)] * 2)
+    assert sizes == [1, 1], "inside a task the other cores have tasks of their own"
     with fn.use_threads(1):
         np.testing.assert_array_equal(convolution.kernel_gradient(x, dy, geometry), found[0])
         np.testing.assert_array_equal(convolution.input_gradient(dy, w, geometry), found[1])
@@ -113,6 +117,15 @@ def test_a_large_convolution_of_few_examples_runs_in_two_halves(
 def test_a_kernel_larger_than_a_few_images_is_not_worth_its_copy(examples: int, size: int, taken: bool) -> None:
     x, w = normal(examples, size, size, 64), normal(3, 3, 64, 64, seed=1)
     alike(convolution.convolve, x, w, geometry_of(x.shape, 3), taken=taken)
+
+
+@pytest.mark.parametrize(("examples", "taken"), [(1, False), (2, True), (5, True)])
+def test_a_small_convolution_of_a_few_images_is_not_worth_a_call(
+    examples: int, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scope, "MIN_MULTIPLY_ADDS_OF_FEW", 2 * 6 * 6 * 8 * 16)
+    x, w = normal(examples, 6, 6, 8), normal(1, 1, 8, 16, seed=1)
+    alike(convolution.convolve, x, w, geometry_of(x.shape, 1), taken=taken)
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "relu6", "sigmoid", "tanh", "elu"])

@@ -12,6 +12,7 @@ import numpy as np
 
 import funcnn.kernels.onednn.codes as codes
 from funcnn.aliases import Array
+from funcnn.engine import threads
 from funcnn.engine.microbatch import MICROBATCH_MIN
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.softmax import by_class_is_faster
@@ -36,6 +37,9 @@ MIN_MULTIPLY_ADDS = 1 << 25
 MAX_WEIGHTS_PER_PIXEL = 128
 """Of a kernel and the pixels that it convolves: oneDNN copies the kernel at each call, which takes 1 ns a weight."""
 
+MIN_MULTIPLY_ADDS_OF_FEW = 1 << 18
+"""Of a convolution of a few examples: NumPy computes a smaller one in the time in which oneDNN is called."""
+
 MIN_ELEMENTS = 256
 """Of an array whose rows oneDNN computes."""
 
@@ -51,21 +55,25 @@ def convolves(x: Array, w: Array, geometry: Geometry) -> bool:
 
 
 def repays(examples: int, kernel: int, geometry: Geometry) -> bool:
-    """Whether a convolution of some examples is worth the copy of a kernel of some weights.
+    """Whether a convolution of some examples is worth a call, and the copy of a kernel of some weights.
 
     Of a few examples NumPy keeps the order of memory, so that it costs nothing to leave a single convolution to it.
     """
+    if examples > TUNING.small_batch_max:
+        return True
     pixels = examples * math.prod(geometry.counts)
-    return examples > TUNING.small_batch_max or kernel <= MAX_WEIGHTS_PER_PIXEL * pixels
+    return kernel <= MAX_WEIGHTS_PER_PIXEL * pixels and kernel * pixels >= MIN_MULTIPLY_ADDS_OF_FEW
 
 
 def parts(examples: int, kernel: int, geometry: Geometry) -> int:
     """In how many parts a convolution of some examples, with a kernel of some weights, is computed: one or two.
 
-    Whoever cuts batches leaves few examples together. Shapes alone decide, so that the bits do not depend on threads.
+    Whoever cuts batches leaves few examples together, and a microbatch has one core only. Both follow from the model
+    and the shapes, so that the bits do not depend on threads.
     """
-    multiply_adds = examples * math.prod(geometry.counts) * kernel
-    return 2 if examples < 2 * MICROBATCH_MIN and examples % 2 == 0 and multiply_adds >= MIN_MULTIPLY_ADDS else 1
+    if examples >= 2 * MICROBATCH_MIN or examples % 2 or threads.in_task():
+        return 1
+    return 2 if examples * math.prod(geometry.counts) * kernel >= MIN_MULTIPLY_ADDS else 1
 
 
 def picks(x: Array, pick: np.ufunc, geometry: Geometry) -> bool:
