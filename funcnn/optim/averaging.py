@@ -268,7 +268,8 @@ def averaged(state: State, params: Arrays) -> Tree:
 
     Args:
         state: the state of one of these, or of a chain or a partition with it. With several averages of a parameter, it
-            is that of the outermost: of ``ema(lookahead(...))``, that of ``ema``.
+            is that of the outermost: of ``ema(lookahead(...))``, that of ``ema``. The order of the keys says which one
+            that is; a safetensors file does not keep it, but the next step restores it.
         params: the parameters of the last step, which stand where there is no average: those that a mask leaves out,
             integers, booleans.
 
