@@ -104,9 +104,9 @@ def test_integers_and_booleans_may_stand_beside_the_floats() -> None:
 
 
 def test_what_a_users_function_returns_is_named() -> None:
-    for right in (0.5, np.float32(0.5), np.array(0.5), True + 0.5 - 1):
+    for right in (0.5, np.float32(0.5), np.array(0.5), np.array(0.5, np.float16), True + 0.5 - 1):
         assert checks.returned_number("the metric 'f1'", right) == 0.5
-    for wrong in ("0.5", None, np.ones(2), (0.5, W), True, 1j):
+    for wrong in ("0.5", None, np.ones(2), (0.5, W), True, 1j, np.ma.masked, np.array(True)):
         with pytest.raises(TypeError, match="the metric 'f1' must return one number, got a"):
             checks.returned_number("the metric 'f1'", wrong)
     assert checks.returned_array("sine", W, (3, 2), W.dtype) is W

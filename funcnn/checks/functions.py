@@ -18,7 +18,7 @@ from funcnn.wording import shown, uncalled, what
 
 __all__ = [
     "accepts", "function", "is_constructor", "is_function", "is_iterable", "not_a_layer", "returned_array",
-    "returned_number", "returned_pair", "signature_of", "takes_keyword",
+    "returned_number", "returned_pair", "signature_of", "takes_keyword", "without_axes",
 ]  # fmt: skip
 
 
@@ -106,11 +106,22 @@ def returned_number(name: str, value: Any) -> float:
         >>> returned_number("the metric 'f1'", np.float32(0.5))
         0.5
     """
+    value = without_axes(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
         return float(value)
-    if type(value) is np.ndarray and not value.ndim and value.dtype.kind in "fiu":
-        return float(value)
     raise TypeError(f"{name} must return one number, got {what(value)}")
+
+
+def without_axes(value: Any) -> Any:
+    """The number in an array without axes, ``np.where(step < 9, 0.1, 0.01)`` or one of JAX; anything else as it is.
+
+    Example:
+        >>> without_axes(np.array(0.5)), without_axes(np.array([0.5]))
+        (np.float64(0.5), array([0.5]))
+    """
+    # Of the subclasses of arrays, a masked one would hide that it has no value.
+    plain = type(value) is np.ndarray or not isinstance(value, np.ndarray)
+    return np.asarray(value)[()] if plain and hasattr(value, "__array__") and np.shape(value) == () else value
 
 
 def returned_pair(name: str, value: Any, words: str) -> tuple[Any, Any]:

@@ -41,7 +41,8 @@ def params_from_keras(
     Each layer of the model is matched with one of Keras: by ``names``; else by name, if all names are the same; else by
     order, the dense layers in theirs, the convolutions in theirs, and so on, if that is the only order that fits. A
     layer that is left over on either side raises an error, and so do layers that could be exchanged. ``keras_names``
-    returns what was matched.
+    returns what was matched. What has no weights is not compared: a norm of Keras has ``eps=1e-3`` unless it says
+    otherwise, and a leaky ReLU the slope 0.3.
 
     Args:
         model: a layer.

@@ -116,9 +116,8 @@ def balanced_accuracy(
     Reference:
         Brodersen et al., The balanced accuracy and its posterior distribution (2010), section II.
     """
-    matrix = _weighted_matrix("balanced_accuracy", y, target, threshold, weights)
-    true = matrix.sum(axis=1)
-    return float((matrix.diagonal()[true > 0] / true[true > 0]).mean())
+    hits, true, _ = _counts_of_classes("balanced_accuracy", y, target, threshold, weights)
+    return float((hits[true > 0] / true[true > 0]).mean())
 
 
 @explained
@@ -405,22 +404,16 @@ def matthews_correlation(
     Reference:
         Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient (2004), equation 8.
     """
-    matrix = _weighted_matrix("matthews_correlation", y, target, threshold, weights)
-    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    hits, true, predicted = _counts_of_classes("matthews_correlation", y, target, threshold, weights)
     # Each product uses the sum of its own counts: if only one class occurs, the difference is exactly 0.
     spread = np.sqrt((true @ (true.sum() - true)) * (predicted @ (predicted.sum() - predicted)))
-    return float((np.trace(matrix) * matrix.sum() - true @ predicted) / spread) if spread else 0.0
-
-
-def _weighted_matrix(kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None) -> Array:
-    """The confusion matrix in float64, with each example counted by its weight, in units of a power of 2."""
-    return _matrix_and_exponent(kind, y, target, threshold, weights)[0]
+    return float(np.clip((hits.sum() * true.sum() - true @ predicted) / spread, -1, 1)) if spread else 0.0
 
 
 def _matrix_and_exponent(
     kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None, classes: int | None = None
 ) -> tuple[Array, int]:
-    """That matrix and the exponent of its unit."""
+    """The confusion matrix in float64, of weights in units of a power of 2, and the exponent of the unit."""
     scores, true, w, exponent, size = examples(kind, y, target, weights, classes)
     predicted = predicted_classes(kind, scores, threshold)
     return np.bincount(true * size + predicted, w, minlength=size * size).reshape(size, size), exponent
@@ -452,8 +445,15 @@ def _counts(
     if checks.flag(kind, "multilabel", multilabel):
         matrices, _ = _matrices_of_labels(kind, y, target, threshold, weights)
         return Counts(matrices[:, 1, 1], matrices[:, 1].sum(axis=1), matrices[:, :, 1].sum(axis=1))
-    matrix = _weighted_matrix(kind, y, target, threshold, weights)
-    return Counts(matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
+    return _counts_of_classes(kind, y, target, threshold, weights)
+
+
+def _counts_of_classes(kind: str, y: Array, target: Array, threshold: float | None, weights: Array | None) -> Counts:
+    """The same of classes alone, without their matrix, which fills memory where there are thousands of them."""
+    scores, true, w, _, size = examples(kind, y, target, weights)
+    predicted = predicted_classes(kind, scores, threshold)
+    hits = np.bincount(true, w * (predicted == true), minlength=size)
+    return Counts(hits, np.bincount(true, w, minlength=size), np.bincount(predicted, w, minlength=size))
 
 
 def _averaged(hits: Array, out_of: Array, counts: Counts, average: Average | None) -> Any:

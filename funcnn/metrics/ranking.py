@@ -218,11 +218,11 @@ def precision_recall_points(hits: Array, false_alarms: Array) -> tuple[Array, Ar
 
 def area(kind: str, hits: Array, false_alarms: Array) -> float:
     """The area under the ROC curve, or the mean precision at all thresholds weighted by the recall that each adds."""
+    # Counts are divided once, at the end, so that a perfect ranking has exactly 1. Sums of weights are rounded.
     if kind == "roc_auc":
-        x, height = roc_points(hits, false_alarms)
-        return float(np.trapezoid(height, x))
-    precision, recall = precision_recall_points(hits, false_alarms)
-    return float(-np.diff(recall) @ precision[:-1])
+        pairs = np.trapezoid(np.append(0, hits), np.append(0, false_alarms))
+        return min(1.0, float(pairs / (hits[-1] * false_alarms[-1])))
+    return min(1.0, float(np.diff(hits, prepend=0) @ (hits / (hits + false_alarms)) / hits[-1]))
 
 
 def undefined(kind: str, hits: Array, false_alarms: Array) -> str:

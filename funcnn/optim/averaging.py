@@ -6,7 +6,8 @@ at the end of a chain, which knows the next parameters; ``averaged(state, params
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -266,8 +267,9 @@ def averaged(state: State, params: Arrays) -> Tree:
     """The averaged parameters of ``ema``, ``swa``, ``asgd``, ``lookahead`` and ``schedule_free``, to evaluate with.
 
     Args:
-        state: the state of one of these, or of a chain or a partition with it; with several averages, the outermost
-            and first one.
+        state: the state of one of these, or of a chain or a partition with it. With several averages of a parameter, it
+            is that of the outermost: of ``ema(lookahead(...))``, that of ``ema``. The order of the keys says which one
+            that is; a safetensors file does not keep it, but the next step restores it.
         params: the parameters of the last step, which stand where there is no average: those that a mask leaves out,
             integers, booleans.
 
@@ -284,11 +286,11 @@ def averaged(state: State, params: Arrays) -> Tree:
         {'w': array([1., 1.])}
     """
     own = tree.flatten(params)
-    found = _average(state)
-    if found is None:
+    found = list(_averages(state))
+    if not found:
         keys = sorted(state) if isinstance(state, dict) else checks.what(state)
         raise ValueError(f"averaged: expected the state of ema, swa, asgd, lookahead or schedule_free, got {keys}")
-    average = tree.flatten(found)
+    average = {path: leaf for inner in reversed(found) for path, leaf in tree.flatten(inner).items()}
     if others := [path for path in average if path not in own]:
         raise ValueError(f"averaged: the average has {others[0] or 'an array'}, which is not among the parameters")
     for path, leaf in average.items():
@@ -303,16 +305,19 @@ def averaged(state: State, params: Arrays) -> Tree:
     )
 
 
-def _average(state: Any) -> Any:
-    """The average in a state, nearest to its root; None if there is none."""
+def _averages(state: Any) -> Iterator[Any]:
+    """The averages in a state, the outermost first: those nearest to its root, and in a chain the last one."""
     level = [state]
     while level := [part for part in level if isinstance(part, dict)]:
-        for part in level:
-            step = part.get("step")
-            if AVERAGE in part and step is not None and np.ndim(step) == 0:
-                return part[AVERAGE]
-        level = [child for part in level for child in part.values()]
-    return None
+        averages = [_is_average(part) for part in level]
+        yield from (part[AVERAGE] for part in reversed(list(compress(level, averages))))
+        level = [child for part, is_one in zip(level, averages, strict=True) if not is_one for child in part.values()]
+
+
+def _is_average(part: dict[str, Any]) -> bool:
+    """Whether this is the state of a transform that averages."""
+    step = part.get("step")
+    return AVERAGE in part and step is not None and np.ndim(step) == 0
 
 
 def _given(kind: str, optimizer: Any) -> Optimizer:

@@ -41,8 +41,8 @@ def scale_by_adan(
         b3: decay of the mean square, in [0, 1).
         eps: added to the root, positive.
         eps_root: added under the root, not negative.
-        ahead: the weight of the change, not negative. ``1 - b2`` by default, as in Optax; the paper's is ``b2``, since
-            it writes 1 - b2 for our b2.
+        ahead: the weight of the change, not negative; ``b2`` by default. The paper writes 1 - b2 for our b2, and Optax
+            0.2.8 takes ``1 - b2`` here.
 
     Returns:
         The transform, with the slots ``m``, ``d``, ``v`` and ``g``, the gradient before.
@@ -63,7 +63,7 @@ def scale_by_adan(
     kind = "scale_by_adan"
     b1, b2, b3 = (checks.fraction(kind, name, b) for name, b in (("b1", b1), ("b2", b2), ("b3", b3)))
     eps, eps_root = checks.positive(kind, "eps", eps), checks.nonnegative(kind, "eps_root", eps_root)
-    weight = 1 - b2 if ahead is None else checks.nonnegative(kind, "ahead", ahead)
+    weight = b2 if ahead is None else checks.nonnegative(kind, "ahead", ahead)
 
     def rule(g: Array, state: Slots, p: Array, hyper: Hyper, u: Array, new_state: Slots) -> None:
         t = hyper["step"] + 1

@@ -59,7 +59,7 @@ def as_schedule(name: str, rate: Rate) -> Schedule:
     Raises:
         TypeError: ``rate`` is neither.
         ValueError: the number is negative or not finite. The rates of a schedule are checked when it is called, and the
-            message names the step.
+            message names the step; one may be an array without axes, as ``np.where`` and schedules of Optax return.
 
     Example:
         >>> as_schedule("rate", 0.1)(5), as_schedule("rate", lambda step: 0.1 * step)(5)
@@ -68,7 +68,7 @@ def as_schedule(name: str, rate: Rate) -> Schedule:
     if not callable(rate):
         return constant(checks.rate("", name, rate))
     checks.function("", name, rate, "step")
-    return lambda step: checks.rate("", f"{name} at step {step}", _at(rate, step))
+    return lambda step: checks.rate("", f"{name} at step {step}", checks.without_axes(_at(rate, step)))
 
 
 def of_steps(schedule: Callable[[int], float]) -> Schedule:

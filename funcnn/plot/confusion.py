@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_matrix"]
 
+WRITTEN_MAX, NAMED_MAX = 50, 25
+"""The classes of the largest matrix whose counts are written, and the names on an axis of a larger one.
+
+A picture in which the counts of a thousand classes are legible would take gigabytes.
+"""
+
 
 @explained
 def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Drawing:
@@ -33,7 +39,8 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
         ax: where to draw; new axes, large enough for all cells, by default.
 
     Returns:
-        The axes. A class without examples has no fractions.
+        The axes. A class without examples has no fractions. Of more than 50 classes, only the fractions are drawn, as
+        colours, and some of the names.
 
     Raises:
         TypeError: the matrix is not a plain array of integers or floats, the names are not strings, or ``ax`` is
@@ -55,8 +62,10 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
 
     from matplotlib.colors import LinearSegmentedColormap
 
-    side = max(4.0, 1.4 + 0.6 * size)
-    longest_name = max(map(len, names))
+    written = size <= WRITTEN_MAX
+    step = 1 if written else -(-size // NAMED_MAX)
+    side = max(4.0, 1.4 + 0.6 * size) if written else 9.0
+    longest_name = max(map(len, names[::step]))
     room = 0.085 * max(0, longest_name - 8)  # a letter of a name is 0.085 inches wide
     own = axes_for("confusion_matrix", ax, side + room, side + 0.7 * room)
     cell = (side - 1.4 if ax is None else min(own.bbox.width, own.bbox.height) / own.figure.dpi) / size
@@ -64,7 +73,24 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     fractions = _of_row(counts)
     # Black text is legible on every colour from white to sky blue.
     colours = LinearSegmentedColormap.from_list("fraction", ["white", SKY_BLUE])
-    ax.imshow(fractions, cmap=colours, vmin=0, vmax=1, origin="upper")
+    picture = ax.imshow(fractions, cmap=colours, vmin=0, vmax=1, origin="upper")
+    if written:
+        _write(ax, matrix, fractions, cell)
+    else:
+        ax.figure.colorbar(picture, ax=ax, shrink=0.8)
+    ax.set_xticks(range(0, size, step), names[::step])
+    if longest_name > 4:
+        for label in ax.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(0, size, step), names[::step])
+    ax.set_xlabel("predicted class")
+    ax.set_ylabel("true class")
+    ax.set_title(f"Confusion matrix\n{'count, and fraction of its row' if written else 'fraction of its row'}")
+    return ax
+
+
+def _write(ax: Axes, matrix: Array, fractions: Array, cell: float) -> None:
+    """The count and the fraction in each cell, whose side is given in inches."""
     texts = {
         (column, row): f"{_count_text(count)}\n{100 * fractions[row, column]:.1f} %" if count else "0"
         for (row, column), count in np.ndenumerate(matrix)
@@ -74,15 +100,6 @@ def confusion_matrix(matrix: Array, class_names: Sequence[str] | None = None, ax
     letters = min(9, 72 * cell / max(4.5, 0.65 * longest))
     for place, text in texts.items():
         ax.text(*place, text, ha="center", va="center", color="black", fontsize=letters)
-    ax.set_xticks(range(size), names)
-    if longest_name > 4:
-        for label in ax.get_xticklabels():
-            label.set(rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(size), names)
-    ax.set_xlabel("predicted class")
-    ax.set_ylabel("true class")
-    ax.set_title("Confusion matrix\ncount, and fraction of its row")
-    return ax
 
 
 def _check_counts(matrix: Array) -> Array:

@@ -139,9 +139,10 @@ def fit(
     Returns:
         ``Fit(params, opt_state, history)``, whose ``best`` is the record of the best epoch. A record has ``epoch``,
         ``step``, ``seconds`` since the start, ``train_loss``, ``train_<metric>`` and the same for ``validation_``, all
-        evaluated in inference mode on all examples, and the learning ``rate`` of the last step, if the optimizer's
-        state contains it. For each evaluation, and for the parameters returned, layers such as ``batch_norm`` are
-        calibrated on training examples. Both take ``batch_size`` examples at a time.
+        evaluated in inference mode on all examples, and the learning ``rate`` of the last step, without the scale of
+        ``reduce_on_plateau``, if the optimizer is a chain with one, also inside ``accumulate`` or ``skip_non_finite``.
+        For each evaluation, and for the parameters returned, layers such as ``batch_norm`` are calibrated on training
+        examples. Both take ``batch_size`` examples at a time.
 
     Raises:
         NonFiniteLossError: the loss, a gradient or a parameter became NaN or infinite, or so did the optimizer state,

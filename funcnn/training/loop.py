@@ -370,7 +370,9 @@ def _finite(leaf: Array) -> bool:
 
 def _rate(opt_state: Tree) -> Record:
     """The learning rate of the last step, for the record; empty before the first step, and if it is not known."""
-    known = isinstance(opt_state, dict) and "scale_by_rate" in opt_state
+    while isinstance(opt_state, dict) and "scale_by_rate" not in opt_state:
+        opt_state = opt_state.get("optimizer")  # that in accumulate or skip_non_finite
+    known = isinstance(opt_state, dict)
     rate = current_rate(opt_state) if known else math.nan
     return {} if math.isnan(rate) else {"rate": rate}
 

@@ -27,6 +27,17 @@ def test_the_precision_recall_curve_by_hand() -> None:
     assert area == pytest.approx(metrics.average_precision(SCORE, TARGET), rel=1e-15)
 
 
+def test_the_area_of_a_perfect_ranking_is_exactly_1() -> None:
+    for n in range(2, 50):
+        for positives in range(1, n):
+            target = np.arange(n) >= n - positives
+            for metric in (metrics.roc_auc, metrics.average_precision):
+                assert metric(np.arange(n) + 0.5, target) == 1
+                # Sums of weights are rounded, but there is no area above 1.
+                assert 1 - 1e-12 < metric(np.arange(n) + 0.5, target, weights=np.arange(n) + 0.1) <= 1
+            assert metrics.roc_auc(np.full(n, 0.5), target) == 0.5
+
+
 def test_the_calibration_curve_by_hand() -> None:
     curve = metrics.calibration_curve(SCORE, TARGET, bins=2)
     np.testing.assert_allclose(curve.confidence, [0.15, 0.7])

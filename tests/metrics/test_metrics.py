@@ -345,3 +345,16 @@ def test_ranking_metrics_raise_without_two_classes() -> None:
         roc_auc(SCORES[:2], LABELS[:2])
     with pytest.raises(ValueError, match="average_precision is undefined: class 2 has no example"):
         average_precision(SCORES[:2], LABELS[:2])
+
+
+def test_counts_of_many_classes_need_no_matrix() -> None:
+    # Three examples of 100,000 classes, whose matrix would take 80 GB: 7 and 7 are right, 8 is taken for 7.
+    y = np.zeros((3, 100_000), np.float32)
+    y[:, 7] = 1
+    labels = np.array([7, 7, 8])
+    assert precision(y, labels) == pytest.approx((2 / 3 + 0) / 2)
+    assert recall(y, labels) == 0.5
+    assert f1(y, labels) == pytest.approx((4 / 5 + 0) / 2)
+    assert balanced_accuracy(y, labels) == 0.5
+    assert matthews_correlation(y, labels) == 0
+    assert recall(y, labels, average=None)[[7, 8]].tolist() == [1, 0]

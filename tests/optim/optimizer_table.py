@@ -149,7 +149,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "yogi": yogi(one_cycle(0.1, 9)),
     "scale_by_yogi": scale_by_yogi(start=0.0),
     "adan": adan(0.1, weight_decay=0.1, decay_mask=everywhere),
-    "scale_by_adan": scale_by_adan(ahead=0.92),
+    "scale_by_adan": scale_by_adan(ahead=0.08),
     "ademamix": ademamix(0.1, b3=cosine_decay(0.9, 9), alpha=linear_warmup(5.0, 5)),
     "scale_by_ademamix": scale_by_ademamix(),
     "adopt": adopt(cosine_with_restarts(0.1, 2)),

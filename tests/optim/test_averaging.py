@@ -22,6 +22,7 @@ from funcnn.optim import (
     lbfgs,
     lookahead,
     masked,
+    partition,
     reduce_on_plateau,
     report_metric,
     sam,
@@ -65,6 +66,17 @@ def test_what_is_not_averaged_is_that_of_the_last_step() -> None:
     assert found["n"] is params["n"]
     assert found["stem"]["w"] is params["stem"]["w"]
     assert found["head"]["w"] is not state["ema"]["average"]["head"]["w"]
+
+
+def test_several_averages() -> None:
+    # Of one parameter the outer one: the ema of 1, 1 and not the slow parameter, which is 0, 1.
+    assert path_of(ema(lookahead(sgd(1.0), every=2), 0.5), 2) == [(1, 0.5), (1, 0.75)]
+    assert path_of(swa(ema(sgd(1.0), 0.5), start=0), 2) == [(1, 1), (2, 1.5)]
+    # Of two groups that of each.
+    params: Any = {"stem": np.zeros(1), "head": np.zeros(1)}
+    optimizer = partition({"stem": ema(sgd(1.0), 0.5), "*": accumulate(ema(sgd(2.0), 0.5), 1)})
+    params, state = optimizer.step(tree.map(lambda p: p - 1, params), optimizer.init(params), params)
+    assert averaged(state, params) == {"stem": 0.5, "head": 1.0}
 
 
 def test_accumulated_gradients_are_those_of_the_big_batch() -> None:

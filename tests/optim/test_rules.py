@@ -61,11 +61,11 @@ from funcnn.optim.muon import orthogonalized
         ),
         # v = 0.5 · 1, then 0.5 + 0.5 · 9
         (yogi(0.1, 0.5, 0.5, 1e-12, start=0.0), 1.9, 1.9 - 0.1 * (1.75 / 0.75) / math.sqrt(5 / 0.75)),
-        # d = 0.25 · 2, corrected by 1 - 0.75²; the weight of the change, 2, is 1 - b2
+        # d = 0.25 · 2, corrected by 1 - 0.75²; the weight of the change, 2, is b2
         (
             adan(0.1, 0.5, 0.75, 0.5, 1e-12, 0.0),
             1.9,
-            1.9 - 0.1 * (1.75 / 0.75 + 0.25 * 0.5 / 0.4375) / math.sqrt((0.25 + 0.5 * (3 + 0.25 * 2) ** 2) / 0.75),
+            1.9 - 0.1 * (1.75 / 0.75 + 0.75 * 0.5 / 0.4375) / math.sqrt((0.25 + 0.5 * (3 + 0.75 * 2) ** 2) / 0.75),
         ),
         # the slow mean is 0.5, then 1.75, and is not corrected
         (

@@ -104,6 +104,12 @@ def test_as_schedule_returns_python_floats_and_names_the_step_of_a_bad_rate() ->
     assert type(as_schedule("rate", np.float64(0.5))(0)) is float
     falling = as_schedule("rate", lambda step: 0.2 - 0.1 * step)
     assert falling(1) == 0.1
+    stairs = as_schedule("rate", lambda step: np.where(step < 2, 0.5, 0.25))
+    assert [stairs(step) for step in (1, 2)] == [0.5, 0.25]
+    assert type(stairs(1)) is float
+    for bad in (np.array([0.5]), np.ma.masked, np.array(True)):
+        with pytest.raises(TypeError, match="rate at step 0: expected a number"):
+            as_schedule("rate", lambda step, bad=bad: bad)(0)
     with pytest.raises(ValueError, match=r"rate at step 3: expected .* not negative, got -0\.1"):
         falling(3)
     with pytest.raises(TypeError, match=r"rate: expected a number, got '0\.1'"):

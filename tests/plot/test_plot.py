@@ -83,6 +83,18 @@ def test_confusion_matrix_shows_counts_and_fractions_of_rows() -> None:
     assert ax.get_title().startswith("Confusion matrix")
 
 
+def test_a_confusion_matrix_of_many_classes_has_colours_only() -> None:
+    names = [f"class {number}" for number in range(1000)]
+    ax = plot.confusion_matrix(np.eye(1000, dtype=int) * 5, names)
+    assert not ax.texts
+    assert ax.images[0].get_array().shape == (1000, 1000)
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [label.get_text() for label in labels] == names[::40]
+    assert ax.figure.bbox.size.max() < 2000  # pixels
+    ax.figure.savefig(io.BytesIO())
+    assert len(plot.confusion_matrix(np.eye(50, dtype=int)).texts) == 2500
+
+
 @pytest.mark.parametrize("classes", [1, 2, 10, 20])
 def test_texts_stay_inside_their_cells(classes: int) -> None:
     ax = plot.confusion_matrix(np.full((classes, classes), 99999))

@@ -113,6 +113,13 @@ def test_the_rate_of_a_schedule_is_in_the_record() -> None:
     assert rates == [None, *(pytest.approx(schedule(4 * epoch - 1)) for epoch in range(1, 6))]
 
 
+def test_the_rate_inside_a_wrapper_is_in_the_record() -> None:
+    optimizer = fn.skip_non_finite(fn.accumulate(fn.sgd(fn.step_decay(0.5, every=1, factor=0.5)), 4))
+    result = fn.fit(MODEL, PARAMS, optimizer, (X, LABELS), fn.softmax_cross_entropy, 2, batch_size=8, verbose=False)
+    # One step of sgd in each epoch of four batches.
+    assert [record.get("rate") for record in result.history] == [None, 0.5, 0.25]
+
+
 def test_an_optimizer_without_a_known_rate_has_none_in_the_record() -> None:
     inner = fn.sgd(0.1)
     own = fn.Optimizer(lambda params: {"mine": inner.init(params)}, lambda g, s, p: _nested(inner, g, s, p))

@@ -39,9 +39,10 @@ CASES: dict[str, tuple[optim.Optimizer, Callable[[Any], Any]]] = {
     ),
     "yogi": (optim.yogi(RATE), lambda o: o.yogi(RATE)),
     "yogi, decays": (optim.yogi(RATE, 0.8, 0.5, 1e-2), lambda o: o.yogi(RATE, 0.8, 0.5, 1e-2)),
-    "adan": (optim.adan(RATE), lambda o: o.adan(RATE)),
+    # Its weight of the change is 1 - b2, which is that of the paper for the paper's b2, our 1 - b2.
+    "adan": (optim.adan(RATE, ahead=1 - 0.92), lambda o: o.adan(RATE)),
     "adan, decays": (
-        optim.adan(_warmup, 0.9, 0.8, 0.7, 1e-3, 1e-2, decay_mask=_everywhere, **DECAYS),
+        optim.adan(_warmup, 0.9, 0.8, 0.7, 1e-3, 1e-2, decay_mask=_everywhere, ahead=1 - 0.8, **DECAYS),
         lambda o: o.adan(_warmup, 0.9, 0.8, 0.7, 1e-3, 1e-2, **DECAYS),
     ),
     "ademamix": (optim.ademamix(RATE), lambda o: o.contrib.ademamix(RATE)),
@@ -190,3 +191,17 @@ def test_schedules(schedule: optim.Schedule, make: Callable[[Any], Any]) -> None
     for step in range(40):
         # A few roundings.
         assert schedule(step) == pytest.approx(float(theirs(step)), rel=1e-12)
+
+
+def test_a_schedule_of_optax_is_a_schedule() -> None:
+    import optax
+
+    theirs, ours = optim.sgd(optax.exponential_decay(0.1, 2, 0.25)), optim.sgd(optim.exponential_decay(0.1, 2, 0.25))
+    params: Any = {"w": np.linspace(-1, 1, 4)}
+    new, state = theirs.step(params, theirs.init(params), params)
+    new, state = theirs.step(new, state, new)
+    expected, expected_state = ours.step(params, ours.init(params), params)
+    expected, expected_state = ours.step(expected, expected_state, expected)
+    # A rounding of the rate.
+    np.testing.assert_allclose(new["w"], expected["w"], rtol=1e-15)
+    assert optim.current_rate(state) == pytest.approx(0.05, rel=1e-15)
