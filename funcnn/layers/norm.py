@@ -185,7 +185,8 @@ def instance_norm(eps: float = 1e-5, affine: bool = False, activation: Activatio
                 "layer_norm normalizes over the channels"
             )
 
-    return _norm("instance_norm", own, {"scale": affine, "shift": affine}, activation, check, lambda channels: channels)
+    flags = {"scale": affine, "shift": affine}
+    return _norm("instance_norm", own, flags, activation, check, lambda channels: max(channels, 1))
 
 
 @layer
