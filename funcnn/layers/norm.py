@@ -185,8 +185,7 @@ def instance_norm(eps: float = 1e-5, affine: bool = False, activation: Activatio
                 "layer_norm normalizes over the channels"
             )
 
-    flags = {"scale": affine, "shift": affine}
-    return _norm("instance_norm", own, flags, activation, check, lambda channels: max(channels, 1))
+    return _norm("instance_norm", own, {"scale": affine, "shift": affine}, activation, check, lambda channels: channels)
 
 
 @layer
