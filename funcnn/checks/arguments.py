@@ -65,6 +65,8 @@ def sizes(
         one = f"whole number >= {least}" + ", None" * or_none
         many = "pair" if len(axes) == 2 else "tuple"
         raise ValueError(f"{prefix(kind)}{name} must be a {one} or a {many} ({', '.join(axes)}), got {shown(value)}")
+    if any(n is not None and n > sys.maxsize for n in found):
+        raise ValueError(f"{prefix(kind)}{name} must be at most {sys.maxsize}, got {shown(value)}")
     return found
 
 

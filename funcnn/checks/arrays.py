@@ -36,7 +36,8 @@ def example_shape(kind: str, shape: Any) -> Shape:
     """The shape of one example, as a tuple of Python ints."""
     found = [index(n) for n in shape] if isinstance(shape, tuple | list) else [None]
     if any(n is None or n < 0 for n in found):
-        batch = "; leave the batch axis out" if isinstance(shape, tuple) and shape[:1] in ((None,), (-1,)) else ""
+        first = shape[0] if isinstance(shape, tuple) and shape else 0
+        batch = "; leave the batch axis out" if first is None or index(first) == -1 else ""
         expected = f"{prefix(kind)}shape is that of one example, a tuple of ints such as (28, 28, 1)"
         if isinstance(shape, np.ndarray) and shape.ndim > 1:
             batch = "; use fn.specs(x), or x.shape[1:]"

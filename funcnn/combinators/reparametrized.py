@@ -105,7 +105,8 @@ def spectral_norm(layer: LayerLike, iterations: Size = 5) -> Layer:
         iterations: the number of iterations, ``>= 1``.
 
     Returns:
-        A layer whose parameters have ``u``, of shape (units,), beside each ``w``.
+        A layer whose parameters have ``u``, of shape (units,), beside each ``w``. A weight of zeros stays one, and has
+        no gradient.
 
     Raises:
         TypeError: ``layer`` is not a layer.
@@ -132,7 +133,7 @@ def spectral_norm(layer: LayerLike, iterations: Size = 5) -> Layer:
         w = stored["w"]
         matrix = w.reshape(-1, w.shape[-1])
         v, u = _iterated(matrix, stored["u"], iterations)
-        size = v @ (matrix @ u)
+        size = v @ (matrix @ u) or np.inf  # so that zeros stay zeros
         normed = w / size
 
         def pull(dw: Array) -> dict[str, Array | None]:

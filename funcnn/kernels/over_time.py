@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from funcnn.aliases import Array
+from funcnn.kernels.products import wide_sum
 from funcnn.kernels.selection import select
 
 __all__ = ["Pull", "last_step", "max_over_time", "mean_over_time", "sum_over_time", "under_mask"]
@@ -43,11 +44,8 @@ def sum_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:
         >>> sum_over_time(np.array([[[1.0], [2.0]]]), None)[0]
         array([[3.]])
     """
-
-    def pull(dy: Array) -> Array:
-        return under_mask(np.repeat(dy[:, None], x.shape[1], 1), mask)
-
-    return under_mask(x, mask).sum(1), pull
+    total, pull = _sum(x, mask)
+    return total.astype(x.dtype), pull
 
 
 def mean_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:
@@ -58,9 +56,18 @@ def mean_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:
         array([[1.5]])
     """
     counts = np.full(len(x), x.shape[1]) if mask is None else mask.sum(1)
-    weight = (1 / np.maximum(counts, 1)).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
-    total, pull = sum_over_time(x, mask)
-    return total * weight, lambda dy: pull(dy * weight)
+    weight = (1 / np.maximum(counts, 1)).reshape(-1, *[1] * (x.ndim - 2))
+    total, pull = _sum(x, mask)
+    return (total * weight).astype(x.dtype), lambda dy: pull(dy * weight.astype(x.dtype))
+
+
+def _sum(x: Array, mask: Array | None) -> tuple[Array, Pull]:
+    """``sum_over_time`` as it was added up, in wide floats."""
+
+    def pull(dy: Array) -> Array:
+        return under_mask(np.repeat(dy[:, None], x.shape[1], 1), mask)
+
+    return wide_sum(under_mask(x, mask), 1), pull
 
 
 def max_over_time(x: Array, mask: Array | None) -> tuple[Array, Pull]:

@@ -11,7 +11,7 @@ from funcnn.engine.memory import empty
 from funcnn.kernels.epilogue import Activation
 from funcnn.kernels.implementations import accelerated
 
-__all__ = ["last_axis_sum", "product", "row_sum"]
+__all__ = ["last_axis_sum", "product", "row_sum", "wide_sum"]
 
 MIN_COLUMNS_FOR_BLAS = 9
 
@@ -84,6 +84,27 @@ def last_axis_sum(x: Array) -> Array:
         return np.add.reduce(x, axis=-1, keepdims=True)
     total: Array = x.dot(_ones(x.shape[-1], x.dtype))
     return total[..., None]
+
+
+def wide_sum(x: Array, axis: int | tuple[int, ...], keepdims: bool = False) -> Array:
+    """The sum over some axes, in float64 at least: one by one, float32 counts no further than 2^24.
+
+    NumPy adds neighbours in pairs, which keeps the digits, but the rows of any other axis one after the other.
+
+    Args:
+        x: floats.
+        axis: those that are summed over.
+        keepdims: whether they stay with size 1.
+
+    Returns:
+        Floats as wide as they were added, so that a mean of numbers whose sum is too large for float32 is none.
+
+    Example:
+        >>> wide_sum(np.ones((3, 2), np.float32), 0)
+        array([3., 3.])
+    """
+    total: Array = x.sum(axis, np.result_type(x.dtype, np.float64), keepdims=keepdims)
+    return total
 
 
 @lru_cache(maxsize=64)

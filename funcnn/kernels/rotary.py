@@ -13,7 +13,6 @@ from funcnn.aliases import Array
 __all__ = ["rotated", "waves"]
 
 
-@lru_cache(maxsize=32)
 def waves(places: int, width: int, base: float) -> tuple[Array, Array]:
     """cos and sin of place * base^(-2 i / width), for the places from 0 and i = 0, 1, ...
 
@@ -30,6 +29,14 @@ def waves(places: int, width: int, base: float) -> tuple[Array, Array]:
         array([[0.   ],
                [0.841]])
     """
+    # A text that is generated step by step asks for one place more each time, and one table serves many of these.
+    cos, sin = _table(1 << max(places - 1, 0).bit_length(), width, base)
+    return cos[:places], sin[:places]
+
+
+@lru_cache(maxsize=32)
+def _table(places: int, width: int, base: float) -> tuple[Array, Array]:
+    """``waves`` of some places."""
     frequencies = float(base) ** (-np.arange(0, width, 2) / width)
     angles = np.arange(places)[:, None] * frequencies
     found = np.cos(angles), np.sin(angles)

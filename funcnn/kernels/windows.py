@@ -153,7 +153,11 @@ class Window:
                 f"{kind}: a window of {self.effective_size} pixels is larger than its input of {pixels} pixels "
                 f"with padding {self.padding!r}; use a smaller window or more padding"
             )
-        return Geometry(self.size, self.stride, self.dilation, pixels, counts, padding)
+        # A step from the only window, or from the only tap, leads nowhere: kernels need not compute with a huge one.
+        whole = [n + low + high for n, (low, high) in zip(pixels, padding, strict=True)]
+        stride = tuple(map(min, self.stride, whole))
+        dilation = tuple(min(d, n) if k == 1 else d for k, d, n in zip(self.size, self.dilation, whole, strict=True))
+        return Geometry(self.size, stride, dilation, pixels, counts, padding)
 
     @lru_cache(maxsize=256)  # noqa: B019
     def fit_transposed(self, kind: str, shape: tuple[int, ...], output_padding: Sizes) -> Geometry:

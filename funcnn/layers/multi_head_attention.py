@@ -184,7 +184,7 @@ def _sizes(kind: str, heads: Size, units: Any, width: Any, key_heads: Any, posit
     key_heads = heads if key_heads is None else checks.size(kind, "key_heads", key_heads)
     if heads % key_heads:
         raise ValueError(f"{kind}: key_heads must divide heads, got {key_heads} key heads for {heads} heads")
-    if positions is not None and positions not in ("rotary", "alibi"):
+    if positions is not None and (not isinstance(positions, str) or positions not in ("rotary", "alibi")):
         raise ValueError(f"{kind}: positions must be 'rotary', 'alibi' or None, got {shown(positions)}")
     width = None if width is None else checks.size(kind, "width", width)
     units = None if units is None else checks.size(kind, "units", units)

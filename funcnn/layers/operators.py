@@ -16,6 +16,7 @@ from funcnn import checks, contract, shapes
 from funcnn.aliases import Array, Params, Rng, Size, Tree
 from funcnn.engine.examples import filled
 from funcnn.initializers import InitializerLike, as_initializer, zeros
+from funcnn.kernels.products import wide_sum
 from funcnn.layers.activation import Pull
 from funcnn.layers.merge import check_one_dtype
 from funcnn.protocol import Layer, Vjp, elements_of, is_after_time, layer, per_example, probed, stateless
@@ -97,7 +98,7 @@ def _check_shapes(kind: str, a: Sequence[int], b: Sequence[int], inner: int) -> 
 def _summed(gradient: Array, shape: Sequence[int]) -> Array:
     """The gradient of an array that was repeated: the sum over its copies."""
     axes = tuple(axis for axis, (n, m) in enumerate(zip(gradient.shape, shape, strict=True)) if m == 1 < n)
-    return gradient.sum(axes, keepdims=True) if axes else gradient
+    return wide_sum(gradient, axes, keepdims=True).astype(gradient.dtype) if axes else gradient
 
 
 def _power(a: Array, b: Array) -> tuple[Array, Pulled]:
@@ -286,7 +287,8 @@ def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array
         y = np.take_along_axis(rows, picked, -1)[..., 0]
     else:
         with np.errstate(over="ignore", invalid="ignore"):
-            y = rows.sum(-1) if how == "sum" else rows.sum(-1) / max(count, 1)
+            total = wide_sum(rows, -1)
+            y = (total if how == "sum" else total / max(count, 1)).astype(x.dtype)
 
     def pull(dy: Array) -> Array:
         each = dy.reshape(left)[..., None]

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from funcnn import checks, contract
+from funcnn import checks, contract, shapes
 from funcnn.aliases import Array, Params, Rng, Shape, Size, Tree
 from funcnn.engine.examples import filled
 from funcnn.engine.memory import empty_like
@@ -69,7 +69,7 @@ def positions(
         Vaswani et al. 2017, "Attention is all you need", arXiv 1706.03762, section 3.5; Su et al. 2021, "RoFormer",
         arXiv 2104.09864, equation 34.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"positions: unknown kind {shown(kind)}, expected one of {[*KINDS]}")
     most = None if length is None else checks.size("positions", "length", length)
     base = checks.positive("positions", "base", base, usual="10000")
@@ -77,7 +77,7 @@ def positions(
     read = contract.parameters_only("positions", w=("places", "features"))
 
     def init(shape: Tree, rng: Rng) -> Params:
-        own = example_shape(shape)
+        own = example_shape(shapes.checked("positions", shape))
         _check_shape(kind, own)
         check_rng(rng)
         if kind != "learned":

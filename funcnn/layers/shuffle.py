@@ -152,7 +152,7 @@ def channel_shuffle(groups: Size) -> Layer:
 
     def forward(x: Array) -> tuple[Array, Pull]:
         channels = x.shape[-1]
-        if x.ndim < 2 or channels % g:
+        if x.ndim < 2 or channels % g or not channels:
             raise ValueError(f"channel_shuffle: {channels} channels do not divide into {g} groups, in shape {x.shape}")
         return shuffled(x, g), lambda dy: shuffled(dy, channels // g)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from funcnn import checks
 from funcnn.aliases import Array
+from funcnn.kernels.products import wide_sum
 from funcnn.losses.core import (
     ClassLoss,
     Formula,
@@ -101,11 +102,11 @@ def _read(
 
 def _overlap(y: Array, t: Array, alpha: float, beta: float, smooth: float) -> tuple[Array, Array]:
     """1 - (TP + s) / (TP + alpha FP + beta FN + s), of each class of each example, and its derivative."""
-    both = np.add.reduce(y * t, axis=1, keepdims=True) + smooth
-    false_yes = np.add.reduce(y * (1 - t), axis=1, keepdims=True)
-    false_no = np.add.reduce((1 - y) * t, axis=1, keepdims=True)
+    counts = (y * t, y * (1 - t), (1 - y) * t)
+    both, false_yes, false_no = (wide_sum(part, 1, keepdims=True) for part in counts)
+    both += smooth
     either = both + alpha * false_yes + beta * false_no
-    ratio = both / either
+    ratio, either = (both / either).astype(y.dtype), either.astype(y.dtype)
     return 1 - ratio, (ratio * (t + alpha * (1 - t) - beta * t) - t) / either
 
 

@@ -377,18 +377,23 @@ def check_unused(kind: str, target: Any, examples: int) -> tuple[()]:
 def norm(x: Array, p: float = 2.0) -> tuple[Array, Array]:
     """(Σ |x|^p)^(1/p) over the last axis, and its gradient, which is 0 at 0.
 
+    Powers overflow and vanish long before the norm does, so a vector is divided by its largest element.
+
     Example:
         >>> norm(np.array([[3.0, -4.0], [0.0, 0.0]]))
         (array([5., 0.]), array([[ 0.6, -0.8],
                [ 0. ,  0. ]]))
     """
     size = np.abs(x)
+    largest = size.max(-1, keepdims=True)
     if p == np.inf:
-        largest = size.max(-1, keepdims=True)
         most = size == largest
         return largest[..., 0], np.sign(x) * most / most.sum(-1, keepdims=True).astype(x.dtype)
-    total = (size**p).sum(-1, keepdims=True) ** (1 / p)
-    return total[..., 0], np.sign(x) * (size / np.where(total > 0, total, 1)) ** (p - 1)
+    scale = np.minimum(largest, np.finfo(x.dtype).max)  # an infinite element stays infinite beside it
+    scale[scale == 0] = 1
+    ratios = size / scale
+    total = (ratios**p).sum(-1, keepdims=True) ** (1 / p)
+    return (scale * total)[..., 0], np.sign(x) * (ratios / np.where(total > 0, total, 1)) ** (p - 1)
 
 
 def length(x: Array) -> Array:

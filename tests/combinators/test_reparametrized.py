@@ -55,6 +55,14 @@ def test_spectral_norm_by_hand() -> None:
     assert grads["u"] is None
 
 
+def test_a_weight_of_zeros_stays_one_and_has_no_gradient() -> None:
+    params = {"u": np.array([1.0, 0.0]), "w": np.zeros((3, 2)), "b": np.ones(2)}
+    y, vjp_fn = fn.spectral_norm(fn.dense(2)).apply(params, np.ones((1, 3)))
+    grads, dx = vjp_fn(np.ones_like(y))
+    assert y.tolist() == [[1, 1]]
+    assert (grads["w"].tolist(), dx.tolist()) == ([[0, 0]] * 3, [[0, 0, 0]])
+
+
 def test_spectral_norm_of_a_convolution_has_the_largest_singular_value_one() -> None:
     layer = fn.spectral_norm(fn.conv2d(4, 3), iterations=100)
     params = layer.init((6, 6, 2), 0)

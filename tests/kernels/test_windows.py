@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import funcnn as fn
 from funcnn.kernels.padding import extend, extend_gradient, extend_image, pad, unpad
 from funcnn.kernels.windows import FLAT, LINE, SOLID, Window, as_padding, as_window
 
@@ -120,3 +121,15 @@ def test_borders_repeat_pixels_and_their_gradients_are_added(data: Any, rank: in
     v = random.standard_normal(shape)
     pushed, pulled = extend("pad", v, sides, mode), extend_gradient(dy, sides, mode)
     np.testing.assert_allclose((dy * pushed).sum(), (pulled * v).sum(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("step", [5, 100, 2**62])
+def test_a_stride_beyond_the_image_leaves_one_window(step: int) -> None:
+    x = np.arange(25.0).reshape(1, 5, 5, 1)
+    layers = [fn.max_pool2d(2, stride=step), fn.avg_pool2d(2, stride=step, padding="same"), fn.unfold(2, stride=step)]
+    for layer in (*layers, fn.conv2d(1, 2, stride=step, w_init=fn.initializers.ones)):
+        y, vjp_fn = layer.apply(fn.tree.cast(layer.init((5, 5, 1), 0), np.float64), x)
+        assert y.ravel().tolist() in ([6], [3], [0, 1, 5, 6], [12])
+        assert vjp_fn(np.ones_like(y))[1][:, 2:].any() == 0
+    one_tap = fn.conv2d(1, 1, stride=step, dilation=step, w_init=fn.initializers.ones)
+    assert one_tap.apply(one_tap.init((5, 5, 1), 0), x.astype(np.float32))[0].tolist() == [[[[0]]]]

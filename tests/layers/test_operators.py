@@ -126,3 +126,30 @@ def test_the_gradient_of_an_exponent_over_0() -> None:
     y, vjp_fn = fn.arithmetic("power").apply({}, x)
     assert y.tolist() == [[0.0, 1.0, np.inf]]
     assert vjp_fn(np.ones((1, 3)))[1]["b"].tolist() == [[0.0, 0.0, -np.inf]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_error_function_near_0_and_far_away(dtype: type) -> None:
+    x = np.array([[0.0, 1e-30, -1e-8, 10.0, np.inf, -np.inf]], dtype)
+    y, vjp_fn = fn.unary("erf").apply({}, x)
+    slope = 2 / np.sqrt(np.pi)
+    np.testing.assert_allclose(y, [[0, slope * 1e-30, -slope * 1e-8, 1, 1, -1]], rtol=1e-6, atol=0)
+    dx = vjp_fn(np.ones_like(y))[1]
+    np.testing.assert_allclose(dx[0, :3], slope, rtol=1e-6)
+    assert dx[0, 4:].tolist() == [0, 0]
+
+
+def test_a_sum_in_float32_counts_beyond_2_to_the_24() -> None:
+    n = 2**24 + 4
+    ones = np.broadcast_to(np.float32(1), (1, n, 2))  # rows of two, which are added one after the other
+    assert fn.reduce("sum", 1).apply({}, ones)[0].tolist() == [[n, n]]
+    assert fn.reduce("mean", 1).apply({}, ones)[0].tolist() == [[1, 1]]
+    assert fn.masked_mean.apply({}, ones)[0].tolist() == [[1, 1]]
+
+
+def test_a_mean_does_not_overflow_where_the_sum_does() -> None:
+    x = np.full((1, 4, 2), 3e38, np.float32)
+    for layer in (fn.reduce("mean", 1), fn.masked_mean):
+        y, _ = layer.apply({}, x)
+        assert y.dtype == np.float32
+        assert y.tolist() == x[:, 0].tolist()

@@ -147,6 +147,12 @@ def test_dice_is_of_each_class_of_each_example() -> None:
     assert weighted == pytest.approx((3 * (value[0, 0] + value[1, 0]) + value[0, 1] + value[1, 1]) / 8)
 
 
+def test_dice_of_many_pixels_in_float32_has_the_digits_of_float64() -> None:
+    y, t = np.random.default_rng(0).random((2, 1, 2**20, 2), np.float32)
+    found, expected = (fn.dice(part, t)[0] for part in (y, y.astype(np.float64)))
+    assert found == pytest.approx(expected, rel=3e-7)  # 2 to 3 units of float32, of the division and the mean
+
+
 def test_tversky_weighs_what_is_claimed_and_what_is_missed() -> None:
     y, t = np.array([[[1.0], [1.0], [0.0], [0.0]]]), np.array([[[1], [0], [1], [1]]])
     assert fn.tversky(0.25, 0.5, smooth=1.0)(y, t)[0] == pytest.approx(1 - 2 / (1 + 0.25 + 2 * 0.5 + 1))

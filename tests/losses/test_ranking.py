@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import funcnn as fn
+from funcnn.losses.ranking import norm
 
 NAN, INF = np.nan, np.inf
 RNG = np.random.default_rng(0)
@@ -133,6 +134,21 @@ def test_a_triplet_by_hand(options: Any, value: float, anchor: list[float]) -> N
     assert found == pytest.approx(value, rel=1e-15)
     np.testing.assert_allclose(dy["anchor"], [anchor], rtol=1e-15)
     np.testing.assert_allclose(sum(dy.values()), 0, atol=1e-15)  # all three may be moved by the same
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("p", [1.0, 2.0, 10.0, 50.0])
+def test_a_norm_has_its_digits_where_powers_have_none(p: float, size: float) -> None:
+    x = (np.array([[3.0, -4.0]]) * size).astype(np.float32)
+    length, gradient = norm(x, p)
+    np.testing.assert_allclose(length, size * (3**p + 4**p) ** (1 / p), rtol=1e-6)
+    expected = (np.array([3.0, 4.0]) / (3**p + 4**p) ** (1 / p)) ** (p - 1)
+    np.testing.assert_allclose(gradient[0], expected * [1, -1], rtol=1e-5)
+
+
+def test_an_infinite_element_has_an_infinite_norm() -> None:
+    with np.errstate(invalid="ignore"):
+        assert norm(np.array([[np.inf, 1.0]]))[0] == np.inf
 
 
 def test_a_negative_near_the_positive_is_swapped() -> None:
