@@ -17,6 +17,8 @@ from funcnn.protocol import Layer
 __all__ = ["CONVERTERS", "chosen", "pair"]
 
 MERGED = {"add": "add", "multiply": "multiply"}
+FLOAT32_INTEGERS = 1 << 24
+"""Up to here float32 has all integers."""
 
 
 def _binary(operation: str, op: Operator) -> Operand:
@@ -135,12 +137,17 @@ def _where(op: Operator) -> Operand:
 
 def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Value:
     """a where the condition holds, else b."""
-    dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
-    if np.dtype(dtype).kind != "f":
-        raise Unsupported("a choice of integers")
+    dtype = np.dtype(next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype))
+    if dtype.kind == "b" or (dtype.kind in "iu" and not (_is_exact(a) and _is_exact(b))):
+        raise Unsupported("a choice of integers or booleans, other than of constants up to 2**24")
     nodes, like = op.builder.aligned([condition, a, b])
     made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
-    return Value(made, np.dtype(dtype), like.sizes, like.axes)
+    return Value(made, dtype, like.sizes, like.axes)
+
+
+def _is_exact(x: Any) -> bool:
+    """Whether an operand is of constant integers that float32 holds."""
+    return isinstance(x, np.ndarray) and not x[(x < -FLOAT32_INTEGERS) | (x > FLOAT32_INTEGERS)].size
 
 
 def _logical(operation: str, op: Operator) -> Operand:

@@ -32,6 +32,9 @@ class Operator:
         used: for each output whether anything uses it.
         alone: for each input whether nothing else uses it.
         fixed: the batch size that the file has in its shapes, or 0 if it is open there.
+        captured: the values that graphs inside of the node read from around it, by name.
+        inside: ``inside(graph, builder, given)``, which reads a graph inside of the node into another builder, with the
+            operands of its inputs and of what it captures; the operands of its outputs, None after a failure.
     """
 
     builder: Builder
@@ -42,6 +45,8 @@ class Operator:
     used: Sequence[bool]
     alone: Sequence[bool]
     fixed: int
+    captured: Mapping[str, Value]
+    inside: Callable[[Any, Builder, Mapping[str, Operand]], list[Operand | None]]
 
     def operand(self, number: int) -> Operand | None:
         """An input, or None."""
