@@ -8,7 +8,7 @@ counted with the batch, axis 0, which stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -28,7 +28,7 @@ Operation: TypeAlias = Literal[
     "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul", "equal", "greater",
     "greater_equal", "less", "less_equal",
 ]  # fmt: skip
-Reduction: TypeAlias = Literal["sum", "mean", "max", "min"]
+Reduction: TypeAlias = Literal["sum", "mean", "prod", "max", "min"]
 Pulled: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
 
@@ -231,12 +231,12 @@ to_float = stateless("to_float", _to_float, floats=False, per_position=True)
 
 @layer
 def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) -> Layer:
-    """y = the sum, the mean, the maximum or the minimum over some axes.
+    """y = the sum, the mean, the product, the maximum or the minimum over some axes.
 
-    The gradient of an extreme goes to the first element that has it.
+    The gradient of an extreme goes to the first element that has it; that of a factor is dy times all others.
 
     Args:
-        how: ``"sum"``, ``"mean"``, ``"max"`` or ``"min"``.
+        how: ``"sum"``, ``"mean"``, ``"prod"``, ``"max"`` or ``"min"``.
         axes: counted with the batch: 1 is the first of an example, -1 the last, never 0; one or several.
         keepdims: whether these axes stay, with size 1.
 
@@ -253,8 +253,8 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
         >>> y, vjp_fn(np.array([3.0]))[1]
         (array([3.]), array([[1., 1., 1.]]))
     """
-    if not isinstance(how, str) or how not in ("sum", "mean", "max", "min"):
-        raise ValueError(f"reduce: unknown way {shown(how)}, expected 'sum', 'mean', 'max' or 'min'")
+    if not isinstance(how, str) or how not in get_args(Reduction):
+        raise ValueError(f"reduce: unknown way {shown(how)}, expected 'sum', 'mean', 'prod', 'max' or 'min'")
     given = axes if isinstance(axes, tuple | list) else (axes,)
     found = [checks.size("reduce", "an axis", axis, None) for axis in given]
     keepdims = checks.flag("reduce", "keepdims", keepdims)
@@ -285,12 +285,16 @@ def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array
         picked = (rows.argmax if how == "max" else rows.argmin)(-1)[..., None]
         y = np.take_along_axis(rows, picked, -1)[..., 0]
     else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            y = rows.sum(-1) if how == "sum" else rows.sum(-1) / max(count, 1)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            y = rows.prod(-1) if how == "prod" else rows.sum(-1)
+            y = y / max(count, 1) if how == "mean" else y
 
     def pull(dy: Array) -> Array:
         each = dy.reshape(left)[..., None]
-        if picked is None:
+        if how == "prod":
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                drows = each * _product_of_others(rows)
+        elif picked is None:
             drows = np.broadcast_to(each / count if how == "mean" else each, rows.shape)
         else:
             drows = np.zeros(rows.shape, dy.dtype)
@@ -298,6 +302,14 @@ def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array
         return np.ascontiguousarray(drows.reshape(moved.shape).transpose(np.argsort(order)))
 
     return y.reshape(kept) if keepdims else y, pull
+
+
+def _product_of_others(rows: Array) -> Array:
+    """For each element of a row the product of the others, which no division finds where one of them is 0."""
+    ahead, behind = np.ones_like(rows), np.ones_like(rows)
+    np.cumprod(rows[..., :-1], -1, out=ahead[..., 1:])
+    np.cumprod(rows[..., :0:-1], -1, out=behind[..., -2::-1])
+    return ahead * behind
 
 
 @layer

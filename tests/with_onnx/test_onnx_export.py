@@ -19,10 +19,7 @@ ONLY_WRITTEN = {
 }
 """Operators that are written and not read."""
 
-NOT_READ = {
-    "bilinear": "products of two arrays can be imported", "embedding_bag": "a choice of integers",
-    "positions": "a cast from int64 to float64",
-}  # fmt: skip
+NOT_READ = {"embedding_bag": "a choice of integers", "positions": "a cast from int64 to float64"}
 """Kinds of layers that are not read where their input is a tree, as with a mask or a cache, and why."""
 
 ROWS = fn.testing.table_of_layers()

@@ -35,6 +35,7 @@ ROWS: list[Row] = [
     (to_float, VECTOR),
     (reduce("sum", (1, -1)), IMAGE),
     (reduce("mean", 2, keepdims=True), IMAGE),
+    (reduce("prod", (1, -1)), IMAGE),
     (reduce("max", (1, 2)), IMAGE),
     (reduce("min", -1), SERIES),
     (parameter(3, 2), VECTOR),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from functools import reduce as folded
 from typing import Any
@@ -14,7 +15,7 @@ from funcnn.interchange.onnx.importing.operator import Converter, Operator, shor
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
-__all__ = ["CONVERTERS", "chosen", "pair"]
+__all__ = ["CONVERTERS", "chosen", "pair", "reduced"]
 
 MERGED = {"add": "add", "multiply": "multiply"}
 FLOAT32_INTEGERS = 1 << 24
@@ -182,33 +183,36 @@ def _reduce(how: str, op: Operator) -> Operand:
         if op.attribute("noop_with_empty_axes", 0):
             return x
         raise Unsupported("a reduction over all axes, the batch among them")
-    keep, places = bool(op.attribute("keepdims", 1)), sorted(x.axis(axis) for axis in axes)
+    return reduced(op, how, x, sorted(x.axis(axis) for axis in axes), bool(op.attribute("keepdims", 1)))
+
+
+def reduced(op: Operator, how: str, x: Value, places: Sequence[int], keep: bool = False) -> Value:
+    """A reduction over some axes of the file; lengths are sums of what a function makes of each element."""
     gone = [part for place in places for part in x.axes[place]]
     if BATCH in gone:
         raise Unsupported("a reduction over the batch")
     left = [part for part in range(1, len(x.sizes)) if part not in gone]
+    if how in BEFORE:
+        x = op.builder.elementwise(BEFORE[how], x)
     node = x.node
     if gone:
         node = op.builder.arranged(x, [[part] for part in range(1, len(x.sizes))])
-        node = (_log_sum_exp if how == "logsumexp" else _reduced)(op, how, node, tuple(gone))
+        node = _log_sum_exp(op, node, tuple(gone)) if how == "logsumexp" else _reduced(op, how, node, tuple(gone))
     axes_left: list[Any] = [() if n in places else axis for n, axis in enumerate(x.axes) if keep or n not in places]
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{part: x.sizes[part] for part in left}}
-    return Value.of(node, x.dtype, sizes, axes_left)
+    found = Value.of(node, x.dtype, sizes, axes_left)
+    return op.builder.elementwise(fn.power(0.5), found) if how == "l2" else found
 
 
 BEFORE: dict[str, Layer] = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}
 
 
 def _reduced(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
-    """Sums and extremes, or the sum of what a function makes of each element, or its root."""
-    if how in BEFORE:
-        node = op.builder.add(BEFORE[how], [node])
     reduction: Any = "sum" if how in BEFORE else how
-    node = op.builder.add(fn.reduce(reduction, axes), [node])
-    return op.builder.add(fn.power(0.5), [node]) if how == "l2" else node
+    return op.builder.add(fn.reduce(reduction, axes), [node])
 
 
-def _log_sum_exp(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
+def _log_sum_exp(op: Operator, node: str, axes: tuple[int, ...]) -> str:
     """m + log(sum of exp(x - m)), with m the largest x."""
     largest = op.builder.add(fn.reduce("max", axes, keepdims=True), [node])
     powers = op.builder.add(fn.exp, [op.builder.combine(fn.arithmetic, "subtract", [node, largest])])
@@ -251,6 +255,7 @@ CONVERTERS: dict[str, Converter] = {
     "ReduceSum": partial(_reduce, "sum"),
     "ReduceMax": partial(_reduce, "max"),
     "ReduceMin": partial(_reduce, "min"),
+    "ReduceProd": partial(_reduce, "prod"),
     "ReduceL1": partial(_reduce, "l1"),
     "ReduceL2": partial(_reduce, "l2"),
     "ReduceSumSquare": partial(_reduce, "squares"),

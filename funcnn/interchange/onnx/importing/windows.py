@@ -307,6 +307,15 @@ def _local_response(op: Operator) -> Operand:
     return op.builder.images(op.builder.add(fn.local_response_norm(size, *numbers), [node]), x.dtype)
 
 
+def _col2im(op: Operator) -> Operand:
+    """(batch, channels * taps, windows) as images; the rows of ``fold`` are (windows, channels * taps)."""
+    x = op.value()
+    image, size = (tuple(int(n) for n in op.constant(number)) for number in (1, 2))
+    options = _plain(_window(op, len(image), size, image))
+    node = op.builder.arranged(x, [x.axes[2], x.axes[1]])
+    return op.builder.images(op.builder.add(fn.fold(image, size, **options), [node]), x.dtype)
+
+
 CONVERTERS: dict[str, Converter] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -323,4 +332,5 @@ CONVERTERS: dict[str, Converter] = {
     "InstanceNormalization": _instance_norm,
     "GroupNormalization": _group_norm,
     "LRN": _local_response,
+    "Col2Im": _col2im,
 }
