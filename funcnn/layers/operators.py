@@ -22,7 +22,7 @@ from funcnn.protocol import Layer, Vjp, elements_of, is_after_time, layer, per_e
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
-__all__ = ["arithmetic", "parameter", "reduce", "to_float", "where"]
+__all__ = ["arithmetic", "parameter", "reduce", "to_float", "top_k", "where"]
 
 Operation: TypeAlias = Literal[
     "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul", "equal", "greater",
@@ -310,6 +310,55 @@ def _product_of_others(rows: Array) -> Array:
     np.cumprod(rows[..., :-1], -1, out=ahead[..., 1:])
     np.cumprod(rows[..., :0:-1], -1, out=behind[..., -2::-1])
     return ahead * behind
+
+
+@layer
+def top_k(k: Size, axis: Size = -1) -> Layer:
+    """y = the k largest elements along an axis, the largest first;  dx = dy at their places, 0 elsewhere.
+
+    Of equal elements the first are taken. NaN is larger than all numbers, as in PyTorch.
+
+    Args:
+        k: how many, ``>= 1``; all of them sorts.
+        axis: counted with the batch: 1 is the first of an example, -1 the last, never 0.
+
+    Returns:
+        A layer without parameters, from (batch, ...) to the same with k elements on that axis.
+
+    Raises:
+        ValueError: ``k`` is not a whole number ``>= 1``, or ``axis`` not a whole number or 0; or, from ``init`` and
+            ``apply``, there is no such axis, or it has fewer than k elements.
+
+    Example:
+        >>> y, vjp_fn = top_k(2).apply({}, np.array([[1.0, 9.0, 3.0]]))
+        >>> y, vjp_fn(np.array([[10.0, 20.0]]))[1]
+        (array([[9., 3.]]), array([[ 0., 10., 20.]]))
+
+    Reference:
+        Kalchbrenner, Grefenstette & Blunsom 2014, arXiv 1404.2188, section 3.3, who keep the order of the elements;
+        PyTorch's ``topk``.
+    """
+    count, place = checks.size("top_k", "k", k), checks.size("top_k", "axis", axis, None)
+    if not place:
+        raise ValueError("top_k: expected an axis after the batch, which is axis 0 and stays, got 0")
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        own = place % x.ndim if -x.ndim <= place < x.ndim else 0
+        if not own or x.shape[own] < count:
+            raise ValueError(f"top_k: expected at least {count} elements on axis {place}, got shape {x.shape}")
+        size = x.shape[own]
+        # Sorted backwards, equal elements end with the first, and NaN.
+        order = size - 1 - np.argsort(np.flip(x, own), own, kind="stable")
+        picked = np.flip(order, own).take(range(count), own)
+
+        def pull(dy: Array) -> Array:
+            dx = np.zeros(x.shape, dy.dtype)
+            np.put_along_axis(dx, picked, dy, own)
+            return dx
+
+        return np.take_along_axis(x, picked, own), pull
+
+    return shaped("top_k", forward, elements_of)
 
 
 @layer

@@ -132,6 +132,9 @@ EVERY_VERSION: dict[str, Any] = {
         (12, windows))
        for options, windows in (
            ({}, 16), ({"strides": [1, 2], "pads": [1, 0, 0, 1]}, 15), ({"dilations": [2, 1], "strides": [2, 3]}, 4))},
+    **{f"TopK, {options}": ([NODE("TopK", ["x", "k"], ["y", "places"], **options)], {"k": whole(2)}, (3, 4))
+       for options in ({}, {"axis": 1}, {"axis": -2, "largest": 0})},
+    "TopK, of one element": ([NODE("TopK", ["x", "k"], ["y", "places"], axis=1)], {"k": whole(1)}, (1, 4)),
     "ReduceProd": ([NODE("ReduceProd", ["x", "n"], ["y"])], {"n": whole(1, -1)}, (3, 2, 4)),
     "ReduceProd, without the axis": ([NODE("ReduceProd", ["x", "n"], ["y"], keepdims=0)], {"n": whole(2)}, (3, 4)),
     **{f"{kind}, of one element": ([NODE(kind, ["x", "n"], ["y"])], {"n": whole(1)}, (1, 4))
@@ -173,12 +176,14 @@ def test_one_hot(tmp_path: Path, axis: int, opset: int) -> None:
         (NODE("Einsum", ["x", "w"], ["y"], equation="bii,i->b"), "'bii,i->b' with a diagonal"),
         (NODE("Einsum", ["x", "x"], ["y"], equation="bij,bjk->ik"), "a product over the batch"),
         (NODE("Einsum", ["x"], ["y"], equation="bij->ij"), "a reduction over the batch"),
+        (NODE("TopK", ["x", "one"], ["values", "z"]), "the places of the elements as an output that is used"),
         (NODE("OneHot", ["x", "depth", "w"], ["y"]), "indices of float32 and values of float32; expected integers"),
     ],
 )
 def test_what_operators_cannot_do_is_said(tmp_path: Path, node: Any, words: str) -> None:
-    constants = {"w": normal(2), "depth": whole(4)}
-    path = written(tmp_path / "model.onnx", [node], constants, ("batch", 2, 2), None)
+    nodes = [node, NODE("Cast", ["z"], ["y"], to=1)] if "z" in node.output else [node]
+    constants = {"w": normal(2), "depth": whole(4), "one": whole(1)}
+    path = written(tmp_path / "model.onnx", nodes, constants, ("batch", 2, 2), None)
     with pytest.raises(ValueError, match=words):
         fn.import_onnx(path)
 

@@ -60,6 +60,13 @@ def reduce(draw: Any) -> Case:
 
 
 @st.composite
+def top_k(draw: Any) -> Case:
+    k, axis = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, -1, -2]))
+    x = normal(draw(SEEDS), 2, 4, 5)
+    return Case(fn.top_k(k, axis), x, lambda params, x: x.topk(k, axis).values)
+
+
+@st.composite
 def unary(draw: Any) -> Case:
     name, x = draw(st.sampled_from([*UNARY])), normal(draw(SEEDS), 3, 5)
     return Case(fn.unary(name), np.abs(x) if name == "log" else x, lambda params, x: UNARY[name](x))
@@ -85,6 +92,7 @@ def parameter(draw: Any) -> Case:
 
 CASES = {
     "affine": affine(), "arithmetic": arithmetic(), "parameter": parameter(), "power": power(), "reduce": reduce(),
+    "top_k": top_k(),
     "unary": unary(), "where": where(),
 }  # fmt: skip
 

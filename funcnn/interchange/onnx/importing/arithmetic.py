@@ -220,6 +220,21 @@ def _log_sum_exp(op: Operator, node: str, axes: tuple[int, ...]) -> str:
     return op.builder.combine(fn.merge, "add", [log, op.builder.add(fn.reduce("max", axes), [node])])
 
 
+def _top_k(op: Operator) -> Operand | list[Operand | None]:
+    """The largest elements of an axis, or the smallest, which are the largest of the negative ones."""
+    if any(op.used[1:]):
+        raise Unsupported("the places of the elements as an output that is used")
+    x, k = op.builder.floats(op.value()), int(op.constant(1).ravel()[0])
+    last = x.axis(int(op.attribute("axis", -1)))
+    node, others = op.builder.with_last(x, [last])
+    if x.file_shape[last] == 1:
+        return [x, None]
+    smallest = not op.attribute("largest", 1)
+    for layer in [fn.affine(-1.0), fn.top_k(k), fn.affine(-1.0)] if smallest else [fn.top_k(k)]:
+        node = op.builder.add(layer, [node])
+    return [op.builder.after_last(x, node, others, last, k), None]
+
+
 def _clipped(op: Operator) -> Operand:
     ends: list[float | None] = []
     for number, name in ((1, "min"), (2, "max")):
@@ -251,6 +266,7 @@ CONVERTERS: dict[str, Converter] = {
     "Less": partial(_compared, "less"),
     "LessOrEqual": partial(_compared, "less_equal"),
     "Clip": _clipped,
+    "TopK": _top_k,
     "ReduceMean": partial(_reduce, "mean"),
     "ReduceSum": partial(_reduce, "sum"),
     "ReduceMax": partial(_reduce, "max"),
