@@ -60,6 +60,7 @@ def test_each_layer_that_is_written_as_a_scan_comes_back(tmp_path: Path, opset: 
         check_export(path, layer, params, shape, x, opset=opset)
         model, own, leaves = check_import(path, layer, params, x)
         check_gradients(model, own, leaves)
+        check_export(tmp_path / "again.onnx", model, own, fn.specs(leaves), leaves, opset=opset)
         fn.save_model(tmp_path / "model.npz", model, own)
         again, same = fn.load_model(tmp_path / "model.npz")
         y, other = (one.apply(weights, leaves)[0] for one, weights in ((model, own), (again, same)))
@@ -169,4 +170,15 @@ def test_what_a_step_cannot_do_is_said(tmp_path: Path, nodes: Any, states: Any, 
     first = NODE("ReduceMax", ["x", "time"], ["s0"], keepdims=0)
     path = written(tmp_path / "model.onnx", [first, scan], TIME | {"w": normal(2)}, ("batch", 3, 2), [None] * 3)
     with pytest.raises(ValueError, match=words):
+        fn.import_onnx(path)
+
+
+def test_integers_are_scanned_alone(tmp_path: Path) -> None:
+    cell = fn.branch(x=fn.serial(fn.select("x"), fn.embedding(5, 3)), state=fn.select("state"))
+    model, path, tokens = fn.scan(cell, state=(3,)), tmp_path / "model.onnx", fn.spec((4,), int)
+    params = parameters(model, tokens, np.random.default_rng(0))
+    fn.export_onnx(path, model, params, tokens)
+    check_import(path, model, params, np.array([[0, 4, 2, 1]]))
+    fn.export_onnx(path, model, params, {"x": tokens, "mask": fn.spec((4,), bool)})
+    with pytest.raises(ValueError, match=r"Scan 'Scan' has integers as a state, .* or beside other arrays"):
         fn.import_onnx(path)
