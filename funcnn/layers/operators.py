@@ -358,7 +358,7 @@ def top_k(k: Size, axis: Size = -1) -> Layer:
 
         return np.take_along_axis(x, picked, own), pull
 
-    return shaped("top_k", forward, elements_of)
+    return stateless("top_k", forward, working_set=elements_of, per_position=is_after_time(place))
 
 
 @layer
