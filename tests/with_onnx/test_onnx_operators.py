@@ -1,5 +1,6 @@
 """Single operators of files of ONNX against onnxruntime, each with the options that people meet in files."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ CASES: dict[str, Any] = {
     "Einsum, in another order": (
         [NODE("Einsum", ["x", "w"], ["a"], equation="bij,ik->kbj"), NODE("Transpose", ["a"], ["y"], perm=[1, 2, 0])],
         {"w": W}, (4, 3),
+    ),
+    "Resize to one pixel": (
+        [NODE("Resize", ["x", "", "", "n"], ["y"], mode="linear", axes=[2, 3],
+              coordinate_transformation_mode="pytorch_half_pixel")],
+        {"n": whole(3, 1)}, (2, 4, 4),
     ),
     "CumSum": ([NODE("CumSum", ["x", "axis"], ["y"])], {"axis": whole(1)[0]}, (3, 4)),
     "CumSum, reverse and exclusive": (
@@ -239,6 +245,32 @@ def test_the_branch_of_a_known_choice_is_taken(tmp_path: Path, condition: bool) 
     x = normal(2, 3)
     model, params = fn.import_onnx(path)
     close(model.apply(params, x)[0], run(path, {"x": x})["y"])
+
+
+WITHOUT_LAYERS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+    "an attribute that nothing knows": (
+        [NODE("Attention", ["x", "x", "x"], ["y"], left_window_size=1, is_causal=0)], {},
+        "Attention '' has the attributes left_window_size=1, which is not supported",
+    ),
+    "a dropout of training": (
+        [NODE("Dropout", ["x", "r", "t"], ["y"])], {"r": HALF, "t": np.array(True)},
+        "Dropout '' has training_mode, which is not supported",
+    ),
+    "a quotient of integers": (
+        [NODE("Div", ["x", "n"], ["z"]), NODE("Cast", ["z"], ["y"], to=1)],
+        {"n": whole(2)}, "Div '' has a quotient of integers, which is cut to whole numbers, which is not supported",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_LAYERS)
+def test_what_would_give_other_values_is_named(tmp_path: Path, name: str) -> None:
+    nodes, constants, message = WITHOUT_LAYERS[name]
+    dtype = TensorProto.INT64 if nodes[0].op_type == "Div" else TensorProto.FLOAT
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fn.import_onnx(
+            written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 4, 4), dtype=dtype, opsets={"": 25})
+        )
 
 
 def test_loops_and_open_choices_are_named(tmp_path: Path) -> None:

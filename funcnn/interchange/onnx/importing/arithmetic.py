@@ -25,6 +25,8 @@ FLOAT32_INTEGERS = 1 << 24
 def _binary(operation: str, op: Operator) -> Operand:
     """Two operands; what is added to a product with a matrix becomes its bias, and one number is no array."""
     a, b = op.inputs[:2]
+    if operation == "divide" and any(x is not None and x.dtype.kind in "iu" for x in (a, b)):
+        raise Unsupported("a quotient of integers, which is cut to whole numbers")
     number = _number(op, operation, a, b)
     if number is not None:
         return number
@@ -238,7 +240,7 @@ def _top_k(op: Operator) -> Operand | list[Operand | None]:
 def _clipped(op: Operator) -> Operand:
     ends: list[float | None] = []
     for number, name in ((1, "min"), (2, "max")):
-        given = op.attributes.get(name) if name in op.attributes else op.operand(number)
+        given = op.attribute(name, op.operand(number))
         if isinstance(given, Value):
             raise Unsupported("bounds that depend on the input")
         ends.append(None if given is None else shortest(float(np.asarray(given).ravel()[0])))

@@ -199,6 +199,7 @@ class _Reader:
             made = CONVERTERS[node.op_type](operator)
         except (TypeError, ValueError, KeyError, IndexError, MemoryError) as error:
             raise Unsupported(f"arguments that no layer takes, {error}") from error
+        operator.check_attributes()
         return made if isinstance(made, list) else [made]
 
     def output(self, name: str) -> str:

@@ -6,17 +6,33 @@ A converter is a function of an ``Operator`` that returns the operands of its ou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array, Params
+from funcnn.interchange.extras import package
 from funcnn.interchange.onnx.importing.builder import Builder
 from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
 __all__ = ["Converter", "Operator", "shortest"]
+
+
+WITHOUT_EFFECT = {
+    "BatchNormalization": ("momentum",),
+    "Cast": ("saturate", "round_mode"),
+    "Conv": ("kernel_shape",),
+    "ConvTranspose": ("kernel_shape",),
+    "Dropout": ("ratio", "seed"),
+    "LayerNormalization": ("stash_type",),
+    "MaxPool": ("storage_order",),
+    "Resize": ("cubic_coeff_a", "extrapolation_value", "nearest_mode"),
+    "ZipMap": ("classlabels_int64s", "classlabels_strings"),
+}
+"""Attributes that say nothing of what a prediction is: those of training, of outputs that are not taken, of how
+precise sums are, and of other modes than the one that a node has."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,9 @@ class Operator:
     captured: Mapping[str, Value]
     inside: Callable[[Any, Builder, Mapping[str, Operand]], list[Operand | None]]
 
+    asked: set[str] = field(default_factory=set)
+    """The attributes that the converter has asked for."""
+
     def operand(self, number: int) -> Operand | None:
         """An input, or None."""
         return self.inputs[number] if number < len(self.inputs) else None
@@ -70,6 +89,7 @@ class Operator:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute."""
+        self.asked.add(name)
         return self.attributes.get(name, default)
 
     def number(self, name: str, usual: float) -> float:
@@ -78,11 +98,26 @@ class Operator:
 
     def ints(self, name: str, number: int, default: Sequence[int] | None = None) -> list[int] | None:
         """Whole numbers that are an attribute in old versions of an operator, and an input in new ones."""
-        if name in self.attributes:
-            return [int(n) for n in self.attributes[name]]
+        found = self.attribute(name)
+        if found is not None:
+            return [int(n) for n in found]
         if self.operand(number) is None:
             return None if default is None else [*default]
         return [int(n) for n in self.constant(number).ravel()]
+
+    def check_attributes(self) -> None:
+        """Raise for attributes that no one has asked for and that change what is computed."""
+        others = self.attributes.keys() - self.asked - {*WITHOUT_EFFECT.get(self.kind, ())}
+        if unknown := {name: self.attributes[name] for name in sorted(others) if not self.is_usual(name)}:
+            raise Unsupported("the attributes " + ", ".join(f"{name}={value}" for name, value in unknown.items()))
+
+    def is_usual(self, name: str) -> bool:
+        """Whether an attribute has the value that it would have if it were left out."""
+        onnx = package("onnx", "onnx", "import_onnx")
+        schema = onnx.defs.get_schema(self.kind, self.opset) if onnx.defs.has(self.kind) else None
+        known = schema.attributes.get(name) if schema else None
+        usual = known and known.default_value
+        return bool(usual and usual.name and onnx.helper.get_attribute_value(usual) == self.attributes[name])
 
     def elementwise(self, layer: Layer, params: Params | None = None) -> Value:
         """A layer of single elements on the first input."""

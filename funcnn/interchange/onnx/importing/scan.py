@@ -177,10 +177,10 @@ def _picker(nodes: Sequence[str]) -> tuple[list[str], Callable[[str], Layer]]:
 
 def _returned(op: Operator, made: str, outputs: Sequence[_Array]) -> list[Operand | None]:
     """The outputs of all steps."""
+    axes, backward = (op.attribute(f"scan_output_{name}", [0] * len(outputs)) for name in ("axes", "directions"))
     used = op.used[len(op.used) - len(outputs) :]
     if not any(used):
         return [None] * len(outputs)
-    axes, backward = (op.attribute(f"scan_output_{name}", [0] * len(outputs)) for name in ("axes", "directions"))
     nodes = [*_apart(op.builder, op.builder.add(select("x"), [made], suffix=":x"), outputs)]
     nodes = [_reversed(op, node) if last_first else node for node, last_first in zip(nodes, backward, strict=True)]
     return [_value(op.builder, node, one, int(axis)) for node, one, axis in zip(nodes, outputs, axes, strict=True)]
