@@ -21,18 +21,19 @@ __all__ = ["Converter", "Operator", "shortest"]
 
 
 WITHOUT_EFFECT = {
-    "BatchNormalization": ("momentum",),
+    **dict.fromkeys(("Add", "Div", "Gemm", "Mul", "Pow", "Sub"), ("broadcast",)),
+    "BatchNormalization": ("momentum", "is_test"),
     "Cast": ("saturate", "round_mode"),
     "Conv": ("kernel_shape",),
     "ConvTranspose": ("kernel_shape",),
-    "Dropout": ("ratio", "seed"),
+    "Dropout": ("ratio", "seed", "is_test"),
     "LayerNormalization": ("stash_type",),
     "MaxPool": ("storage_order",),
     "Resize": ("cubic_coeff_a", "extrapolation_value", "nearest_mode"),
     "ZipMap": ("classlabels_int64s", "classlabels_strings"),
 }
 """Attributes that say nothing of what a prediction is: those of training, of outputs that are not taken, of how
-precise sums are, and of other modes than the one that a node has."""
+precise sums are, of other modes than the one that a node has, and of what is a matter of course since opset 7."""
 
 
 @dataclass(frozen=True)
