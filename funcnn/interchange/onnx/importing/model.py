@@ -199,10 +199,10 @@ class _Reader:
             made = CONVERTERS[node.op_type](operator)
         except (TypeError, ValueError, KeyError, IndexError, MemoryError) as error:
             raise Unsupported(f"arguments that no layer takes, {error}") from error
-        found = made if isinstance(made, list) else [made]
-        if any(one is not None for one in found):  # else something inside of the node was not read
+        outputs = made if isinstance(made, list) else [made]
+        if any(one is not None for one in outputs):  # else something inside of the node was not read
             operator.check_attributes()
-        return found
+        return outputs
 
     def output(self, name: str) -> str:
         """The node of an output, with the axes of the file."""
