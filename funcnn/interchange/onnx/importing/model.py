@@ -199,7 +199,7 @@ class _Reader:
             made = CONVERTERS[node.op_type](operator)
         except (TypeError, ValueError, KeyError, IndexError, MemoryError) as error:
             raise Unsupported(f"arguments that no layer takes, {error}") from error
-        outputs = made if isinstance(made, list) else [made]
+        outputs: list[Operand | None] = [*made] if isinstance(made, list) else [made]
         if any(one is not None for one in outputs):  # else something inside of the node was not read
             operator.check_attributes()
         return outputs

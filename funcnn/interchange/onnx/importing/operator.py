@@ -22,6 +22,7 @@ __all__ = ["Converter", "Operator", "shortest"]
 
 WITHOUT_EFFECT = {
     **dict.fromkeys(("Add", "Div", "Gemm", "Mul", "Pow", "Sub"), ("broadcast",)),
+    "Attention": ("softmax_precision", "qk_matmul_output_mode"),
     "BatchNormalization": ("momentum", "is_test"),
     "Cast": ("saturate", "round_mode"),
     "Conv": ("kernel_shape",),
