@@ -269,7 +269,7 @@ def test_what_would_give_other_values_is_named(tmp_path: Path, name: str) -> Non
     opset = 6 if nodes[0].op_type == "Add" else 23
     with pytest.raises(ValueError, match=re.escape(message)):
         fn.import_onnx(
-            written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 4, 4), dtype=dtype, opsets={"": 25})
+            written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 4, 4), dtype=dtype, opsets={"": opset})
         )
 
 
