@@ -35,7 +35,7 @@ from funcnn.layers.merge import merge
 from funcnn.layers.noise import alpha_dropout, drop_path, gaussian_dropout, gaussian_noise, spatial_dropout
 from funcnn.layers.multi_head_attention import multi_head_attention
 from funcnn.layers.norm import group_norm, instance_norm, l2_normalize, layer_norm, rms_norm
-from funcnn.layers.operators import arithmetic, parameter, reduce, to_float, where
+from funcnn.layers.operators import arithmetic, parameter, reduce, to_float, top_k, where
 from funcnn.layers.pad import crop, pad
 from funcnn.layers.pool import (
     avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d,
@@ -66,7 +66,8 @@ __all__ = [
     "relu_squared", "reshape", "rms_norm", "rnn", "scale_and_shift", "scan", "selu", "sigmoid", "silu", "sine",
     "soft_shrink", "softmax", "softmin", "softplus", "softsign", "sparsemax", "spatial_dropout", "square", "squeeze",
     "stacked", "sum_pool1d", "sum_pool2d", "sum_pool3d", "swiglu", "swish", "take", "tanh", "tanh_shrink", "threshold",
-    "time_distributed", "to_float", "unary", "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d", "where",
+    "time_distributed", "to_float", "top_k", "unary", "unflatten", "unfold", "upsample1d", "upsample2d", "upsample3d",
+    "where",
 ]  # fmt: skip
 
 explain_names(__name__)

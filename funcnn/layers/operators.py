@@ -8,7 +8,7 @@ counted with the batch, axis 0, which stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -23,13 +23,13 @@ from funcnn.protocol import Layer, Vjp, elements_of, is_after_time, layer, per_e
 from funcnn.rng import check_rng, fold
 from funcnn.wording import shown
 
-__all__ = ["arithmetic", "parameter", "reduce", "to_float", "where"]
+__all__ = ["arithmetic", "parameter", "reduce", "to_float", "top_k", "where"]
 
 Operation: TypeAlias = Literal[
     "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "matmul", "equal", "greater",
     "greater_equal", "less", "less_equal",
 ]  # fmt: skip
-Reduction: TypeAlias = Literal["sum", "mean", "max", "min"]
+Reduction: TypeAlias = Literal["sum", "mean", "prod", "max", "min"]
 Pulled: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
 
@@ -232,12 +232,12 @@ to_float = stateless("to_float", _to_float, floats=False, per_position=True)
 
 @layer
 def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) -> Layer:
-    """y = the sum, the mean, the maximum or the minimum over some axes.
+    """y = the sum, the mean, the product, the maximum or the minimum over some axes.
 
-    The gradient of an extreme goes to the first element that has it.
+    The gradient of an extreme goes to the first element that has it; that of a factor is dy times all others.
 
     Args:
-        how: ``"sum"``, ``"mean"``, ``"max"`` or ``"min"``.
+        how: ``"sum"``, ``"mean"``, ``"prod"``, ``"max"`` or ``"min"``.
         axes: counted with the batch: 1 is the first of an example, -1 the last, never 0; one or several.
         keepdims: whether these axes stay, with size 1.
 
@@ -254,8 +254,8 @@ def reduce(how: Reduction, axes: Size | Sequence[Size], keepdims: bool = False) 
         >>> y, vjp_fn(np.array([3.0]))[1]
         (array([3.]), array([[1., 1., 1.]]))
     """
-    if not isinstance(how, str) or how not in ("sum", "mean", "max", "min"):
-        raise ValueError(f"reduce: unknown way {shown(how)}, expected 'sum', 'mean', 'max' or 'min'")
+    if not isinstance(how, str) or how not in get_args(Reduction):
+        raise ValueError(f"reduce: unknown way {shown(how)}, expected 'sum', 'mean', 'prod', 'max' or 'min'")
     given = axes if isinstance(axes, tuple | list) else (axes,)
     found = [checks.size("reduce", "an axis", axis, None) for axis in given]
     keepdims = checks.flag("reduce", "keepdims", keepdims)
@@ -286,13 +286,16 @@ def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array
         picked = (rows.argmax if how == "max" else rows.argmin)(-1)[..., None]
         y = np.take_along_axis(rows, picked, -1)[..., 0]
     else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = wide_sum(rows, -1)
-            y = (total if how == "sum" else total / max(count, 1)).astype(x.dtype)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            total = rows.prod(-1) if how == "prod" else wide_sum(rows, -1)
+            y = (total / max(count, 1) if how == "mean" else total).astype(x.dtype)
 
     def pull(dy: Array) -> Array:
         each = dy.reshape(left)[..., None]
-        if picked is None:
+        if how == "prod":
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                drows = each * _product_of_others(rows)
+        elif picked is None:
             drows = np.broadcast_to(each / count if how == "mean" else each, rows.shape)
         else:
             drows = np.zeros(rows.shape, dy.dtype)
@@ -300,6 +303,63 @@ def _reduced(how: str, x: Array, axes: list[int], keepdims: bool) -> tuple[Array
         return np.ascontiguousarray(drows.reshape(moved.shape).transpose(np.argsort(order)))
 
     return y.reshape(kept) if keepdims else y, pull
+
+
+def _product_of_others(rows: Array) -> Array:
+    """For each element of a row the product of the others, which no division finds where one of them is 0."""
+    ahead, behind = np.ones_like(rows), np.ones_like(rows)
+    np.cumprod(rows[..., :-1], -1, out=ahead[..., 1:])
+    np.cumprod(rows[..., :0:-1], -1, out=behind[..., -2::-1])
+    return ahead * behind
+
+
+@layer
+def top_k(k: Size, axis: Size = -1) -> Layer:
+    """y = the k largest elements along an axis, the largest first;  dx = dy at their places, 0 elsewhere.
+
+    Of equal elements the first are taken. NaN is larger than all numbers, as in PyTorch.
+
+    Args:
+        k: how many, ``>= 1``; all of them sorts.
+        axis: counted with the batch: 1 is the first of an example, -1 the last, never 0.
+
+    Returns:
+        A layer without parameters, from (batch, ...) to the same with k elements on that axis.
+
+    Raises:
+        ValueError: ``k`` is not a whole number ``>= 1``, or ``axis`` not a whole number or 0; or, from ``init`` and
+            ``apply``, there is no such axis, or it has fewer than k elements.
+
+    Example:
+        >>> y, vjp_fn = top_k(2).apply({}, np.array([[1.0, 9.0, 3.0]]))
+        >>> y, vjp_fn(np.array([[10.0, 20.0]]))[1]
+        (array([[9., 3.]]), array([[ 0., 10., 20.]]))
+
+    Reference:
+        Kalchbrenner, Grefenstette & Blunsom 2014, arXiv 1404.2188, section 3.3, who keep the order of the elements;
+        PyTorch's ``topk``.
+    """
+    count, place = checks.size("top_k", "k", k), checks.size("top_k", "axis", axis, None)
+    if not place:
+        raise ValueError("top_k: expected an axis after the batch, which is axis 0 and stays, got 0")
+
+    def forward(x: Array) -> tuple[Array, Pull]:
+        own = place % x.ndim if -x.ndim <= place < x.ndim else 0
+        if not own or x.shape[own] < count:
+            raise ValueError(f"top_k: expected at least {count} elements on axis {place}, got shape {x.shape}")
+        size = x.shape[own]
+        # Sorted backwards, equal elements end with the first, and NaN.
+        order = size - 1 - np.argsort(np.flip(x, own), own, kind="stable")
+        picked = np.flip(order, own).take(range(count), own)
+
+        def pull(dy: Array) -> Array:
+            dx = np.zeros(x.shape, dy.dtype)
+            np.put_along_axis(dx, picked, dy, own)
+            return dx
+
+        return np.take_along_axis(x, picked, own), pull
+
+    return stateless("top_k", forward, working_set=elements_of, per_position=is_after_time(place))
 
 
 @layer

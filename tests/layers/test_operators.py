@@ -99,6 +99,19 @@ def test_reductions_keep_axes_or_not() -> None:
     assert (y.tolist(), vjp_fn(y)[1].tolist()) == ([1.0], [[0.0, 1.0, 0.0]])
 
 
+def test_a_factor_gets_the_product_of_all_others() -> None:
+    y, vjp_fn = fn.reduce("prod", 1).apply({}, np.array([[2.0, 3.0, 4.0], [2.0, 0.0, 4.0], [0.0, 0.0, 4.0]]))
+    assert y.tolist() == [24.0, 0.0, 0.0]
+    assert vjp_fn(np.ones(3))[1].tolist() == [[12.0, 8.0, 6.0], [0.0, 8.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_of_equal_elements_the_first_are_the_largest() -> None:
+    x = np.array([[2.0, 5.0, 2.0, 5.0, np.nan, -np.inf]])
+    y, vjp_fn = fn.top_k(4).apply({}, x)
+    np.testing.assert_array_equal(y, [[np.nan, 5.0, 5.0, 2.0]])
+    assert vjp_fn(np.array([[1.0, 2.0, 3.0, 4.0]]))[1].tolist() == [[4.0, 2.0, 0.0, 3.0, 1.0, 0.0]]
+
+
 def test_a_parameter_is_the_same_for_each_example() -> None:
     layer = fn.parameter(2, w_init=fn.initializers.ones)
     x = {"tokens": np.zeros((3, 4), int), "x": np.zeros((3, 1))}

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 
 import funcnn as fn
+from funcnn.combinators.parameters import is_frozen
 
 LIMIT = 1e-5
 
@@ -65,6 +66,20 @@ def check_export(path: Path, model: fn.Layer, params: Any, shape: Any, x: Any, *
     return onnx.load(path)
 
 
+def check_import(path: Path, layer: fn.Layer, params: Any, x: Any) -> tuple[fn.Layer, Any, Any]:
+    """Read back the file of a layer, and compare the outputs of floats on a batch; the model, its parameters and x."""
+    model, own = fn.import_onnx(path)
+    leaves: Any = {name.replace("/", "."): leaf for name, leaf in by_name(x, "input").items()}
+    leaves = leaves if len(leaves) > 1 else next(iter(leaves.values()))
+    y = model.apply(own, leaves)[0]
+    wanted = {name.replace("/", "."): leaf for name, leaf in by_name(layer.apply(params, x)[0], "output").items()}
+    found = y if isinstance(y, dict) else {name: y for name, leaf in wanted.items() if leaf.dtype == y.dtype}
+    assert found.keys() == {name for name, leaf in wanted.items() if leaf.dtype.kind == "f"}
+    for name, leaf in found.items():
+        close(leaf, wanted[name])
+    return model, own, leaves
+
+
 def close(found: Any, wanted: Any) -> None:
     """The same shape, dtype and elements, to 1e-5 of the largest.
 
@@ -78,21 +93,21 @@ def close(found: Any, wanted: Any) -> None:
 
 def check_gradients(model: fn.Layer, params: Any, x: Any) -> None:
     """Check the gradients of an imported model, of its input and of all parameters but the frozen ones."""
-    fixed = {
-        name: fn.tree.cast(params[name], np.float64) for name, child in model.children.items() if child.kind == "frozen"
-    }
+    flat = fn.tree.flatten(params)
+    fixed = {path: leaf.astype(np.float64) for path, leaf in flat.items() if is_frozen(model, path)}
 
     def apply(own: Any, x: Any, rng: Any = None) -> Any:
-        y, vjp_fn = model.apply(own | fixed, x)
+        y, vjp_fn = model.apply(fn.tree.unflatten(fn.tree.flatten(own) | fixed), x)
 
         def pull(dy: Any) -> Any:
             grads, dx = vjp_fn(dy)
-            assert all(leaf is None for name in fixed for leaf in grads[name].values())
-            return {name: grads[name] for name in own}, dx
+            found = fn.tree.flatten(grads)
+            assert all(found[path] is None for path in fixed)
+            return fn.tree.unflatten({path: leaf for path, leaf in found.items() if path not in fixed}), dx
 
         return y, pull
 
-    fn.testing.check_vjp(apply, {name: own for name, own in params.items() if name not in fixed}, x)
+    fn.testing.check_vjp(apply, fn.tree.unflatten({path: p for path, p in flat.items() if path not in fixed}), x)
 
 
 def written(

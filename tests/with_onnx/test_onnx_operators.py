@@ -1,5 +1,6 @@
 """Single operators of files of ONNX against onnxruntime, each with the options that people meet in files."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ CASES: dict[str, Any] = {
     "Einsum, in another order": (
         [NODE("Einsum", ["x", "w"], ["a"], equation="bij,ik->kbj"), NODE("Transpose", ["a"], ["y"], perm=[1, 2, 0])],
         {"w": W}, (4, 3),
+    ),
+    "Resize to one pixel": (
+        [NODE("Resize", ["x", "", "", "n"], ["y"], mode="linear", axes=[2, 3],
+              coordinate_transformation_mode="pytorch_half_pixel")],
+        {"n": whole(3, 1)}, (2, 4, 4),
     ),
     "CumSum": ([NODE("CumSum", ["x", "axis"], ["y"])], {"axis": whole(1)[0]}, (3, 4)),
     "CumSum, reverse and exclusive": (
@@ -114,6 +120,80 @@ def test_operators(tmp_path: Path, name: str) -> None:
     check_gradients(model, params, x)
 
 
+EVERY_VERSION: dict[str, Any] = {
+    **{f"Einsum, {equation}": ([NODE("Einsum", names, ["y"], equation=equation)], constants, shape)
+       for equation, names, constants, shape in (
+           ("bi,bj,iju->bu", ["x", "x", "w"], {"w": normal(4, 4, 3)}, (4,)),
+           ("...i, ...j, iju -> ...u", ["x", "x", "w"], {"w": normal(4, 4, 3)}, (3, 4)),
+           ("bti,ij,btj,j->bt", ["x", "w", "x", "v"], {"w": normal(4, 4), "v": V}, (3, 4)),
+           ("...i,...i", ["x", "v"], {"v": normal(1, 1, 3, 4)}, (2, 3, 4)),
+           ("bij,ij", ["x", "w"], {"w": normal(3, 4)}, (3, 4)),
+           ("bti,ui->bu", ["x", "w"], {"w": W.T.copy()}, (3, 4)),
+           ("bij->bj", ["x"], {}, (3, 4)),
+           ("b...->b...", ["x"], {}, (3, 4)),
+           ("bij,jk,kl,l->bi", ["x", "a", "b", "c"], {"a": W, "b": W.T.copy(), "c": V}, (3, 4)),
+       )},
+    **{f"Col2Im, {options}": (
+        [NODE("Col2Im", ["x", "image", "block"], ["y"], **options)], {"image": whole(5, 6), "block": whole(2, 3)},
+        (12, windows))
+       for options, windows in (
+           ({}, 16), ({"strides": [1, 2], "pads": [1, 0, 0, 1]}, 15), ({"dilations": [2, 1], "strides": [2, 3]}, 4))},
+    **{f"TopK, {options}": ([NODE("TopK", ["x", "k"], ["y", "places"], **options)], {"k": whole(2)}, (3, 4))
+       for options in ({}, {"axis": 1}, {"axis": -2, "largest": 0})},
+    "TopK, of one element": ([NODE("TopK", ["x", "k"], ["y", "places"], axis=1)], {"k": whole(1)}, (1, 4)),
+    "ReduceProd": ([NODE("ReduceProd", ["x", "n"], ["y"])], {"n": whole(1, -1)}, (3, 2, 4)),
+    "ReduceProd, without the axis": ([NODE("ReduceProd", ["x", "n"], ["y"], keepdims=0)], {"n": whole(2)}, (3, 4)),
+    **{f"{kind}, of one element": ([NODE(kind, ["x", "n"], ["y"])], {"n": whole(1)}, (1, 4))
+       for kind in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("opset", [18, 21, 26])
+@pytest.mark.parametrize("name", EVERY_VERSION)
+def test_operators_of_every_version(tmp_path: Path, name: str, opset: int) -> None:
+    nodes, constants, shape = EVERY_VERSION[name]
+    out = ("batch", None, None) if name == "Einsum, ...i,...i" else None  # whose shape is not inferred
+    path = written(tmp_path / "model.onnx", nodes, constants, ("batch", *shape), out, opsets={"": opset})
+    x = np.random.default_rng(1).standard_normal((5, *shape)).astype(np.float32)
+    model, params = fn.import_onnx(path)
+    close(model.apply(params, x)[0], run(path, {"x": x})["y"])
+    check_gradients(model, params, x)
+
+
+@pytest.mark.parametrize("opset", [18, 21, 26])
+@pytest.mark.parametrize("axis", [-1, 1, 2])
+def test_one_hot(tmp_path: Path, axis: int, opset: int) -> None:
+    nodes = [NODE("OneHot", ["x", "depth", "values"], ["y"], axis=axis)]
+    constants = {"depth": whole(4), "values": np.array([-0.5, 2], np.float32)}
+    out, opsets = ("batch", None, None), {"": opset}
+    path = written(tmp_path / "model.onnx", nodes, constants, ("batch", 3), out, TensorProto.INT64, opsets)
+    x = whole([0, 3, 1], [2, 2, 0])
+    model, params = fn.import_onnx(path)
+    y, vjp_fn = model.apply(params, x)
+    close(y, run(path, {"x": x})["y"])
+    assert [leaf for leaf in fn.tree.leaves(vjp_fn(y)[0]) if leaf is not None] == []
+    with pytest.raises(ValueError, match="expected tokens from 0 to 3, got 4"):
+        model.apply(params, x + 1)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (NODE("Einsum", ["x", "w"], ["y"], equation="bii,i->b"), "'bii,i->b' with a diagonal"),
+        (NODE("Einsum", ["x", "x"], ["y"], equation="bij,bjk->ik"), "a product over the batch"),
+        (NODE("Einsum", ["x"], ["y"], equation="bij->ij"), "a reduction over the batch"),
+        (NODE("TopK", ["x", "one"], ["values", "z"]), "the places of the elements as an output that is used"),
+        (NODE("OneHot", ["x", "depth", "w"], ["y"]), "indices of float32 and values of float32; expected integers"),
+    ],
+)
+def test_what_operators_cannot_do_is_said(tmp_path: Path, node: Any, words: str) -> None:
+    nodes = [node, NODE("Cast", ["z"], ["y"], to=1)] if "z" in node.output else [node]
+    constants = {"w": normal(2), "depth": whole(4), "one": whole(1)}
+    path = written(tmp_path / "model.onnx", nodes, constants, ("batch", 2, 2), None)
+    with pytest.raises(ValueError, match=words):
+        fn.import_onnx(path)
+
+
 def test_masks_and_zeros_are_not_learned(tmp_path: Path) -> None:
     mask = np.where(np.tri(3, dtype=bool), 0, np.finfo(np.float32).min).astype(np.float32)
     nodes = [
@@ -165,6 +245,32 @@ def test_the_branch_of_a_known_choice_is_taken(tmp_path: Path, condition: bool) 
     x = normal(2, 3)
     model, params = fn.import_onnx(path)
     close(model.apply(params, x)[0], run(path, {"x": x})["y"])
+
+
+WITHOUT_LAYERS: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+    "an attribute that nothing knows": (
+        [NODE("Add", ["x", "w"], ["y"], axis=1, broadcast=1)], {"w": V}, "Add '' has the attributes axis=1, which",
+    ),
+    "a dropout of training": (
+        [NODE("Dropout", ["x", "r", "t"], ["y"])], {"r": HALF, "t": np.array(True)},
+        "Dropout '' has training_mode, which is not supported",
+    ),
+    "a quotient of integers": (
+        [NODE("Div", ["x", "n"], ["z"]), NODE("Cast", ["z"], ["y"], to=1)],
+        {"n": whole(2)}, "Div '' has a quotient of integers, which is cut to whole numbers, which is not supported",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_LAYERS)
+def test_what_would_give_other_values_is_named(tmp_path: Path, name: str) -> None:
+    nodes, constants, message = WITHOUT_LAYERS[name]
+    dtype = TensorProto.INT64 if nodes[0].op_type == "Div" else TensorProto.FLOAT
+    opset = 6 if nodes[0].op_type == "Add" else 23
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fn.import_onnx(
+            written(tmp_path / "model.onnx", nodes, constants, ("batch", 3, 4, 4), dtype=dtype, opsets={"": opset})
+        )
 
 
 def test_loops_and_open_choices_are_named(tmp_path: Path) -> None:

@@ -23,6 +23,13 @@ UNARY = {"abs": torch.abs, "cos": torch.cos, "erf": torch.erf, "log": torch.log}
 REDUCTIONS = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
 
+def product(x: Any, axes: list[int], keepdim: bool) -> Any:
+    """PyTorch's product, which is over one axis, over several."""
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
+    return x
+
+
 @st.composite
 def arithmetic(draw: Any) -> Case:
     seed, operation = draw(SEEDS), draw(st.sampled_from([*OPERATIONS, "matmul"]))
@@ -43,10 +50,20 @@ def where(draw: Any) -> Case:
 
 @st.composite
 def reduce(draw: Any) -> Case:
-    how, keep = draw(st.sampled_from([*REDUCTIONS])), draw(st.booleans())
+    how, keep = draw(st.sampled_from([*REDUCTIONS, "prod"])), draw(st.booleans())
     axes = draw(st.lists(st.integers(1, 3), min_size=1, unique=True))
     x = normal(draw(SEEDS), 2, 3, 4, 2)
-    return Case(fn.reduce(how, axes, keep), x, lambda params, x: REDUCTIONS[how](x, axes, keepdim=keep))
+    if how == "prod" and draw(st.booleans()):
+        x[0, :, 1, 0] = 0  # one factor, or several
+    theirs = product if how == "prod" else REDUCTIONS[how]
+    return Case(fn.reduce(how, axes, keep), x, lambda params, x: theirs(x, axes, keepdim=keep))
+
+
+@st.composite
+def top_k(draw: Any) -> Case:
+    k, axis = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, -1, -2]))
+    x = normal(draw(SEEDS), 2, 4, 5)
+    return Case(fn.top_k(k, axis), x, lambda params, x: x.topk(k, axis).values)
 
 
 @st.composite
@@ -75,6 +92,7 @@ def parameter(draw: Any) -> Case:
 
 CASES = {
     "affine": affine(), "arithmetic": arithmetic(), "parameter": parameter(), "power": power(), "reduce": reduce(),
+    "top_k": top_k(),
     "unary": unary(), "where": where(),
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from funcnn.combinators import branch, frozen, graph, select, serial
-from funcnn.layers import affine, arithmetic, exp, parameter, power, reduce, to_float, unary, where
+from funcnn.layers import affine, arithmetic, exp, parameter, power, reduce, to_float, top_k, unary, where
 from funcnn.shapes import spec
 from funcnn.testing.table.row import IMAGE, SERIES, VECTOR, Row
 
@@ -35,8 +35,11 @@ ROWS: list[Row] = [
     (to_float, VECTOR),
     (reduce("sum", (1, -1)), IMAGE),
     (reduce("mean", 2, keepdims=True), IMAGE),
+    (reduce("prod", (1, -1)), IMAGE),
     (reduce("max", (1, 2)), IMAGE),
     (reduce("min", -1), SERIES),
+    (top_k(2), VECTOR),
+    (top_k(3, axis=1), SERIES),
     (parameter(3, 2), VECTOR),
     (frozen(parameter(4)), SERIES),
 ]

@@ -63,6 +63,11 @@ def _reduce(at: Site, x: Tensor, how: str, axes: Any, keepdims: bool) -> Tree:
     return at.reduce(f"Reduce{how.capitalize()}", x.name, places, keepdims)
 
 
+def _top_k(at: Site, x: Tensor, k: int, axis: int) -> Tree:
+    y, _ = at.op("TopK", x.name, at.graph.integers([int(k)]), axis=int(axis) % (len(x.shape) + 1), outputs=2)
+    return y
+
+
 def _parameter(at: Site, x: Tree, **_: Any) -> Tree:
     first = x
     while isinstance(first, dict):
@@ -75,5 +80,5 @@ def _parameter(at: Site, x: Tree, **_: Any) -> Tree:
 
 CONVERTERS: dict[Any, Converter] = {
     fn.affine: _affine, fn.power: _power, fn.unary: _unary, fn.arithmetic: _arithmetic, fn.reduce: _reduce,
-    fn.parameter: _parameter, fn.where: _where, fn.to_float.apply: _to_float,
+    fn.top_k: _top_k, fn.parameter: _parameter, fn.where: _where, fn.to_float.apply: _to_float,
 }  # fmt: skip

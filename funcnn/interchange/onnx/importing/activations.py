@@ -86,6 +86,18 @@ def _gelu(op: Operator) -> Layer:
     return fn.gelu(approximate=op.attribute("approximate", "none") == "tanh")
 
 
+def _swish(op: Operator) -> Operand:
+    """x sigmoid(alpha x) = swish(alpha x) / alpha."""
+    alpha = op.number("alpha", 1.0)
+    if alpha == 1:
+        return op.elementwise(fn.swish)
+    if alpha == 0:
+        return op.elementwise(fn.affine(0.5))
+    return op.builder.elementwise(
+        fn.affine(1 / alpha), op.builder.elementwise(fn.swish, op.elementwise(fn.affine(alpha)))
+    )
+
+
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Floor", "Log", "Round",
     "Sign", "Sinh", "Tan",
@@ -104,7 +116,7 @@ CONVERTERS: dict[str, Converter] = {
     "Reciprocal": _made(lambda op: fn.power(-1.0)),
     "Neg": _made(lambda op: fn.affine(-1.0)),
     "HardSwish": _ready(fn.hard_swish),
-    "Swish": _ready(fn.swish),
+    "Swish": _swish,
     "Mish": _ready(fn.mish),
     "Gelu": _made(_gelu),
     "LeakyRelu": _made(lambda op: fn.leaky_relu(op.number("alpha", 0.01))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from functools import reduce as folded
 from typing import Any
@@ -14,14 +15,18 @@ from funcnn.interchange.onnx.importing.operator import Converter, Operator, shor
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
-__all__ = ["CONVERTERS", "chosen", "pair"]
+__all__ = ["CONVERTERS", "chosen", "pair", "reduced"]
 
 MERGED = {"add": "add", "multiply": "multiply"}
+FLOAT32_INTEGERS = 1 << 24
+"""Up to here float32 has all integers."""
 
 
 def _binary(operation: str, op: Operator) -> Operand:
     """Two operands; what is added to a product with a matrix becomes its bias, and one number is no array."""
     a, b = op.inputs[:2]
+    if operation == "divide" and any(x is not None and x.dtype.kind in "iu" for x in (a, b)):
+        raise Unsupported("a quotient of integers, which is cut to whole numbers")
     number = _number(op, operation, a, b)
     if number is not None:
         return number
@@ -135,12 +140,17 @@ def _where(op: Operator) -> Operand:
 
 def chosen(op: Operator, condition: Any, a: Any, b: Any) -> Value:
     """a where the condition holds, else b."""
-    dtype = next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype)
-    if np.dtype(dtype).kind != "f":
-        raise Unsupported("a choice of integers")
+    dtype = np.dtype(next((x.dtype for x in (a, b) if isinstance(x, Value)), np.asarray(a).dtype))
+    if dtype.kind == "b" or (dtype.kind in "iu" and not (_is_exact(a) and _is_exact(b))):
+        raise Unsupported("a choice of integers or booleans, other than of constants up to 2**24")
     nodes, like = op.builder.aligned([condition, a, b])
     made = op.builder.combine(lambda how, *names: fn.where(*names), "", nodes)
-    return Value(made, np.dtype(dtype), like.sizes, like.axes)
+    return Value(made, dtype, like.sizes, like.axes)
+
+
+def _is_exact(x: Any) -> bool:
+    """Whether an operand is of constant integers that float32 holds."""
+    return isinstance(x, np.ndarray) and not x[(x < -FLOAT32_INTEGERS) | (x > FLOAT32_INTEGERS)].size
 
 
 def _logical(operation: str, op: Operator) -> Operand:
@@ -175,33 +185,36 @@ def _reduce(how: str, op: Operator) -> Operand:
         if op.attribute("noop_with_empty_axes", 0):
             return x
         raise Unsupported("a reduction over all axes, the batch among them")
-    keep, places = bool(op.attribute("keepdims", 1)), sorted(x.axis(axis) for axis in axes)
+    return reduced(op, how, x, sorted(x.axis(axis) for axis in axes), bool(op.attribute("keepdims", 1)))
+
+
+def reduced(op: Operator, how: str, x: Value, places: Sequence[int], keep: bool = False) -> Value:
+    """A reduction over some axes of the file; lengths are sums of what a function makes of each element."""
     gone = [part for place in places for part in x.axes[place]]
     if BATCH in gone:
         raise Unsupported("a reduction over the batch")
     left = [part for part in range(1, len(x.sizes)) if part not in gone]
+    if how in BEFORE:
+        x = op.builder.elementwise(BEFORE[how], x)
     node = x.node
     if gone:
         node = op.builder.arranged(x, [[part] for part in range(1, len(x.sizes))])
-        node = (_log_sum_exp if how == "logsumexp" else _reduced)(op, how, node, tuple(gone))
+        node = _log_sum_exp(op, node, tuple(gone)) if how == "logsumexp" else _reduced(op, how, node, tuple(gone))
     axes_left: list[Any] = [() if n in places else axis for n, axis in enumerate(x.axes) if keep or n not in places]
     sizes: dict[Any, int] = {BATCH: x.sizes[BATCH], **{part: x.sizes[part] for part in left}}
-    return Value.of(node, x.dtype, sizes, axes_left)
+    found = Value.of(node, x.dtype, sizes, axes_left)
+    return op.builder.elementwise(fn.power(0.5), found) if how == "l2" else found
 
 
 BEFORE: dict[str, Layer] = {"l1": fn.unary("abs"), "l2": fn.square, "squares": fn.square}
 
 
 def _reduced(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
-    """Sums and extremes, or the sum of what a function makes of each element, or its root."""
-    if how in BEFORE:
-        node = op.builder.add(BEFORE[how], [node])
     reduction: Any = "sum" if how in BEFORE else how
-    node = op.builder.add(fn.reduce(reduction, axes), [node])
-    return op.builder.add(fn.power(0.5), [node]) if how == "l2" else node
+    return op.builder.add(fn.reduce(reduction, axes), [node])
 
 
-def _log_sum_exp(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> str:
+def _log_sum_exp(op: Operator, node: str, axes: tuple[int, ...]) -> str:
     """m + log(sum of exp(x - m)), with m the largest x."""
     largest = op.builder.add(fn.reduce("max", axes, keepdims=True), [node])
     powers = op.builder.add(fn.exp, [op.builder.combine(fn.arithmetic, "subtract", [node, largest])])
@@ -209,10 +222,25 @@ def _log_sum_exp(op: Operator, how: str, node: str, axes: tuple[int, ...]) -> st
     return op.builder.combine(fn.merge, "add", [log, op.builder.add(fn.reduce("max", axes), [node])])
 
 
+def _top_k(op: Operator) -> Operand | list[Operand | None]:
+    """The largest elements of an axis, or the smallest, which are the largest of the negative ones."""
+    if any(op.used[1:]):
+        raise Unsupported("the places of the elements as an output that is used")
+    x, k = op.builder.floats(op.value()), int(op.constant(1).ravel()[0])
+    last = x.axis(int(op.attribute("axis", -1)))
+    node, others = op.builder.with_last(x, [last])
+    if x.file_shape[last] == 1:
+        return [x, None]
+    smallest = not op.attribute("largest", 1)
+    for layer in [fn.affine(-1.0), fn.top_k(k), fn.affine(-1.0)] if smallest else [fn.top_k(k)]:
+        node = op.builder.add(layer, [node])
+    return [op.builder.after_last(x, node, others, last, k), None]
+
+
 def _clipped(op: Operator) -> Operand:
     ends: list[float | None] = []
     for number, name in ((1, "min"), (2, "max")):
-        given = op.attributes.get(name) if name in op.attributes else op.operand(number)
+        given = op.attribute(name, op.operand(number))
         if isinstance(given, Value):
             raise Unsupported("bounds that depend on the input")
         ends.append(None if given is None else shortest(float(np.asarray(given).ravel()[0])))
@@ -240,10 +268,12 @@ CONVERTERS: dict[str, Converter] = {
     "Less": partial(_compared, "less"),
     "LessOrEqual": partial(_compared, "less_equal"),
     "Clip": _clipped,
+    "TopK": _top_k,
     "ReduceMean": partial(_reduce, "mean"),
     "ReduceSum": partial(_reduce, "sum"),
     "ReduceMax": partial(_reduce, "max"),
     "ReduceMin": partial(_reduce, "min"),
+    "ReduceProd": partial(_reduce, "prod"),
     "ReduceL1": partial(_reduce, "l1"),
     "ReduceL2": partial(_reduce, "l2"),
     "ReduceSumSquare": partial(_reduce, "squares"),

@@ -39,14 +39,14 @@ class Node:
         layer: the layer.
         inputs: the names of its inputs.
         params: its parameters.
-        y: its output for one example.
+        y: its output for one example; a tree of a node that others select of.
         origins: the names of the arrays of the file that its parameters are made of.
     """
 
     layer: Layer
     inputs: tuple[str, ...]
     params: Params
-    y: Array
+    y: Any
     origins: frozenset[str]
 
 
@@ -89,7 +89,8 @@ class Builder:
 
     def example(self, name: str) -> Array:
         """The output of a node for one example."""
-        return self.sources[name] if name in self.sources else self.nodes[name].y
+        found: Array = self.sources[name] if name in self.sources else self.nodes[name].y
+        return found
 
     def shape(self, node: str) -> Shape:
         """The shape of one example of a node's output."""
@@ -249,13 +250,13 @@ class Builder:
         sizes: dict[Hashable, int] = {BATCH: self.batch, **shared[0], "new": self.shape(made)[-1]}
         return Value.of(made, values[0].dtype, sizes, [*axes[:axis], ["new"], *axes[axis:]])
 
-    def combine(self, maker: Callable[..., Layer], how: str, nodes: Sequence[str]) -> str:
+    def combine(self, maker: Callable[..., Layer], how: str, nodes: Sequence[str], suffix: str = "") -> str:
         """A node of several others, in their order."""
         names = list(nodes)
         for place, name in enumerate(names):
             if name in names[:place]:  # a graph takes each input once
                 names[place] = self.add(fn.identity, [name], suffix=":again")
-        return self.add(maker(how, *names), names)
+        return self.add(maker(how, *names), names, suffix=suffix)
 
     def aligned(self, operands: Sequence[Operand]) -> tuple[list[str], Value]:
         """Nodes whose arrays broadcast against each other, and what the value of their result is, but for its node.

@@ -9,7 +9,7 @@ import numpy as np
 from funcnn import layers as fn
 from funcnn.aliases import Array
 from funcnn.combinators import frozen
-from funcnn.interchange.onnx.importing.arithmetic import pair
+from funcnn.interchange.onnx.importing.arithmetic import pair, reduced
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 
@@ -81,31 +81,67 @@ def _product(op: Operator, a: Any, b: Any) -> Value:
 
 
 def _einsum(op: Operator) -> Operand:
-    """A product of two arrays: axes of both that are kept are outer ones, and those that are not are summed over."""
-    terms, _, target = str(op.attribute("equation")).replace(" ", "").partition("->")
-    letters = terms.split(",")
-    if len(letters) != 2 or not target or any(len(set(own)) < len(own) for own in letters) or "." in terms:
-        raise Unsupported(f"the equation {op.attribute('equation')!r}; products of two arrays can be imported")
+    """Products of two arrays after each other; an axis that only one of them has, and nothing needs, is summed over."""
+    equation = str(op.attribute("equation")).replace(" ", "")
     values = [x if isinstance(x, Value) else op.builder.constant(np.asarray(x)) for x in op.inputs]
-    axes = [dict(zip(own, x.axes, strict=True)) for own, x in zip(letters, values, strict=True)]
-    sizes = {name: n for own, x in zip(letters, values, strict=True) for name, n in zip(own, x.file_shape, strict=True)}
+    terms, target = _letters(equation, [len(x.axes) for x in values])
+    if any(len({*term}) < len(term) for term in terms):
+        raise Unsupported(f"the equation {equation!r} with a diagonal")
+    y, own = values[0], terms[0]
+    for place, (x, term) in enumerate(zip(values[1:], terms[1:], strict=True), 1):
+        later = {*target, *(name for other in terms[place + 1 :] for name in other)}
+        y, own = _summed(op, y, own, later | {*term})
+        x, term = _summed(op, x, term, later | {*own})
+        kept = [name for name in dict.fromkeys([*own, *term]) if name in later]
+        y, own = _contracted(op, y, own, x, term, kept), kept
+    y, own = _summed(op, y, own, {*target})
+    return y.with_axes([y.axes[own.index(name)] for name in target])
+
+
+def _letters(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
+    """The names of the axes of each operand and of the result, with numbers for those that ``...`` stands for."""
+    given, _, target = equation.partition("->")
+    parts = given.split(",")
+    counts = [rank - len(part.replace("...", "")) for part, rank in zip(parts, ranks, strict=True)]
+    if any(count < 0 or (count and "..." not in part) for part, count in zip(parts, counts, strict=True)):
+        raise Unsupported(f"the equation {equation!r} for arrays of {ranks} axes")
+    most = max(counts)
+
+    def names(part: str, count: int) -> list[str]:
+        ahead, dots, behind = part.partition("...")
+        return [*ahead, *(str(n) for n in range(most - count, most) if dots), *behind]
+
+    if "->" not in equation:
+        flat = given.replace("...", "").replace(",", "")
+        target = "..." * ("..." in given) + "".join(name for name in sorted({*flat}) if flat.count(name) == 1)
+    return [names(part, count) for part, count in zip(parts, counts, strict=True)], names(target, most)
+
+
+def _summed(op: Operator, x: Value, own: list[str], needed: set[str]) -> tuple[Value, list[str]]:
+    """The sum over the axes that nothing needs."""
+    places = [place for place, name in enumerate(own) if name not in needed]
+    return reduced(op, "sum", x, places) if places else x, [name for name in own if name in needed]
+
+
+def _contracted(op: Operator, a: Value, in_a: list[str], b: Value, in_b: list[str], target: list[str]) -> Value:
+    """A product: axes of both that are kept are outer ones, and those that are not are summed over."""
+    axes = [dict(zip(own, x.axes, strict=True)) for own, x in ((in_a, a), (in_b, b))]
+    sizes = {name: n for own, x in ((in_a, a), (in_b, b)) for name, n in zip(own, x.file_shape, strict=True) if n > 1}
     batch = [name for own in axes for name, axis in own.items() if BATCH in axis]
     outer = [name for name in target if name in batch or all(name in own for own in axes)]
-    inner = [name for name in axes[0] if name in axes[1] and name not in target]
+    inner = [name for name in in_a if name in in_b and name not in target]
     alone = [[name for name in target if name in own and name not in outer] for own in axes]
-    if any(name not in [*outer, *inner, *alone[place]] for place, own in enumerate(axes) for name in own):
-        raise Unsupported(f"the equation {op.attribute('equation')!r}, which sums over an axis of one array")
     joined = [
         [part for name in names for part in axes[place][name]]
         for place, names in ((0, alone[0]), (0, inner), (1, inner), (1, alone[1]))
     ]
-    a, b = (
+    first, second = (
         x.with_axes([*(own.get(name, ()) for name in outer), *matrix])
-        for x, own, matrix in zip(values, axes, (joined[:2], joined[2:]), strict=True)
+        for x, own, matrix in zip((a, b), axes, (joined[:2], joined[2:]), strict=True)
     )
-    y = op.builder.product(a, b)
+    y = op.builder.product(first, second)
     order = [*outer, *alone[0], *alone[1]]
-    divided = y.reshaped([sizes[name] for name in order])
+    divided = y.reshaped([sizes.get(name, 1) for name in order])
     assert divided is not None  # the axes of a product are divided as they were joined
     return divided.with_axes([divided.axes[order.index(name)] for name in target])
 
@@ -160,6 +196,21 @@ def mixed(op: Operator, x: Value, place: int, w: Array, shape: tuple[int, ...]) 
     return Value.of(made, x.dtype, sizes, axes)
 
 
+def _one_hot(op: Operator) -> Operand:
+    """Rows of a matrix of two numbers, one of them on the diagonal, which stays as it is; on an axis of its own."""
+    index, depth, values = op.value(), int(op.constant(1).ravel()[0]), op.constant(2)
+    axis = int(op.attribute("axis", -1)) % (len(index.axes) + 1)
+    if index.dtype.kind not in "iu" or values.dtype.kind != "f":
+        raise Unsupported(f"indices of {index.dtype} and values of {values.dtype}; expected integers and floats")
+    w = np.full((depth, depth), values[0])
+    np.fill_diagonal(w, values[1])
+    node = op.builder.in_file_order(index)
+    made = op.builder.add(frozen(fn.embedding(depth, depth)), [node], {"w": w})
+    y = Value.plain(made, op.builder.shape(made), w.dtype, op.builder.batch)
+    *axes, last = y.axes
+    return y.with_axes([*axes[:axis], last, *axes[axis:]])
+
+
 def _gather_nd(op: Operator) -> Operand:
     """Elements at known places on the first axes, which are joined to one."""
     x, index = op.value(), op.constant(1)
@@ -202,5 +253,6 @@ CONVERTERS: dict[str, Converter] = {
     "Gather": _gather,
     "GatherND": _gather_nd,
     "Einsum": _einsum,
+    "OneHot": _one_hot,
     "CumSum": _cumulative_sum,
 }

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funcnn import combinators
 from funcnn import layers as fn
 from funcnn.aliases import Array, Params, Tree
 from funcnn.engine.children import INPUT
 from funcnn.interchange.onnx.importing.activations import CONVERTERS as ACTIVATIONS
 from funcnn.interchange.onnx.importing.arithmetic import CONVERTERS as ARITHMETIC
+from funcnn.interchange.onnx.importing.assembly import assembled
 from funcnn.interchange.onnx.importing.attention import CONVERTERS as ATTENTION
-from funcnn.interchange.onnx.importing.builder import Builder, node_name
+from funcnn.interchange.onnx.importing.builder import Builder, Node, node_name
 from funcnn.interchange.onnx.importing.dense import CONVERTERS as DENSE
 from funcnn.interchange.onnx.importing.operator import Converter, Operator
 from funcnn.interchange.onnx.importing.preprocessing import CONVERTERS as PREPROCESSING
@@ -33,17 +34,18 @@ from funcnn.interchange.onnx.importing.reading import (
     outputs_of,
     read,
     read_by,
+    read_inside,
 )
 from funcnn.interchange.onnx.importing.recurrent import CONVERTERS as RECURRENT
+from funcnn.interchange.onnx.importing.scan import CONVERTERS as SCAN
 from funcnn.interchange.onnx.importing.shapes import CONVERTERS as SHAPES
-from funcnn.interchange.onnx.importing.sharing import with_shared
 from funcnn.interchange.onnx.importing.values import BATCH, Operand, Unsupported, Value
 from funcnn.interchange.onnx.importing.windows import CONVERTERS as WINDOWS
 from funcnn.protocol import Layer
 
 __all__ = ["model_of"]
 
-FAMILIES = (ACTIVATIONS, ARITHMETIC, ATTENTION, DENSE, PREPROCESSING, RECURRENT, SHAPES, WINDOWS)
+FAMILIES = (ACTIVATIONS, ARITHMETIC, ATTENTION, DENSE, PREPROCESSING, RECURRENT, SCAN, SHAPES, WINDOWS)
 CONVERTERS: dict[str, Converter] = {kind: one for family in FAMILIES for kind, one in family.items()}
 SAME_ELEMENTS = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
 """Operators of one array that keep its elements."""
@@ -60,7 +62,7 @@ def model_of(path: Path, shape: Tree) -> tuple[Layer, Params]:
     written = [repr([(name, node.layer, node.inputs) for name, node in reader.nodes.items()]) for reader in models]
     if written[0] != written[1]:
         raise ValueError(f"import_onnx: {path}: the layers of the model depend on the size of its batch")
-    return _graph(models[0])
+    return _assembled(models[0])
 
 
 def _kind(node: Any) -> str:
@@ -102,7 +104,13 @@ class _Reader:
                 raise ValueError(
                     f"import_onnx: two inputs are called {node_name(name)!r} here, of which one is {name!r}"
                 )
-            self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
+            try:
+                self.operands[name] = self.builder.source(source, example, example.dtype)  # type: ignore[attr-defined]
+            except MemoryError as error:
+                raise ValueError(
+                    f"import_onnx: input {name!r} has the shape {(1, *example)} for one example, which does not fit "
+                    f"into memory, {error}; write the file with smaller sizes, or with open ones and pass shape="
+                ) from error
             self.fixed = size
 
     def model(self) -> _Model:
@@ -121,20 +129,22 @@ class _Reader:
         """One operator: computed, written as layers, or a failure."""
         inputs = [self.operands[name] if name else None for name in node.input if not name or name in self.operands]
         whole = len(inputs) == len(node.input) and not any(name and self.operands[name] is None for name in node.input)
-        values = [x for x in inputs if isinstance(x, Value)]
         kind = _kind(node)
         if kind == "If" and whole and isinstance(inputs[0], np.ndarray):
             self.inline(node, bool(inputs[0].any()))
             return
-        known = not values and whole
+        around = {name: self.operands[name] for name in read_inside(node) if name in self.operands}
+        captured = {name: x for name, x in around.items() if isinstance(x, Value)}
+        whole = whole and not any(x is None for x in around.values())
+        known = whole and not captured and not any(isinstance(x, Value) for x in inputs)
         has_graph = any(attribute.HasField("g") for attribute in node.attribute)
-        if has_graph or (kind not in CONVERTERS and kind not in ("Shape", "Size") and not known):
+        if kind not in CONVERTERS and (has_graph or (kind not in ("Shape", "Size") and not known)):
             self.unknown.append(kind)
             whole = False
         results: Any = [None] * len(node.output)
         if whole:
             try:
-                results = self.results(node, inputs, values)
+                results = self.computed(node, inputs) if known else self.results(node, inputs, captured)
             except Unsupported as error:
                 self.failures.append(f"{node.op_type} {node.name!r} has {error}, which is not supported")
         for name, result in zip(node.output, results, strict=False):
@@ -152,28 +162,47 @@ class _Reader:
             self.read(inner)
         self.operands |= {outer: self.operands[name] for outer, name in zip(node.output, names, strict=True)}
 
-    def results(self, node: Any, inputs: list[Operand | None], values: list[Value]) -> list[Operand | None]:
-        """The outputs of an operator."""
-        if not values:
-            known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
-            if node.op_type in SAME_ELEMENTS and node.input[0] in self.origins:
-                self.origins[node.output[0]] = self.origins[node.input[0]]
-            return list(evaluated(node, known, self.opsets))
+    def inside(self, graph: Any, builder: Builder, given: Mapping[str, Operand]) -> list[Operand | None]:
+        """The outputs of a graph inside of the file's, whose nodes go into a builder of their own."""
+        reader, constants = copy(self), initializers(graph)
+        around = {name: x for name, x in self.operands.items() if not isinstance(x, Value)}
+        reader.builder, reader.operands = builder, {**around, **constants, **given}
+        self.origins |= {name: frozenset([name]) for name, array in constants.items() if array.size > 1}
+        names = [output.name for output in graph.output]
+        for node in needed(graph, names):
+            reader.read(node)
+        return [reader.operands[name] for name in names]
+
+    def computed(self, node: Any, inputs: list[Operand | None]) -> list[Operand | None]:
+        """The outputs of an operator whose inputs are known."""
+        known = {name: x for name, x in zip(node.input, inputs, strict=True) if isinstance(x, np.ndarray)}
+        if node.op_type in SAME_ELEMENTS and node.input[0] in self.origins:
+            self.origins[node.output[0]] = self.origins[node.input[0]]
+        return list(evaluated(node, known, self.opsets))
+
+    def results(self, node: Any, inputs: list[Operand | None], captured: Mapping[str, Value]) -> list[Operand | None]:
+        """The outputs of an operator, as layers."""
         attributes = attributes_of(node)
         if node.op_type in ("Shape", "Size"):
-            found = np.array(values[0].file_shape, np.int64)
+            (x,) = (x for x in inputs if isinstance(x, Value))
+            found = np.array(x.file_shape, np.int64)
             part = found[attributes.get("start", 0) : attributes.get("end", len(found))]
             return [part if node.op_type == "Shape" else np.array(found.prod())]
         self.builder.name = node.name or node.op_type
         self.builder.origins = frozenset().union(*(self.origins.get(name, ()) for name in node.input))
         used = [bool(name) and self.uses[name] > 0 for name in node.output]
         alone = [self.uses[name] == 1 for name in node.input]
-        operator = Operator(self.builder, node.op_type, inputs, attributes, self.opset, used, alone, self.fixed)
+        operator = Operator(
+            self.builder, node.op_type, inputs, attributes, self.opset, used, alone, self.fixed, captured, self.inside
+        )
         try:
             made = CONVERTERS[node.op_type](operator)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, MemoryError) as error:
             raise Unsupported(f"arguments that no layer takes, {error}") from error
-        return made if isinstance(made, list) else [made]
+        outputs: list[Operand | None] = [*made] if isinstance(made, list) else [made]
+        if any(one is not None for one in outputs):  # else something inside of the node was not read
+            operator.check_attributes()
+        return outputs
 
     def output(self, name: str) -> str:
         """The node of an output, with the axes of the file."""
@@ -209,24 +238,13 @@ def _unjoined(x: Value) -> Value:
     return x.with_axes([(BATCH,), x.axes[0][1:], *others])
 
 
-def _graph(model: _Model) -> tuple[Layer, Params]:
-    """The nodes as a layer."""
-    nodes: dict[str, tuple[Layer, tuple[str, ...]]] = {name: (n.layer, n.inputs) for name, n in model.nodes.items()}
-    output = model.outputs[0]
+def _assembled(model: _Model) -> tuple[Layer, Params]:
+    """The nodes as a layer; several outputs are a dict."""
+    nodes, output = dict(model.nodes), model.outputs[0]
     if len(model.outputs) > 1:
         output = "outputs"
         while output in nodes:
             output += "_"
-        nodes[output] = (fn.identity, tuple(model.outputs))
-    nodes = _used(nodes, output)
-    params = {name: model.nodes[name].params for name in nodes if name in model.nodes and model.nodes[name].params}
-    return with_shared(combinators.graph(nodes, output), params, model.nodes)
-
-
-def _used(nodes: dict[str, tuple[Layer, tuple[str, ...]]], output: str) -> dict[str, tuple[Layer, tuple[str, ...]]]:
-    """The nodes that the output depends on."""
-    wanted = {output}
-    for name in reversed(nodes):
-        if name in wanted:
-            wanted |= set(nodes[name][1])
-    return {name: node for name, node in nodes.items() if name in wanted}
+        y = {name: nodes[name].y for name in model.outputs}
+        nodes[output] = Node(fn.identity, tuple(model.outputs), {}, y, frozenset())
+    return assembled(nodes, output)

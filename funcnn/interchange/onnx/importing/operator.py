@@ -6,17 +6,35 @@ A converter is a function of an ``Operator`` that returns the operands of its ou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from funcnn.aliases import Array, Params
+from funcnn.interchange.extras import package
 from funcnn.interchange.onnx.importing.builder import Builder
 from funcnn.interchange.onnx.importing.values import Operand, Unsupported, Value
 from funcnn.protocol import Layer
 
 __all__ = ["Converter", "Operator", "shortest"]
+
+
+WITHOUT_EFFECT = {
+    **dict.fromkeys(("Add", "Div", "Gemm", "Mul", "Pow", "Sub"), ("broadcast",)),
+    "Attention": ("softmax_precision", "qk_matmul_output_mode"),
+    "BatchNormalization": ("momentum", "is_test"),
+    "Cast": ("saturate", "round_mode"),
+    "Conv": ("kernel_shape",),
+    "ConvTranspose": ("kernel_shape",),
+    "Dropout": ("ratio", "seed", "is_test"),
+    "LayerNormalization": ("stash_type",),
+    "MaxPool": ("storage_order",),
+    "Resize": ("cubic_coeff_a", "extrapolation_value", "nearest_mode"),
+    "ZipMap": ("classlabels_int64s", "classlabels_strings"),
+}
+"""Attributes that say nothing of what a prediction is: those of training, of outputs that are not taken, of how
+precise sums are, of other modes than the one that a node has, and of what is a matter of course since opset 7."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,9 @@ class Operator:
         used: for each output whether anything uses it.
         alone: for each input whether nothing else uses it.
         fixed: the batch size that the file has in its shapes, or 0 if it is open there.
+        captured: the values that graphs inside of the node read from around it, by name.
+        inside: ``inside(graph, builder, given)``, which reads a graph inside of the node into another builder, with the
+            operands of its inputs and of what it captures; the operands of its outputs, None after a failure.
     """
 
     builder: Builder
@@ -42,6 +63,11 @@ class Operator:
     used: Sequence[bool]
     alone: Sequence[bool]
     fixed: int
+    captured: Mapping[str, Value]
+    inside: Callable[[Any, Builder, Mapping[str, Operand]], list[Operand | None]]
+
+    asked: set[str] = field(default_factory=set)
+    """The attributes that the converter has asked for."""
 
     def operand(self, number: int) -> Operand | None:
         """An input, or None."""
@@ -65,6 +91,7 @@ class Operator:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute."""
+        self.asked.add(name)
         return self.attributes.get(name, default)
 
     def number(self, name: str, usual: float) -> float:
@@ -73,11 +100,26 @@ class Operator:
 
     def ints(self, name: str, number: int, default: Sequence[int] | None = None) -> list[int] | None:
         """Whole numbers that are an attribute in old versions of an operator, and an input in new ones."""
-        if name in self.attributes:
-            return [int(n) for n in self.attributes[name]]
+        found = self.attribute(name)
+        if found is not None:
+            return [int(n) for n in found]
         if self.operand(number) is None:
             return None if default is None else [*default]
         return [int(n) for n in self.constant(number).ravel()]
+
+    def check_attributes(self) -> None:
+        """Raise for attributes that no one has asked for and that change what is computed."""
+        others = self.attributes.keys() - self.asked - {*WITHOUT_EFFECT.get(self.kind, ())}
+        if unknown := {name: self.attributes[name] for name in sorted(others) if not self.is_usual(name)}:
+            raise Unsupported("the attributes " + ", ".join(f"{name}={value}" for name, value in unknown.items()))
+
+    def is_usual(self, name: str) -> bool:
+        """Whether an attribute has the value that it would have if it were left out."""
+        onnx = package("onnx", "onnx", "import_onnx")
+        schema = onnx.defs.get_schema(self.kind, self.opset) if onnx.defs.has(self.kind) else None
+        known = schema.attributes.get(name) if schema else None
+        usual = known and known.default_value
+        return bool(usual and usual.name and onnx.helper.get_attribute_value(usual) == self.attributes[name])
 
     def elementwise(self, layer: Layer, params: Params | None = None) -> Value:
         """A layer of single elements on the first input."""

@@ -20,7 +20,17 @@ from funcnn.interchange.onnx.importing.values import Unsupported
 from funcnn.shapes import spec
 from funcnn.signals import reraise_if_of_a_handler
 
-__all__ = ["attributes_of", "evaluated", "initializers", "inputs_of", "needed", "outputs_of", "read", "read_by"]
+__all__ = [
+    "attributes_of",
+    "evaluated",
+    "initializers",
+    "inputs_of",
+    "needed",
+    "outputs_of",
+    "read",
+    "read_by",
+    "read_inside",
+]
 
 DTYPES = (np.float32, np.float64, np.int64, np.int32, np.bool_)
 """Those of inputs."""
@@ -134,6 +144,11 @@ def needed(graph: Any, outputs: Sequence[str]) -> list[Any]:
 def read_by(node: Any) -> Iterator[str]:
     """The values that a node reads, also those of graphs inside of it."""
     yield from node.input
+    yield from read_inside(node)
+
+
+def read_inside(node: Any) -> Iterator[str]:
+    """The values that graphs inside of a node read, and those that they return."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             for inner in attribute.g.node:
@@ -163,8 +178,6 @@ def evaluated(node: Any, values: dict[str, Array], opsets: Any) -> list[Array]:
             )
     except Exception as error:
         reraise_if_of_a_handler(error)
-        if isinstance(error, MemoryError):
-            raise
         raise Unsupported(f"constants that cannot be computed, {str(error) or type(error).__name__}") from error
     whole = iter(found)
     return [np.asarray(next(whole)) if name else np.zeros(0) for name in node.output]

@@ -22,6 +22,13 @@ def _same(op: Operator) -> Operand | list[Operand | None]:
     return op.value()
 
 
+def _dropout(op: Operator) -> Operand | list[Operand | None]:
+    """Nothing, when predicting."""
+    if op.operand(2) is not None and op.constant(2).any():
+        raise Unsupported("training_mode")
+    return _same(op)
+
+
 def _cast(op: Operator) -> Operand:
     """Integers and booleans become floats; floats stay as precise as they are, and do not become integers."""
     kinds = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
@@ -250,13 +257,14 @@ def _space_to_depth(op: Operator) -> Operand:
     x, block = op.value(), int(op.attribute("blocksize"))
     n, c, h, w = x.file_shape
     divided = regrouped(op, x, [n, c, h // block, block, w // block, block])
-    moved = divided.with_axes([divided.axes[axis] for axis in (0, 3, 5, 1, 2, 4)])
+    order = (0, 1, 3, 5, 2, 4) if op.attribute("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
+    moved = divided.with_axes([divided.axes[axis] for axis in order])
     return regrouped(op, moved, [n, c * block**2, h // block, w // block])
 
 
 CONVERTERS: dict[str, Converter] = {
     "Identity": _same,
-    "Dropout": _same,
+    "Dropout": _dropout,
     "ZipMap": _same,
     "Cast": _cast,
     "Transpose": _transpose,

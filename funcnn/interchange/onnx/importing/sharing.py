@@ -7,6 +7,7 @@ so a vector of one number is shared only where the other parameters of its layer
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -16,6 +17,7 @@ import numpy as np
 
 from funcnn import combinators, tree
 from funcnn.aliases import Array, Params
+from funcnn.combinators.parameters import is_frozen
 from funcnn.interchange.onnx.importing.builder import Node
 from funcnn.protocol import Layer
 
@@ -73,7 +75,8 @@ def _learned(params: Params, nodes: Mapping[str, Node]) -> Iterator[_Leaf]:
         node = nodes[name]
         for path, value in tree.flatten({name: own}).items():
             measured = node.layer.measure is not None and path.split("/")[-1] in STATISTICS
-            if node.layer.kind != "frozen" and not measured and value.size > 1 and value.dtype.kind == "f":
+            stays = measured or is_frozen(node.layer, path.partition("/")[2])
+            if not stays and value.size > 1 and value.dtype.kind == "f":
                 yield _Leaf(path, name, value, node.origins)
 
 
@@ -93,5 +96,13 @@ def _warn(a: _Leaf, b: _Leaf) -> None:
     warnings.warn(
         f"import_onnx: the file has {names} once, which is the parameters {a.path} of shape {a.value.shape} and "
         f"{b.path} of shape {b.value.shape} here, since their layers need it in two forms; training changes each alone",
-        stacklevel=7,
+        stacklevel=_depth(),
     )
+
+
+def _depth() -> int:
+    """How far above a function here the user's line is; a graph inside of another is read further down."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == "funcnn":
+        frame, depth = frame.f_back, depth + 1
+    return depth

@@ -98,7 +98,7 @@ def _conv_transpose(op: Operator) -> Operand:
     size, filters = w.shape[2:], w.shape[1] * groups
     extra = tuple(int(n) for n in op.attribute("output_padding", [0] * rank))
     window = _window(op, rank, size, x.file_shape[2:])
-    if "output_shape" in op.attributes or op.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+    if op.attribute("output_shape") or op.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         window["padding"] = _transposed_padding(op, size, extra, window, x.file_shape[2:])
     options = _plain(window)
     options |= {"output_padding": _one(extra)} if any(extra) else {}
@@ -175,10 +175,10 @@ def _resize(op: Operator) -> Operand:
         wanted = {a: 1.0 if BATCH in x.axes[a] and m == op.fixed else m / shape[a] for a, m in sizes.items()}
     else:
         number = 1 if op.kind == "Upsample" or op.opset < 11 else 2
-        scales = op.attributes["scales"] if "scales" in op.attributes else op.constant(number)
+        scales = op.attribute("scales") or op.constant(number)
         wanted = {a: float(n) for a, n in zip(axes, scales, strict=True)}
     factors = [wanted.get(axis, 1.0) for axis in range(len(shape))]
-    options = _mode(op, len(shape) - 2, factors) if len(shape) in (3, 4, 5) else None
+    options = _mode(op, shape, factors) if len(shape) in (3, 4, 5) else None
     if options is None:
         return _by_weights(op, x, factors, sizes)
     _, node, rank = _images(op)
@@ -209,7 +209,7 @@ def _by_weights(op: Operator, x: Value, factors: list[float], sizes: dict[int, i
 def _weights(op: Operator, n: int, m: int, scale: float | None, dtype: Any) -> Array:
     """(n, m), how much of each pixel of an axis there is in those of the output: what becomes of single pixels."""
     onnx = package("onnx", "onnx", "import_onnx")
-    attributes = {name: value for name, value in op.attributes.items() if name not in ("axes", "scales")}
+    attributes = {name: op.attribute(name) for name in op.attributes if name not in ("axes", "scales")}
     values = {
         "x": np.eye(n, dtype=np.float32),
         "s": np.array([n, m]) if scale is None else np.array([1, scale], np.float32),
@@ -221,9 +221,9 @@ def _weights(op: Operator, n: int, m: int, scale: float | None, dtype: Any) -> A
     return found.astype(dtype)
 
 
-def _mode(op: Operator, rank: int, wanted: list[float]) -> dict[str, Any] | None:
+def _mode(op: Operator, shape: tuple[int, ...], wanted: list[float]) -> dict[str, Any] | None:
     """The arguments of an upsampling layer that say which pixels it takes; None if no such layer takes those."""
-    mode, factors = op.attribute("mode", "nearest"), wanted[2:]
+    mode, rank, factors = op.attribute("mode", "nearest"), len(shape) - 2, wanted[2:]
     modern = op.kind == "Resize" and op.opset > 10
     where = op.attribute("coordinate_transformation_mode", "half_pixel" if modern else "asymmetric")
     if wanted[:2] != [1.0, 1.0] or op.attribute("antialias", 0) or op.attribute("exclude_outside", 0):
@@ -237,6 +237,9 @@ def _mode(op: Operator, rank: int, wanted: list[float]) -> dict[str, Any] | None
     names = {"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}, "cubic": {2: "bicubic"}}
     found = names.get(mode, {}).get(rank)
     if found is None or where not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
+        return None
+    single = any(n > 1 and int(n * factor) <= 1 for n, factor in zip(shape[2:], factors, strict=True))
+    if where == "pytorch_half_pixel" and single:  # then it takes the first pixel
         return None
     if mode == "cubic" and not math.isclose(float(op.attribute("cubic_coeff_a", -0.75)), -0.75):
         return None
@@ -307,6 +310,15 @@ def _local_response(op: Operator) -> Operand:
     return op.builder.images(op.builder.add(fn.local_response_norm(size, *numbers), [node]), x.dtype)
 
 
+def _col2im(op: Operator) -> Operand:
+    """(batch, channels * taps, windows) as images; the rows of ``fold`` are (windows, channels * taps)."""
+    x = op.value()
+    image, size = (tuple(int(n) for n in op.constant(number)) for number in (1, 2))
+    options = _plain(_window(op, len(image), size, image))
+    node = op.builder.arranged(x, [x.axes[2], x.axes[1]])
+    return op.builder.images(op.builder.add(fn.fold(image, size, **options), [node]), x.dtype)
+
+
 CONVERTERS: dict[str, Converter] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -323,4 +335,5 @@ CONVERTERS: dict[str, Converter] = {
     "InstanceNormalization": _instance_norm,
     "GroupNormalization": _group_norm,
     "LRN": _local_response,
+    "Col2Im": _col2im,
 }
