@@ -216,7 +216,10 @@ def _allocate(size: int) -> tuple[bytearray, int, FreeList]:
                 return found.memory, found.address, free
     size = fitting[0]
     free = _free_lists.setdefault(size, deque(maxlen=MAX_FREE_BYTES // size))
-    memory = bytearray(size)
+    try:
+        memory = bytearray(size)
+    except (MemoryError, OverflowError):
+        raise MemoryError(f"there is no memory for an array of {size:,} bytes") from None
     address = np.frombuffer(memory, np.uint8).ctypes.data
     _watch(size)
     return memory, address + -address % CACHE_LINE, free

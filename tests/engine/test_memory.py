@@ -485,3 +485,9 @@ def test_large_outputs_and_joined_microbatches_are_pooled(name: str, examples: i
     while isinstance(owner, np.ndarray):
         owner = owner.base
     assert isinstance(owner, memory._PooledBuffer)
+
+
+@pytest.mark.parametrize("shape", [(2**45,), (2**40, 2**40)])
+def test_an_array_that_does_not_fit_into_memory_raises_in_words(shape: tuple[int, ...]) -> None:
+    with pytest.raises(MemoryError, match=r"there is no memory for an array of [\d,]+ bytes"):
+        memory.empty(shape, np.float32)
