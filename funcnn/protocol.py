@@ -13,12 +13,15 @@ import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from funcnn import checks, contract, notebook, shapes, spellings
 from funcnn.aliases import Apply, Array, Init, LayerApply, LayerInit, Params, Rng, Shape, Tree, Vjp
 from funcnn.calls import explained
+from funcnn.cores import set_inside
 from funcnn.recorded import Call, arguments_of, changed_field, computing_fields, made, with_docstring
 from funcnn.rng import check_rng
 from funcnn.selection import selected
@@ -400,17 +403,23 @@ def named(name: str, layer: LayerLike) -> Layer:
 
 
 def probed(init: Callable[[Any, Rng], Params], apply: Apply) -> LayerInit:
-    """An ``init`` that also raises for a shape that ``apply`` cannot take: it runs the layer on one example.
-
-    A combinator does that anyway; this does it for a layer that stands alone.
-    """
+    """An ``init`` that also raises for a shape that ``apply`` cannot take: it runs the layer on one example."""
 
     def tried(shape: Any, rng: Rng) -> Params:
         params = init(shape, rng)
-        apply(params, shapes.probe(shape))
+        if not _unprobed.get():
+            apply(params, shapes.probe(shape))
         return params
 
     return tried
+
+
+_unprobed: ContextVar[bool] = ContextVar("unprobed", default=False)
+
+
+def unprobed() -> AbstractContextManager[None]:
+    """Let no ``init`` run its layer, in a combinator that runs its children itself."""
+    return set_inside(_unprobed, True)
 
 
 def without_params(apply: Apply, kind: str = "layer") -> Layer:

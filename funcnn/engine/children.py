@@ -14,7 +14,7 @@ from funcnn import contract
 from funcnn.aliases import Key, Params, Tree
 from funcnn.cores import set_inside
 from funcnn.engine.microbatch import Coroutine, as_coroutine
-from funcnn.protocol import Layer, as_layer
+from funcnn.protocol import Layer, as_layer, unprobed
 from funcnn.rng import fold
 from funcnn.shapes import specs
 from funcnn.tree import check_parameters
@@ -64,7 +64,8 @@ def _located(name: str, x: Any, coroutine: Coroutine[Any]) -> Coroutine[Any]:
 def initialized(name: str, child: Layer, x: Tree, key: Key) -> tuple[Params, Any]:
     """The parameters of a child, and its output for one example; errors carry its name."""
     try:
-        own = child.init(specs(x), fold(key, name))
+        with unprobed():
+            own = child.init(specs(x), fold(key, name))
         check_parameters(own, "init")
         with probing():
             return own, child.apply(own, x, key)[0]

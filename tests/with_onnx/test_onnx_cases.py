@@ -1,7 +1,7 @@
 """The cases of the package onnx itself, one for each operator and option: what is imported computes what they say.
 
-Most cases have operands that depend on the input where a layer has parameters, or arrays without a batch, and are
-refused. So each is tried as it is, and with all inputs but the first as constants.
+Most cases have operands that depend on the input where a layer has parameters, or arrays without a batch, and raise an
+error. So each is tried as it is, and with all inputs but the first as constants.
 """
 
 import warnings

@@ -228,9 +228,9 @@ def _top_k(op: Operator) -> Operand | list[Operand | None]:
         raise Unsupported("the places of the elements as an output that is used")
     x, k = op.builder.floats(op.value()), int(op.constant(1).ravel()[0])
     last = x.axis(int(op.attribute("axis", -1)))
-    node, others = op.builder.with_last(x, [last])
     if x.file_shape[last] == 1:
         return [x, None]
+    node, others = op.builder.with_last(x, [last])
     smallest = not op.attribute("largest", 1)
     for layer in [fn.affine(-1.0), fn.top_k(k), fn.affine(-1.0)] if smallest else [fn.top_k(k)]:
         node = op.builder.add(layer, [node])
